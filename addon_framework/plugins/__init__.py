@@ -1,0 +1,61 @@
+"""Plug-ins: hooks, descriptions, discovery. Everything an add-on author imports is here."""
+
+from addon_framework.plugins.hookspecs import Hooks, hookimpl, hookspec
+from addon_framework.plugins.loader import (
+    ADDONS,
+    ENGINES,
+    RUNTIMES,
+    Plugin,
+    PluginError,
+    Plugins,
+    discover,
+)
+from addon_framework.plugins.manifests import agent_manifests
+from addon_framework.plugins.types import (
+    ADDON_DEPLOYMENT_CONFIG,
+    DEFAULT_INSTALL_NAMESPACE,
+    AddonDescription,
+    AgentContext,
+    ConfigKind,
+    CustomSigner,
+    Health,
+    KubeClient,
+    Lease,
+    NoProbe,
+    Probe,
+    Registration,
+    Work,
+    Workload,
+    default_groups,
+    default_user,
+)
+
+__all__ = [
+    "ADDONS",
+    "ADDON_DEPLOYMENT_CONFIG",
+    "DEFAULT_INSTALL_NAMESPACE",
+    "ENGINES",
+    "RUNTIMES",
+    "AddonDescription",
+    "AgentContext",
+    "ConfigKind",
+    "CustomSigner",
+    "Health",
+    "Hooks",
+    "KubeClient",
+    "Lease",
+    "NoProbe",
+    "Plugin",
+    "PluginError",
+    "Plugins",
+    "Probe",
+    "Registration",
+    "Work",
+    "Workload",
+    "agent_manifests",
+    "default_groups",
+    "default_user",
+    "discover",
+    "hookimpl",
+    "hookspec",
+]

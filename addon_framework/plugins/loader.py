@@ -1,0 +1,241 @@
+"""Finds plug-ins by their entry points and loads each one alone, so that a bad one harms nobody else."""
+
+from __future__ import annotations
+
+import difflib
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import pluggy
+
+from addon_framework.plugins.hookspecs import PROJECT, Hooks
+from addon_framework.plugins.types import AddonDescription
+
+ADDONS = "boundaryless.addons"
+RUNTIMES = "boundaryless.runtimes"
+ENGINES = "boundaryless.engines"
+
+_HOOK_NAMES = frozenset(name for name in vars(Hooks) if not name.startswith("_"))
+
+
+class PluginError(Exception):
+    """A plug-in cannot be used; the message says which, of which distribution, and why."""
+
+
+@dataclass
+class Plugin:
+    """One name claimed in an entry-point group. Nothing is imported before `load()`."""
+
+    name: str
+    group: str
+    origin: str  # "distribution version (module:attribute)"
+    entry_point: metadata.EntryPoint | None = None
+    target: Any = None  # an object registered directly, without an entry point
+    reason: str = ""  # why it is quarantined; empty when it is not
+    load_seconds: float | None = None
+    _instance: Any = None
+    _manager: pluggy.PluginManager | None = None
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether the plug-in is out of use; `reason` says why."""
+        return bool(self.reason)
+
+    def load(self) -> Any:
+        """Return the plug-in's object, importing it the first time. Raises PluginError, again and again."""
+        if self.reason:
+            raise PluginError(self.reason)
+        if self._instance is None:
+            started = time.perf_counter()
+            try:
+                self._instance = self._create()
+            except Exception as error:
+                self.reason = (
+                    error.args[0] if isinstance(error, PluginError) else self._explain("load", error)
+                )
+                raise PluginError(self.reason) from error
+            self.load_seconds = time.perf_counter() - started
+        return self._instance
+
+    def implements(self, hook: str) -> bool:
+        """Whether the plug-in implements the hook (loads it)."""
+        self.load()
+        return self._manager is not None and bool(getattr(self._manager.hook, hook).get_hookimpls())
+
+    def call(self, hook: str, **arguments: Any) -> Any:
+        """Call one hook of this plug-in alone; None when it does not implement it.
+
+        What the plug-in raises comes out as a PluginError that names the plug-in and the hook.
+        """
+        self.load()
+        if self._manager is None:
+            return None
+        try:
+            return getattr(self._manager.hook, hook)(**arguments)
+        except PluginError:
+            raise
+        except Exception as error:
+            raise PluginError(self._explain(hook, error)) from error
+
+    def describe(self) -> AddonDescription:
+        """The add-on's description."""
+        self.load()
+        description: AddonDescription = self.call("addon_describe")
+        return description
+
+    def hooks(self) -> list[str]:
+        """Names of the hooks that the plug-in implements."""
+        return sorted(name for name in _HOOK_NAMES if self.implements(name))
+
+    def _create(self) -> Any:
+        target = self.entry_point.load() if self.entry_point is not None else self.target
+        instance = target() if isinstance(target, type) else target
+        if self.group == ADDONS:
+            self._manager = self._register(instance)
+        return instance
+
+    def _register(self, instance: Any) -> pluggy.PluginManager:
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(Hooks)
+        manager.register(instance, self.name)
+        self._refuse_unknown_hooks(manager)
+        description = manager.hook.addon_describe()
+        if not isinstance(description, AddonDescription):
+            raise PluginError(
+                f'add-on "{self.name}" from {self.origin} must implement addon_describe and return an '
+                f"AddonDescription, not {type(description).__name__}"
+            )
+        if description.name != self.name:
+            raise PluginError(
+                f'add-on "{self.name}" from {self.origin} describes itself as "{description.name}"; '
+                "the entry point and addon_describe().name must agree"
+            )
+        return manager
+
+    def _refuse_unknown_hooks(self, manager: pluggy.PluginManager) -> None:
+        unknown = [
+            name
+            for name, caller in vars(manager.hook).items()
+            if isinstance(caller, pluggy.HookCaller) and name not in _HOOK_NAMES and caller.get_hookimpls()
+        ]
+        for name in unknown:
+            near = difflib.get_close_matches(name, _HOOK_NAMES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise PluginError(f'add-on "{self.name}" from {self.origin} has an unknown hook {name}{hint}')
+
+    def _explain(self, where: str, error: BaseException) -> str:
+        """One line: what failed, in whose code, and the last line of the plug-in's own trace."""
+        frames = traceback.extract_tb(error.__traceback__)
+        at = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        kind = "could not be loaded" if where == "load" else f"failed in {where}"
+        return f'plug-in "{self.name}" from {self.origin} {kind}: {type(error).__name__}: {error}{at}'
+
+
+@dataclass
+class Plugins:
+    """The plug-ins of one group, by name. Made by `discover`; owned by whoever asked."""
+
+    by_name: dict[str, Plugin] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Plugin]:
+        return iter(self.by_name.values())
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def get(self, name: str) -> Plugin | None:
+        """The plug-in of that name, quarantined or not."""
+        return self.by_name.get(name)
+
+    def require(self, name: str) -> Plugin:
+        """The plug-in of that name; PluginError naming what exists when there is none."""
+        if name in self.by_name:
+            return self.by_name[name]
+        have = ", ".join(sorted(self.by_name)) or "none"
+        raise PluginError(f'no plug-in is named "{name}"; installed: {have}')
+
+    def usable(self) -> Iterator[Plugin]:
+        """Plug-ins that load; the others are quarantined with their reason on the way."""
+        for plugin in self:
+            try:
+                plugin.load()
+            except PluginError:
+                continue
+            yield plugin
+
+    def implementing(self, hook: str) -> Iterator[Plugin]:
+        """Usable plug-ins that implement the hook."""
+        return (plugin for plugin in self.usable() if plugin.implements(hook))
+
+    def add(
+        self, name: str, target: Any, *, group: str = ADDONS, origin: str = "registered directly"
+    ) -> Plugin:
+        """Register an object or class without an entry point (tests, one-file plug-ins)."""
+        if name in self.by_name:
+            raise PluginError(_claimed_twice(name, [self.by_name[name].origin, origin]))
+        plugin = Plugin(name=name, group=group, origin=origin, target=target)
+        self.by_name[name] = plugin
+        return plugin
+
+
+def discover(
+    group: str = ADDONS,
+    *,
+    only: Iterable[str] | None = None,
+    entry_points: Iterable[metadata.EntryPoint] | None = None,
+) -> Plugins:
+    """Read the entry points of a group without importing anything.
+
+    `only` is an allow-list of names. A name claimed by two distributions is quarantined, with both named.
+    """
+    allowed = None if only is None else set(only)
+    claims: dict[str, dict[str, metadata.EntryPoint]] = {}
+    for entry_point in metadata.entry_points(group=group) if entry_points is None else entry_points:
+        if allowed is None or entry_point.name in allowed:
+            # A distribution seen twice on the path is one claim: its origin is the same text.
+            claims.setdefault(entry_point.name, {}).setdefault(_origin(entry_point), entry_point)
+
+    plugins = Plugins()
+    for name, claimants in sorted(claims.items()):
+        origins = sorted(claimants)
+        plugin = Plugin(name=name, group=group, origin=origins[0], entry_point=claimants[origins[0]])
+        if len(origins) > 1:
+            plugin.origin, plugin.reason = " and ".join(origins), _claimed_twice(name, origins)
+        plugins.by_name[name] = plugin
+    return plugins
+
+
+def _origin(entry_point: metadata.EntryPoint) -> str:
+    dist = entry_point.dist
+    who = f"{dist.name} {dist.version}" if dist is not None else "an unknown distribution"
+    return f"{who} ({entry_point.value})"
+
+
+def _claimed_twice(name: str, origins: list[str]) -> str:
+    return f'the name "{name}" is claimed by {" and by ".join(origins)}; uninstall one of them'
+
+
+def status(plugins: Plugins) -> list[Mapping[str, Any]]:
+    """One row per plug-in for `fleetadm plugins list`: loads each, reports reasons."""
+    rows: list[Mapping[str, Any]] = []
+    for plugin in plugins:
+        try:
+            plugin.load()
+            hooks = plugin.hooks()
+        except PluginError:
+            hooks = []
+        rows.append(
+            {
+                "name": plugin.name,
+                "origin": plugin.origin,
+                "state": "Quarantined" if plugin.quarantined else "Ready",
+                "reason": plugin.reason,
+                "hooks": hooks,
+                "load_seconds": plugin.load_seconds,
+            }
+        )
+    return rows

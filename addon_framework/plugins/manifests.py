@@ -1,0 +1,115 @@
+"""The objects that run an add-on's agent on a spoke: what nearly every `addon_manifests` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+DEFAULT_IMAGE = "ghcr.io/boundaryless/agent"
+KUBECONFIG_DIR = "/managed/hub-kubeconfig"
+
+_LEASE_RULE = {
+    "apiGroups": ["coordination.k8s.io"],
+    "resources": ["leases"],
+    "verbs": ["get", "create", "update", "patch"],
+}
+
+
+def agent_manifests(
+    name: str,
+    namespace: str,
+    cluster_name: str,
+    *,
+    spoke_rules: Sequence[Mapping[str, Any]] = (),
+    image: str = DEFAULT_IMAGE,
+    env: Mapping[str, str] | None = None,
+    hub_access: bool = True,
+    volumes: Sequence[Mapping[str, Any]] = (),
+    volume_mounts: Sequence[Mapping[str, Any]] = (),
+    security_context: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Return Namespace, ServiceAccount, RBAC and Deployment of one agent.
+
+    The agent's rights on its cluster are `spoke_rules` plus its own Lease. Its pod waits for the secret
+    `<name>-hub-kubeconfig` that the registration agent makes, unless it has no hub access.
+    """
+    account = f"{name}-agent"
+    labels = {"app": account, "open-cluster-management.io/addon-name": name}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    variables = {"CLUSTER_NAME": cluster_name, "ADDON_NAME": name, "INSTALL_NAMESPACE": namespace}
+    all_volumes, all_mounts = [dict(v) for v in volumes], [dict(m) for m in volume_mounts]
+    if hub_access:
+        variables["HUB_KUBECONFIG"] = f"{KUBECONFIG_DIR}/kubeconfig"
+        secret = {"secretName": f"{name}-hub-kubeconfig", "optional": False}
+        all_volumes.insert(0, {"name": "hub-kubeconfig", "secret": secret})
+        all_mounts.insert(0, {"name": "hub-kubeconfig", "mountPath": KUBECONFIG_DIR, "readOnly": True})
+    variables.update(env or {})
+
+    container: dict[str, Any] = {
+        "name": "agent",
+        "image": image,
+        "args": [name],
+        "env": [{"name": key, "value": value} for key, value in variables.items()],
+    }
+    if all_mounts:
+        container["volumeMounts"] = all_mounts
+    if security_context:
+        container["securityContext"] = dict(security_context)
+    pod: dict[str, Any] = {"serviceAccountName": account, "containers": [container]}
+    if all_volumes:
+        pod["volumes"] = all_volumes
+
+    objects: list[dict[str, Any]] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": namespace, "labels": {"addon.open-cluster-management.io/namespace": "true"}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": account, "namespace": namespace, "labels": labels},
+        },
+        *_role("Role", account, [_LEASE_RULE], subject, labels, namespace),
+    ]
+    if spoke_rules:
+        cluster_role = f"open-cluster-management:{name}:agent"
+        objects += _role("ClusterRole", cluster_role, [dict(rule) for rule in spoke_rules], subject, labels)
+    objects.append(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": account, "namespace": namespace, "labels": labels},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": account}},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        }
+    )
+    return objects
+
+
+def _role(
+    kind: str,
+    name: str,
+    rules: list[dict[str, Any]],
+    subject: dict[str, str],
+    labels: dict[str, str],
+    namespace: str = "",
+) -> list[dict[str, Any]]:
+    """Return a Role or ClusterRole and its binding to the subject."""
+    metadata: dict[str, Any] = {"name": name, "labels": labels}
+    if namespace:
+        metadata["namespace"] = namespace
+    api_version = "rbac.authorization.k8s.io/v1"
+    return [
+        {"apiVersion": api_version, "kind": kind, "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": api_version,
+            "kind": f"{kind}Binding",
+            "metadata": dict(metadata),
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
+            "subjects": [subject],
+        },
+    ]
