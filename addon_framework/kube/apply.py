@@ -1,0 +1,54 @@
+"""Writing only what changed: is a desired object already there, and which patch makes one status another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube.client import Client
+
+
+def covers(live: Any, desired: Any) -> bool:
+    """Whether `live` holds everything `desired` says; what others added to maps does not count.
+
+    Lists must be as long and cover item by item, so a server's defaults inside an item are no difference.
+    """
+    if isinstance(desired, dict):
+        if not isinstance(live, dict):
+            return desired == {} and live is None
+        return all(covers(live.get(name), value) for name, value in desired.items())
+    if isinstance(desired, list):
+        if not isinstance(live, list):
+            return desired == [] and live is None
+        return len(live) == len(desired) and all(map(covers, live, desired))
+    return bool(live == desired) and isinstance(live, bool) == isinstance(desired, bool)
+
+
+def merge_patch(old: Any, new: Any) -> Any:
+    """The RFC 7386 patch that turns `old` into `new`; {} when they are equal."""
+    patch: Json = {}
+    for name in old.keys() - new.keys():
+        patch[name] = None
+    for name, value in new.items():
+        before = old.get(name)
+        if name in old and before == value:
+            continue
+        if isinstance(before, dict) and isinstance(value, dict):
+            patch[name] = merge_patch(before, value)
+        else:
+            patch[name] = value
+    return patch
+
+
+async def patch_status(client: Client, resource: Resource, obj: Json, status: Json) -> bool:
+    """Makes `obj`'s status `status`, sending only the difference; False when there was none.
+
+    The uid goes along, so that an object that was deleted and made anew is not written to by mistake.
+    """
+    patch = merge_patch(obj.get("status") or {}, status)
+    if not patch:
+        return False
+    metadata = obj["metadata"]
+    body: Json = {"metadata": {"uid": metadata["uid"]}, "status": patch}
+    await client.patch(resource, metadata["name"], body, metadata.get("namespace"), subresource="status")
+    return True

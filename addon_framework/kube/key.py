@@ -1,0 +1,30 @@
+"""The identity of an object inside one resource: what work queues carry and caches are keyed by."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Key(NamedTuple):
+    """Namespace and name; `namespace` is "" for cluster-scoped objects."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+def key_of(obj: Any) -> Key:
+    """The key of a plain dict or of a typed struct with `metadata`."""
+    if isinstance(obj, dict):
+        metadata = obj["metadata"]
+        return Key(metadata.get("namespace") or "", metadata["name"])
+    return Key(obj.metadata.namespace or "", obj.metadata.name)
+
+
+def resource_version_of(obj: Any) -> str:
+    """`metadata.resourceVersion` of a plain dict or a typed struct; opaque, compared for equality only."""
+    if isinstance(obj, dict):
+        return str(obj["metadata"].get("resourceVersion", ""))
+    return str(obj.metadata.resource_version or "")
