@@ -35,6 +35,7 @@ from addon_framework.kube.key import Key, key_of
 from addon_framework.kube.lease import LeaderElector
 from addon_framework.kube.manager import Manager
 from addon_framework.kube.queue import WorkQueue
+from addon_framework.kube.wait import WaitTimeoutError, wait_for
 
 __all__ = [
     "AlreadyExists",
@@ -54,6 +55,7 @@ __all__ = [
     "NotFound",
     "Unauthorized",
     "Unreachable",
+    "WaitTimeoutError",
     "Watch",
     "WorkQueue",
     "covers",
@@ -62,4 +64,5 @@ __all__ = [
     "load_kubeconfig",
     "merge_patch",
     "patch_status",
+    "wait_for",
 ]
