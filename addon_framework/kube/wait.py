@@ -1,4 +1,4 @@
-"""Waiting for an object to be as wanted, by watching it; a restart of the API server meanwhile is no failure."""
+"""Waiting for an object to be as wanted, by watching it: a restart of the API server is no failure."""
 
 from __future__ import annotations
 
