@@ -1,0 +1,1 @@
+"""Placement: a pure scheduler, and the controller that feeds it."""

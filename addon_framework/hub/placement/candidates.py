@@ -1,0 +1,95 @@
+"""Which clusters a placement may choose from, and what of a cluster it looks at. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from addon_framework.api.meta import Json
+from addon_framework.hub.clustersets import eligible_sets, is_member
+from addon_framework.hub.placement.prioritizers import ALLOCATABLE, score_resources
+
+ANY_SCORE = "*"
+_SCORES_CALL = re.compile(r"""\.scores\(\s*(?:"([^"]*)"|'([^']*)')?""")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The bound sets, those of them that are eligible, and the clusters in these."""
+
+    bound: Sequence[str]
+    eligible: Sequence[str]
+    clusters: Sequence[Json]
+
+
+def find_candidates(
+    placement: Json, bindings: Iterable[Json], cluster_sets: Iterable[Json], clusters: Iterable[Json]
+) -> Candidates:
+    """Bindings of the placement's namespace to sets that exist, and the clusters they open."""
+    sets = {cluster_set["metadata"]["name"]: cluster_set for cluster_set in cluster_sets}
+    bound = sorted({name for b in bindings if (name := b["metadata"]["name"]) in sets})
+    eligible = eligible_sets((placement.get("spec") or {}).get("clusterSets") or [], bound)
+    chosen = [sets[name] for name in eligible]
+    found = [
+        cluster
+        for cluster in clusters
+        if not cluster["metadata"].get("deletionTimestamp") and any(is_member(cluster, s) for s in chosen)
+    ]
+    return Candidates(bound, eligible, found)
+
+
+def scores_read(placement: Json) -> set[str]:
+    """Names of the AddOnPlacementScores a placement reads, in prioritizers and in CEL; "*" for any."""
+    spec = placement.get("spec") or {}
+    names = score_resources(spec)
+    for expression in _cel_expressions(spec):
+        for match in _SCORES_CALL.finditer(expression):
+            names.add(match[1] or match[2] or ANY_SCORE)
+    return names
+
+
+def reads(placement: Json) -> set[str]:
+    """The facets of a cluster (`FACETS`) that can change this placement's decision."""
+    spec = placement.get("spec") or {}
+    facets = {"selection"}
+    predicates = [p.get("requiredClusterSelector") or {} for p in spec.get("predicates") or []]
+    groups = ((spec.get("decisionStrategy") or {}).get("groupStrategy") or {}).get("decisionGroups") or []
+    selectors = predicates + [g.get("groupClusterSelector") or {} for g in groups]
+    if any(selector.get("claimSelector") for selector in selectors):
+        facets.add("claims")
+    configurations = (spec.get("prioritizerPolicy") or {}).get("configurations") or []
+    if any((c.get("scoreCoordinate") or {}).get("builtIn") in ALLOCATABLE for c in configurations):
+        facets.add("resources")
+    if any(True for _ in _cel_expressions(spec)):
+        facets.add("anything")
+    return facets
+
+
+def _selection(cluster: Json) -> object:
+    metadata = cluster["metadata"]
+    taints = (cluster.get("spec") or {}).get("taints")
+    return metadata.get("labels"), taints, metadata.get("deletionTimestamp")
+
+
+def _resources(cluster: Json) -> object:
+    status = cluster.get("status") or {}
+    return status.get("allocatable"), status.get("capacity")
+
+
+FACETS = {
+    "selection": _selection,
+    "claims": lambda cluster: (cluster.get("status") or {}).get("clusterClaims"),
+    "resources": _resources,
+    "anything": lambda cluster: (
+        {k: v for k, v in cluster["metadata"].items() if k not in ("resourceVersion", "generation")},
+        cluster.get("spec"),
+        cluster.get("status"),
+    ),
+}
+
+
+def _cel_expressions(spec: Json) -> Iterable[str]:
+    for predicate in spec.get("predicates") or []:
+        selector = predicate.get("requiredClusterSelector") or {}
+        yield from (selector.get("celSelector") or {}).get("celExpressions") or []

@@ -1,0 +1,77 @@
+"""CEL expressions over a ManagedCluster, as OCM evaluates them in a placement's predicate.
+
+The variable is `managedCluster`; `managedCluster.scores("<resource>")` lists the values of the cluster's
+AddOnPlacementScore of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cel
+
+from addon_framework.api.meta import Json
+from addon_framework.hub.selectors import SelectorError
+
+
+class CelSelector:
+    """Compiled expressions of one predicate; all must be true."""
+
+    def __init__(
+        self, expressions: Sequence[str], where: str, scores: Mapping[tuple[str, str], Json]
+    ) -> None:
+        self._scores = scores
+        self._programs: list[tuple[str, Any]] = []
+        for index, expression in enumerate(expressions):
+            try:
+                self._programs.append((expression, cel.compile(expression)))
+            except ValueError as error:
+                first = str(error).splitlines()[0]
+                raise SelectorError(f"{where}.celExpressions[{index}]: {first}") from error
+        self._where = where
+
+    def refuses(self, cluster: Json) -> str:
+        """The reason why an expression does not hold, "" when all do."""
+        if not self._programs:
+            return ""
+        context = cel.Context(variables={"managedCluster": _as_variable(cluster)})
+        context.add_function("scores", self._lookup)
+        for index, (expression, program) in enumerate(self._programs):
+            try:
+                holds = program.execute(context)
+            except RuntimeError as error:
+                if "Undefined variable or function" in str(error):
+                    raise SelectorError(f"{self._where}.celExpressions[{index}]: {error}") from error
+                return f"CEL {expression!r} failed: {error}"
+            except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+                # A field this cluster lacks: it does not match, others may.
+                return f"CEL {expression!r} failed: {type(error).__name__}: {error}"
+            if holds is not True:
+                return f"CEL {expression!r} is {holds!r}"
+        return ""
+
+    def _lookup(self, cluster: Json, resource: str) -> list[Json]:
+        score = self._scores.get((cluster["metadata"]["name"], resource)) or {}
+        return list((score.get("status") or {}).get("scores") or [])
+
+
+def _as_variable(cluster: Json) -> Json:
+    """The cluster with the maps that a typed object always has, so that absent labels are not an error."""
+    metadata, status = cluster["metadata"], cluster.get("status") or {}
+    return {
+        "metadata": {
+            **{k: v for k, v in metadata.items() if k != "managedFields"},
+            "labels": metadata.get("labels") or {},
+            "annotations": metadata.get("annotations") or {},
+        },
+        "spec": {"taints": [], **(cluster.get("spec") or {})},
+        "status": {
+            "allocatable": {},
+            "capacity": {},
+            "clusterClaims": [],
+            "conditions": [],
+            "version": {"kubernetes": ""},
+            **status,
+        },
+    }

@@ -1,0 +1,111 @@
+"""The present decisions of all placements: read from the cache, ahead of it by our own writes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from addon_framework.api.meta import Json
+from addon_framework.hub.names import PLACEMENT_LABEL
+from addon_framework.hub.placement.groups import Slice
+from addon_framework.kube import Key
+
+
+class _Entry(NamedTuple):
+    version: str
+    placement: Key
+    clusters: tuple[str, ...]
+
+
+class DecisionView:
+    """Decisions per placement and per cluster, kept incrementally.
+
+    A scheduler that read a cache older than its own last write would forget what it chose, and Steady would
+    let the decision wander. So writes are put in here at once, and older events do not undo them.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, _Entry] = {}
+        self._by_placement: dict[Key, set[Key]] = defaultdict(set)
+        self._counts: Counter[str] = Counter()
+
+    def on_event(self, old: Json | None, new: Json | None) -> None:
+        """Take an informer's event."""
+        if new is not None:
+            self.put(new)
+        elif old is not None:
+            self._drop(Key(old["metadata"]["namespace"], old["metadata"]["name"]))
+
+    def put(self, decision: Json) -> None:
+        """Take an object as the server returned it, unless a newer one is here."""
+        metadata = decision["metadata"]
+        key, version = Key(metadata["namespace"], metadata["name"]), metadata["resourceVersion"]
+        present = self._entries.get(key)
+        if present is not None and _older(version, present.version):
+            return
+        self._drop(key)
+        placement = Key(key.namespace, (metadata.get("labels") or {}).get(PLACEMENT_LABEL, ""))
+        entry = _Entry(version, placement, clusters_of(decision))
+        self._entries[key] = entry
+        self._by_placement[placement].add(key)
+        self._counts.update(entry.clusters)
+
+    def clusters(self, placement: Key) -> frozenset[str]:
+        """The clusters a placement has chosen."""
+        keys = self._by_placement.get(placement, set())
+        return frozenset(cluster for key in keys for cluster in self._entries[key].clusters)
+
+    def elsewhere(self, placement: Key) -> dict[str, int]:
+        """How many decisions of other placements name each cluster."""
+        counts = dict(self._counts)
+        for key in self._by_placement.get(placement, set()):
+            for cluster in self._entries[key].clusters:
+                counts[cluster] -= 1
+        return {cluster: count for cluster, count in counts.items() if count > 0}
+
+    def _drop(self, key: Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        self._by_placement[entry.placement].discard(key)
+        if not self._by_placement[entry.placement]:
+            del self._by_placement[entry.placement]
+        self._counts.subtract(entry.clusters)
+        for cluster in entry.clusters:
+            if not self._counts[cluster]:
+                del self._counts[cluster]
+
+
+def clusters_of(decision: Json) -> tuple[str, ...]:
+    """The cluster names of one PlacementDecision."""
+    decisions = (decision.get("status") or {}).get("decisions") or []
+    return tuple(entry["clusterName"] for entry in decisions)
+
+
+def write_order(slices: Sequence[Slice], present: dict[str, tuple[str, ...]]) -> list[Slice]:
+    """Order the writes so that a cluster that moves between PlacementDecisions is added before it is removed.
+
+    Whoever unions the decisions then never sees it missing in between.
+    """
+    wanted = {part.name: set(part.clusters) for part in slices}
+    selected = set().union(*wanted.values()) if wanted else set()
+    state = {name: set(clusters) for name, clusters in present.items()}
+    left, ordered = list(slices), []
+    while left:
+
+        def gives_up(part: Slice) -> set[str]:
+            others = set().union(*(c for n, c in state.items() if n != part.name)) if state else set()
+            return ((state.get(part.name, set()) - wanted[part.name]) & selected) - others
+
+        part = next((p for p in left if not gives_up(p)), left[0])
+        left.remove(part)
+        ordered.append(part)
+        state[part.name] = wanted[part.name]
+    return ordered
+
+
+def _older(version: str, than: str) -> bool:
+    if version.isdigit() and than.isdigit():
+        return int(version) < int(than)
+    return False

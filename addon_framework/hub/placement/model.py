@@ -1,0 +1,89 @@
+"""What the scheduler takes and what it gives; the result doubles as the explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from addon_framework.api.meta import Json
+
+
+class Misconfigured(ValueError):
+    """The placement's spec cannot be evaluated. `plugin` is the part that found out."""
+
+    def __init__(self, plugin: str, message: str) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Everything about the hub that a decision may depend on, at one moment."""
+
+    clusters: Sequence[Json]  # members of the placement's eligible sets, none of them being deleted
+    current: frozenset[str] = frozenset()  # clusters in the placement's present decisions
+    elsewhere: Mapping[str, int] = field(default_factory=dict)  # decisions of other placements, per cluster
+    scores: Mapping[tuple[str, str], Json] = field(default_factory=dict)  # (cluster, resource name) -> score
+    plugin_scores: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by AddOn resource name
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass
+class FilterResult:
+    """One filter: who is left, and why the others are not."""
+
+    name: str
+    kept: list[str] = field(default_factory=list)
+    rejected: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class PrioritizerResult:
+    """One prioritizer: its weight and each cluster's score, from -100 to 100."""
+
+    name: str
+    weight: int
+    scores: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Group:
+    """A decision group: clusters that roll out together."""
+
+    name: str
+    clusters: list[str]
+
+
+@dataclass
+class Schedule:
+    """The decision and the whole way to it."""
+
+    selected: list[str] = field(default_factory=list)  # best first
+    groups: list[Group] = field(default_factory=list)
+    filters: list[FilterResult] = field(default_factory=list)
+    prioritizers: list[PrioritizerResult] = field(default_factory=list)
+    totals: dict[str, int] = field(default_factory=dict)
+    feasible: int = 0
+    unscheduled: int = 0
+    requeue_after: float | None = None  # seconds until time alone may change the decision
+    warnings: list[str] = field(default_factory=list)
+    misconfigured: Misconfigured | None = None
+
+    def explain(self) -> list[Json]:
+        """One row per cluster: the filter that rejected it, or its scores, total and rank."""
+        rank = {name: index + 1 for index, name in enumerate(self.selected)}
+        rows: dict[str, Json] = {}
+        for step in self.filters:
+            for name, reason in step.rejected.items():
+                rows[name] = {"cluster": name, "selected": False, "filter": step.name, "reason": reason}
+        for name in sorted(self.totals, key=lambda c: (-self.totals[c], c)):
+            rows[name] = {
+                "cluster": name,
+                "selected": name in rank,
+                "rank": rank.get(name),
+                "total": self.totals[name],
+                "scores": {p.name: {"weight": p.weight, "score": p.scores[name]} for p in self.prioritizers},
+                "reason": "" if name in rank else "other clusters score higher",
+            }
+        return list(rows.values())

@@ -1,0 +1,112 @@
+"""What a placement's status says, and what its decisions look like on the wire. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from addon_framework.api.cluster import PlacementDecision
+from addon_framework.api.conditions import set_condition
+from addon_framework.api.meta import Json
+from addon_framework.hub.names import (
+    DECISION_GROUP_INDEX_LABEL,
+    DECISION_GROUP_NAME_LABEL,
+    PLACEMENT_LABEL,
+)
+from addon_framework.hub.placement.candidates import Candidates
+from addon_framework.hub.placement.groups import Slice
+from addon_framework.hub.placement.model import Group, Schedule
+
+SATISFIED, MISCONFIGURED = "PlacementSatisfied", "PlacementMisconfigured"
+MAX_SCORE_TEXT = 1000
+
+
+def satisfied(placement: Json, candidates: Candidates, result: Schedule) -> tuple[str, str, str]:
+    """Status, reason and message of PlacementSatisfied."""
+    if not candidates.bound:
+        message = "No valid ManagedClusterSetBindings found in placement namespace"
+        return "False", "NoManagedClusterSetBindings", message
+    if not candidates.eligible:
+        asked = ",".join((placement.get("spec") or {}).get("clusterSets") or [])
+        message = f"None of ManagedClusterSets [{asked}] is bound to placement namespace"
+        return "False", "NoIntersection", message
+    if not candidates.clusters:
+        sets = ",".join(candidates.eligible)
+        message = f"All ManagedClusterSets [{sets}] have no member ManagedCluster"
+        return "False", "AllManagedClusterSetsEmpty", message
+    if not result.selected:
+        message = "No ManagedCluster matches any of the cluster predicate"
+        return "False", "NoManagedClusterMatched", message
+    if not result.unscheduled:
+        return "True", "AllDecisionsScheduled", "All cluster decisions scheduled"
+    return "False", "NotAllDecisionsScheduled", f"{result.unscheduled} cluster decisions unscheduled"
+
+
+def placement_status(
+    placement: Json, candidates: Candidates, result: Schedule, slices: Sequence[Slice]
+) -> Json:
+    """The whole status; equal to the present one when nothing changed."""
+    status = copy.deepcopy(placement.get("status") or {})
+    conditions = status.setdefault("conditions", [])
+    error = result.misconfigured
+    if error is not None:
+        set_condition(conditions, MISCONFIGURED, "True", "Misconfigured", f"{error.plugin}:{error}")
+    else:
+        message = "Placement configurations check pass"
+        set_condition(conditions, MISCONFIGURED, "False", "Succeedconfigured", message)
+    set_condition(conditions, SATISFIED, *satisfied(placement, candidates, result))
+    status["numberOfSelectedClusters"] = len(result.selected)
+    status["decisionGroups"] = [
+        {
+            "decisionGroupIndex": index,
+            "decisionGroupName": group.name,
+            "decisions": [part.name for part in slices if part.group_index == index],
+            "clusterCount": len(group.clusters),
+        }
+        for index, group in enumerate(result.groups or [Group("", [])])
+    ]
+    return status
+
+
+def decision_object(placement: Json, part: Slice) -> Json:
+    """A PlacementDecision without its status."""
+    metadata = placement["metadata"]
+    return {
+        "apiVersion": PlacementDecision.RESOURCE.api_version,
+        "kind": PlacementDecision.RESOURCE.kind,
+        "metadata": {
+            "name": part.name,
+            "namespace": metadata["namespace"],
+            "labels": {
+                PLACEMENT_LABEL: metadata["name"],
+                DECISION_GROUP_NAME_LABEL: part.group_name,
+                DECISION_GROUP_INDEX_LABEL: str(part.group_index),
+            },
+            "ownerReferences": [
+                {
+                    "apiVersion": placement["apiVersion"],
+                    "kind": placement["kind"],
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+    }
+
+
+def decision_status(part: Slice) -> Json:
+    """The status of a PlacementDecision. The reason is always there, and always empty, as OCM has it."""
+    return {"decisions": [{"clusterName": name, "reason": ""} for name in part.clusters]}
+
+
+def score_text(result: Schedule) -> str:
+    """The totals of all candidates for an event, cut at OCM's length."""
+    text = ""
+    for name in sorted(result.totals, key=lambda c: (-result.totals[c], c)):
+        entry = f"{name}:{result.totals[name]} "
+        if len(text) + len(entry) > MAX_SCORE_TEXT:
+            return text + "......"
+        text += entry
+    return text

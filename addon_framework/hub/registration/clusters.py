@@ -1,0 +1,176 @@
+"""Acceptance, denial and deletion of a ManagedCluster: its namespace, its RBAC, its conditions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import structlog
+
+from addon_framework.api.addon import ManagedClusterAddOn
+from addon_framework.api.cluster import ManagedCluster
+from addon_framework.api.conditions import is_true, set_condition
+from addon_framework.api.core import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, ROLEBINDINGS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.api.work import ManifestWork
+from addon_framework.hub.ensure import ensure, remove, set_finalizers, write_status
+from addon_framework.hub.names import (
+    CLEANUP_PRIORITY_ANNOTATION,
+    CLUSTER_CLEANUP_FINALIZER,
+    CLUSTER_NAME_LABEL,
+    CONDITION_ACCEPTED,
+    WORK_FINALIZER,
+)
+from addon_framework.hub.registration import rbac
+from addon_framework.kube import ApiError, Controller, Key, Watch
+
+log = structlog.get_logger(__name__)
+
+MANAGER = "boundaryless-registration"
+_OWNED = (CLUSTERROLES, CLUSTERROLEBINDINGS, ROLEBINDINGS, NAMESPACES)
+_NAMED_SHOWN = 3
+
+
+class ClusterController(Controller):
+    """ManagedCluster -> namespace, RBAC, HubAcceptedManagedCluster; drains on deletion."""
+
+    name = "registration-cluster"
+    workers = 4
+
+    def watches(self) -> list[Watch]:
+        """The clusters, what we make for them, and what must go before they may."""
+        cluster, addon, work = ManagedCluster.RESOURCE, ManagedClusterAddOn.RESOURCE, ManifestWork.RESOURCE
+        owned = [Watch(r, map=_by_label, label_selector=CLUSTER_NAME_LABEL) for r in _OWNED]
+        drained = [Watch(r, map=_by_namespace, predicate=_deletion) for r in (addon, work)]
+        return [Watch(cluster), *owned, *drained]
+
+    async def start(self) -> None:
+        """The ClusterRoles that all clusters share."""
+        for role in rbac.common_roles():
+            await ensure(self.client, None, role, field_manager=MANAGER, resource=CLUSTERROLES)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one cluster to its state."""
+        cluster = self.cache(ManagedCluster.RESOURCE).get(key)
+        if cluster is None:
+            return None
+        if cluster["metadata"].get("deletionTimestamp"):
+            return await self._drain(cluster)
+        if (cluster.get("spec") or {}).get("hubAcceptsClient"):
+            await self._accept(cluster)
+        elif is_true(cluster, CONDITION_ACCEPTED):
+            await self._deny(cluster)
+        return None
+
+    async def _accept(self, cluster: Json) -> None:
+        name = cluster["metadata"]["name"]
+        finalizers = cluster["metadata"].get("finalizers") or []
+        if CLUSTER_CLEANUP_FINALIZER not in finalizers:
+            # Before anything exists that it has to clean up.
+            await set_finalizers(
+                self.client, ManagedCluster.RESOURCE, cluster, [*finalizers, CLUSTER_CLEANUP_FINALIZER]
+            )
+            return
+        problem = ""
+        try:
+            await self._ensure(NAMESPACES, rbac.namespace(name))
+            await self._ensure(CLUSTERROLES, rbac.cluster_role(name, accepted=True))
+            await self._ensure(CLUSTERROLEBINDINGS, rbac.cluster_role_binding(name))
+            for binding in rbac.role_bindings(name):
+                await self._ensure(ROLEBINDINGS, binding)
+        except ApiError as error:
+            problem = error.message
+        if problem:
+            await self._condition(cluster, CONDITION_ACCEPTED, "False", "Error", problem)
+            raise ApiError(0, "RbacNotApplied", problem)
+        await self._condition(
+            cluster, CONDITION_ACCEPTED, "True", "HubClusterAdminAccepted", "Accepted by hub cluster admin"
+        )
+
+    async def _deny(self, cluster: Json) -> None:
+        name = cluster["metadata"]["name"]
+        await self._ensure(CLUSTERROLES, rbac.cluster_role(name, accepted=False))
+        await self._remove_bindings(name)
+        await self._condition(
+            cluster, CONDITION_ACCEPTED, "False", "HubClusterAdminDenied", "Denied by hub cluster admin"
+        )
+
+    async def _drain(self, cluster: Json) -> float | None:
+        """Add-ons first, then works, each in cleanup-priority order; then RBAC, then the finalizer."""
+        metadata = cluster["metadata"]
+        if CLUSTER_CLEANUP_FINALIZER not in (metadata.get("finalizers") or []):
+            return None
+        for resource in (ManagedClusterAddOn.RESOURCE, ManifestWork.RESOURCE):
+            left = self.cache(resource).in_namespace(metadata["name"])
+            if not left:
+                continue
+            lowest = min(map(_cleanup_priority, left))
+            for obj in left:
+                if _cleanup_priority(obj) == lowest:
+                    await remove(self.client, resource, obj)
+            await self._condition(
+                cluster, "Deleting", "True", "ResourceRemaining", _remaining(resource, left)
+            )
+            return None  # their deletion calls us again
+        await self._remove_bindings(metadata["name"])
+        name = rbac.cluster_role_name(metadata["name"])
+        for resource in (CLUSTERROLEBINDINGS, CLUSTERROLES):
+            await remove(self.client, resource, self._live(resource, name))
+        finalizers = [f for f in metadata["finalizers"] if f != CLUSTER_CLEANUP_FINALIZER]
+        await set_finalizers(self.client, ManagedCluster.RESOURCE, cluster, finalizers)
+        return None
+
+    async def _remove_bindings(self, cluster: str) -> None:
+        for binding in rbac.role_bindings(cluster):
+            live = self._live(ROLEBINDINGS, binding["metadata"]["name"], cluster)
+            if live is not None and WORK_FINALIZER in (live["metadata"].get("finalizers") or []):
+                kept = [f for f in live["metadata"]["finalizers"] if f != WORK_FINALIZER]
+                await set_finalizers(self.client, ROLEBINDINGS, live, kept)
+            await remove(self.client, ROLEBINDINGS, live)
+
+    async def _ensure(self, resource: Resource, desired: Json) -> None:
+        metadata = desired["metadata"]
+        live = self._live(resource, metadata["name"], metadata.get("namespace", ""))
+        if live is not None and live["metadata"].get("deletionTimestamp"):
+            return  # its deletion calls us again
+        await ensure(self.client, live, desired, field_manager=MANAGER, resource=resource)
+
+    def _live(self, resource: Resource, name: str, namespace: str = "") -> Json | None:
+        found: Json | None = self.cache(resource, label_selector=CLUSTER_NAME_LABEL).get(Key(namespace, name))
+        return found
+
+    async def _condition(self, cluster: Json, kind: str, status: str, reason: str, message: str) -> None:
+        wanted = copy.deepcopy(cluster.get("status") or {})
+        set_condition(wanted.setdefault("conditions", []), kind, status, reason, message)
+        if await write_status(self.client, ManagedCluster.RESOURCE, cluster, wanted):
+            name = cluster["metadata"]["name"]
+            log.info("cluster", cluster=name, condition=kind, status=status, reason=reason)
+
+
+def _by_label(obj: Json) -> Iterable[Key]:
+    name = obj["metadata"]["labels"].get(CLUSTER_NAME_LABEL)
+    return [Key("", name)] if name else []
+
+
+def _by_namespace(obj: Json) -> Iterable[Key]:
+    return [Key("", obj["metadata"]["namespace"])]
+
+
+def _deletion(old: Json | None, new: Json | None) -> bool:
+    return old is None or new is None
+
+
+def _cleanup_priority(obj: Json) -> int:
+    text = (obj["metadata"].get("annotations") or {}).get(CLEANUP_PRIORITY_ANNOTATION, "0")
+    return min(max(int(text), 0), 100) if text.isdigit() else 0
+
+
+def _remaining(resource: Resource, objects: list[Json]) -> str:
+    """What still blocks the deletion, by name and by the finalizers that hold it."""
+    parts = []
+    for obj in sorted(objects, key=lambda o: str(o["metadata"]["name"]))[:_NAMED_SHOWN]:
+        held = ", ".join(obj["metadata"].get("finalizers") or [])
+        parts.append(obj["metadata"]["name"] + (f" (finalizers: {held})" if held else ""))
+    more = len(objects) - len(parts)
+    listed = "; ".join(parts) + (f" and {more} more" if more > 0 else "")
+    return f"waiting for {len(objects)} {resource.plural} to go: {listed}"

@@ -1,0 +1,49 @@
+"""The two taints the hub keeps itself, unreachable and unavailable, from the condition Available."""
+
+from __future__ import annotations
+
+from addon_framework.api.cluster import ManagedCluster
+from addon_framework.api.conditions import get_condition
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339
+from addon_framework.hub.names import CONDITION_AVAILABLE, UNAVAILABLE_TAINT, UNREACHABLE_TAINT
+from addon_framework.kube import Controller, Key, Watch
+
+_OURS = (UNAVAILABLE_TAINT, UNREACHABLE_TAINT)
+
+
+def wanted_taints(cluster: Json, now: str) -> list[Json]:
+    """The cluster's taints as they should be; one that stays keeps its timeAdded."""
+    taints = (cluster.get("spec") or {}).get("taints") or []
+    available = get_condition(cluster, CONDITION_AVAILABLE)
+    status = available["status"] if available else "Unknown"
+    key = {"True": "", "False": UNAVAILABLE_TAINT}.get(status, UNREACHABLE_TAINT)
+    kept = [t for t in taints if t["key"] not in _OURS or (t["key"] == key and t["effect"] == "NoSelect")]
+    if key and not any(t["key"] == key for t in kept):
+        kept.append({"key": key, "effect": "NoSelect", "timeAdded": now})
+    return kept
+
+
+class TaintController(Controller):
+    """ManagedCluster condition Available -> spec.taints."""
+
+    name = "registration-taint"
+
+    def watches(self) -> list[Watch]:
+        """Clusters only."""
+        return [Watch(ManagedCluster.RESOURCE)]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Write the list when it differs, against the very version it was read from."""
+        cluster = self.cache(ManagedCluster.RESOURCE).get(key)
+        if cluster is None or cluster["metadata"].get("deletionTimestamp"):
+            return None
+        taints = wanted_taints(cluster, now_rfc3339())
+        if taints != ((cluster.get("spec") or {}).get("taints") or []):
+            metadata = cluster["metadata"]
+            body = {
+                "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
+                "spec": {"taints": taints},
+            }
+            await self.client.patch(ManagedCluster.RESOURCE, key.name, body)
+        return None

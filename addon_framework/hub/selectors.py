@@ -1,0 +1,56 @@
+"""Label and claim selectors: the Kubernetes rules, with errors that name the field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from addon_framework.api.meta import Json
+
+
+class SelectorError(ValueError):
+    """A selector that can never be evaluated; the message names the field."""
+
+
+def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str], where: str = "selector") -> bool:
+    """Whether labels satisfy matchLabels and matchExpressions; nothing asked is always satisfied."""
+    if not selector:
+        return True
+    for key, value in (selector.get("matchLabels") or {}).items():
+        if labels.get(key) != value:
+            return False
+    expressions = selector.get("matchExpressions") or []
+    return all(
+        _expression(expression, labels, f"{where}.matchExpressions[{index}]")
+        for index, expression in enumerate(expressions)
+    )
+
+
+def _expression(expression: Mapping[str, Any], labels: Mapping[str, str], where: str) -> bool:
+    key, operator = expression.get("key", ""), expression.get("operator", "")
+    values = expression.get("values") or []
+    if operator in ("In", "NotIn") and not values:
+        raise SelectorError(f"{where}.values: must name at least one value for operator {operator}")
+    if operator in ("Exists", "DoesNotExist") and values:
+        raise SelectorError(f"{where}.values: must be empty for operator {operator}")
+    match operator:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+    raise SelectorError(f'{where}.operator: "{operator}" is not one of In, NotIn, Exists, DoesNotExist')
+
+
+def labels_of(obj: Json) -> Mapping[str, str]:
+    """The object's labels, never None."""
+    return obj["metadata"].get("labels") or {}
+
+
+def claims_of(cluster: Json) -> dict[str, str]:
+    """The cluster's claims by name."""
+    claims = (cluster.get("status") or {}).get("clusterClaims") or []
+    return {claim["name"]: claim.get("value", "") for claim in claims}
