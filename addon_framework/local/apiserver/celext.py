@@ -1,0 +1,375 @@
+"""Functions that Kubernetes adds to CEL: lists, regular expressions, URLs, quantities, addresses, formats.
+
+The engine passes plain values only, so quantities, URLs and addresses travel as strings or tagged maps.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import cel
+from cel import stdlib
+
+from addon_framework.api.quantity import format_quantity, parse_quantity
+
+_KIND = "\x00kind"
+
+
+def _stdlib() -> dict[str, Callable[..., Any]]:
+    """What the library has of cel-go's extensions, taken from the context it registers them in."""
+    context = cel.Context()
+    stdlib.add_stdlib_to_context(context)
+    return dict(context.functions)
+
+
+def formatted(text: str, name: str) -> Any:
+    """A string with a format that CEL has a type for; the text itself if it does not parse."""
+    try:
+        if name in ("date-time", "datetime"):
+            return datetime.fromisoformat(text.replace("Z", "+00:00"))
+        if name == "date":
+            return datetime.fromisoformat(f"{text}T00:00:00+00:00")
+        if name == "duration":
+            return duration(text)
+        if name == "byte":
+            return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return text
+    return text
+
+
+_UNITS = {"ns": 1e-3, "us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7, "h": 3.6e9}
+
+
+def duration(text: str) -> timedelta:
+    """Go's notation: 1h30m, 1.5s."""
+    parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", text)
+    if text.lstrip("+-") != "".join(number + unit for number, unit in parts) and text != "0":
+        raise ValueError(f"invalid duration {text!r}")
+    total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return timedelta(microseconds=-total if text.startswith("-") else total)
+
+
+def _tag(kind: str, value: Any) -> dict[str, Any]:
+    return {_KIND: kind, "value": value}
+
+
+def _is(value: Any, kind: str) -> bool:
+    return isinstance(value, dict) and value.get(_KIND) == kind
+
+
+def _untag(value: Any, kind: str) -> Any:
+    if not _is(value, kind):
+        raise TypeError(f"expected {kind}, got {type(value).__name__}")
+    return value["value"]
+
+
+def _quantity(text: str) -> dict[str, Any]:
+    return _tag("quantity", format_quantity(parse_quantity(text)))
+
+
+def _amount(value: Any) -> Decimal:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Decimal(str(value))
+    return parse_quantity(_untag(value, "quantity"))
+
+
+def _accepts(parse: Callable[[Any], Any]) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        try:
+            parse(value)
+        except (ValueError, TypeError):
+            return False
+        return True
+
+    return check
+
+
+def _compare(one: Any, other: Any) -> int:
+    left, right = _amount(one), _amount(other)
+    return (left > right) - (left < right)
+
+
+def _as_integer(value: Any) -> int:
+    amount = _amount(value)
+    if amount != amount.to_integral_value():
+        raise ValueError("cannot convert value to integer")
+    return int(amount)
+
+
+def _sum(values: list[Any]) -> Any:
+    total = values[0] if values else 0
+    for each in values[1:]:
+        total = total + each
+    return total
+
+
+def _sorted(values: list[Any]) -> bool:
+    return all(one <= other for one, other in zip(values, values[1:], strict=False))
+
+
+def _index_of(value: Any, wanted: Any, *start: int) -> int:
+    if isinstance(value, str):
+        return value.find(wanted, *start)
+    return value.index(wanted) if wanted in value else -1
+
+
+def _last_index_of(value: Any, wanted: Any, *end: int) -> int:
+    if isinstance(value, str):
+        return value.rfind(wanted, 0, *(each + len(wanted) for each in end))
+    return len(value) - 1 - value[::-1].index(wanted) if wanted in value else -1
+
+
+def _find(text: str, pattern: str) -> str:
+    found = re.search(pattern, text)
+    return found.group() if found else ""
+
+
+def _find_all(text: str, pattern: str, *limit: int) -> list[str]:
+    found = [each.group() for each in re.finditer(pattern, text)]
+    return found[: limit[0]] if limit and limit[0] >= 0 else found
+
+
+def _url(text: str) -> dict[str, Any]:
+    parts = urlsplit(text)
+    if not parts.scheme and not text.startswith("/"):
+        raise ValueError(
+            f"URL parse error during conversion from string: parse {text!r}: invalid URI for request"
+        )
+    return _tag("url", text)
+
+
+def _ip(text: str) -> dict[str, Any]:
+    if "%" in text or (text.lower().startswith("::ffff:") and "." in text):
+        raise ValueError(f"IP Address {text!r} parse error during conversion from string")
+    return _tag("ip", str(ipaddress.ip_address(text)))
+
+
+def _cidr(text: str) -> dict[str, Any]:
+    if "/" not in text:
+        raise ValueError(f"network address parse error during conversion from string: {text!r}")
+    network = ipaddress.ip_interface(text)
+    return _tag("cidr", str(network))
+
+
+def _address(value: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(value if isinstance(value, str) else _untag(value, "ip"))
+
+
+def _contains_ip(network: Any, address: Any) -> bool:
+    return _address(address) in ipaddress.ip_interface(_untag(network, "cidr")).network
+
+
+def _contains_cidr(network: Any, other: Any) -> bool:
+    outer = ipaddress.ip_interface(_untag(network, "cidr")).network
+    inner = ipaddress.ip_interface(other if isinstance(other, str) else _untag(other, "cidr")).network
+    return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def _family(value: Any) -> int:
+    return _address(value).version
+
+
+def _url_part(read: Callable[[str], Any]) -> Callable[[Any], Any]:
+    return lambda value: read(_untag(value, "url"))
+
+
+def _hostname(text: str) -> str:
+    name = urlsplit(text).hostname or ""
+    return f"[{name}]" if ":" in name else name
+
+
+def _format(template: str, arguments: list[Any]) -> str:
+    values = iter(arguments)
+
+    def one(match: re.Match[str]) -> str:
+        precision, verb = match[1], match[2]
+        if verb == "%":
+            return "%"
+        try:
+            value = next(values)
+        except StopIteration:
+            raise ValueError(f"index {len(arguments)} out of range") from None
+        if verb == "s":
+            return _text(value)
+        if verb == "d":
+            return str(int(value))
+        if verb in "fe":
+            return f"{float(value):.{precision or 6}{verb}}"
+        if verb == "b":
+            return f"{int(value):b}"
+        if verb == "o":
+            return f"{value:o}"
+        hexed = value.encode().hex() if isinstance(value, str) else f"{value:x}"
+        return hexed if verb == "x" else hexed.upper()
+
+    return re.sub(r"%(?:\.(\d+))?([sdfebxXo%])", one, template)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return "[" + ", ".join(_text(each) for each in value) + "]"
+    if isinstance(value, dict):
+        if _KIND in value:
+            return str(value["value"])
+        return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in sorted(value.items())) + "}"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _either(address: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: address(_address(value))
+
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAMED_FORMATS: dict[str, tuple[str, int]] = {
+    "dns1123Label": (r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", 63),
+    "dns1123Subdomain": (r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", 253),
+    "dns1035Label": (r"[a-z]([-a-z0-9]*[a-z0-9])?", 63),
+    "qualifiedName": (r"([A-Za-z0-9][-A-Za-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", 317),
+    "labelValue": (r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?", 63),
+    "dns1123LabelPrefix": (r"[a-z0-9]([-a-z0-9]*[a-z0-9])?-?", 63),
+    "dns1123SubdomainPrefix": (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?[-.]?", 253),
+    "uuid": (r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", 36),
+}
+
+
+def _validate_format(value: Any, text: str) -> Any:
+    """format.<name>().validate(text): none, or a list of what is wrong."""
+    pattern, limit = _NAMED_FORMATS[_untag(value, "format")]
+    wrong = []
+    if len(text) > limit:
+        wrong.append(f"must be no more than {limit} characters")
+    if re.fullmatch(pattern, text) is None:
+        wrong.append(f"must match {pattern}")
+    return cel.OptionalValue.of(wrong) if wrong else cel.OptionalValue.none()
+
+
+def _optional_field(value: Any, key: Any) -> Any:
+    """The rewritten form of `value.?key` and `value[?key]`."""
+    optional = cel.OptionalValue
+    if isinstance(value, optional):
+        if not value.has_value():
+            return optional.none()
+        value = value.value()
+    if isinstance(value, dict):
+        return optional.of(value[key]) if key in value else optional.none()
+    if isinstance(value, list):
+        return optional.of(value[key]) if 0 <= key < len(value) else optional.none()
+    return optional.none()
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **_stdlib(),
+    **{f"format.{name}": (lambda name=name: _tag("format", name)) for name in _NAMED_FORMATS},
+    "validate": _validate_format,
+    "optionalField": _optional_field,
+    "format": _format,
+    "sum": _sum,
+    "isSorted": _sorted,
+    "indexOf": _index_of,
+    "lastIndexOf": _last_index_of,
+    "find": _find,
+    "findAll": _find_all,
+    "quantity": _quantity,
+    "isQuantity": _accepts(lambda text: parse_quantity(text) if isinstance(text, str) and text else int("x")),
+    "isInteger": _accepts(_as_integer),
+    "asInteger": _as_integer,
+    "asApproximateFloat": lambda value: float(_amount(value)),
+    "sign": lambda value: _compare(value, 0),
+    "isGreaterThan": lambda one, other: _compare(one, other) > 0,
+    "isLessThan": lambda one, other: _compare(one, other) < 0,
+    "compareTo": _compare,
+    "add": lambda one, other: _quantity(str(_amount(one) + _amount(other))),
+    "sub": lambda one, other: _quantity(str(_amount(one) - _amount(other))),
+    "url": _url,
+    "isURL": _accepts(_url),
+    "getScheme": _url_part(lambda text: urlsplit(text).scheme),
+    "getHost": _url_part(lambda text: urlsplit(text).netloc.rpartition("@")[2]),
+    "getHostname": _url_part(_hostname),
+    "getPort": _url_part(lambda text: str(urlsplit(text).port or "")),
+    "getEscapedPath": _url_part(lambda text: quote(urlsplit(text).path, safe="/%:@!$&'()*+,;=-._~")),
+    "getQuery": _url_part(lambda text: parse_qs(urlsplit(text).query, keep_blank_values=True)),
+    "ip": lambda value: _tag("ip", value["value"].split("/")[0]) if _is(value, "cidr") else _ip(value),
+    "isIP": _accepts(_ip),
+    "ip.isCanonical": lambda text: _ip(text)["value"] == text,
+    "cidr": _cidr,
+    "isCIDR": _accepts(_cidr),
+    "containsIP": _contains_ip,
+    "containsCIDR": _contains_cidr,
+    "family": _family,
+    "isUnspecified": _either(lambda address: bool(address.is_unspecified)),
+    "isLoopback": _either(lambda address: bool(address.is_loopback)),
+    "isLinkLocalUnicast": _either(lambda address: bool(address.is_link_local)),
+    "isLinkLocalMulticast": _either(lambda address: bool(address.is_multicast)),
+    "isGlobalUnicast": _either(lambda address: not (address.is_multicast or address.is_loopback)),
+    "masked": lambda value: _tag("cidr", str(ipaddress.ip_interface(_untag(value, "cidr")).network)),
+    "prefixLength": lambda value: ipaddress.ip_interface(_untag(value, "cidr")).network.prefixlen,
+}
+
+
+def rewrite(source: str) -> str:
+    """Optional field selection, which the engine's grammar lacks, as calls: a.?b is optionalField(a, "b")."""
+    while True:
+        place = _optional_place(source)
+        if place is None:
+            return source
+        start = _operand_start(source, place)
+        operand = source[start:place]
+        if source[place] == ".":
+            name = re.match(r"\.\?\s*([A-Za-z_]\w*)", source[place:])
+            if name is None:
+                return source
+            call, end = f'optionalField({operand}, "{name[1]}")', place + name.end()
+        else:
+            end = _closing(source, place) + 1
+            call = f"optionalField({operand}, {source[place + 2 : end - 1]})"
+        source = source[:start] + call + source[end:]
+
+
+def _optional_place(source: str) -> int | None:
+    for match in re.finditer(r"""r?"(?:\\.|[^"\\])*"|r?'(?:\\.|[^'\\])*'|\.\?|\[\?""", source):
+        if match.group() in (".?", "[?"):
+            return match.start()
+    return None
+
+
+def _closing(source: str, place: int) -> int:
+    depth = 0
+    for index in range(place, len(source)):
+        depth += (source[index] in "([{") - (source[index] in ")]}")
+        if depth == 0:
+            return index
+    return len(source) - 1
+
+
+def _operand_start(source: str, end: int) -> int:
+    """Where the member expression that ends here begins: names, dots, calls and indexes."""
+    index = end
+    while index > 0:
+        before = source[index - 1]
+        if before in ")]":
+            depth = 0
+            while index > 0:
+                index -= 1
+                depth += (source[index] in ")]}") - (source[index] in "([{")
+                if depth == 0:
+                    break
+        elif before.isalnum() or before in "_.":
+            index -= 1
+        else:
+            break
+    return index

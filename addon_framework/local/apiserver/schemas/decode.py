@@ -1,0 +1,138 @@
+"""Type errors of built-in kinds: the server decodes JSON into Go structs and answers 400 with Go's words."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from addon_framework.api.meta import Json
+from addon_framework.api.quantity import parse_quantity
+from addon_framework.api.time import parse_time
+from addon_framework.local.apiserver.schemas.node import SchemaNode
+
+_GO = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+
+
+class _Mismatch(Exception):
+    """The first place where a value does not fit its Go type."""
+
+
+def decode_error(obj: Json, schema: SchemaNode) -> str | None:
+    """Why the object cannot be read as its built-in kind; None if it can."""
+    try:
+        _decode(obj, schema, "", _struct(schema), top=True)
+    except _Mismatch as mismatch:
+        return str(mismatch)
+    return None
+
+
+def _struct(node: SchemaNode) -> str:
+    return node.name.rpartition(".")[2]
+
+
+def _mismatch(value: Any, node: SchemaNode, path: str, struct: str) -> _Mismatch:
+    got = _GO[type(value)]
+    if isinstance(value, float) and node.type == "integer":
+        got = f"number {value}"
+    return _Mismatch(
+        f"json: cannot unmarshal {got} into Go struct field {struct}.{path} of type {_go_type(node)}"
+    )
+
+
+def _go_type(node: SchemaNode) -> str:
+    if node.name:
+        parts = node.name.split(".")
+        return f"{parts[-2]}.{parts[-1]}"
+    if node.type == "array":
+        return "[]" + (_go_type(node.items) if node.items is not None else "interface {}")
+    if node.type == "object":
+        return "map[string]" + (_go_type(node.additional) if node.additional is not None else "interface {}")
+    if node.type == "integer":
+        return node.format or "int"
+    return {"boolean": "bool", "number": "float64"}.get(node.type, node.type or "interface {}")
+
+
+def _decode(value: Any, node: SchemaNode, path: str, struct: str, *, top: bool = False) -> None:
+    if value is None or (node.atomic_children and node.type != "object"):
+        return
+    kind = type(value)
+    if node.int_or_string or node.quantity:
+        _scalar(value, node, path, struct)
+    elif kind is dict:
+        if node.type != "object":
+            raise _mismatch(value, node, path, struct)
+        if node.atomic_children:
+            return
+        own = _struct(node) if node.name else struct
+        properties, additional = node.properties, node.additional
+        for key, item in value.items():
+            child = properties.get(key)
+            if child is not None:
+                _decode(item, child, f"{path}.{key}" if path else key, own)
+            elif additional is not None:
+                _decode(item, additional, path, own)
+    elif kind is list:
+        if node.type != "array":
+            raise _mismatch(value, node, path, struct)
+        if node.items is not None:
+            for item in value:
+                _decode(item, node.items, path, struct)
+    else:
+        _scalar(value, node, path, struct)
+
+
+def _scalar(value: Any, node: SchemaNode, path: str, struct: str) -> None:
+    kind = type(value)
+    if node.quantity:
+        if kind not in (str, int, float):
+            raise _mismatch(value, node, path, struct)
+        try:
+            parse_quantity(value)
+        except ValueError:
+            raise _Mismatch(
+                "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            ) from None
+        return
+    if node.int_or_string:
+        if kind is not str and kind is not int:
+            raise _mismatch(value, node, path, struct)
+        return
+    wanted = node.type
+    if wanted == "string":
+        if kind is not str:
+            raise _mismatch(value, node, path, struct)
+        if node.format:
+            _formatted(value, node.format)
+    elif wanted == "integer":
+        if kind is not int and not (kind is float and float(value).is_integer()):
+            raise _mismatch(value, node, path, struct)
+        bits = 31 if node.format == "int32" else 63
+        if not -(2**bits) <= value < 2**bits:
+            raise _Mismatch(
+                f"json: cannot unmarshal number {value} into Go struct field {struct}.{path} "
+                f"of type {_go_type(node)}"
+            )
+    elif (
+        (wanted == "boolean" and kind is not bool)
+        or (wanted == "number" and kind not in (int, float))
+        or wanted in ("object", "array")
+    ):
+        raise _mismatch(value, node, path, struct)
+
+
+def _formatted(value: str, name: str) -> None:
+    if name == "byte":
+        try:
+            base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise _Mismatch("illegal base64 data at input byte 0") from None
+    elif name == "date-time":
+        try:
+            moment = parse_time(value)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise _Mismatch(
+                f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse "{value}" as "2006"'
+            )
