@@ -79,7 +79,6 @@ class AddonDescription:
     health: Health | type[Lease] | type[Workload] | type[NoProbe] = field(default_factory=Lease)
     supported_configs: Sequence[ConfigKind] = (ADDON_DEPLOYMENT_CONFIG,)
     manifest_configs: Sequence[Mapping[str, Any]] = ()  # OCM ManifestConfigOption, added to the works
-    redeploy_on_cluster_change: bool = False  # set it when the manifests read the cluster's labels or claims
 
     @property
     def prober(self) -> Health:

@@ -97,11 +97,11 @@ class PlacementController(Controller):
         parts = slices(key.name, result.groups or [Group("", [])])
         before = self._view.clusters(key)
         await self._write(placement, parts, result)
-        status = placement_status(placement, candidates, result, parts)
-        await write_status(self.client, Placement.RESOURCE, placement, status)
         after = frozenset(result.selected)
         if before != after:
             self._tell(placement, sorted(after - before), sorted(before - after))
+        status = placement_status(placement, candidates, result, parts)
+        await write_status(self.client, Placement.RESOURCE, placement, status)
         return None if result.requeue_after is None else result.requeue_after + 0.01
 
     def _fleet(self, key: Key, placement: Json, candidates: Candidates) -> Fleet:

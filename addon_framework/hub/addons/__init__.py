@@ -1,0 +1,1 @@
+"""The add-on manager: install, configure, register, deploy, tell health and progress."""

@@ -1,0 +1,210 @@
+"""Ownership, configuration and progress of each ManagedClusterAddOn: what OCM's own add-on manager does."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+from addon_framework.api.addon import (
+    AddOnDeploymentConfig,
+    AddOnTemplate,
+    ClusterManagementAddOn,
+    ManagedClusterAddOn,
+)
+from addon_framework.api.cluster import PlacementDecision
+from addon_framework.api.conditions import set_condition
+from addon_framework.api.meta import Json, Resource
+from addon_framework.api.work import ManifestWork
+from addon_framework.hub.addons.configs import (
+    Kind,
+    Reference,
+    config_references,
+    desired_references,
+    hash_annotation,
+    spec_hash,
+    unsupported,
+)
+from addon_framework.hub.addons.health import Verdict, progress
+from addon_framework.hub.addons.install import cma_reference, spec_changed
+from addon_framework.hub.addons.lookup import (
+    DEPLOY_LABELS,
+    addon_of_labelled,
+    addons_installed_by,
+    chosen_clusters,
+    install_placements,
+    is_managed,
+    works_of,
+)
+from addon_framework.hub.ensure import write_status
+from addon_framework.kube import ApiError, Controller, Key, Watch
+
+_KNOWN: dict[Kind, Resource] = {
+    Kind(kind.RESOURCE.group, kind.RESOURCE.plural): kind.RESOURCE
+    for kind in (AddOnDeploymentConfig, AddOnTemplate)
+}
+
+
+class AddonConfigController(Controller):
+    """ManagedClusterAddOn -> ownerReference, configReferences, Configured, Progressing."""
+
+    name = "addon-config"
+    workers = 8
+
+    def __init__(self) -> None:
+        self._resources: dict[Kind, Resource | None] = dict(_KNOWN)
+        self._followed: set[Resource] = set()
+
+    def watches(self) -> list[Watch]:
+        """Add-ons, everything that configures them, and the works that carry the configuration."""
+        return [
+            Watch(ManagedClusterAddOn.RESOURCE),
+            Watch(ClusterManagementAddOn.RESOURCE, map=self._installed, predicate=spec_changed),
+            Watch(PlacementDecision.RESOURCE, map=self._placed),
+            Watch(ManifestWork.RESOURCE, map=addon_of_labelled, label_selector=DEPLOY_LABELS),
+            *(Watch(resource, map=self._users_of(kind)) for kind, resource in _KNOWN.items()),
+        ]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One add-on on one cluster."""
+        addon = self.cache(ManagedClusterAddOn.RESOURCE).get(key)
+        cma = self.cache(ClusterManagementAddOn.RESOURCE).get(Key("", key.name))
+        if addon is None or cma is None or addon["metadata"].get("deletionTimestamp") or not is_managed(cma):
+            return None
+        if await self._own(addon, cma):
+            return None  # that write calls us again
+        status = copy.deepcopy(addon.get("status") or {})
+        conditions = status.setdefault("conditions", [])
+        wanted = desired_references(cma, addon, key.namespace, self._decided(cma, key.namespace))
+        missing, hashes, generations = await self._read(wanted)
+        references = config_references(wanted, hashes, status.get("configReferences") or [], generations)
+        if missing:
+            text = "not found: " + ", ".join(map(str, missing))
+            set_condition(conditions, "Configured", "False", "ConfigurationsNotConfigured", text)
+        else:
+            set_condition(
+                conditions, "Configured", "True", "ConfigurationsConfigured", "Configurations configured"
+            )
+        verdict = self._progress(cma, addon, key, references)
+        if verdict.reason == "Completed":
+            for entry in references:
+                entry["lastAppliedConfig"] = dict(entry["desiredConfig"])
+        set_condition(conditions, "Progressing", *verdict)
+        status["configReferences"] = references
+        await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, status)
+        return None
+
+    def _progress(self, cma: Json, addon: Json, key: Key, references: list[Json]) -> Verdict:
+        if refused := unsupported(cma, addon):
+            names = ", ".join(f"{kind.resource}.{kind.group}" for kind in refused)
+            text = f"spec.configs: {names} is not a supportedConfig of ClusterManagementAddOn {key.name}"
+            return Verdict("False", "ConfigurationUnsupported", text)
+        return progress(addon, works_of(self, key), hash_annotation(references))
+
+    async def _own(self, addon: Json, cma: Json) -> bool:
+        metadata = addon["metadata"]
+        references = metadata.get("ownerReferences") or []
+        wanted = cma_reference(cma)
+        if any(r.get("uid") == wanted["uid"] for r in references):
+            return False
+        # References to a ClusterManagementAddOn of that name that is gone would have it collected.
+        kept = [r for r in references if (r.get("kind"), r.get("name")) != (wanted["kind"], wanted["name"])]
+        if any(r.get("controller") for r in kept):
+            wanted["controller"] = False
+        body = {
+            "metadata": {
+                "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"],
+                "ownerReferences": [*kept, wanted],
+            }
+        }
+        await self.client.patch(ManagedClusterAddOn.RESOURCE, metadata["name"], body, metadata["namespace"])
+        return True
+
+    def _decided(self, cma: Json, cluster: str) -> list[Json]:
+        return [
+            placement
+            for placement in install_placements(cma)
+            if cluster in (chosen_clusters(self, Key(placement["namespace"], placement["name"])) or ())
+        ]
+
+    async def _read(
+        self, wanted: list[Reference]
+    ) -> tuple[list[Reference], dict[Reference, str], dict[Reference, int]]:
+        missing, hashes, generations = [], {}, {}
+        for reference in wanted:
+            resource = await self._resource(reference.kind)
+            config = None
+            if resource is not None:
+                informer = self.cache(resource)
+                if resource not in self._followed:
+                    await informer.synced()
+                    self._follow(resource, reference.kind)
+                config = informer.get(Key(reference.namespace, reference.name))
+            if config is None:
+                missing.append(reference)
+            else:
+                hashes[reference] = spec_hash(config)
+                generations[reference] = config["metadata"].get("generation", 0)
+        return missing, hashes, generations
+
+    async def _resource(self, kind: Kind) -> Resource | None:
+        """The resource of a configuration kind that only its group and plural name is known of."""
+        if self._resources.get(kind) is None:
+            try:
+                group = await self.client.request("GET", f"/apis/{kind.group}")
+                version = group["preferredVersion"]["version"]
+                listed = await self.client.request("GET", f"/apis/{kind.group}/{version}")
+            except ApiError:
+                return None
+            for entry in listed.get("resources") or []:
+                if entry["name"] == kind.resource:
+                    self._resources[kind] = Resource(
+                        kind.group, version, kind.resource, entry["kind"], entry["namespaced"]
+                    )
+        return self._resources.get(kind)
+
+    def _follow(self, resource: Resource, kind: Kind) -> None:
+        """From now on a change of such an object concerns the add-ons that use it."""
+        self._followed.add(resource)
+        if resource in _KNOWN.values():
+            return  # watched from the start
+        users = self._users_of(kind)
+
+        def changed(old: Json | None, new: Json | None) -> None:
+            for obj in (old, new):
+                for key in users(obj) if obj is not None else ():
+                    self.queue.add(key)
+
+        self.cache(resource).on_event(changed)
+
+    # From an event to add-ons
+
+    def _installed(self, cma: Json) -> Iterable[Key]:
+        cache = self.cache(ManagedClusterAddOn.RESOURCE)
+        cache.add_index("addon", lambda addon: [addon["metadata"]["name"]])
+        for addon in cache.by_index("addon", cma["metadata"]["name"]):
+            yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
+
+    def _placed(self, decision: Json) -> Iterable[Key]:
+        for key in addons_installed_by(self, decision):
+            cma = self.cache(ClusterManagementAddOn.RESOURCE).get(key)
+            if any(p.get("configs") for p in install_placements(cma or {"metadata": {}})):
+                yield from self._installed({"metadata": {"name": key.name}})
+
+    def _users_of(self, kind: Kind):  # type: ignore[no-untyped-def]
+        def users(config: Json) -> Iterable[Key]:
+            metadata = config["metadata"]
+            where = str(Reference(kind, metadata.get("namespace", ""), metadata["name"]))
+            cache = self.cache(ManagedClusterAddOn.RESOURCE)
+            cache.add_index("config", _configs_of)
+            for addon in cache.by_index("config", where):
+                yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
+
+        return users
+
+
+def _configs_of(addon: Json) -> list[str]:
+    return [
+        str(Reference(Kind(c.get("group", ""), c["resource"]), c.get("namespace", ""), c.get("name", "")))
+        for c in (addon.get("status") or {}).get("configReferences") or []
+    ]

@@ -1,0 +1,77 @@
+"""Approves the certificate requests of add-on agents that pass the add-on's policy."""
+
+from __future__ import annotations
+
+import structlog
+
+from addon_framework.api.addon import ManagedClusterAddOn
+from addon_framework.api.cluster import ManagedCluster
+from addon_framework.api.core import CSRS
+from addon_framework.api.meta import Json
+from addon_framework.hub.addons.identity import check_addon_csr
+from addon_framework.hub.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
+from addon_framework.hub.registration.csr import CsrError, approve, is_settled, subject_of
+from addon_framework.kube import Controller, Key, Watch
+from addon_framework.plugins import PluginError, Plugins
+
+log = structlog.get_logger(__name__)
+_LABELS = f"{CLUSTER_NAME_LABEL},{ADDON_NAME_LABEL}"
+
+
+class AddonCsrController(Controller):
+    """CertificateSigningRequest of an add-on -> approved, or left to a person."""
+
+    name = "addon-csr"
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def watches(self) -> list[Watch]:
+        """Requests with both labels, and add-ons whose registration may arrive after the request."""
+        return [
+            Watch(CSRS, label_selector=_LABELS),
+            Watch(ManagedClusterAddOn.RESOURCE, map=self._pending, predicate=_registrations_changed),
+        ]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Check and approve one request."""
+        csr = self.cache(CSRS, label_selector=_LABELS).get(key)
+        if csr is None or is_settled(csr):
+            return None
+        labels = csr["metadata"]["labels"]
+        cluster_name, addon_name = labels[CLUSTER_NAME_LABEL], labels[ADDON_NAME_LABEL]
+        plugin = self._plugins.get(addon_name)
+        addon = self.cache(ManagedClusterAddOn.RESOURCE).get(Key(cluster_name, addon_name))
+        cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", cluster_name))
+        if plugin is None or addon is None or cluster is None:
+            return None
+        if not (cluster.get("spec") or {}).get("hubAcceptsClient"):
+            return None
+        try:
+            check_addon_csr(csr, addon, subject_of(csr))
+            verdict = plugin.call("addon_csr_approve", cluster=cluster, addon=addon, csr=csr)
+            if verdict is False:
+                raise CsrError("the add-on declines it")
+        except (CsrError, PluginError) as error:
+            log.info("certificate request left alone", csr=key.name, reason=str(error))
+            return None
+        message = f"The request of add-on {addon_name} on cluster {cluster_name} passed its policy."
+        await approve(self.client, csr, "AutoApprovedByHubCSRApprovingController", message)
+        return None
+
+    def _pending(self, addon: Json) -> list[Key]:
+        wanted = (addon["metadata"]["namespace"], addon["metadata"]["name"])
+        return [
+            Key("", csr["metadata"]["name"])
+            for csr in self.cache(CSRS, label_selector=_LABELS).items()
+            if not is_settled(csr)
+            and (csr["metadata"]["labels"][CLUSTER_NAME_LABEL], csr["metadata"]["labels"][ADDON_NAME_LABEL])
+            == wanted
+        ]
+
+
+def _registrations_changed(old: Json | None, new: Json | None) -> bool:
+    def registrations(addon: Json | None) -> object:
+        return ((addon or {}).get("status") or {}).get("registrations")
+
+    return bool(registrations(old) != registrations(new))

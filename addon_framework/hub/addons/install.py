@@ -1,0 +1,146 @@
+"""The install strategy: a ManagedClusterAddOn on every cluster that the placements chose, and on no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
+from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
+from addon_framework.api.meta import Json
+from addon_framework.hub.addons.lookup import (
+    addons_installed_by,
+    chosen_clusters,
+    install_placements,
+    is_managed,
+    owner_of,
+)
+from addon_framework.hub.ensure import remove
+from addon_framework.hub.names import ADDON_GROUP
+from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, NotFound, Watch
+
+log = structlog.get_logger(__name__)
+DISABLED_ANNOTATION = f"{ADDON_GROUP}/disable-automatic-installation"
+
+
+class InstallController(Controller):
+    """ClusterManagementAddOn + PlacementDecisions -> ManagedClusterAddOns."""
+
+    name = "addon-install"
+
+    def watches(self) -> list[Watch]:
+        """Add-ons, the decisions of their placements, and what was made from them."""
+        return [
+            Watch(ClusterManagementAddOn.RESOURCE, predicate=spec_changed),
+            Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(self, d)),
+            Watch(Placement.RESOURCE, map=self._named_by, predicate=_came_or_went),
+            Watch(ManagedClusterAddOn.RESOURCE, map=lambda a: [owner_of(a)], predicate=_came_or_went),
+            Watch(ManagedCluster.RESOURCE, map=self._all, predicate=_cluster_opened),
+        ]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Create what is missing and delete what is too many, all at once."""
+        cma = self.cache(ClusterManagementAddOn.RESOURCE).get(key)
+        if cma is None or cma["metadata"].get("deletionTimestamp") or not is_managed(cma):
+            return None
+        placements = install_placements(cma)
+        if not placements:
+            return None
+        wanted: set[str] = set()
+        decided = True
+        for placement in placements:
+            chosen = chosen_clusters(self, Key(placement["namespace"], placement["name"]))
+            decided = decided and chosen is not None
+            wanted |= chosen or set()
+        wanted = {cluster for cluster in wanted if self._may_install(cluster)}
+        present = {addon["metadata"]["namespace"]: addon for addon in self._installed(key.name)}
+        steps = [self._create(cma, cluster) for cluster in sorted(wanted - present.keys())]
+        if decided:  # a placement that has not decided yet may still choose them
+            steps += [
+                self._delete(addon)
+                for cluster, addon in sorted(present.items())
+                if cluster not in wanted and not addon["metadata"].get("deletionTimestamp")
+            ]
+        failures = [r for r in await asyncio.gather(*steps, return_exceptions=True) if r is not None]
+        if failures:
+            raise failures[0]
+        return None
+
+    def _installed(self, name: str) -> list[Json]:
+        cache = self.cache(ManagedClusterAddOn.RESOURCE)
+        cache.add_index("addon", lambda addon: [addon["metadata"]["name"]])
+        return cache.by_index("addon", name)
+
+    def _may_install(self, name: str) -> bool:
+        cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", name))
+        if cluster is None or cluster["metadata"].get("deletionTimestamp"):
+            return False
+        return (cluster["metadata"].get("annotations") or {}).get(DISABLED_ANNOTATION) != "true"
+
+    async def _create(self, cma: Json, cluster: str) -> None:
+        name = cma["metadata"]["name"]
+        resource = ManagedClusterAddOn.RESOURCE
+        addon = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name, "namespace": cluster, "ownerReferences": [cma_reference(cma)]},
+            "spec": {},
+        }
+        try:
+            await self.client.create(resource, addon)
+        except AlreadyExists:
+            return
+        except NotFound as error:
+            raise ApiError(404, "NoNamespace", f"cluster {cluster} has no namespace yet: {error}") from error
+        log.info("add-on installed", addon=name, cluster=cluster)
+
+    async def _delete(self, addon: Json) -> None:
+        await remove(self.client, ManagedClusterAddOn.RESOURCE, addon)
+        metadata = addon["metadata"]
+        log.info("add-on removed", addon=metadata["name"], cluster=metadata["namespace"])
+
+    def _named_by(self, placement: Json) -> Iterable[Key]:
+        where = (placement["metadata"]["namespace"], placement["metadata"]["name"])
+        for cma in self.cache(ClusterManagementAddOn.RESOURCE).items():
+            if any((p["namespace"], p["name"]) == where for p in install_placements(cma)):
+                yield Key("", cma["metadata"]["name"])
+
+    def _all(self, _: Json) -> Iterable[Key]:
+        return [
+            Key("", cma["metadata"]["name"]) for cma in self.cache(ClusterManagementAddOn.RESOURCE).items()
+        ]
+
+
+def cma_reference(cma: Json) -> Json:
+    """The controlling reference from a ManagedClusterAddOn to its ClusterManagementAddOn."""
+    return {
+        "apiVersion": ClusterManagementAddOn.RESOURCE.api_version,
+        "kind": ClusterManagementAddOn.RESOURCE.kind,
+        "name": cma["metadata"]["name"],
+        "uid": cma["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def spec_changed(old: Json | None, new: Json | None) -> bool:
+    """Whether an event is more than a status write."""
+    if old is None or new is None:
+        return True
+    fields = ("annotations", "labels", "deletionTimestamp", "uid")
+    return old.get("spec") != new.get("spec") or any(
+        old["metadata"].get(f) != new["metadata"].get(f) for f in fields
+    )
+
+
+def _came_or_went(old: Json | None, new: Json | None) -> bool:
+    return old is None or new is None
+
+
+def _cluster_opened(old: Json | None, new: Json | None) -> bool:
+    """A cluster appeared, vanished, began to go, or switched automatic installation."""
+    if old is None or new is None:
+        return True
+    return any(old["metadata"].get(f) != new["metadata"].get(f) for f in ("annotations", "deletionTimestamp"))

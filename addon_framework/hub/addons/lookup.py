@@ -1,0 +1,78 @@
+"""What the add-on controllers all ask of the caches: an add-on's works, its placements' choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from addon_framework.api.addon import ClusterManagementAddOn
+from addon_framework.api.cluster import Placement, PlacementDecision
+from addon_framework.api.meta import Json
+from addon_framework.api.work import ManifestWork
+from addon_framework.hub.addons.works import work_index
+from addon_framework.hub.names import ADDON_NAME_LABEL, LIFECYCLE_ANNOTATION, PLACEMENT_LABEL
+from addon_framework.hub.placement.decisions import clusters_of
+from addon_framework.kube import Controller, Key
+
+DEPLOY_LABELS = ADDON_NAME_LABEL
+
+
+def is_managed(cma: Json) -> bool:
+    """Whether the hub's add-on manager handles the add-on: the lifecycle annotation is missing or says so."""
+    annotations = cma["metadata"].get("annotations") or {}
+    return bool(annotations.get(LIFECYCLE_ANNOTATION, "addon-manager") == "addon-manager")
+
+
+def install_placements(cma: Json) -> list[Json]:
+    """The placements of the install strategy; empty when it is Manual."""
+    strategy = (cma.get("spec") or {}).get("installStrategy") or {}
+    return list(strategy.get("placements") or []) if strategy.get("type") == "Placements" else []
+
+
+def owner_of(addon: Json) -> Key:
+    """The ClusterManagementAddOn of a ManagedClusterAddOn."""
+    return Key("", addon["metadata"]["name"])
+
+
+def addon_of_labelled(obj: Json) -> Iterable[Key]:
+    """The ManagedClusterAddOn that an object in its namespace carries as label."""
+    name = (obj["metadata"].get("labels") or {}).get(ADDON_NAME_LABEL)
+    return [Key(obj["metadata"]["namespace"], name)] if name else []
+
+
+def works_of(controller: Controller, key: Key) -> list[Json]:
+    """The deploy works of an add-on, in order of their number."""
+    cache = controller.cache(ManifestWork.RESOURCE, label_selector=DEPLOY_LABELS)
+    found = [
+        (index, work)
+        for work in cache.in_namespace(key.namespace)
+        if (work["metadata"].get("labels") or {}).get(ADDON_NAME_LABEL) == key.name
+        and (index := work_index(key.name, work["metadata"]["name"])) is not None
+    ]
+    return [work for _, work in sorted(found, key=lambda item: item[0])]
+
+
+def chosen_clusters(controller: Controller, placement: Key) -> set[str] | None:
+    """The clusters a placement has chosen; None while it exists and has not decided yet."""
+    cache = controller.cache(PlacementDecision.RESOURCE)
+    cache.add_index("placement", lambda decision: [str(key) for key in placement_of(decision)])
+    decisions = cache.by_index("placement", str(placement))
+    if not decisions and controller.cache(Placement.RESOURCE).get(placement) is not None:
+        return None
+    return {cluster for decision in decisions for cluster in clusters_of(decision)}
+
+
+def placement_of(decision: Json) -> Iterable[Key]:
+    """The placement that a PlacementDecision belongs to."""
+    name = (decision["metadata"].get("labels") or {}).get(PLACEMENT_LABEL)
+    return [Key(decision["metadata"]["namespace"], name)] if name else []
+
+
+def addons_installed_by(controller: Controller, decision: Json) -> Iterable[Key]:
+    """The ClusterManagementAddOns whose install strategy names the decision's placement."""
+    cache = controller.cache(ClusterManagementAddOn.RESOURCE)
+    cache.add_index(
+        "placement", lambda cma: [str(Key(p["namespace"], p["name"])) for p in install_placements(cma)]
+    )
+    for placement in placement_of(decision):
+        for cma in cache.by_index("placement", str(placement)):
+            yield Key("", cma["metadata"]["name"])

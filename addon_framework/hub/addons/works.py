@@ -1,0 +1,175 @@
+"""The ManifestWorks of one add-on on one cluster, from its manifests. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import orjson
+
+from addon_framework.api.addon import ManagedClusterAddOn
+from addon_framework.api.meta import Json
+from addon_framework.api.work import ManifestWork
+from addon_framework.hub.addons.packing import identity, pack
+from addon_framework.hub.names import (
+    ADDON_NAME_LABEL,
+    CONFIG_SPEC_HASH_ANNOTATION,
+    DELETION_ORPHAN_ANNOTATION,
+)
+from addon_framework.kube.apply import covers
+from addon_framework.plugins import Health, Probe, Work, Workload
+
+WORKLOADS = {"Deployment": "deployments", "DaemonSet": "daemonsets"}
+
+
+class BadManifest(ValueError):
+    """What a plug-in rendered cannot be put into a ManifestWork."""
+
+
+def check(manifests: Sequence[Json]) -> None:
+    """Refuse what OCM's webhook would: objects without kind or name, and duplicates."""
+    seen = set()
+    for index, obj in enumerate(manifests):
+        if not isinstance(obj, Mapping):
+            raise BadManifest(f"manifest {index} is a {type(obj).__name__}, not an object")
+        for field in ("apiVersion", "kind"):
+            if not obj.get(field):
+                raise BadManifest(f"manifest {index} has no {field}")
+        if not (obj.get("metadata") or {}).get("name"):
+            raise BadManifest(f"manifest {index} ({obj['kind']}) has no metadata.name")
+        key = identity(dict(obj))
+        if key in seen:
+            raise BadManifest(f"{obj['kind']} {key[2] + '/' if key[2] else ''}{key[3]} is rendered twice")
+        seen.add(key)
+
+
+def work_name(addon: str, index: int) -> str:
+    """OCM's name of the n-th work of an add-on."""
+    return f"addon-{addon}-deploy-{index}"
+
+
+def work_index(addon: str, name: str) -> int | None:
+    """The n of such a name, None for other names."""
+    prefix = work_name(addon, 0)[:-1]
+    number = name.removeprefix(prefix)
+    return int(number) if name.startswith(prefix) and number.isdigit() else None
+
+
+def build(
+    addon: Json,
+    manifests: Sequence[Json],
+    *,
+    health: Health,
+    manifest_configs: Sequence[Mapping[str, object]] = (),
+    config_hashes: Mapping[str, str],
+    present: Iterable[Json] = (),
+) -> list[Json]:
+    """The works that ship these manifests; objects stay in the works of `present` that have them."""
+    check(manifests)
+    name, namespace = addon["metadata"]["name"], addon["metadata"]["namespace"]
+    homes = {
+        index: [identity(m) for m in (work["spec"].get("workload") or {}).get("manifests") or []]
+        for work in present
+        if (index := work_index(name, work["metadata"]["name"])) is not None
+    }
+    works = []
+    for index, objects in pack(manifests, homes).items():
+        spec: Json = {"workload": {"manifests": objects}}
+        configs = [dict(c) for c in manifest_configs] + _feedback(health, objects)
+        if configs:
+            spec["manifestConfigs"] = configs
+        if rules := _orphaning_rules(objects):
+            spec["deleteOption"] = {
+                "propagationPolicy": "SelectivelyOrphan",
+                "selectivelyOrphans": {"orphaningRules": rules},
+            }
+        works.append(
+            {
+                "apiVersion": ManifestWork.RESOURCE.api_version,
+                "kind": ManifestWork.RESOURCE.kind,
+                "metadata": {
+                    "name": work_name(name, index),
+                    "namespace": namespace,
+                    "labels": {ADDON_NAME_LABEL: name},
+                    "annotations": {
+                        CONFIG_SPEC_HASH_ANNOTATION: orjson.dumps(
+                            dict(config_hashes), option=orjson.OPT_SORT_KEYS
+                        ).decode()
+                    },
+                    "ownerReferences": [owner_reference(addon)],
+                },
+                "spec": spec,
+            }
+        )
+    return works
+
+
+def owner_reference(addon: Json) -> Json:
+    """The controlling reference of what belongs to a ManagedClusterAddOn."""
+    return {
+        "apiVersion": ManagedClusterAddOn.RESOURCE.api_version,
+        "kind": ManagedClusterAddOn.RESOURCE.kind,
+        "name": addon["metadata"]["name"],
+        "uid": addon["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def same_work(live: Json, desired: Json) -> bool:
+    """Whether a live work already says what is desired: manifests exactly, the rest up to defaults."""
+    manifests = (live["spec"].get("workload") or {}).get("manifests") or []
+    if manifests != desired["spec"]["workload"]["manifests"] or not covers(live, desired):
+        return False
+    extra = {"manifestConfigs"} & (live["spec"].keys() - desired["spec"].keys())
+    policy = (live["spec"].get("deleteOption") or {}).get("propagationPolicy", "Foreground")
+    return not extra and ("deleteOption" in desired["spec"] or policy == "Foreground")
+
+
+def _feedback(health: Health, objects: Sequence[Json]) -> list[Json]:
+    if isinstance(health, Workload):
+        probes = [
+            Probe(WORKLOADS[o["kind"]], o["metadata"]["name"], o["metadata"].get("namespace", ""), "apps")
+            for o in objects
+            if o["kind"] in WORKLOADS
+        ]
+    elif isinstance(health, Work):
+        names = {(o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in objects}
+        probes = [p for p in health.probes if (p.namespace, p.name) in names]
+    else:
+        probes = []
+    result: list[Json] = []
+    for probe in probes:
+        rule: Json = {"type": "WellKnownStatus"}
+        if probe.paths:
+            paths = [{"name": name, "path": path} for name, path in probe.paths.items()]
+            rule = {"type": "JSONPaths", "jsonPaths": paths}
+        identifier = {"resource": probe.resource, "name": probe.name}
+        if probe.group:
+            identifier["group"] = probe.group
+        if probe.namespace:
+            identifier["namespace"] = probe.namespace
+        result.append({"resourceIdentifier": identifier, "feedbackRules": [rule]})
+    return result
+
+
+def _orphaning_rules(objects: Sequence[Json]) -> list[Json]:
+    rules = []
+    for obj in objects:
+        metadata = obj["metadata"]
+        if DELETION_ORPHAN_ANNOTATION not in (metadata.get("annotations") or {}):
+            continue
+        rule = {"resource": plural(obj["kind"]), "name": metadata["name"]}
+        if group := identity(obj)[0]:
+            rule["group"] = group
+        if metadata.get("namespace"):
+            rule["namespace"] = metadata["namespace"]
+        rules.append(rule)
+    return rules
+
+
+def plural(kind: str) -> str:
+    """The resource name of a kind by English rules, which nearly every API follows."""
+    lower = kind.lower()
+    if lower.endswith("y") and lower[-2:-1] not in "aeiou":
+        return lower[:-1] + "ies"
+    return lower + ("es" if lower.endswith(("s", "x", "ch", "sh")) else "s")

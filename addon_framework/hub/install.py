@@ -1,0 +1,145 @@
+"""Makes a cluster a hub: CRDs, namespaces, RBAC, and the identity with which clusters ask to join."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from addon_framework.api.cluster import ManagedCluster
+from addon_framework.api.core import CRDS, CSRS, SERVICEACCOUNTS
+from addon_framework.api.crd import load_crds
+from addon_framework.api.meta import Json
+from addon_framework.hub.names import CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
+from addon_framework.hub.registration.csr import CsrError, approve, check_cluster_csr, is_settled
+from addon_framework.hub.registration.rbac import common_roles
+from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_NAMESPACE, hub_objects
+from addon_framework.kube import Client, Conflict, NotFound
+
+log = structlog.get_logger(__name__)
+
+MANAGER = "boundaryless-install"
+ESTABLISH_TIMEOUT = 30.0
+POLL = 0.1
+BOOTSTRAP_LIFETIME = timedelta(hours=24)
+
+
+class NotEstablished(TimeoutError):
+    """CRDs that the API server does not serve in time."""
+
+
+class CannotAccept(ValueError):
+    """A cluster that cannot be accepted; the message says why and what to do."""
+
+
+async def install(client: Client, *, crds: Sequence[Json] | None = None) -> None:
+    """Apply everything a hub needs and wait until its API is served. Safe to repeat."""
+    crds = load_crds("hub") if crds is None else crds
+    await asyncio.gather(
+        *(client.apply(crd, field_manager=MANAGER, resource=CRDS) for crd in crds),
+    )
+    await _established(client, [crd["metadata"]["name"] for crd in crds])
+    for obj in [*hub_objects(), *common_roles()]:
+        await client.apply(obj, field_manager=MANAGER)
+
+
+async def _established(client: Client, names: Iterable[str]) -> None:
+    waiting = list(names)
+    deadline = asyncio.get_running_loop().time() + ESTABLISH_TIMEOUT
+    while waiting:
+        listed = await client.list(CRDS)
+        served = {
+            crd["metadata"]["name"]
+            for crd in listed["items"]
+            for condition in (crd.get("status") or {}).get("conditions") or []
+            if condition["type"] == "Established" and condition["status"] == "True"
+        }
+        waiting = [name for name in waiting if name not in served]
+        if waiting and asyncio.get_running_loop().time() > deadline:
+            raise NotEstablished(f"not served after {ESTABLISH_TIMEOUT:.0f} s: {', '.join(waiting)}")
+        if waiting:
+            await asyncio.sleep(POLL)
+
+
+async def bootstrap_kubeconfig(
+    client: Client,
+    server: str | None = None,
+    ca: bytes | None = None,
+    *,
+    lifetime: timedelta = BOOTSTRAP_LIFETIME,
+) -> Json:
+    """A kubeconfig with which a cluster may ask to join, and do nothing else; it expires.
+
+    `server` is the URL spokes reach the hub at, `ca` its certificate authority in PEM; both default to those
+    of the client.
+    """
+    request = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": int(lifetime.total_seconds())},
+    }
+    path = SERVICEACCOUNTS.path(BOOTSTRAP_NAMESPACE, BOOTSTRAP_ACCOUNT, "token")
+    answer = await client.request("POST", path, body=request)
+    cluster: Json = {"server": server or client.server}
+    if ca := ca or client.config.ca:
+        cluster["certificate-authority-data"] = base64.b64encode(ca).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "hub", "cluster": cluster}],
+        "users": [{"name": "bootstrap", "user": {"token": answer["status"]["token"]}}],
+        "contexts": [{"name": "bootstrap", "context": {"cluster": "hub", "user": "bootstrap"}}],
+        "current-context": "bootstrap",
+    }
+
+
+async def accept(client: Client, clusters: Sequence[str], *, requesters: Iterable[str] = ()) -> list[str]:
+    """Accept clusters: approve their pending certificate requests and set hubAcceptsClient.
+
+    Requests count only if they pass OCM's checks and come from the bootstrap account, from the cluster
+    itself, or from one of `requesters`. Returns the clusters that were changed; raises CannotAccept for one
+    that has not asked to join.
+    """
+    trusted = {f"system:serviceaccount:{BOOTSTRAP_NAMESPACE}:{BOOTSTRAP_ACCOUNT}", *requesters}
+    changed = []
+    for name in clusters:
+        try:
+            cluster = await client.get(ManagedCluster.RESOURCE, name)
+        except NotFound:
+            raise CannotAccept(
+                f"cluster {name} has not asked to join: there is no ManagedCluster {name} on the hub; "
+                "is its agent running with this hub's bootstrap kubeconfig?"
+            ) from None
+        approved = await _approve_requests(client, name, trusted)
+        if not (cluster.get("spec") or {}).get("hubAcceptsClient"):
+            await client.patch(ManagedCluster.RESOURCE, name, {"spec": {"hubAcceptsClient": True}})
+            log.info("cluster accepted", cluster=name)
+            changed.append(name)
+        elif approved:
+            changed.append(name)
+    return changed
+
+
+async def _approve_requests(client: Client, cluster: str, trusted: set[str]) -> int:
+    listed = await client.list(CSRS, label_selector=f"{CLUSTER_NAME_LABEL}={cluster}")
+    approved = 0
+    for csr in listed["items"]:
+        requester = csr["spec"].get("username", "")
+        if is_settled(csr):
+            continue
+        if requester not in trusted and not requester.startswith(f"{CLUSTER_SUBJECT_PREFIX}{cluster}:"):
+            log.warning("certificate request left alone", csr=csr["metadata"]["name"], requester=requester)
+            continue
+        try:
+            check_cluster_csr(csr)
+            await approve(client, csr, "ApprovedByAccept", f"Cluster {cluster} was accepted.")
+        except CsrError as error:
+            log.warning("certificate request left alone", csr=csr["metadata"]["name"], reason=str(error))
+            continue
+        except Conflict:
+            continue  # somebody else has just decided on it
+        approved += 1
+    return approved
