@@ -21,7 +21,7 @@ def is_member(cluster: Json, cluster_set: Json) -> bool:
         return matches(
             selector.get("labelSelector"), labels_of(cluster), "spec.clusterSelector.labelSelector"
         )
-    return labels_of(cluster).get(CLUSTER_SET_LABEL) == cluster_set["metadata"]["name"]
+    return bool(labels_of(cluster).get(CLUSTER_SET_LABEL) == cluster_set["metadata"]["name"])
 
 
 def members(cluster_set: Json, clusters: Iterable[Json]) -> list[Json]:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from addon_framework.hub.addons.controllers import addon_controllers
+from addon_framework.hub.addons.hub_manifests import HubManifestsController
 from addon_framework.hub.placement.controller import PlacementController
 from addon_framework.hub.registration import registration_controllers
 from addon_framework.hub.roles import HUB_NAMESPACE
-from addon_framework.kube import ApiError, Client, Controller, Manager
+from addon_framework.kube import Client, Controller, Manager
 from addon_framework.plugins import PluginError, Plugins, discover
 
 log = structlog.get_logger(__name__)
@@ -49,7 +50,11 @@ def hub_manager(
     factories: dict[str, Callable[[], Sequence[Controller]]] = {
         "registration": lambda: registration_controllers(auto_approve_users=auto_approve_users),
         "placement": lambda: [PlacementController(plugins)],
-        "addons": lambda: [*addon_controllers(plugins), *_contributed(plugins)],
+        "addons": lambda: [
+            HubManifestsController(plugins),
+            *addon_controllers(plugins),
+            *_contributed(plugins),
+        ],
     }
     manager = Manager(
         client,
@@ -76,8 +81,6 @@ async def run_hub(
     """Run the hub manager until SIGTERM, SIGINT, or cancellation."""
     plugins = discover() if plugins is None else plugins
     chosen = select(controllers)
-    if "addons" in chosen:
-        await apply_hub_manifests(client, plugins)
     manager = hub_manager(
         client,
         chosen,
@@ -100,16 +103,6 @@ async def run_hub(
             work.cancel()
             raise
         log.info("hub manager stops")
-
-
-async def apply_hub_manifests(client: Client, plugins: Plugins) -> None:
-    """Apply what plug-ins need on the hub. One that fails is reported and harms no other."""
-    for plugin in plugins.implementing("addon_hub_manifests"):
-        try:
-            for obj in plugin.call("addon_hub_manifests") or []:
-                await client.apply(obj, field_manager=f"boundaryless-plugin-{plugin.name}")
-        except (PluginError, ApiError) as error:
-            log.error("hub manifests not applied", plugin=plugin.name, reason=str(error))
 
 
 def _contributed(plugins: Plugins) -> list[Controller]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from addon_framework.api.addon import (
     AddOnDeploymentConfig,
@@ -191,7 +191,7 @@ class AddonConfigController(Controller):
             if any(p.get("configs") for p in install_placements(cma or {"metadata": {}})):
                 yield from self._installed({"metadata": {"name": key.name}})
 
-    def _users_of(self, kind: Kind):  # type: ignore[no-untyped-def]
+    def _users_of(self, kind: Kind) -> Callable[[Json], Iterable[Key]]:
         def users(config: Json) -> Iterable[Key]:
             metadata = config["metadata"]
             where = str(Reference(kind, metadata.get("namespace", ""), metadata["name"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from addon_framework.api.meta import Json
@@ -77,7 +77,7 @@ def _resources(cluster: Json) -> object:
     return status.get("allocatable"), status.get("capacity")
 
 
-FACETS = {
+FACETS: dict[str, Callable[[Json], object]] = {
     "selection": _selection,
     "claims": lambda cluster: (cluster.get("status") or {}).get("clusterClaims"),
     "resources": _resources,

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 MANAGER = "boundaryless-registration"
 _OWNED = (CLUSTERROLES, CLUSTERROLEBINDINGS, ROLEBINDINGS, NAMESPACES)
 _NAMED_SHOWN = 3
+_COMMON = Key("", "")
 
 
 class ClusterController(Controller):
@@ -45,12 +46,15 @@ class ClusterController(Controller):
         return [Watch(cluster), *owned, *drained]
 
     async def start(self) -> None:
-        """The ClusterRoles that all clusters share."""
-        for role in rbac.common_roles():
-            await ensure(self.client, None, role, field_manager=MANAGER, resource=CLUSTERROLES)
+        """The ClusterRoles that all clusters share are work like any other: retried until done."""
+        self.queue.add(_COMMON)
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one cluster to its state."""
+        if key == _COMMON:
+            for role in rbac.common_roles():
+                await ensure(self.client, None, role, field_manager=MANAGER, resource=CLUSTERROLES)
+            return None
         cluster = self.cache(ManagedCluster.RESOURCE).get(key)
         if cluster is None:
             return None

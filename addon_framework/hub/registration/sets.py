@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
 
 from addon_framework.api.cluster import ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding
 from addon_framework.api.conditions import set_condition
@@ -21,6 +20,7 @@ from addon_framework.hub.ensure import ensure, write_status
 from addon_framework.hub.names import CLUSTER_SET_LABEL, SET_AUTOUPDATE_ANNOTATION
 from addon_framework.hub.selectors import SelectorError
 from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube.informer import AnyInformer
 
 MANAGER = "boundaryless-registration"
 _SELECTORS: dict[str, Json] = {
@@ -53,22 +53,18 @@ class DefaultSetController(Controller):
             annotations = live["metadata"].get("annotations") or {}
             if annotations.get(SET_AUTOUPDATE_ANNOTATION) == "false" or _same(live, selector):
                 return None
+        if live is not None:
+            # An edit may have added to the selector: replace it, do not merge.
+            replaced = {**live, "spec": {**live.get("spec", {}), "clusterSelector": selector}}
+            await self.client.update(ManagedClusterSet.RESOURCE, replaced)
+            return None
         desired = {
             "apiVersion": ManagedClusterSet.RESOURCE.api_version,
             "kind": ManagedClusterSet.RESOURCE.kind,
             "metadata": {"name": key.name},
             "spec": {"clusterSelector": selector},
         }
-        if live is not None:
-            # An edit may have added to the selector: replace it, do not merge.
-            metadata = live["metadata"]
-            desired["metadata"] = {"name": key.name, "resourceVersion": metadata["resourceVersion"]}
-            replaced = {**live, "spec": {**live.get("spec", {}), "clusterSelector": selector}}
-            await self.client.update(ManagedClusterSet.RESOURCE, replaced)
-        else:
-            await ensure(
-                self.client, None, desired, field_manager=MANAGER, resource=ManagedClusterSet.RESOURCE
-            )
+        await ensure(self.client, None, desired, field_manager=MANAGER, resource=ManagedClusterSet.RESOURCE)
         return None
 
 
@@ -155,7 +151,7 @@ class BindingController(Controller):
         """An index from sets to their bindings."""
         self._index()
 
-    def _index(self) -> Any:
+    def _index(self) -> AnyInformer:
         bindings = self.cache(ManagedClusterSetBinding.RESOURCE)
         bindings.add_index("set", lambda binding: [binding["metadata"]["name"]])
         return bindings

@@ -14,15 +14,12 @@ from cryptography.x509.oid import NameOID
 SIGNER = "kubernetes.io/kube-apiserver-client"
 
 
-def request_pem(common_name: str, organizations: Sequence[str]) -> bytes:
-    """A PEM certificate request of a fresh key."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def request_pem(key: ec.EllipticCurvePrivateKey, common_name: str, organizations: Sequence[str]) -> bytes:
+    """A PEM certificate request, signed with the key."""
     names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in organizations]
     names.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
-    request = (
-        x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).sign(key, hashes.SHA256())
-    )
-    return request.public_bytes(serialization.Encoding.PEM)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def csr(
@@ -33,16 +30,32 @@ def csr(
     *,
     username: str = "",
     signer: str = SIGNER,
+    key: ec.EllipticCurvePrivateKey | None = None,
 ) -> dict[str, Any]:
     """A CertificateSigningRequest object."""
+    pem = request_pem(key or ec.generate_private_key(ec.SECP256R1()), common_name, organizations)
     return {
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
         "metadata": {"name": name, "labels": labels},
         "spec": {
-            "request": base64.b64encode(request_pem(common_name, organizations)).decode(),
+            "request": base64.b64encode(pem).decode(),
             "signerName": signer,
             "usages": ["digital signature", "key encipherment", "client auth"],
             "username": username,
         },
     }
+
+
+def csr_to_create(
+    key: ec.EllipticCurvePrivateKey,
+    prefix: str,
+    labels: dict[str, str],
+    common_name: str,
+    organizations: Sequence[str],
+) -> dict[str, Any]:
+    """A request to send: the server makes the name and says who asks."""
+    request = csr("", labels, common_name, organizations, key=key)
+    request["metadata"] = {"generateName": prefix, "labels": labels}
+    del request["spec"]["username"]
+    return request

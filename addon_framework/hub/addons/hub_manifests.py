@@ -1,0 +1,40 @@
+"""Applies what plug-ins need on the hub: their CRDs and cluster roles."""
+
+from __future__ import annotations
+
+import structlog
+
+from addon_framework.kube import Controller, Key, Watch
+from addon_framework.plugins import PluginError, Plugins
+
+log = structlog.get_logger(__name__)
+
+
+class HubManifestsController(Controller):
+    """Plug-in -> its hub objects, once per start of the manager; retried alone until they are there."""
+
+    name = "addon-hub-manifests"
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def watches(self) -> list[Watch]:
+        """Nothing: the keys are plug-ins."""
+        return []
+
+    async def start(self) -> None:
+        """Every plug-in once."""
+        for plugin in self._plugins:
+            self.queue.add(Key("", plugin.name))
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Apply one plug-in's objects."""
+        plugin = self._plugins.require(key.name)
+        try:
+            objects = plugin.call("addon_hub_manifests") or []
+        except PluginError as error:
+            log.error("hub manifests not made", plugin=key.name, reason=str(error))
+            return None
+        for obj in objects:
+            await self.client.apply(obj, field_manager=f"boundaryless-plugin-{key.name}")
+        return None
