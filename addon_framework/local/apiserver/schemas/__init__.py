@@ -1,5 +1,6 @@
 """Schemas of built-in kinds and custom resources, and what is done with them."""
 
+from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.builtin import builtin_schema
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.crd import crd_schema
@@ -14,6 +15,7 @@ __all__ = [
     "Cause",
     "SchemaNode",
     "builtin_schema",
+    "cause",
     "copy_json",
     "crd_schema",
     "decode_error",

@@ -1,0 +1,67 @@
+"""Defaults and validation of the built-in kinds: what their schemas cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.schemas import Cause
+from addon_framework.local.apiserver.validation import (
+    cluster,
+    config,
+    definitions,
+    names,
+    pods,
+    rbac,
+    services,
+    storage,
+    workloads,
+)
+from addon_framework.local.apiserver.validation.defaults import default_builtin
+from addon_framework.local.apiserver.validation.metadata import NameCheck, validate_metadata
+
+__all__ = ["default_builtin", "validate_builtin", "validate_metadata"]
+
+_RBAC = "rbac.authorization.k8s.io"
+_CHECKS: dict[tuple[str, str], Callable[[Json, Json | None], list[Cause]]] = {
+    ("", "Pod"): pods.validate_pod,
+    ("", "Service"): services.validate_service,
+    ("", "Secret"): config.validate_secret,
+    ("", "ConfigMap"): config.validate_config_map,
+    ("", "PersistentVolume"): storage.validate_persistent_volume,
+    ("", "PersistentVolumeClaim"): storage.validate_claim,
+    ("", "Event"): cluster.validate_event,
+    ("", "Node"): cluster.validate_node,
+    ("apps", "Deployment"): workloads.validate_deployment,
+    ("apps", "ReplicaSet"): workloads.validate_replica_set,
+    ("apps", "DaemonSet"): workloads.validate_daemon_set,
+    ("apps", "StatefulSet"): workloads.validate_stateful_set,
+    ("batch", "Job"): workloads.validate_job,
+    ("batch", "CronJob"): workloads.validate_cron_job,
+    (_RBAC, "Role"): rbac.validate_role,
+    (_RBAC, "ClusterRole"): rbac.validate_cluster_role,
+    (_RBAC, "RoleBinding"): rbac.validate_role_binding,
+    (_RBAC, "ClusterRoleBinding"): rbac.validate_cluster_role_binding,
+    ("coordination.k8s.io", "Lease"): cluster.validate_lease,
+    ("certificates.k8s.io", "CertificateSigningRequest"): cluster.validate_certificate_request,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.validate_definition,
+    ("discovery.k8s.io", "EndpointSlice"): services.validate_endpoint_slice,
+    ("storage.k8s.io", "StorageClass"): storage.validate_storage_class,
+}
+_NAMES: dict[tuple[str, str], NameCheck] = {
+    ("", "Namespace"): names.label,
+    ("", "Service"): names.dns1035,
+    (_RBAC, "Role"): names.path_segment,
+    (_RBAC, "ClusterRole"): names.path_segment,
+    (_RBAC, "RoleBinding"): names.path_segment,
+    (_RBAC, "ClusterRoleBinding"): names.path_segment,
+}
+
+
+def validate_builtin(obj: Json, old: Json | None) -> list[Cause]:
+    """Why the server would refuse this object, metadata included; required fields come from its schema."""
+    group = str(obj.get("apiVersion", "")).rpartition("/")[0]
+    key = (group, str(obj.get("kind", "")))
+    causes = validate_metadata(obj, old, name_check=_NAMES.get(key, names.subdomain), builtin=True)
+    check = _CHECKS.get(key)
+    return causes + check(obj, old) if check is not None else causes
