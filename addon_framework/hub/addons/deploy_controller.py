@@ -178,6 +178,8 @@ class AddonDeployController(Controller):
         try:
             for work in wanted:
                 live = present.get(work["metadata"]["name"])
+                if live is not None and live["metadata"].get("deletionTimestamp"):
+                    continue  # of an earlier life of this add-on; once it is gone we are called again
                 if live is None or not shipping.same_work(live, work):
                     await self.client.apply(work, field_manager=MANAGER, resource=ManifestWork.RESOURCE)
                     log.info("work shipped", cluster=key.namespace, work=work["metadata"]["name"])

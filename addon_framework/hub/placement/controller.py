@@ -28,18 +28,13 @@ from addon_framework.hub.placement.candidates import (
     reads,
     scores_read,
 )
-from addon_framework.hub.placement.decisions import DecisionView, clusters_of, write_order
-from addon_framework.hub.placement.groups import Slice, slices
-from addon_framework.hub.placement.model import Fleet, Group, Schedule
+from addon_framework.hub.placement.decisions import DecisionView
+from addon_framework.hub.placement.groups import slices
+from addon_framework.hub.placement.model import Fleet, Group
 from addon_framework.hub.placement.scheduler import schedule
-from addon_framework.hub.placement.status import (
-    decision_object,
-    decision_status,
-    placement_status,
-    score_text,
-)
-from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch
-from addon_framework.kube.apply import covers
+from addon_framework.hub.placement.status import placement_status
+from addon_framework.hub.placement.writer import DecisionWriter
+from addon_framework.kube import Controller, Key, Watch
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.kube.key import key_of
 from addon_framework.plugins import PluginError, Plugins
@@ -96,12 +91,15 @@ class PlacementController(Controller):
         result = schedule(placement, self._fleet(key, placement, candidates))
         parts = slices(key.name, result.groups or [Group("", [])])
         before = self._view.clusters(key)
-        await self._write(placement, parts, result)
+        writer = DecisionWriter(self.client, self._view, placement)
+        await writer.write(parts, result)
         after = frozenset(result.selected)
         if before != after:
             self._tell(placement, sorted(after - before), sorted(before - after))
         status = placement_status(placement, candidates, result, parts)
         await write_status(self.client, Placement.RESOURCE, placement, status)
+        for note in writer.notes:
+            await self._events.record(placement, note.reason, note.message, warning=note.warning)
         return None if result.requeue_after is None else result.requeue_after + 0.01
 
     def _fleet(self, key: Key, placement: Json, candidates: Candidates) -> Fleet:
@@ -146,63 +144,6 @@ class PlacementController(Controller):
             result[name] = {c: max(-100, min(100, int(v))) for c, v in (scores or {}).items()}
         return result
 
-    async def _write(self, placement: Json, parts: list[Slice], result: Schedule) -> None:
-        key = Key(placement["metadata"]["namespace"], placement["metadata"]["name"])
-        live = {d["metadata"]["name"]: d for d in self._decisions_of(key)}
-        present = {name: clusters_of(decision) for name, decision in live.items()}
-        changed = False
-        for part in write_order(parts, present):
-            changed |= await self._write_one(placement, part, live.get(part.name), result)
-        for name in live.keys() - {part.name for part in parts}:
-            try:
-                await self.client.delete(PlacementDecision.RESOURCE, name, key.namespace)
-            except NotFound:
-                continue
-            changed = True
-            text = f"Decision {name} is deleted with placement {key.name} in namespace {key.namespace}"
-            await self._events.record(placement, "DecisionDelete", text)
-        if changed and result.totals:
-            await self._events.record(placement, "ScoreUpdate", score_text(result))
-
-    async def _write_one(self, placement: Json, part: Slice, live: Json | None, result: Schedule) -> bool:
-        desired = decision_object(placement, part)
-        where = (
-            f"with placement {placement['metadata']['name']} in namespace {desired['metadata']['namespace']}"
-        )
-        created = False
-        if live is None:
-            try:
-                live = await self.client.create(PlacementDecision.RESOURCE, desired)
-            except AlreadyExists:
-                live = await self.client.get(
-                    PlacementDecision.RESOURCE, part.name, desired["metadata"]["namespace"]
-                )
-            else:
-                created = True
-                await self._events.record(
-                    placement, "DecisionCreate", f"Decision {part.name} is created {where}"
-                )
-        if not covers(live, desired):
-            metadata = {name: desired["metadata"][name] for name in ("labels", "ownerReferences")}
-            live = await self._patch(part.name, live, {"metadata": metadata})
-        status = decision_status(part)
-        if (live.get("status") or {}).get("decisions", None) == status["decisions"]:
-            self._view.put(live)
-            return created
-        live = await self._patch(part.name, live, {"status": status}, subresource="status")
-        self._view.put(live)
-        warning = "; ".join(result.warnings)
-        text = f"Decision {part.name} is updated {where}" + (f": {warning}" if warning else "")
-        await self._events.record(placement, "DecisionUpdate", text, warning=bool(warning))
-        return True
-
-    async def _patch(self, name: str, live: Json, body: Json, *, subresource: str | None = None) -> Json:
-        body.setdefault("metadata", {})["uid"] = live["metadata"]["uid"]
-        namespace = live["metadata"]["namespace"]
-        return await self.client.patch(
-            PlacementDecision.RESOURCE, name, body, namespace, subresource=subresource
-        )
-
     def _tell(self, placement: Json, added: list[str], removed: list[str]) -> None:
         name = placement["metadata"]["name"]
         log.info("decision changed", placement=name, added=added, removed=removed)
@@ -224,11 +165,6 @@ class PlacementController(Controller):
         cache = self.cache(ManagedClusterSetBinding.RESOURCE)
         cache.add_index("set", lambda binding: [binding["metadata"]["name"]])
         return cache
-
-    def _decisions_of(self, placement: Key) -> list[Json]:
-        cache = self.cache(PlacementDecision.RESOURCE)
-        cache.add_index("placement", lambda decision: [str(key) for key in _placement_of(decision)])
-        return cache.by_index("placement", str(placement))
 
     def _readers_of(self, facet: str) -> Callable[[Json], Iterable[Key]]:
         def readers(cluster: Json) -> Iterable[Key]:

@@ -13,9 +13,9 @@ from addon_framework.kube import Key
 
 
 class _Entry(NamedTuple):
-    version: str
     placement: Key
     clusters: tuple[str, ...]
+    obj: Json
 
 
 class DecisionView:
@@ -35,18 +35,18 @@ class DecisionView:
         if new is not None:
             self.put(new)
         elif old is not None:
-            self._drop(Key(old["metadata"]["namespace"], old["metadata"]["name"]))
+            self.drop(Key(old["metadata"]["namespace"], old["metadata"]["name"]))
 
     def put(self, decision: Json) -> None:
         """Take an object as the server returned it, unless a newer one is here."""
         metadata = decision["metadata"]
         key, version = Key(metadata["namespace"], metadata["name"]), metadata["resourceVersion"]
         present = self._entries.get(key)
-        if present is not None and _older(version, present.version):
+        if present is not None and _older(version, present.obj["metadata"]["resourceVersion"]):
             return
-        self._drop(key)
+        self.drop(key)
         placement = Key(key.namespace, (metadata.get("labels") or {}).get(PLACEMENT_LABEL, ""))
-        entry = _Entry(version, placement, clusters_of(decision))
+        entry = _Entry(placement, clusters_of(decision), decision)
         self._entries[key] = entry
         self._by_placement[placement].add(key)
         self._counts.update(entry.clusters)
@@ -56,6 +56,10 @@ class DecisionView:
         keys = self._by_placement.get(placement, set())
         return frozenset(cluster for key in keys for cluster in self._entries[key].clusters)
 
+    def objects(self, placement: Key) -> dict[str, Json]:
+        """The PlacementDecisions of a placement by name, as the server last returned them."""
+        return {key.name: self._entries[key].obj for key in self._by_placement.get(placement, set())}
+
     def elsewhere(self, placement: Key) -> dict[str, int]:
         """How many decisions of other placements name each cluster."""
         counts = dict(self._counts)
@@ -64,7 +68,8 @@ class DecisionView:
                 counts[cluster] -= 1
         return {cluster: count for cluster, count in counts.items() if count > 0}
 
-    def _drop(self, key: Key) -> None:
+    def drop(self, key: Key) -> None:
+        """Forget an object that is gone."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return
