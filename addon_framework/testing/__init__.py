@@ -1,0 +1,6 @@
+"""For tests of add-ons: fixtures (see `plugin`), API servers, and waiting for conditions."""
+
+from addon_framework.testing.conditions import eventually
+from addon_framework.testing.servers import EmbeddedApiServer
+
+__all__ = ["EmbeddedApiServer", "eventually"]

@@ -1,0 +1,81 @@
+"""pytest fixtures for add-on authors: an API server to test against.
+
+Which one: `BOUNDARYLESS_TEST_KUBECONFIG` names any cluster; `KUBEBUILDER_ASSETS` has the binaries of envtest
+(kube-apiserver and etcd); otherwise the embedded server, which needs the extra `local`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from addon_framework.api.conditions import is_true
+from addon_framework.api.core import CRDS, NAMESPACES, SERVICEACCOUNTS
+from addon_framework.api.crd import load_crds
+from addon_framework.kube import Client, NotFound, wait_for
+from addon_framework.testing.conditions import eventually
+from addon_framework.testing.servers import EmbeddedApiServer, EnvtestApiServer, TestServer
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer | None]:
+    """The server of this test session; None when a kubeconfig names a cluster that runs already."""
+    if os.environ.get("BOUNDARYLESS_TEST_KUBECONFIG"):
+        yield None
+        return
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    directory = tmp_path_factory.mktemp("api-server")
+    server: TestServer = (
+        EnvtestApiServer(directory, Path(assets)) if assets else EmbeddedApiServer(directory)
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(api_server: TestServer | None) -> Path:
+    """A kubeconfig with all rights."""
+    if api_server is None:
+        return Path(os.environ["BOUNDARYLESS_TEST_KUBECONFIG"])
+    return api_server.kubeconfig
+
+
+@pytest_asyncio.fixture
+async def client(kubeconfig: Path) -> AsyncIterator[Client]:
+    """A client with all rights."""
+    async with Client.from_kubeconfig(kubeconfig) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def namespace(client: Client) -> AsyncIterator[str]:
+    """A fresh namespace, deleted afterwards."""
+    name = f"test-{secrets.token_hex(4)}"
+    await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    await eventually(lambda: client.get(SERVICEACCOUNTS, "default", name), swallow=NotFound)
+    yield name
+    await client.delete(NAMESPACES, name)
+
+
+@pytest_asyncio.fixture
+async def crds_installed(client: Client) -> None:
+    """All our CRDs, established."""
+    crds = load_crds("all")
+    await asyncio.gather(*(client.apply(crd, field_manager="boundaryless-tests") for crd in crds))
+    for crd in crds:
+        name = crd["metadata"]["name"]
+        await wait_for(
+            client,
+            CRDS,
+            name,
+            until=lambda obj: obj is not None and is_true(obj, "Established"),
+            timeout=30,
+            what="established",
+        )

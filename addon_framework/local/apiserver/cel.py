@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import cel
-
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import celext
+from addon_framework.local.apiserver.celengine import engine
 from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
@@ -19,7 +18,29 @@ if TYPE_CHECKING:
 
 _OLD_SELF = re.compile(r"\boldSelf\b")
 _RESERVED = frozenset(
-    ["true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"]
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
 )
 _STRINGS = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
 
@@ -34,7 +55,7 @@ class Expression:
     def __init__(self, source: str) -> None:
         self.source = source.strip()
         try:
-            self._program: Program = cel.compile(celext.rewrite(self.source))
+            self._program: Program = engine.compile(celext.rewrite(self.source))
         except (ValueError, BaseException) as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
@@ -46,7 +67,7 @@ class Expression:
         self.uses_old_self = _OLD_SELF.search(bare) is not None
 
     def evaluate(self, variables: dict[str, Any]) -> Any:
-        """The result; raises whatever went wrong inside as RuntimeError, TypeError, ValueError or KeyError."""
+        """The result; what goes wrong inside is a RuntimeError, TypeError, ValueError or KeyError."""
         return self._program.execute({**self._functions, **variables})
 
 
@@ -88,7 +109,7 @@ class Rule:
         if transition or self._message is not None:
             before = None if absent else to_cel(old, node)
             if self._optional_old:
-                optional = cel.OptionalValue
+                optional = engine.OptionalValue
                 variables["oldSelf"] = optional.none() if absent else optional.of(before)
             elif not absent:
                 variables["oldSelf"] = before

@@ -12,20 +12,19 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-import cel
-from cel import stdlib
-
 from addon_framework.api.quantity import format_quantity, parse_quantity
+from addon_framework.local.apiserver.celengine import engine, stdlib
 
 _KIND = "\x00kind"
 
 
 def _stdlib() -> dict[str, Callable[..., Any]]:
     """What the library has of cel-go's extensions, taken from the context it registers them in."""
-    context = cel.Context()
+    context = engine.Context()
     stdlib.add_stdlib_to_context(context)
     return dict(context.functions)
 
@@ -113,7 +112,7 @@ def _sum(values: list[Any]) -> Any:
 
 
 def _sorted(values: list[Any]) -> bool:
-    return all(one <= other for one, other in zip(values, values[1:], strict=False))
+    return all(one <= other for one, other in pairwise(values))
 
 
 def _index_of(value: Any, wanted: Any, *start: int) -> int:
@@ -255,12 +254,12 @@ def _validate_format(value: Any, text: str) -> Any:
         wrong.append(f"must be no more than {limit} characters")
     if re.fullmatch(pattern, text) is None:
         wrong.append(f"must match {pattern}")
-    return cel.OptionalValue.of(wrong) if wrong else cel.OptionalValue.none()
+    return engine.OptionalValue.of(wrong) if wrong else engine.OptionalValue.none()
 
 
 def _optional_field(value: Any, key: Any) -> Any:
     """The rewritten form of `value.?key` and `value[?key]`."""
-    optional = cel.OptionalValue
+    optional = engine.OptionalValue
     if isinstance(value, optional):
         if not value.has_value():
             return optional.none()

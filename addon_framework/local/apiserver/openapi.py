@@ -1,7 +1,7 @@
 """OpenAPI documents of what is served: v3 per group and version, v2 for old clients.
 
-kubectl explain reads descriptions from them, kubectl apply the merge keys, and both find out from the parameters
-of an operation whether the server validates fields itself.
+kubectl explain reads descriptions from them, kubectl apply the merge keys, and the parameters of an operation
+tell whether the server validates fields itself.
 """
 
 from __future__ import annotations
@@ -171,11 +171,13 @@ class _Schemas:
         schema["x-kubernetes-group-version-kind"] = [_gvk(kind, version)]
         return self._portable(schema)
 
-    def _portable(self, raw: Any) -> Any:
+    def _portable(self, raw: Json) -> Json:
         """Version 2 knows neither nullable nor choices; clients of version 2 choke on them."""
-        if self._prefix == _V3 or not isinstance(raw, dict):
+        if self._prefix == _V3:
             return raw
-        out = {key: value for key, value in raw.items() if key not in (*_UNTYPED, "nullable", "default")}
+        out: Json = {
+            key: value for key, value in raw.items() if key not in (*_UNTYPED, "nullable", "default")
+        }
         if raw.get("x-kubernetes-int-or-string") or raw.get("nullable"):
             out.pop("type", None)
         for key in ("items", "additionalProperties"):

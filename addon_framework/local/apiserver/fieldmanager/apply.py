@@ -35,7 +35,7 @@ from addon_framework.local.apiserver.fieldmanager.typed import (
     merge,
     remove,
 )
-from addon_framework.local.apiserver.schemas import SchemaNode, unknown_fields
+from addon_framework.local.apiserver.schemas import SchemaNode, copy_json, unknown_fields
 from addon_framework.local.apiserver.schemas.node import MISSING
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -122,7 +122,8 @@ def apply(
 ) -> Json:
     """The live object with the configuration applied; raises ApplyConflict, or TypedError on a wrong shape.
 
-    The result shares unchanged parts with its arguments: treat all of them as read-only.
+    The result is a copy that the caller may change. `has_status` is false for custom resources without the
+    status subresource, whose status is a field like any other.
     """
     if (config.get("metadata") or {}).get("managedFields"):
         raise TypedError("metadata.managedFields must be nil")
@@ -143,7 +144,7 @@ def apply(
             managers.owners[key] = Owned(version, owned, now)
     merged = _apply(base, config, managers, manager, force, schema, subresource, now, reset)
     managers.cap()
-    return _with_managed_fields(merged, managers)
+    return _with_managed_fields(copy_json(merged), managers)
 
 
 def _apply(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause
+from addon_framework.local.apiserver.schemas import Cause, builtin_schema
 from addon_framework.local.apiserver.validation import (
     cluster,
     config,
@@ -59,9 +59,13 @@ _NAMES: dict[tuple[str, str], NameCheck] = {
 
 
 def validate_builtin(obj: Json, old: Json | None) -> list[Cause]:
-    """Why the server would refuse this object, metadata included; required fields come from its schema."""
-    group = str(obj.get("apiVersion", "")).rpartition("/")[0]
+    """Why the server would refuse this object, metadata included; required fields come from its schema.
+
+    Of a custom resource it judges metadata only.
+    """
+    group, _, version = str(obj.get("apiVersion", "")).rpartition("/")
     key = (group, str(obj.get("kind", "")))
-    causes = validate_metadata(obj, old, name_check=_NAMES.get(key, names.subdomain), builtin=True)
+    builtin = builtin_schema(group, version, key[1]) is not None
+    causes = validate_metadata(obj, old, name_check=_NAMES.get(key, names.subdomain), builtin=builtin)
     check = _CHECKS.get(key)
     return causes + check(obj, old) if check is not None else causes

@@ -1,0 +1,330 @@
+"""What the built-in admission of a Kubernetes API server adds to objects and refuses.
+
+Namespaces' life, service accounts of pods, cluster IPs, the requester of a CSR, and the rule that nobody may
+grant what they do not hold.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339
+from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.authn import User
+from addon_framework.local.apiserver.rbac import GROUP as RBAC
+from addon_framework.local.apiserver.rbac import Access, Authorizer
+from addon_framework.local.apiserver.registry import Kind
+from addon_framework.local.apiserver.schemas import Cause
+from addon_framework.local.apiserver.store import Store
+
+PERMANENT_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
+_NODE_PORTS = range(30000, 32768)
+_NOT_READY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+class Admission:
+    """One server's admission chain."""
+
+    def __init__(self, store: Store, authorizer: Authorizer, service_cidr: str) -> None:
+        self._store, self._authorizer = store, authorizer
+        self._services = ipaddress.ip_network(service_cidr)
+
+    def namespace(self, kind: Kind, namespace: str) -> None:
+        """New content needs a namespace that is there and stays."""
+        if not kind.namespaced:
+            return
+        found = self._store.get("namespaces", ("", namespace))
+        if found is None:
+            raise status.StatusError(
+                404,
+                "NotFound",
+                f'namespaces "{namespace}" not found',
+                {"name": namespace, "kind": "namespaces"},
+            )
+        if found["metadata"].get("deletionTimestamp") and kind.key != "events":
+            message = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise status.StatusError(
+                403,
+                "Forbidden",
+                f"{kind.key} is forbidden: {message}",
+                {
+                    "kind": kind.plural,
+                    "causes": [
+                        {
+                            "reason": "NamespaceTerminating",
+                            "message": f"namespace {namespace} is being terminated",
+                            "field": "metadata.namespace",
+                        }
+                    ],
+                },
+            )
+
+    def mutate(self, user: User, kind: Kind, obj: Json, current: Json | None, subresource: str) -> None:
+        """Fills in, in place, what the server decides."""
+        if subresource:
+            if kind.key == "certificatesigningrequests.certificates.k8s.io":
+                _time_csr_conditions(obj)
+            return
+        if current is None:
+            create = {
+                "namespaces": self._new_namespace,
+                "pods": self._new_pod,
+                "persistentvolumes": _pending,
+                "persistentvolumeclaims": _pending,
+            }.get(kind.key)
+            if create is not None:
+                create(obj)
+            if kind.key == "certificatesigningrequests.certificates.k8s.io":
+                obj["spec"] = (obj.get("spec") or {}) | user.info()
+                for name in {"uid", "extra"} - user.info().keys():
+                    obj["spec"].pop(name, None)
+        elif kind.key == "certificatesigningrequests.certificates.k8s.io":
+            obj["spec"] = current["spec"]
+        elif kind.key == "namespaces":
+            obj.setdefault("spec", {})["finalizers"] = (current.get("spec") or {}).get("finalizers")
+            if obj["spec"]["finalizers"] is None:
+                del obj["spec"]["finalizers"]
+        if kind.key == "services":
+            self._service(obj, current)
+
+    def validate(self, user: User, kind: Kind, obj: Json, current: Json | None, subresource: str) -> None:
+        """Refuses what this user may not do although the endpoint is theirs."""
+        if kind.group == RBAC and not user.is_admin:
+            self._no_escalation(user, kind, obj, current)
+        if kind.key == "certificatesigningrequests.certificates.k8s.io" and current is not None:
+            self._csr_change(user, kind, obj, current, subresource)
+
+    def delete(self, user: User, kind: Kind, current: Json) -> None:
+        """Refuses to delete what must stay."""
+        name = current["metadata"]["name"]
+        if kind.key == "namespaces" and name in PERMANENT_NAMESPACES:
+            raise status.forbidden(
+                f'namespaces "{name}" is forbidden: this namespace may not be deleted', kind, name
+            )
+
+    # Kinds
+
+    def _new_namespace(self, obj: Json) -> None:
+        metadata = obj["metadata"]
+        if "name" in metadata:
+            metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+        obj.setdefault("spec", {})["finalizers"] = ["kubernetes"]
+        obj["status"] = {"phase": "Active"}
+
+    def _new_pod(self, obj: Json) -> None:
+        obj["status"] = {"phase": "Pending", "qosClass": _qos(obj)}
+        spec = obj.get("spec")
+        if not isinstance(spec, dict):
+            return
+        tolerations = spec.setdefault("tolerations", [])
+        for key in _NOT_READY:
+            if not any(
+                t.get("key") in (key, "", None) and t.get("effect") in ("NoExecute", None)
+                for t in tolerations
+            ):
+                tolerations.append(
+                    {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+                )
+        self._service_account(obj, spec)
+
+    def _service_account(self, obj: Json, spec: Json) -> None:
+        """https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/"""
+        namespace = obj["metadata"]["namespace"]
+        name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+        account = self._store.get("serviceaccounts", (namespace, name))
+        if account is None:
+            pod = obj["metadata"].get("name", "")
+            raise status.StatusError(
+                403,
+                "Forbidden",
+                f'pods "{pod}" is forbidden: error looking up service account {namespace}/{name}: '
+                f'serviceaccount "{name}" not found',
+                {"name": pod, "kind": "pods"},
+            )
+        mounts_it = spec.get("automountServiceAccountToken")
+        if mounts_it is None:
+            mounts_it = account.get("automountServiceAccountToken")
+        if mounts_it is False:
+            return
+        containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+        missing = [
+            container
+            for container in containers
+            if not any(m.get("mountPath") == _TOKEN_DIR for m in container.get("volumeMounts") or ())
+        ]
+        if not missing:
+            return
+        volume = f"kube-api-access-{obj['metadata']['uid'][-5:]}"
+        spec.setdefault("volumes", []).append({"name": volume, "projected": _token_projection()})
+        for container in missing:
+            container.setdefault("volumeMounts", []).append(
+                {"name": volume, "mountPath": _TOKEN_DIR, "readOnly": True}
+            )
+
+    def _service(self, obj: Json, current: Json | None) -> None:
+        spec = obj.setdefault("spec", {})
+        before = (current or {}).get("spec") or {}
+        kind = spec.get("type", "ClusterIP")
+        if kind == "ExternalName":
+            return
+        if not spec.get("clusterIP"):
+            spec["clusterIP"] = before.get("clusterIP") or self._free_address()
+        spec["clusterIPs"] = [spec["clusterIP"]]
+        spec.setdefault("ipFamilies", ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        if kind in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts") is not False:
+            taken = self._node_ports() - {port.get("nodePort") for port in before.get("ports") or ()}
+            for port, old in zip(
+                spec.get("ports") or (), [*(before.get("ports") or ()), *[{}] * 100], strict=False
+            ):
+                if not port.get("nodePort"):
+                    port["nodePort"] = old.get("nodePort") or next(p for p in _NODE_PORTS if p not in taken)
+                taken.add(port["nodePort"])
+
+    def _free_address(self) -> str:
+        taken = {(s.get("spec") or {}).get("clusterIP") for s in self._store.list("services")}
+        # The first address is the API server's own service.
+        for address in list(self._services.hosts())[1:]:
+            if str(address) not in taken:
+                return str(address)
+        raise status.StatusError(
+            500, "InternalError", f"no free cluster IP is left in {self._services}; delete services"
+        )
+
+    def _node_ports(self) -> set[Any]:
+        return {
+            port.get("nodePort")
+            for service in self._store.list("services")
+            for port in (service.get("spec") or {}).get("ports") or ()
+        }
+
+    # Permissions
+
+    def _no_escalation(self, user: User, kind: Kind, obj: Json, current: Json | None) -> None:
+        """https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping"""
+        metadata = obj["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata.get("name", "")
+        if kind.plural in ("roles", "clusterroles"):
+            if current is not None and current.get("rules") == obj.get("rules"):
+                return
+            access = Access("escalate", RBAC, kind.plural, "", namespace, name)
+            wanted = list(obj.get("rules") or [])
+        else:
+            if current is not None and current.get("subjects") == obj.get("subjects"):
+                return
+            reference = obj["roleRef"]
+            plural = "clusterroles" if reference["kind"] == "ClusterRole" else "roles"
+            access = Access("bind", RBAC, plural, "", namespace, reference["name"])
+            wanted = self._authorizer.role_rules(reference, namespace)
+        if self._authorizer.allowed(user, access):
+            return
+        if missing := self._authorizer.missing(user, namespace, wanted):
+            raise status.forbidden(
+                f'{kind.key} "{name}" is forbidden: user "{user.name}" (groups={list(user.groups)}) is '
+                f"attempting to grant RBAC permissions not currently held: {'; '.join(missing)}",
+                kind,
+                name,
+            )
+
+    def _csr_change(self, user: User, kind: Kind, obj: Json, current: Json, subresource: str) -> None:
+        """Approving and signing need a right on the signer.
+
+        https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#authorization
+        """
+        name, signer = current["metadata"]["name"], current["spec"]["signerName"]
+        old, new = current.get("status") or {}, obj.get("status") or {}
+        verb = ""
+        if subresource == "approval":
+            verb = "approve"
+            if old.get("certificate") != new.get("certificate"):
+                raise status.invalid(
+                    kind,
+                    name,
+                    [Cause("status.certificate", "FieldValueForbidden", "Forbidden: not by /approval")],
+                )
+        elif subresource == "status":
+            decided = [[c for c in s.get("conditions") or () if c["type"] != "Failed"] for s in (old, new)]
+            if decided[0] != decided[1]:
+                raise status.invalid(
+                    kind,
+                    name,
+                    [
+                        Cause(
+                            "status.conditions",
+                            "FieldValueForbidden",
+                            "Forbidden: approve or deny by the approval subresource",
+                        )
+                    ],
+                )
+            verb = "sign" if old.get("certificate") != new.get("certificate") else ""
+        if not verb:
+            return
+        domain = signer.split("/")[0]
+        for resource_name in (signer, f"{domain}/*"):
+            if self._authorizer.allowed(
+                user, Access(verb, "certificates.k8s.io", "signers", "", "", resource_name)
+            ):
+                return
+        raise status.forbidden(
+            f'certificatesigningrequests.certificates.k8s.io "{name}" is forbidden: user not permitted to '
+            f'{verb} requests with signerName "{signer}"',
+            kind,
+            name,
+        )
+
+
+def _pending(obj: Json) -> None:
+    obj["status"] = {"phase": "Pending"}
+
+
+def _time_csr_conditions(obj: Json) -> None:
+    now = now_rfc3339()
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = now
+        if not condition.get("lastTransitionTime"):
+            condition["lastTransitionTime"] = now
+
+
+def _qos(pod: Json) -> str:
+    """https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
+    spec = pod.get("spec") or {}
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    some, all_equal = False, bool(containers)
+    for container in containers:
+        resources = container.get("resources") or {}
+        limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+        for name in ("cpu", "memory"):
+            some = some or name in limits or name in requests
+            limit = limits.get(name)
+            all_equal = all_equal and limit is not None and requests.get(name, limit) == limit
+    return "Guaranteed" if all_equal else "Burstable" if some else "BestEffort"
+
+
+def _token_projection() -> Json:
+    return {
+        "defaultMode": 420,
+        "sources": [
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {
+                "configMap": {
+                    "name": "kube-root-ca.crt",
+                    "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                }
+            },
+            {
+                "downwardAPI": {
+                    "items": [
+                        {
+                            "path": "namespace",
+                            "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+                        }
+                    ]
+                }
+            },
+        ],
+    }

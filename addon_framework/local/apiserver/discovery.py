@@ -1,0 +1,173 @@
+"""Discovery: which groups, versions and resources there are, in the old form and the aggregated one.
+
+https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.registry import Kind, Registry, Version
+
+_SUB_VERBS: dict[str, tuple[str, ...]] = {
+    "status": ("get", "patch", "update"),
+    "scale": ("get", "patch", "update"),
+    "approval": ("get", "patch", "update"),
+    "finalize": ("update",),
+    "ephemeralcontainers": ("get", "patch", "update"),
+    "log": ("get",),
+    "exec": ("create", "get"),
+    "attach": ("create", "get"),
+    "portforward": ("create", "get"),
+    "token": ("create",),
+    "eviction": ("create",),
+    "binding": ("create",),
+}
+_SUB_KINDS: dict[str, tuple[str, str, str]] = {
+    "scale": ("autoscaling", "v1", "Scale"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+    "eviction": ("policy", "v1", "Eviction"),
+    "binding": ("", "v1", "Binding"),
+    "exec": ("", "v1", "PodExecOptions"),
+    "attach": ("", "v1", "PodAttachOptions"),
+    "portforward": ("", "v1", "PodPortForwardOptions"),
+}
+
+
+def api_versions(server: str) -> Json:
+    """/api"""
+    return {
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server}],
+    }
+
+
+def group_list(registry: Registry) -> Json:
+    """/apis"""
+    groups = [group(registry, name) for name in registry.groups() if name]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+
+def group(registry: Registry, name: str) -> Json:
+    """/apis/GROUP"""
+    versions = [{"groupVersion": f"{name}/{v}", "version": v} for v in registry.groups()[name]]
+    return {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": name,
+        "versions": versions,
+        "preferredVersion": versions[0],
+    }
+
+
+def resource_list(registry: Registry, group: str, version: str) -> Json | None:
+    """/api/v1 and /apis/GROUP/VERSION; None if nobody serves that version."""
+    entries = []
+    for kind, served in _serving(registry, group, version):
+        entries.append(_resource(kind))
+        for sub in _subresources(kind, served):
+            entry: Json = {
+                "name": f"{kind.plural}/{sub}",
+                "singularName": "",
+                "namespaced": kind.namespaced,
+                "kind": kind.kind,
+                "verbs": list(_SUB_VERBS[sub]),
+            }
+            if sub in _SUB_KINDS:
+                entry["group"], entry["version"], entry["kind"] = _SUB_KINDS[sub]
+            entries.append(entry)
+    if not entries:
+        return None
+    name = f"{group}/{version}" if group else version
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": entries}
+
+
+def aggregated(registry: Registry, *, core: bool) -> Json:
+    """All groups at once, for clients that ask for apidiscovery.k8s.io/v2."""
+    items = []
+    for name, versions in registry.groups().items():
+        if (name == "") != core:
+            continue
+        items.append(
+            {
+                "metadata": {"name": name, "creationTimestamp": None}
+                if name
+                else {"creationTimestamp": None},
+                "versions": [
+                    {
+                        "version": version,
+                        "freshness": "Current",
+                        "resources": [
+                            _aggregated(kind, served, name, version)
+                            for kind, served in _serving(registry, name, version)
+                        ],
+                    }
+                    for version in versions
+                ],
+            }
+        )
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    }
+
+
+def _serving(registry: Registry, group: str, version: str) -> Iterator[tuple[Kind, Version]]:
+    for kind in registry:
+        served = kind.version(version)
+        if kind.group == group and served is not None:
+            yield kind, served
+
+
+def _subresources(kind: Kind, version: Version) -> list[str]:
+    """Of a custom kind each version says for itself."""
+    if not kind.custom:
+        return list(kind.subresources)
+    return [
+        s for s in ("status", "scale") if (version.status if s == "status" else version.scale is not None)
+    ]
+
+
+def _resource(kind: Kind) -> Json:
+    entry: Json = {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": list(kind.verbs),
+    }
+    if kind.short_names:
+        entry["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        entry["categories"] = list(kind.categories)
+    return entry
+
+
+def _aggregated(kind: Kind, served: Version, group: str, version: str) -> Json:
+    entry: Json = {
+        "resource": kind.plural,
+        "responseKind": {"group": group, "version": version, "kind": kind.kind},
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular,
+        "verbs": list(kind.verbs),
+    }
+    if kind.short_names:
+        entry["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        entry["categories"] = list(kind.categories)
+    if subresources := _subresources(kind, served):
+        entry["subresources"] = []
+        for sub in subresources:
+            of_group, of_version, of_kind = _SUB_KINDS.get(sub, (group, version, kind.kind))
+            entry["subresources"].append(
+                {
+                    "subresource": sub,
+                    "responseKind": {"group": of_group, "version": of_version, "kind": of_kind},
+                    "verbs": list(_SUB_VERBS[sub]),
+                }
+            )
+    return entry

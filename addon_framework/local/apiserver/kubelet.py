@@ -1,0 +1,96 @@
+"""What only a node knows is asked of its kubelet: logs, and streams into containers."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.status import StatusError
+from addon_framework.local.apiserver.store import Store
+
+_LOG_OPTIONS = ("follow", "previous", "tailLines", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
+
+
+class Kubelets:
+    """Proxies to nodes over TLS, showing the cluster's kubelet client certificate."""
+
+    def __init__(self, store: Store, pki: Path) -> None:
+        self._store, self._pki = store, pki
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def proxy(
+        self, request: web.Request, namespace: str, name: str, subresource: str
+    ) -> web.StreamResponse:
+        """Answers a pod's subresource by its node."""
+        pod = self._store.get("pods", (namespace, name))
+        if pod is None:
+            raise StatusError(404, "NotFound", f'pods "{name}" not found', {"name": name, "kind": "pods"})
+        if subresource != "log":
+            raise StatusError(
+                501, "NotImplemented", f"{subresource} is not supported by the embedded fleet yet"
+            )
+        container = self._container(pod, request.query.get("container", ""))
+        options = {key: request.query[key] for key in _LOG_OPTIONS if key in request.query}
+        url = f"{self._node(pod)}/containerLogs/{namespace}/{name}/{container}"
+        return await self._stream(request, url, options)
+
+    def _container(self, pod: Json, wanted: str) -> str:
+        spec, name = pod["spec"], pod["metadata"]["name"]
+        names = [c["name"] for c in (*(spec.get("initContainers") or ()), *spec["containers"])]
+        if wanted:
+            if wanted not in names:
+                raise status.bad_request(f"container {wanted} is not valid for pod {name}")
+            return wanted
+        if len(spec["containers"]) > 1:
+            listed = " ".join(c["name"] for c in spec["containers"])
+            raise status.bad_request(
+                f"a container name must be specified for pod {name}, choose one of: [{listed}]"
+            )
+        return str(spec["containers"][0]["name"])
+
+    def _node(self, pod: Json) -> str:
+        pod_name, node_name = pod["metadata"]["name"], pod["spec"].get("nodeName", "")
+        if not node_name:
+            raise status.bad_request(f"pod {pod_name} does not have a host assigned")
+        node = self._store.get("nodes", ("", node_name)) or {}
+        state = node.get("status") or {}
+        port = ((state.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
+        addresses = [a["address"] for a in state.get("addresses") or () if a["type"] == "InternalIP"]
+        if not port or not addresses:
+            raise StatusError(
+                500, "InternalError", f"node {node_name} does not say where its kubelet listens"
+            )
+        return f"https://{addresses[0]}:{port}"
+
+    async def _stream(self, request: web.Request, url: str, query: dict[str, str]) -> web.StreamResponse:
+        if self._session is None:
+            context = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
+            context.load_cert_chain(self._pki / "kubelet-client.crt", self._pki / "kubelet-client.key")
+            context.check_hostname = False  # a node's certificate names the node, we call its address
+            connector = aiohttp.TCPConnector(ssl=context, limit=0)
+            self._session = aiohttp.ClientSession(connector=connector)
+        try:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+            async with self._session.get(url, params=query, timeout=timeout) as answer:
+                if answer.status >= 400:
+                    text = await answer.text()
+                    code = answer.status
+                    raise StatusError(code, "BadRequest" if code == 400 else "NotFound", text)
+                response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+                await response.prepare(request)
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+                return response
+        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+            raise StatusError(500, "InternalError", f"error dialing the kubelet at {url}: {error}") from None

@@ -1,0 +1,529 @@
+"""What happens to one object: create, update, patch, apply, delete, by the rules all kinds share.
+
+Everything here is synchronous, so that a read, a decision and a write are one step to all others.
+https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339
+from addon_framework.local.apiserver import fieldmanager, status
+from addon_framework.local.apiserver.admission import Admission
+from addon_framework.local.apiserver.authn import User
+from addon_framework.local.apiserver.registry import Kind, Version
+from addon_framework.local.apiserver.schemas import (
+    Cause,
+    SchemaNode,
+    builtin_schema,
+    copy_json,
+    decode_error,
+    default,
+    prune,
+    unknown_fields,
+    validate,
+)
+from addon_framework.local.apiserver.status import StatusError
+from addon_framework.local.apiserver.store import ObjectKey, Store
+from addon_framework.local.apiserver.strategic import strategic_merge
+from addon_framework.local.apiserver.validation import default_builtin, validate_builtin
+
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+_SERVER_SET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+
+
+@dataclass
+class Write:
+    """One request to change something, and the warnings it earns."""
+
+    user: User
+    kind: Kind
+    version: Version
+    namespace: str
+    name: str = ""
+    subresource: str = ""
+    manager: str = "unknown"
+    force: bool = False
+    dry_run: bool = False
+    field_validation: str = "Warn"
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> ObjectKey:
+        """Where storage has it."""
+        return (self.namespace if self.kind.namespaced else "", self.name)
+
+
+class Objects:
+    """The verbs that write, on one store."""
+
+    def __init__(self, store: Store, admission: Admission, *, clock: Callable[[], str] = now_rfc3339) -> None:
+        self.store, self.admission, self.now = store, admission, clock
+
+    # Verbs
+
+    def create(self, write: Write, obj: Json) -> Json:
+        """A new object, as stored."""
+        kind, obj = write.kind, copy_json(obj)
+        metadata = self._envelope(write, obj)
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = self._generate(write, metadata["generateName"])
+        write.name = metadata.get("name") or ""
+        if metadata.get("resourceVersion") not in (None, "", "0"):
+            raise status.bad_request("resourceVersion should not be set on objects to be created")
+        if self.store.get(kind.key, write.key) is not None and write.name:
+            raise status.already_exists(kind, write.name)
+        return self._insert(write, obj, "Update")
+
+    def update(self, write: Write, obj: Json, *, operation: str = "Update") -> Json:
+        """The object replaced, or one of its subresources."""
+        kind = write.kind
+        current = self.store.get(kind.key, write.key)
+        if current is None:
+            raise status.not_found(kind, write.name)
+        obj = copy_json(obj)
+        metadata = self._envelope(write, obj)
+        if metadata.get("name") != write.name:
+            raise status.bad_request(
+                f"the name of the object ({metadata.get('name') or ''}) does not match the name on the URL "
+                f"({write.name})"
+            )
+        return self._replace(write, current, obj, operation)
+
+    def patch(self, write: Write, patch_type: str, patch: Any) -> Json:
+        """The object after a JSON, merge or strategic merge patch."""
+        current = self.store.get(write.kind.key, write.key)
+        if current is None:
+            raise status.not_found(write.kind, write.name)
+        shown = self.as_version(copy_json(current), write.kind, write.version)
+        patched = self.patched(write, shown, patch_type, patch)
+        if not isinstance(patched, dict):
+            raise status.bad_request("the patch does not leave an object")
+        self._keep_identity(patched, shown)
+        self._envelope(write, patched)
+        return self._replace(write, current, patched, "Update")
+
+    def apply(self, write: Write, config: Json) -> tuple[Json, bool]:
+        """Server-side apply; whether the object is new goes along."""
+        kind, config = write.kind, copy_json(config)
+        metadata = self._envelope(write, config)
+        if metadata.get("name", write.name) != write.name:
+            raise status.bad_request(
+                f"metadata.name ({metadata.get('name')}) does not match the name on the URL ({write.name})"
+            )
+        metadata["name"] = write.name
+        if metadata.get("managedFields"):
+            raise status.bad_request("metadata.managedFields must be nil")
+        self._check_fields(write, config)
+        live = self.store.get(kind.key, write.key)
+        if live is None and write.subresource:
+            raise status.not_found(kind, write.name)
+        if live is not None and metadata.get("uid") not in (None, "", live["metadata"]["uid"]):
+            raise status.conflict(
+                kind, write.name, "uid mismatch: the provided object specified uid " + metadata["uid"]
+            )
+        shown = self.as_version(copy_json(live), kind, write.version) if live else None
+        try:
+            merged = fieldmanager.apply(
+                shown,
+                config,
+                manager=write.manager,
+                force=write.force,
+                schema=self.schema(kind, write.version),
+                subresource=write.subresource,
+                now=self.now(),
+            )
+        except fieldmanager.ApplyConflict as error:
+            causes = [
+                {
+                    "reason": "FieldManagerConflict",
+                    "message": cause["message"],
+                    "field": cause["field"],
+                }
+                for cause in error.causes
+            ]
+            raise StatusError(
+                409, "Conflict", f"Apply failed with {_conflicts(causes)}", {"causes": causes}
+            ) from None
+        if live is None:
+            merged["metadata"].setdefault("namespace", write.namespace)
+            return self._insert(write, merged, "Apply"), True
+        if shown is not None:
+            self._keep_identity(merged, shown)
+        if not metadata.get("resourceVersion"):
+            merged["metadata"].pop("resourceVersion", None)
+        return self._replace(write, live, merged, "Apply"), False
+
+    def delete(self, write: Write, options: Json) -> tuple[Json, bool]:
+        """The object, and whether it is gone already (or waits for finalizers or its kubelet)."""
+        kind = write.kind
+        current = self.store.get(kind.key, write.key)
+        if current is None:
+            raise status.not_found(kind, write.name)
+        self._preconditions(write, current, options.get("preconditions") or {})
+        self.admission.delete(write.user, kind, current)
+        metadata = current["metadata"]
+        finalizers = _finalizers_for(options, metadata.get("finalizers") or [])
+        grace = self._grace(kind, current, options)
+        waits = bool(finalizers) or grace > 0 or _kind_finalizers(kind, current)
+        if write.dry_run:
+            return current, not waits
+        if not waits:
+            return self.store.remove(kind.key, write.key), True
+        already = metadata.get("deletionTimestamp")
+        if already and grace >= (metadata.get("deletionGracePeriodSeconds") or 0):
+            if finalizers == (metadata.get("finalizers") or []):
+                return current, False
+        marked = copy_json(current)
+        marked["metadata"]["finalizers"] = finalizers
+        if not finalizers:
+            del marked["metadata"]["finalizers"]
+        if not already:
+            marked["metadata"]["deletionTimestamp"] = self.now()
+            if "generation" in metadata:
+                marked["metadata"]["generation"] = metadata["generation"] + 1
+        marked["metadata"]["deletionGracePeriodSeconds"] = grace
+        if kind.key == "namespaces":
+            marked["status"] = {**(marked.get("status") or {}), "phase": "Terminating"}
+        return self.store.put(kind.key, write.key, marked), False
+
+    # Forms
+
+    def schema(self, kind: Kind, version: Version) -> SchemaNode | None:
+        """The type of a kind in a version."""
+        if kind.custom:
+            return version.schema
+        return builtin_schema(kind.group, version.name, kind.kind)
+
+    def as_version(self, obj: Json, kind: Kind, version: Version) -> Json:
+        """The object in another version; only names differ, as with conversion strategy None."""
+        wanted = kind.api_version(version.name)
+        if obj.get("apiVersion") != wanted:
+            obj["apiVersion"] = wanted
+        return obj
+
+    def _envelope(self, write: Write, obj: Json) -> Json:
+        """Checks apiVersion, kind and namespace against the request; returns metadata, made if absent."""
+        kind = write.kind
+        expected = kind.api_version(write.version.name)
+        for name, wanted in (("apiVersion", expected), ("kind", kind.kind)):
+            sent = obj.get(name)
+            if sent in (None, ""):
+                obj[name] = wanted
+            elif sent != wanted:
+                label = "API version in the data" if name == "apiVersion" else "kind in the data"
+                raise status.bad_request(
+                    f"the {label} ({sent}) does not match the expected {label.split(' in ')[0]} ({wanted})"
+                )
+        metadata = obj.get("metadata")
+        if metadata is None:
+            metadata = obj["metadata"] = {}
+        if not isinstance(metadata, dict):
+            raise status.bad_request("metadata must be an object")
+        if kind.namespaced:
+            sent = metadata.get("namespace")
+            if sent and sent != write.namespace:
+                raise status.bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+            metadata["namespace"] = write.namespace
+        else:
+            metadata.pop("namespace", None)
+        return metadata
+
+    def _check_fields(self, write: Write, obj: Json) -> None:
+        """Fields that the schema does not know: refused, warned of, or dropped silently."""
+        schema = self.schema(write.kind, write.version)
+        if schema is None:
+            return
+        if write.field_validation != "Ignore":
+            found = [f'unknown field "{path}"' for path in unknown_fields(obj, schema)]
+            if found and write.field_validation == "Strict":
+                raise status.bad_request(f"strict decoding error: {', '.join(found)}")
+            write.warnings += found
+        if not write.kind.custom:
+            if error := decode_error(obj, schema):
+                raise status.bad_request(error)
+        prune(obj, schema)
+
+    def patched(self, write: Write, shown: Json, patch_type: str, patch: Any) -> Any:
+        """What a patch makes of an object, before anything is checked."""
+        if patch_type == "application/json-patch+json":
+            if not isinstance(patch, list):
+                raise status.bad_request("a JSON patch is a list of operations")
+            try:
+                return jsonpatch.apply_patch(shown, patch)
+            except jsonpatch.JsonPatchTestFailed as error:
+                raise StatusError(
+                    422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
+                ) from None
+            except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError) as error:
+                raise StatusError(
+                    422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
+                ) from None
+        if not isinstance(patch, dict):
+            raise status.bad_request("a merge patch is an object")
+        if patch_type == "application/merge-patch+json":
+            return _merge(shown, patch)
+        try:
+            return strategic_merge(shown, patch, self.schema(write.kind, write.version))
+        except (ValueError, TypeError) as error:
+            raise status.bad_request(f"invalid strategic merge patch: {error}") from None
+
+    # Steps
+
+    def _insert(self, write: Write, obj: Json, operation: str) -> Json:
+        kind, metadata = write.kind, obj["metadata"]
+        self.admission.namespace(kind, write.namespace)
+        if operation != "Apply":
+            self._check_fields(write, obj)
+            metadata = obj["metadata"]
+        for name in (*_SERVER_SET, "resourceVersion", "generation"):
+            metadata.pop(name, None)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = self.now()
+        if kind.custom or kind.has_generation:
+            metadata["generation"] = 1
+        if kind.has_status and (not kind.custom or write.version.status):
+            obj.pop("status", None)
+        self._complete(write, obj, None)
+        if operation != "Apply":
+            obj = self._track(write, None, obj)
+        elif write.subresource == "" and "managedFields" in metadata:
+            obj["metadata"]["managedFields"] = metadata["managedFields"]
+        obj = self.as_version(obj, kind, _storage(kind))
+        return obj if write.dry_run else self.store.put(kind.key, write.key, obj)
+
+    def _replace(self, write: Write, current: Json, obj: Json, operation: str) -> Json:
+        kind = write.kind
+        old, metadata = current["metadata"], obj["metadata"]
+        self._preconditions(
+            write, current, {"uid": metadata.get("uid"), "resourceVersion": metadata.get("resourceVersion")}
+        )
+        if operation != "Apply":
+            self._check_fields(write, obj)
+            metadata = obj["metadata"]
+        for name in (*_SERVER_SET, "generation", "generateName"):
+            metadata.pop(name, None)
+            if name in old:
+                metadata[name] = old[name]
+        metadata["resourceVersion"] = old["resourceVersion"]
+        obj = self._only_its_part(write, current, obj)
+        metadata = obj["metadata"]
+        if old.get("deletionTimestamp"):
+            added = set(metadata.get("finalizers") or ()) - set(old.get("finalizers") or ())
+            if added:
+                message = (
+                    "Forbidden: no new finalizers can be added if the object is being deleted, found new "
+                    f"finalizers []string{{{', '.join(repr(each) for each in sorted(added))}}}"
+                ).replace("'", '"')
+                raise status.invalid(
+                    kind, write.name, [Cause("metadata.finalizers", "FieldValueForbidden", message)]
+                )
+        self._complete(write, obj, current)
+        if operation != "Apply":
+            obj = self._track(write, current, obj)
+        obj = self.as_version(obj, kind, _storage(kind))
+        if not metadata.get("finalizers"):
+            obj["metadata"].pop("finalizers", None)
+        if _unchanged(current, obj):
+            return current
+        if (kind.custom or kind.has_generation) and _spec_changed(kind, current, obj):
+            obj["metadata"]["generation"] = int(old.get("generation") or 0) + 1
+        if write.dry_run:
+            return obj
+        if self._finished(kind, obj):
+            self.store.put(kind.key, write.key, obj)
+            return self.store.remove(kind.key, write.key)
+        return self.store.put(kind.key, write.key, obj)
+
+    def _only_its_part(self, write: Write, current: Json, obj: Json) -> Json:
+        """The main endpoint leaves status alone; /status leaves all but status and some metadata alone."""
+        kind = write.kind
+        if write.subresource in ("status", "approval"):
+            part = copy_json(current)
+            part["apiVersion"] = obj["apiVersion"]
+            if "status" in obj:
+                part["status"] = obj["status"]
+            else:
+                part.pop("status", None)
+            if "managedFields" in obj["metadata"]:
+                part["metadata"]["managedFields"] = obj["metadata"]["managedFields"]
+            if not kind.custom:
+                for name in ("labels", "annotations"):
+                    if name in obj["metadata"]:
+                        part["metadata"][name] = obj["metadata"][name]
+            return part
+        if kind.has_status and (not kind.custom or write.version.status):
+            if "status" in current:
+                obj["status"] = copy_json(current["status"])
+            else:
+                obj.pop("status", None)
+        return obj
+
+    def _complete(self, write: Write, obj: Json, current: Json | None) -> None:
+        """Defaults, admission, and the verdict."""
+        kind = write.kind
+        schema = self.schema(kind, write.version)
+        if kind.custom and schema is not None:
+            default(obj, schema)
+        elif not kind.custom:
+            default_builtin(obj)
+        self.admission.mutate(write.user, kind, obj, current, write.subresource)
+        causes: list[Cause] = []
+        if schema is not None:
+            causes += validate(obj, schema, old=current)
+        causes += validate_builtin(obj, current)
+        if causes:
+            raise status.invalid(kind, write.name, causes)
+        self.admission.validate(write.user, kind, obj, current, write.subresource)
+
+    def _track(self, write: Write, current: Json | None, obj: Json) -> Json:
+        return fieldmanager.track_update(
+            current,
+            obj,
+            manager=write.manager,
+            operation="Update",
+            subresource=write.subresource,
+            schema=self.schema(write.kind, write.version),
+            now=self.now(),
+        )
+
+    def _preconditions(self, write: Write, current: Json, wanted: Json) -> None:
+        metadata = current["metadata"]
+        uid, version = wanted.get("uid"), wanted.get("resourceVersion")
+        if uid and uid != metadata["uid"]:
+            raise status.conflict(
+                write.kind,
+                write.name,
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}",
+            )
+        if version and version not in ("0", metadata["resourceVersion"]):
+            raise status.modified(write.kind, write.name)
+
+    def _keep_identity(self, obj: Json, shown: Json) -> None:
+        """A patch may not take away what makes it the same object."""
+        metadata = obj.setdefault("metadata", {})
+        if not isinstance(metadata, dict):
+            raise status.bad_request("metadata must be an object")
+        metadata.setdefault("name", shown["metadata"]["name"])
+        if "namespace" in shown["metadata"]:
+            metadata.setdefault("namespace", shown["metadata"]["namespace"])
+        if metadata["name"] != shown["metadata"]["name"]:
+            raise status.bad_request("the name of the object may not be changed by a patch")
+
+    def _generate(self, write: Write, prefix: str) -> str:
+        for _ in range(8):
+            name = prefix[:58] + "".join(random.choices(_SUFFIX, k=5))
+            write.name = name
+            if self.store.get(write.kind.key, write.key) is None:
+                return name
+        raise status.already_exists(write.kind, prefix)
+
+    def _grace(self, kind: Kind, current: Json, options: Json) -> int:
+        """Seconds a kubelet has; only pods that run somewhere have one."""
+        if kind.key != "pods" or not (current.get("spec") or {}).get("nodeName"):
+            return 0
+        if (current.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return 0
+        asked = options.get("gracePeriodSeconds")
+        if asked is None:
+            asked = current["spec"].get("terminationGracePeriodSeconds", 30)
+        return max(0, int(asked))
+
+    def _finished(self, kind: Kind, obj: Json) -> bool:
+        """Marked for deletion, and nothing holds it any more."""
+        metadata = obj["metadata"]
+        return (
+            bool(metadata.get("deletionTimestamp"))
+            and not metadata.get("finalizers")
+            and not metadata.get("deletionGracePeriodSeconds")
+            and not _kind_finalizers(kind, obj)
+        )
+
+
+def _storage(kind: Kind) -> Version:
+    return next(v for v in kind.versions if v.name == kind.storage)
+
+
+def _kind_finalizers(kind: Kind, obj: Json) -> bool:
+    """Namespaces have finalizers of their own, in spec."""
+    return kind.key == "namespaces" and bool((obj.get("spec") or {}).get("finalizers"))
+
+
+def _finalizers_for(options: Json, finalizers: list[str]) -> list[str]:
+    """The finalizers a deletion leaves, by its propagation policy."""
+    policy = options.get("propagationPolicy")
+    if policy is None and options.get("orphanDependents") is not None:
+        policy = "Orphan" if options["orphanDependents"] else "Background"
+    if policy not in (None, "Background", "Foreground", "Orphan"):
+        raise status.bad_request(
+            f'propagationPolicy: Unsupported value: "{policy}": supported values: "Foreground", "Background", '
+            '"Orphan"'
+        )
+    if policy is None:
+        return list(finalizers)
+    kept = [each for each in finalizers if each not in (FOREGROUND, ORPHAN)]
+    if policy == "Foreground":
+        kept.append(FOREGROUND)
+    if policy == "Orphan":
+        kept.append(ORPHAN)
+    return kept
+
+
+def _merge(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = _merge(result.get(name), value)
+    return result
+
+
+def _unchanged(old: Json, new: Json) -> bool:
+    """Equal but for the times in managedFields, which alone are no reason to write."""
+    if old.keys() != new.keys():
+        return False
+    for name in old:
+        if name != "metadata" and old[name] != new[name]:
+            return False
+    return _plain(old["metadata"]) == _plain(new["metadata"])
+
+
+def _plain(metadata: Json) -> Json:
+    plain = {
+        k: v
+        for k, v in metadata.items()
+        if k not in ("managedFields", "resourceVersion") and v not in ({}, [])
+    }
+    plain["managedFields"] = [
+        {k: v for k, v in entry.items() if k != "time"} for entry in metadata.get("managedFields") or ()
+    ]
+    return plain
+
+
+def _spec_changed(kind: Kind, old: Json, new: Json) -> bool:
+    """What counts in generation: everything but metadata and status for custom kinds, spec for others."""
+    if not kind.custom:
+        return bool(old.get("spec") != new.get("spec"))
+    ignored = {"metadata", "status", "apiVersion"} if kind.has_status else {"metadata", "apiVersion"}
+    return any(old.get(name) != new.get(name) for name in (old.keys() | new.keys()) - ignored)
+
+
+def _conflicts(causes: list[Json]) -> str:
+    noun = "conflict" if len(causes) == 1 else "conflicts"
+    return f"{len(causes)} {noun}: " + ", ".join(f"{c['message']}: {c['field']}" for c in causes)

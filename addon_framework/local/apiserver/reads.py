@@ -1,0 +1,256 @@
+"""Lists and watches: selection, pages of one snapshot, bookmarks, and events encoded once for all watchers.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.registry import Kind, Version
+from addon_framework.local.apiserver.selectors import Matches, field_selector, label_selector
+from addon_framework.local.apiserver.store import Event, Store, TooOldError
+
+BOOKMARK_SECONDS = 60.0
+_SNAPSHOT_SECONDS = 300.0
+_INITIAL_END = "k8s.io/initial-events-end"
+
+Present = Callable[[Json], Json]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which objects a list or watch is about."""
+
+    kind: Kind
+    version: Version
+    namespace: str
+    name: str
+    labels: Matches | None
+    fields: Matches | None
+
+    @classmethod
+    def of(
+        cls, kind: Kind, version: Version, namespace: str, name: str, query: Mapping[str, str]
+    ) -> Selection:
+        """From a request's query."""
+        return cls(
+            kind,
+            version,
+            namespace,
+            name,
+            label_selector(query.get("labelSelector", "")),
+            field_selector(query.get("fieldSelector", ""), kind, version),
+        )
+
+    def __call__(self, obj: Json) -> bool:
+        metadata = obj["metadata"]
+        return (
+            (not self.namespace or metadata.get("namespace") == self.namespace)
+            and (not self.name or metadata["name"] == self.name)
+            and (self.labels is None or self.labels(obj))
+            and (self.fields is None or self.fields(obj))
+        )
+
+
+class Reader:
+    """Lists and watches of one store."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._clock = store, clock
+        self._snapshots: dict[str, tuple[float, int, list[Json]]] = {}
+
+    def list(self, selection: Selection, query: Mapping[str, str]) -> tuple[list[Json], Json]:
+        """The objects of one page and the list's metadata. Raises 410 when the snapshot is gone."""
+        limit = _number(query, "limit")
+        if token := query.get("continue"):
+            version, objects = self._resume(token)
+        else:
+            self._check_version(query)
+            version = self._store.version
+            objects = [o for o in self._store.list(selection.kind.key, selection.namespace) if selection(o)]
+        metadata: Json = {"resourceVersion": str(version)}
+        if limit and len(objects) > limit:
+            metadata["continue"] = self._keep(version, objects[limit:])
+            if selection.labels is None and selection.fields is None:
+                metadata["remainingItemCount"] = len(objects) - limit
+            objects = objects[:limit]
+        return objects, metadata
+
+    async def watch(
+        self, selection: Selection, query: Mapping[str, str], present: Present
+    ) -> AsyncIterator[bytes]:
+        """Lines of watch events until the time is over. Raises 410 before the first one."""
+        since, initial = self._start(query)
+        try:
+            watcher = self._store.watch(selection.kind.key, since)
+        except TooOldError:
+            raise status.gone(f"too old resource version: {since} ({self._store.oldest})") from None
+        bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
+        deadline = self._clock() + (_number(query, "timeoutSeconds") or 1800)
+        sent = since if since is not None else self._store.version
+        encoder = _Encoder(selection, present)
+        try:
+            if initial:
+                sent = self._store.version
+                for obj in self._store.list(selection.kind.key, selection.namespace):
+                    if selection(obj):
+                        yield encoder.line("ADDED", obj)
+                if query.get("sendInitialEvents") in ("true", "1"):
+                    yield encoder.bookmark(sent, {_INITIAL_END: "true"})
+            while True:
+                batch = b""
+                while watcher.events:
+                    event = watcher.events.popleft()
+                    sent = event.version
+                    if line := encoder.event(event):
+                        batch += line
+                if batch:
+                    yield batch
+                if watcher.lagging:
+                    yield _error(status.gone("the watch was too slow; list again"))
+                    return
+                watcher.wake.clear()
+                left = deadline - self._clock()
+                if left <= 0:
+                    return
+                try:
+                    async with asyncio.timeout(min(left, BOOKMARK_SECONDS)):
+                        await watcher.wake.wait()
+                except TimeoutError:
+                    if bookmarks:
+                        # Nothing of ours is unsent, so the store's version is as good as the last event's.
+                        yield encoder.bookmark(self._store.version if not watcher.events else sent, {})
+        finally:
+            self._store.unwatch(watcher)
+
+    def _start(self, query: Mapping[str, str]) -> tuple[int | None, bool]:
+        """Where a watch begins: after a version, or with the present state as ADDED events."""
+        text = query.get("resourceVersion", "")
+        send = query.get("sendInitialEvents")
+        if send is not None and query.get("resourceVersionMatch") != "NotOlderThan":
+            raise status.bad_request(
+                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to "
+                "NotOlderThan"
+            )
+        if send in ("true", "1") or (send is None and text in ("", "0")):
+            return None, True
+        if text in ("", "0"):
+            return None, False
+        return _version(text), False
+
+    def _check_version(self, query: Mapping[str, str]) -> None:
+        """Of the past we only have the present: exact reads of older versions are 410."""
+        text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+        if match and not text:
+            raise status.bad_request(
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is "
+                "provided"
+            )
+        if text in ("", "0"):
+            return
+        wanted = _version(text)
+        if wanted > self._store.version:
+            raise status.StatusError(
+                504,
+                "Timeout",
+                f"Too large resource version: {wanted}, current: {self._store.version}",
+                {
+                    "causes": [
+                        {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+                    ],
+                    "retryAfterSeconds": 1,
+                },
+            )
+        if match == "Exact" and wanted < self._store.version:
+            raise status.gone(f"the resourceVersion {wanted} is no longer available")
+
+    def _keep(self, version: int, rest: list[Json]) -> str:
+        now = self._clock()
+        for old in [t for t, (at, _, _) in self._snapshots.items() if now - at > _SNAPSHOT_SECONDS]:
+            del self._snapshots[old]
+        metadata = rest[0]["metadata"]
+        start = f"{metadata.get('namespace', '')}/{metadata['name']}"
+        token = base64.urlsafe_b64encode(
+            orjson.dumps({"v": "meta.k8s.io/v1", "rv": version, "start": start, "n": id(rest)})
+        ).decode()
+        self._snapshots[token] = (now, version, rest)
+        return token
+
+    def _resume(self, token: str) -> tuple[int, list[Json]]:
+        kept = self._snapshots.get(token)
+        if kept is None:
+            try:
+                orjson.loads(base64.urlsafe_b64decode(token))
+            except ValueError:
+                raise status.bad_request("continue key is not valid: invalid continue token") from None
+            raise status.gone(
+                "The provided continue parameter is too old to display a consistent list result. You can start "
+                "a new list without the continue parameter."
+            )
+        return kept[1], kept[2]
+
+
+class _Encoder:
+    """Events as one watcher sees them: what enters or leaves its selection is added or deleted."""
+
+    def __init__(self, selection: Selection, present: Present) -> None:
+        self._selection, self._present = selection, present
+
+    def event(self, event: Event) -> bytes:
+        """The line of an event; empty if it does not concern the selection."""
+        now = event.type != "DELETED" and self._selection(event.obj)
+        before = event.old is not None and self._selection(event.old)
+        if now:
+            return self.line("MODIFIED" if before else "ADDED", event.obj)
+        if before:
+            obj = event.obj
+            if event.type != "DELETED":  # it left the selection: the last state that was in it
+                assert event.old is not None
+                metadata = {**event.old["metadata"], "resourceVersion": str(event.version)}
+                obj = {**event.old, "metadata": metadata}
+            return self.line("DELETED", obj)
+        return b""
+
+    def line(self, kind: str, obj: Json) -> bytes:
+        """One event."""
+        return orjson.dumps({"type": kind, "object": self._present(obj)}) + b"\n"
+
+    def bookmark(self, version: int, annotations: Json) -> bytes:
+        """A BOOKMARK carries only the version."""
+        metadata: Json = {"resourceVersion": str(version), "creationTimestamp": None}
+        if annotations:
+            metadata["annotations"] = annotations
+        kind, name = self._selection.kind, self._selection.version.name
+        obj = {"kind": kind.kind, "apiVersion": kind.api_version(name), "metadata": metadata}
+        return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
+
+
+def _error(error: status.StatusError) -> bytes:
+    return orjson.dumps({"type": "ERROR", "object": error.body()}) + b"\n"
+
+
+def _number(query: Mapping[str, str], name: str) -> int:
+    text = query.get(name, "")
+    if not text:
+        return 0
+    try:
+        return max(0, int(text))
+    except ValueError:
+        raise status.bad_request(f"{name}: Invalid value: {text!r}: must be an integer") from None
+
+
+def _version(text: str) -> int:
+    if not text.isdigit():
+        raise status.bad_request(
+            f'resourceVersion: Invalid value: "{text}": the resource version must be a non-negative integer'
+        )
+    return int(text)

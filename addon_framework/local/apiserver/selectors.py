@@ -1,0 +1,149 @@
+"""Label and field selectors.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.registry import Kind, Version
+from addon_framework.local.apiserver.status import bad_request
+
+Matches = Callable[[Json], bool]
+
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_KEY = rf"(?:[a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
+_VALUE = rf"(?:{_NAME})?"
+_SET = re.compile(rf"(?P<key>{_KEY})\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
+_EQUAL = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})")
+_ORDER = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>[<>])\s*(?P<value>-?\d+)")
+_EXISTS = re.compile(rf"(?P<not>!?)\s*(?P<key>{_KEY})")
+
+
+def label_selector(text: str) -> Matches | None:
+    """The test that a selector's text means; None when it selects everything. Raises a 400 Status."""
+    requirements = [_requirement(part.strip(), text) for part in _split(text) if text.strip()]
+    if not requirements:
+        return None
+
+    def matches(obj: Json) -> bool:
+        labels = obj["metadata"].get("labels") or {}
+        return all(requirement(labels) for requirement in requirements)
+
+    return matches
+
+
+def selector_from_object(selector: Json | None) -> Callable[[Mapping[str, str]], bool]:
+    """The test of a LabelSelector object, on labels."""
+    selector = selector or {}
+    equal = selector.get("matchLabels") or {}
+    expressions = selector.get("matchExpressions") or []
+
+    def matches(labels: Mapping[str, str]) -> bool:
+        if any(labels.get(key) != value for key, value in equal.items()):
+            return False
+        for expression in expressions:
+            value, values = labels.get(expression["key"]), expression.get("values") or []
+            held = {
+                "In": value in values,
+                "NotIn": value is None or value not in values,
+                "Exists": value is not None,
+                "DoesNotExist": value is None,
+            }[expression["operator"]]
+            if not held:
+                return False
+        return True
+
+    return matches
+
+
+def _split(text: str) -> list[str]:
+    """At commas outside parentheses."""
+    return re.split(r",(?![^()]*\))", text)
+
+
+def _requirement(part: str, whole: str) -> Callable[[Mapping[str, str]], bool]:
+    if match := _SET.fullmatch(part):
+        key, values = match["key"], {value.strip() for value in match["values"].split(",")}
+        if match["op"] == "in":
+            return lambda labels: labels.get(key) in values
+        return lambda labels: labels.get(key) not in values
+    if match := _EQUAL.fullmatch(part):
+        key, value = match["key"], match["value"]
+        if match["op"] == "!=":
+            return lambda labels: labels.get(key) != value
+        return lambda labels: labels.get(key) == value
+    if match := _ORDER.fullmatch(part):
+        key, bound, more = match["key"], int(match["value"]), match["op"] == ">"
+
+        def compare(labels: Mapping[str, str]) -> bool:
+            try:
+                number = int(labels[key])
+            except (KeyError, ValueError):
+                return False
+            return number > bound if more else number < bound
+
+        return compare
+    if match := _EXISTS.fullmatch(part):
+        key, negated = match["key"], bool(match["not"])
+        return lambda labels: (key in labels) != negated
+    raise bad_request(f"unable to parse requirement: {part!r} in label selector {whole!r}")
+
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/#list-of-supported-fields
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "pods": (
+        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+        "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName",
+    ),
+    "events": (
+        "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
+        "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
+        "reportingComponent", "source", "type",
+    ),
+    "secrets": ("type",),
+    "namespaces": ("status.phase",),
+    "replicasets.apps": ("status.replicas",),
+    "jobs.batch": ("status.successful",),
+    "nodes": ("spec.unschedulable",),
+    "services": ("spec.clusterIP", "spec.type"),
+    "certificatesigningrequests.certificates.k8s.io": ("spec.signerName",),
+}  # fmt: skip
+
+
+def field_selector(text: str, kind: Kind, version: Version) -> Matches | None:
+    """The test that a field selector means for `kind`; a 400 Status for fields it does not offer."""
+    tests: list[tuple[str, bool, str]] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"([^=!]+)(==|=|!=)(.*)", part)
+        if match is None:
+            raise bad_request(f"invalid field selector {text!r}: {part!r} is not path=value or path!=value")
+        tests.append((match[1].strip(), match[2] != "!=", match[3].strip()))
+    if not tests:
+        return None
+    core = "events" if kind.plural == "events" else kind.key
+    offered = {"metadata.name", *_FIELDS.get(core, ()), *version.selectable}
+    if kind.namespaced:
+        offered.add("metadata.namespace")
+    for path, _, _ in tests:
+        if path not in offered:
+            raise bad_request(f'field label not supported: "{path}" (for {kind.key})')
+
+    def matches(obj: Json) -> bool:
+        return all((_lookup(obj, path) == value) == equal for path, equal, value in tests)
+
+    return matches
+
+
+def _lookup(obj: Any, path: str) -> str:
+    for step in path.split("."):
+        obj = obj.get(step) if isinstance(obj, dict) else None
+    if isinstance(obj, bool):
+        return str(obj).lower()
+    if path == "spec.unschedulable" and obj is None:
+        return "false"
+    return "" if obj is None else str(obj)

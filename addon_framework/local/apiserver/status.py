@@ -1,0 +1,139 @@
+"""Failures as the server answers them: `Status` objects with code, reason, details and causes.
+
+https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.registry import Kind
+from addon_framework.local.apiserver.schemas import Cause
+
+
+class StatusError(Exception):
+    """An answer that is not success."""
+
+    def __init__(self, code: int, reason: str, message: str, details: Json | None = None) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message, self.details = code, reason, message, details
+
+    def body(self) -> Json:
+        """The Status object."""
+        status: Json = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        }
+        if self.details:
+            status["details"] = self.details
+        return status
+
+
+def _named(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def _details(kind: Kind, name: str) -> Json:
+    details: Json = {"name": name, "kind": kind.plural}
+    if kind.group:
+        details["group"] = kind.group
+    return details
+
+
+def not_found(kind: Kind, name: str) -> StatusError:
+    """The object is not there."""
+    return StatusError(404, "NotFound", f'{_named(kind)} "{name}" not found', _details(kind, name))
+
+
+def no_route() -> StatusError:
+    """The path leads nowhere: no such resource, group or version."""
+    return StatusError(404, "NotFound", "the server could not find the requested resource")
+
+
+def already_exists(kind: Kind, name: str) -> StatusError:
+    """The name is taken."""
+    return StatusError(409, "AlreadyExists", f'{_named(kind)} "{name}" already exists', _details(kind, name))
+
+
+def conflict(kind: Kind, name: str, why: str, causes: Sequence[Json] = ()) -> StatusError:
+    """Somebody else was there first."""
+    details = _details(kind, name)
+    if causes:
+        details["causes"] = list(causes)
+    message = f'Operation cannot be fulfilled on {_named(kind)} "{name}": {why}'
+    return StatusError(409, "Conflict", message, details)
+
+
+def modified(kind: Kind, name: str) -> StatusError:
+    """A stale resourceVersion."""
+    return conflict(
+        kind,
+        name,
+        "the object has been modified; please apply your changes to the latest version and try again",
+    )
+
+
+def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
+    """Fields are wrong; each is named."""
+    listed = [str(cause) for cause in causes]
+    text = listed[0] if len(listed) == 1 else "[" + ", ".join(listed) + "]"
+    qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    details: Json = {"name": name, "kind": kind.kind}
+    if kind.group:
+        details["group"] = kind.group
+    details["causes"] = [
+        {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
+    ]
+    return StatusError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)
+
+
+def bad_request(message: str) -> StatusError:
+    """The request makes no sense."""
+    return StatusError(400, "BadRequest", message)
+
+
+def forbidden(message: str, kind: Kind | None = None, name: str = "") -> StatusError:
+    """Authorization or admission says no."""
+    return StatusError(403, "Forbidden", message, _details(kind, name) if kind else None)
+
+
+def unauthorized() -> StatusError:
+    """Nobody we know."""
+    return StatusError(401, "Unauthorized", "Unauthorized")
+
+
+def gone(message: str) -> StatusError:
+    """The history that was asked for is no longer there."""
+    return StatusError(410, "Expired", message)
+
+
+def method_not_allowed(
+    message: str = "the server does not allow this method on the requested resource",
+) -> StatusError:
+    """The resource has no such verb."""
+    return StatusError(405, "MethodNotAllowed", message)
+
+
+def unsupported_media_type(sent: str, accepted: Sequence[str]) -> StatusError:
+    """The body is of a kind we do not read."""
+    return StatusError(
+        415,
+        "UnsupportedMediaType",
+        f"the body of the request was in an unknown format - accepted media types include: "
+        f"{', '.join(accepted)} (got {sent or 'none'})",
+    )
+
+
+def not_acceptable() -> StatusError:
+    """The client wants only what we do not write."""
+    return StatusError(
+        406,
+        "NotAcceptable",
+        "only the following media types are accepted: application/json, application/yaml",
+    )

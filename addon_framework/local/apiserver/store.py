@@ -1,0 +1,188 @@
+"""Storage: every object in memory, every write in SQLite before it is acknowledged, and the watchers' history.
+
+One counter gives every write its resourceVersion. A write is one SQLite transaction in WAL mode: what was
+acknowledged survives a kill -9 of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from addon_framework.api.meta import Json
+
+HISTORY = 20_000
+_SLOW_WATCHER = 5_000
+
+ObjectKey = tuple[str, str]  # namespace ("" for cluster scope), name
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change. `old` is what was there before; for a deletion `obj` is the last state with the new version."""
+
+    version: int
+    resource: str
+    type: str
+    key: ObjectKey
+    obj: Json
+    old: Json | None
+
+
+@dataclass(eq=False)
+class Watcher:
+    """A queue of events of one resource. Cut off, by `lagging`, when it does not keep up."""
+
+    resource: str
+    events: deque[Event] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    lagging: bool = False
+
+    def push(self, event: Event) -> None:
+        """Never blocks a writer."""
+        if len(self.events) >= _SLOW_WATCHER:
+            self.lagging = True
+        else:
+            self.events.append(event)
+        self.wake.set()
+
+
+class TooOldError(Exception):
+    """The history does not reach back to the version that was asked for."""
+
+
+class Store:
+    """The objects of one cluster. Stored dicts are never changed in place: a write brings a new one."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.executescript(
+            """
+            PRAGMA journal_mode = WAL;
+            PRAGMA synchronous = NORMAL;
+            CREATE TABLE IF NOT EXISTS objects (
+                resource TEXT, namespace TEXT, name TEXT, version INTEGER, body BLOB,
+                PRIMARY KEY (resource, namespace, name)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
+            INSERT OR IGNORE INTO meta VALUES ('version', 1);
+            """
+        )
+        self._objects: dict[str, dict[ObjectKey, Json]] = {}
+        self._uids: dict[str, tuple[str, ObjectKey]] = {}
+        for resource, namespace, name, body in self._db.execute(
+            "SELECT resource, namespace, name, body FROM objects ORDER BY resource, namespace, name"
+        ):
+            obj = orjson.loads(body)
+            self._objects.setdefault(resource, {})[(namespace, name)] = obj
+            self._uids[obj["metadata"]["uid"]] = (resource, (namespace, name))
+        self.version: int = self._db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
+        self.oldest = self.version  # a restart forgets the history, so older watches must list again
+        self._history: deque[Event] = deque()
+        self._watchers: dict[str, set[Watcher]] = {}
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def close(self) -> None:
+        """Checkpoints and closes the file."""
+        self._db.close()
+
+    # Reads
+
+    def get(self, resource: str, key: ObjectKey) -> Json | None:
+        """The object as stored; do not change it."""
+        return self._objects.get(resource, {}).get(key)
+
+    def by_uid(self, uid: str) -> tuple[str, ObjectKey] | None:
+        """Where an object with this uid is."""
+        return self._uids.get(uid)
+
+    def list(self, resource: str, namespace: str = "") -> list[Json]:
+        """All objects of a resource, sorted by namespace and name as etcd would have them."""
+        objects = self._objects.get(resource, {})
+        keys = sorted(key for key in objects if not namespace or key[0] == namespace)
+        return [objects[key] for key in keys]
+
+    def everything(self) -> Iterator[tuple[str, ObjectKey, Json]]:
+        """Every object, for controllers that start."""
+        for resource, objects in list(self._objects.items()):
+            for key, obj in list(objects.items()):
+                yield resource, key, obj
+
+    def count(self, resource: str) -> int:
+        """How many objects there are."""
+        return len(self._objects.get(resource, {}))
+
+    # Writes
+
+    def put(self, resource: str, key: ObjectKey, obj: Json) -> Json:
+        """Stores a new or changed object under the next version; returns it with that version."""
+        version = self.version + 1
+        obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+        body = orjson.dumps(obj)
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", (resource, *key, version, body)
+            )
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'version'", (version,))
+        self.version = version
+        objects = self._objects.setdefault(resource, {})
+        old = objects.get(key)
+        objects[key] = obj
+        self._uids[obj["metadata"]["uid"]] = (resource, key)
+        self._publish(Event(version, resource, "MODIFIED" if old else "ADDED", key, obj, old))
+        return obj
+
+    def remove(self, resource: str, key: ObjectKey) -> Json:
+        """Removes an object; returns its last state under the version of its removal."""
+        version = self.version + 1
+        old = self._objects[resource][key]
+        last = {**old, "metadata": {**old["metadata"], "resourceVersion": str(version)}}
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?", (resource, *key)
+            )
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'version'", (version,))
+        self.version = version
+        del self._objects[resource][key]
+        self._uids.pop(old["metadata"]["uid"], None)
+        self._publish(Event(version, resource, "DELETED", key, last, old))
+        return last
+
+    # Watching
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Calls back, in order, on every change of anything."""
+        self._listeners.append(listener)
+
+    def watch(self, resource: str, since: int | None) -> Watcher:
+        """Events of a resource after version `since` (None: from now). Raises TooOldError."""
+        watcher = Watcher(resource)
+        if since is not None and since < self.version:
+            if since < self.oldest:
+                raise TooOldError
+            for event in self._history:
+                if event.version > since and event.resource == resource:
+                    watcher.events.append(event)
+            watcher.wake.set()
+        self._watchers.setdefault(resource, set()).add(watcher)
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Forgets a watcher."""
+        self._watchers.get(watcher.resource, set()).discard(watcher)
+
+    def _publish(self, event: Event) -> None:
+        self._history.append(event)
+        if len(self._history) > HISTORY:
+            self.oldest = self._history.popleft().version
+        for watcher in self._watchers.get(event.resource, ()):
+            watcher.push(event)
+        for listener in self._listeners:
+            listener(event)

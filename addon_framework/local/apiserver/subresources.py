@@ -1,0 +1,208 @@
+"""Subresources other than status: scale, tokens, eviction, binding, finalize, ephemeral containers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.authn import Tokens
+from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.registry import Registry
+from addon_framework.local.apiserver.schemas import Cause, copy_json
+from addon_framework.local.apiserver.store import Store
+
+if TYPE_CHECKING:
+    from addon_framework.local.apiserver.server import Target
+
+_BUILTIN_SCALE = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": "",
+}
+_MIN_TOKEN_SECONDS, _MAX_TOKEN_SECONDS = 600, 1 << 32
+
+
+class Subresources:
+    """Reads and writes them as views of the object they belong to."""
+
+    def __init__(self, store: Store, registry: Registry, objects: Objects, tokens: Tokens) -> None:
+        self._store, self._registry, self._objects, self._tokens = store, registry, objects, tokens
+
+    def read(self, stored: Json, target: Target) -> Json:
+        """GET of an object or its subresource."""
+        if target.subresource == "scale":
+            return self._scale(stored, target.version.scale or _BUILTIN_SCALE)
+        return stored
+
+    def write(self, write: Write, verb: str, media: str, sent: Any) -> tuple[Json, int]:
+        """The answer and its code."""
+        handler = {
+            "scale": self._write_scale,
+            "token": self._token,
+            "eviction": self._evict,
+            "binding": self._bind,
+            "finalize": self._finalize,
+            "ephemeralcontainers": self._ephemeral,
+        }.get(write.subresource)
+        if handler is None:
+            raise status.method_not_allowed()
+        return handler(write, verb, media, sent)
+
+    def _current(self, write: Write) -> Json:
+        found = self._store.get(write.kind.key, write.key)
+        if found is None:
+            raise status.not_found(write.kind, write.name)
+        return found
+
+    def _scale(self, obj: Json, paths: Json) -> Json:
+        """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource"""
+        metadata = obj["metadata"]
+        kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+        selector = _at(obj, paths["labelSelectorPath"]) if paths.get("labelSelectorPath") else None
+        if selector is None and paths is _BUILTIN_SCALE:
+            labels = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+            selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        scale: Json = {
+            "kind": "Scale",
+            "apiVersion": "autoscaling/v1",
+            "metadata": {name: metadata[name] for name in kept if name in metadata},
+            "spec": {"replicas": _at(obj, paths["specReplicasPath"]) or 0},
+            "status": {"replicas": _at(obj, paths["statusReplicasPath"]) or 0},
+        }
+        if selector:
+            scale["status"]["selector"] = selector
+        return scale
+
+    def _write_scale(self, write: Write, verb: str, media: str, sent: Any) -> tuple[Json, int]:
+        current = self._current(write)
+        paths = write.version.scale or _BUILTIN_SCALE
+        scale = self._scale(current, paths)
+        if verb == "patch":
+            scale = self._objects.patched(write, scale, _plain_merge(media), sent)
+        else:
+            scale = sent
+        replicas = (scale.get("spec") or {}).get("replicas") if isinstance(scale, dict) else None
+        if not isinstance(replicas, int) or replicas < 0:
+            message = f"Invalid value: {replicas!r}: must be an integer greater than or equal to 0"
+            raise status.invalid(
+                write.kind, write.name, [Cause("spec.replicas", "FieldValueInvalid", message)]
+            )
+        changed = copy_json(current)
+        version = (scale.get("metadata") or {}).get("resourceVersion")
+        if version:
+            changed["metadata"]["resourceVersion"] = version
+        _put(changed, paths["specReplicasPath"], replicas)
+        write.subresource = ""
+        return self._scale(self._objects.update(write, changed), paths), 200
+
+    def _token(self, write: Write, verb: str, media: str, sent: Any) -> tuple[Json, int]:
+        """https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/"""
+        account = self._current(write)
+        spec = (sent or {}).get("spec") or {}
+        seconds = int(spec.get("expirationSeconds") or 3600)
+        if not _MIN_TOKEN_SECONDS <= seconds <= _MAX_TOKEN_SECONDS:
+            message = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
+            cause = Cause("spec.expirationSeconds", "FieldValueInvalid", message)
+            raise status.invalid(write.kind, write.name, [cause])
+        bound = spec.get("boundObjectRef")
+        if bound:
+            bound = self._bound(write, bound)
+        token, expires = self._tokens.issue(account, seconds, spec.get("audiences") or (), bound)
+        answer: Json = {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {"name": write.name, "namespace": write.namespace},
+            "spec": {**spec, "expirationSeconds": seconds},
+            "status": {"token": token, "expirationTimestamp": expires},
+        }
+        return answer, 201
+
+    def _bound(self, write: Write, bound: Json) -> Json:
+        kind = self._registry.by_kind("", bound.get("kind", ""))
+        if kind is None or kind.plural not in ("pods", "secrets", "nodes"):
+            raise status.bad_request(f"cannot bind token for object of type {bound.get('kind')}")
+        key = (write.namespace if kind.namespaced else "", bound.get("name", ""))
+        found = self._store.get(kind.key, key)
+        if found is None:
+            raise status.not_found(kind, key[1])
+        if bound.get("uid") not in (None, "", found["metadata"]["uid"]):
+            raise status.conflict(kind, key[1], "the UID in the bound object reference does not match")
+        return {"kind": kind.kind, "name": key[1], "uid": found["metadata"]["uid"]}
+
+    def _evict(self, write: Write, verb: str, media: str, sent: Any) -> tuple[Json, int]:
+        options = (sent or {}).get("deleteOptions") or {}
+        write.subresource = ""
+        self._objects.delete(write, options)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+
+    def _bind(self, write: Write, verb: str, media: str, sent: Any) -> tuple[Json, int]:
+        """What a scheduler does: the pod gets its node, once."""
+        pod = self._current(write)
+        node = ((sent or {}).get("target") or {}).get("name")
+        if not node:
+            cause = Cause("target.name", "FieldValueRequired", "Required value")
+            raise status.invalid(write.kind, write.name, [cause])
+        if pod["spec"].get("nodeName"):
+            raise status.conflict(
+                write.kind,
+                write.name,
+                f'pod {write.name} is already assigned to node "{pod["spec"]["nodeName"]}"',
+            )
+        changed = copy_json(pod)
+        changed["spec"]["nodeName"] = node
+        conditions = changed.setdefault("status", {}).setdefault("conditions", [])
+        conditions[:] = [c for c in conditions if c["type"] != "PodScheduled"]
+        conditions.append(
+            {
+                "type": "PodScheduled",
+                "status": "True",
+                "lastProbeTime": None,
+                "lastTransitionTime": self._objects.now(),
+            }
+        )
+        self._store.put(write.kind.key, write.key, changed)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+
+    def _finalize(self, write: Write, verb: str, media: str, sent: Any) -> tuple[Json, int]:
+        """Namespaces: only spec.finalizers changes."""
+        current = self._current(write)
+        changed = copy_json(current)
+        changed["spec"]["finalizers"] = ((sent or {}).get("spec") or {}).get("finalizers") or []
+        stored = self._store.put(write.kind.key, write.key, changed)
+        metadata = stored["metadata"]
+        if (
+            metadata.get("deletionTimestamp")
+            and not stored["spec"]["finalizers"]
+            and not metadata.get("finalizers")
+        ):
+            stored = self._store.remove(write.kind.key, write.key)
+        return stored, 200
+
+    def _ephemeral(self, write: Write, verb: str, media: str, sent: Any) -> tuple[Json, int]:
+        raise status.StatusError(
+            501, "NotImplemented", "ephemeral containers are not supported by the embedded fleet"
+        )
+
+
+def _plain_merge(media: str) -> str:
+    """A Scale has no lists, so a strategic merge is a merge."""
+    return "application/merge-patch+json" if media.startswith("application/strategic") else media
+
+
+def _steps(path: str) -> list[str]:
+    return re.findall(r"[^.\[\]]+", path)
+
+
+def _at(obj: Any, path: str) -> Any:
+    for step in _steps(path):
+        obj = obj.get(step) if isinstance(obj, dict) else None
+    return obj
+
+
+def _put(obj: Json, path: str, value: Any) -> None:
+    *parents, last = _steps(path)
+    for step in parents:
+        obj = obj.setdefault(step, {})
+    obj[last] = value

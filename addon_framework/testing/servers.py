@@ -1,0 +1,159 @@
+"""API servers that tests start: the embedded one, or a real kube-apiserver with etcd from envtest's binaries."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from addon_framework.local.pki import Authority, kubeconfig, write_private
+
+
+class TestServer(Protocol):
+    """What both have."""
+
+    __test__ = False
+    kubeconfig: Path
+
+    def start(self) -> None:
+        """Starts it and waits until it is ready."""
+
+    def stop(self) -> None:
+        """Ends it in order."""
+
+
+def free_port() -> int:
+    """A TCP port nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class EmbeddedApiServer:
+    """The embedded server as a process of its own; `kill` and `start` again to test what survives."""
+
+    def __init__(self, directory: Path, *, name: str = "test", service_cidr: str = "127.1.0.0/24") -> None:
+        self.directory, self.name, self.service_cidr = directory, name, service_cidr
+        self.port = free_port()
+        self.kubeconfig = directory / "admin.kubeconfig"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it is ready."""
+        log = self.directory / "apiserver.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "addon_framework.local.apiserver", "--dir", str(self.directory)]
+                + ["--name", self.name, "--port", str(self.port), "--service-cidr", self.service_cidr],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_ready(f"https://127.0.0.1:{self.port}/readyz", self._process, log)
+
+    def stop(self) -> None:
+        """SIGTERM, and waits for the end."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+class EnvtestApiServer:
+    """kube-apiserver and etcd from a directory such as setup-envtest makes."""
+
+    def __init__(self, directory: Path, assets: Path) -> None:
+        self.directory, self.assets = directory, assets
+        self.kubeconfig = directory / "admin.kubeconfig"
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Starts both and waits until the API answers."""
+        pki = self.directory / "pki"
+        pki.mkdir(parents=True)
+        authority = Authority.create("envtest-ca")
+        authority.save(pki)
+        serving = authority.issue(
+            "kube-apiserver", usage="server auth", addresses=["127.0.0.1", "localhost"]
+        )
+        accounts = authority.issue("service-accounts")
+        for name, pair in (("server", serving), ("sa", accounts)):
+            write_private(pki / f"{name}.key", pair.key)
+            (pki / f"{name}.crt").write_bytes(pair.cert)
+        etcd, peer, port = free_port(), free_port(), free_port()
+        self._spawn(
+            "etcd",
+            f"--data-dir={self.directory / 'etcd'}",
+            "--unsafe-no-fsync",
+            f"--listen-client-urls=http://127.0.0.1:{etcd}",
+            f"--advertise-client-urls=http://127.0.0.1:{etcd}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer}",
+        )
+        self._spawn(
+            "kube-apiserver",
+            f"--etcd-servers=http://127.0.0.1:{etcd}",
+            f"--secure-port={port}",
+            f"--cert-dir={pki}",
+            f"--client-ca-file={pki / 'ca.crt'}",
+            f"--tls-cert-file={pki / 'server.crt'}",
+            f"--tls-private-key-file={pki / 'server.key'}",
+            f"--service-account-key-file={pki / 'sa.crt'}",
+            f"--service-account-signing-key-file={pki / 'sa.key'}",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--authorization-mode=RBAC",
+            "--allow-privileged=true",
+            "--disable-admission-plugins=ServiceAccount",
+        )
+        admin = authority.issue("kubernetes-admin", ["system:masters"], lifetime=timedelta(days=1))
+        url = f"https://127.0.0.1:{port}"
+        write_private(self.kubeconfig, kubeconfig(url, authority.cert_pem, admin))
+        wait_ready(f"{url}/readyz", self._processes[-1], self.directory / "kube-apiserver.log")
+
+    def stop(self) -> None:
+        """Ends both, the API server first."""
+        for process in reversed(self._processes):
+            process.terminate()
+            process.wait(30)
+        self._processes = []
+
+    def _spawn(self, program: str, *arguments: str) -> None:
+        with (self.directory / f"{program}.log").open("ab") as output:
+            command = [str(self.assets / program), *arguments]
+            self._processes.append(
+                subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=self.directory)
+            )
+
+
+def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path, timeout: float = 60) -> None:
+    """Returns when the URL answers 200. Raises RuntimeError with the log's end when the process ends first."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            with urllib.request.urlopen(url, context=context, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            if process.poll() is not None or time.monotonic() > deadline:
+                tail = log.read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{url} does not get ready; the log ends with:\n{tail}") from None
+            time.sleep(0.02)
