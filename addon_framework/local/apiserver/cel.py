@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from addon_framework.api.meta import Json
@@ -17,6 +16,10 @@ if TYPE_CHECKING:
     from cel import Program
 
 _OLD_SELF = re.compile(r"\boldSelf\b")
+_BINDING = re.compile(
+    r"(?:\.(?:all|exists|exists_one|map|filter|optMap|optFlatMap)|\bcel\.bind)\(\s*(\w+)\s*,"
+)
+_DECLARED = frozenset({"self", "oldSelf", *celext.NAMESPACES})
 _RESERVED = frozenset(
     [
         "true",
@@ -56,15 +59,28 @@ class Expression:
         self.source = source.strip()
         try:
             self._program: Program = engine.compile(celext.rewrite(self.source))
-        except (ValueError, BaseException) as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the parser can panic across the language border
             raise CompileError(f"compilation failed: {error}") from error
-        self._functions: dict[str, Callable[..., Any]] = {
-            name: celext.FUNCTIONS[name] for name in self._program.functions() if name in celext.FUNCTIONS
-        }
+        self._functions = celext.functions_for(self._program.functions())
         bare = _STRINGS.sub("''", self.source)
         self.uses_old_self = _OLD_SELF.search(bare) is not None
+        self._check_names(bare)
+
+    def _check_names(self, bare: str) -> None:
+        """Refuse what nobody declared now, rather than at every evaluation."""
+        bound = {match[1] for match in _BINDING.finditer(bare)} | _DECLARED
+        unknown = [name for name in self._program.variables() if name not in bound]
+        unknown += [
+            name
+            for name in self._program.functions()
+            if name[0].isalpha() and name not in celext.NATIVE and name not in celext.CALLABLE
+        ]
+        if unknown:
+            raise CompileError(
+                f"compilation failed: ERROR: <input>:1:1: undeclared reference to '{unknown[0]}' (in container '')"
+            )
 
     def evaluate(self, variables: dict[str, Any]) -> Any:
         """The result; what goes wrong inside is a RuntimeError, TypeError, ValueError or KeyError."""

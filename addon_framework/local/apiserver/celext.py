@@ -92,7 +92,37 @@ def _accepts(parse: Callable[[Any], Any]) -> Callable[[Any], bool]:
     return check
 
 
+_SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+
+
+def _semver(text: str) -> dict[str, Any]:
+    if not isinstance(text, str) or _SEMVER.fullmatch(text) is None:
+        raise ValueError(f"parse semver error: {text!r}")
+    return _tag("semver", text)
+
+
+def _version_key(value: Any) -> tuple[Any, ...]:
+    match = _SEMVER.fullmatch(_untag(value, "semver"))
+    assert match is not None
+    before = [
+        (0, int(each), "") if each.isdigit() else (1, 0, each) for each in (match[4] or "").split(".") if each
+    ]
+    return int(match[1]), int(match[2]), int(match[3]), not before, before
+
+
+def _version_part(index: int) -> Callable[[Any], int]:
+    return lambda value: int(_version_key(value)[index])
+
+
+def _size(value: Any) -> int:
+    """The engine counts the bytes of a string; CEL counts code points."""
+    return len(value)
+
+
 def _compare(one: Any, other: Any) -> int:
+    if _is(one, "semver"):
+        first, second = _version_key(one), _version_key(other)
+        return (first > second) - (first < second)
     left, right = _amount(one), _amount(other)
     return (left > right) - (left < right)
 
@@ -277,6 +307,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "validate": _validate_format,
     "optionalField": _optional_field,
     "format": _format,
+    "size": _size,
+    "semver": _semver,
+    "isSemver": _accepts(_semver),
+    **{name: _version_part(index) for index, name in enumerate(("major", "minor", "patch"))},
     "sum": _sum,
     "isSorted": _sorted,
     "indexOf": _index_of,
@@ -320,8 +354,81 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+# What the engine itself knows; it does not tell.
+NATIVE = frozenset(
+    ["size", "contains", "startsWith", "endsWith", "matches", "has", "all", "exists", "exists_one", "existsOne", "map", "filter", "int", "uint", "double", "string", "bytes", "bool", "timestamp", "duration", "type", "dyn", "none", "of", "ofNonZeroValue", "hasValue", "value", "or", "orValue", "optMap", "optFlatMap", "getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds", "getMilliseconds", "max", "min"]
+)
+# Last parts of the names: the engine reports math.greatest as greatest.
+CALLABLE = frozenset(name.rpartition(".")[2] for name in FUNCTIONS)
+NAMESPACES = frozenset(
+    {
+        *(name.partition(".")[0] for name in FUNCTIONS if "." in name),
+        *["optional", "cel", "int", "uint", "double", "string", "bytes", "bool", "list", "map", "null_type", "google", "timestamp", "duration"],
+    }
+)
+
+
+def functions_for(names: list[str]) -> dict[str, Callable[..., Any]]:
+    """The functions that an expression with these calls needs."""
+    wanted = set(names)
+    return {name: call for name, call in FUNCTIONS.items() if name.rpartition(".")[2] in wanted}
+
+
 def rewrite(source: str) -> str:
-    """Optional field selection, which the engine's grammar lacks, as calls: a.?b is optionalField(a, "b")."""
+    """Macros and optional selection, which the engine's grammar lacks, in terms that it has."""
+    return _optional_selection(_macros(source))
+
+
+_MACRO = re.compile(
+    r"""(?P<text>r?"(?:\\.|[^"\\])*"|r?'(?:\\.|[^'\\])*')|\bcel\.bind\(|\.opt(?:Flat)?Map\("""
+)
+
+
+def _macros(source: str) -> str:
+    at = 0
+    while True:
+        match = _MACRO.search(source, at)
+        if match is None:
+            return source
+        if match["text"] is not None:
+            at = match.end()
+            continue
+        end = _closing(source, match.end() - 1)
+        parts = _arguments(source[match.end() : end])
+        name = match.group()
+        if name.startswith("cel") and len(parts) == 3:
+            start = match.start()
+            call = f"[{parts[1]}].map({parts[0]}, {parts[2]})[0]"
+        elif name.startswith(".") and len(parts) == 2:
+            start = _operand_start(source, match.start())
+            operand = source[start : match.start()]
+            inner = f"[{operand}.value()].map({parts[0]}, {parts[1]})[0]"
+            found = inner if "Flat" in name else f"optional.of({inner})"
+            call = f"({operand}.hasValue() ? {found} : optional.none())"
+        else:
+            at = match.end()
+            continue
+        source, at = source[:start] + call + source[end + 1 :], start
+
+
+def _arguments(text: str) -> list[str]:
+    """Split at the commas that are not inside brackets or strings."""
+    parts, depth, start, quote_ = [], 0, 0, ""
+    for index, each in enumerate(text):
+        if quote_:
+            quote_ = "" if each == quote_ and text[index - 1] != "\\" else quote_
+        elif each in "'\"":
+            quote_ = each
+        elif each == "," and depth == 0:
+            parts.append(text[start:index].strip())
+            start = index + 1
+        else:
+            depth += (each in "([{") - (each in ")]}")
+    return [*parts, text[start:].strip()]
+
+
+def _optional_selection(source: str) -> str:
+    """a.?b is optionalField(a, "b"); a[?b] is optionalField(a, b)."""
     while True:
         place = _optional_place(source)
         if place is None:

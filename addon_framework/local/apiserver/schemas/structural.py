@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.cel import compile_rule
+from addon_framework.local.apiserver.cel import compile_rule, escape
 from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.crd import compile_schema
@@ -62,7 +62,7 @@ def _structure(raw: Any, level: str, path: str, causes: list[Cause]) -> None:
     _pattern(raw, path, causes)
     _choices(raw, raw, path, causes)
     for index, rule in enumerate(raw.get("x-kubernetes-validations") or ()):
-        _rule(rule, f"{path}.x-kubernetes-validations[{index}]", causes)
+        _rule(rule, raw, level, f"{path}.x-kubernetes-validations[{index}]", causes)
     _default(raw, level, path, causes)
     for key, value in (raw.get("properties") or {}).items():
         if not (level == "root" and key == "metadata"):
@@ -264,7 +264,7 @@ def _pattern(raw: Json, path: str, causes: list[Cause]) -> None:
         causes.append(cause.invalid(f"{path}.pattern", pattern, detail))
 
 
-def _rule(rule: Json, path: str, causes: list[Cause]) -> None:
+def _rule(rule: Json, raw: Json, level: str, path: str, causes: list[Cause]) -> None:
     if not str(rule.get("rule", "")).strip():
         causes.append(cause.required(f"{path}.rule", "rule is not specified"))
         return
@@ -280,6 +280,33 @@ def _rule(rule: Json, path: str, causes: list[Cause]) -> None:
     compiled = compile_rule(rule)
     if compiled.error:
         causes.append(cause.invalid(f"{path}.rule", rule["rule"], compiled.error))
+    for key in ("rule", "messageExpression"):
+        for name in _undefined(str(rule.get(key) or ""), raw, root=level == "root"):
+            detail = f"compilation failed: ERROR: <input>:1:1: undefined field '{name}'"
+            causes.append(cause.invalid(f"{path}.{key}", rule[key], detail))
+
+
+_CHAIN = re.compile(r"(?<![\w.])(?:self|oldSelf)((?:\.[A-Za-z_]\w*(?!\w*\s*\())+)")
+_TEXT = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
+
+
+def _undefined(expression: str, raw: Json, *, root: bool) -> list[str]:
+    """Fields that an expression reads and the schema does not have, which the server's type check refuses."""
+    found = []
+    for match in _CHAIN.finditer(_TEXT.sub("''", expression)):
+        node: Any = raw
+        for depth, name in enumerate(match[1][1:].split(".")):
+            properties = node.get("properties") or {}
+            if root and depth == 0 and name in ("apiVersion", "kind", "metadata"):
+                break
+            if node.get("type") != "object" or not properties:
+                break
+            known = {escape(key): value for key, value in properties.items()}
+            if name not in known:
+                found.append(name)
+                break
+            node = known[name]
+    return found
 
 
 def _default(raw: Json, level: str, path: str, causes: list[Cause]) -> None:
