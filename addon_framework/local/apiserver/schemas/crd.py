@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.cel import compile_rule
 from addon_framework.local.apiserver.schemas.builtin import builtin_schema
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
+from addon_framework.local.apiserver.schemas.rules import compile_rule
 
 _OBJECT_KEYS = ("apiVersion", "kind", "metadata")
 

@@ -10,7 +10,7 @@ from re import Pattern
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from addon_framework.local.apiserver.cel import Rule
+    from addon_framework.local.apiserver.schemas.rules import Rule
 
 
 class _Missing:

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.cel import compile_rule, escape
 from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.crd import compile_schema
 from addon_framework.local.apiserver.schemas.defaulting import copy_json
 from addon_framework.local.apiserver.schemas.fields import prune
+from addon_framework.local.apiserver.schemas.rules import compile_rule, escape
 from addon_framework.local.apiserver.schemas.validate import check
 
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]

@@ -6,10 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver import celext
-from addon_framework.local.apiserver.celengine import engine
-from addon_framework.local.apiserver.schemas import cause
+from addon_framework.local.apiserver.schemas import cause, celext
 from addon_framework.local.apiserver.schemas.cause import Cause
+from addon_framework.local.apiserver.schemas.celengine import engine
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 
 if TYPE_CHECKING:
@@ -79,7 +78,8 @@ class Expression:
         ]
         if unknown:
             raise CompileError(
-                f"compilation failed: ERROR: <input>:1:1: undeclared reference to '{unknown[0]}' (in container '')"
+                "compilation failed: ERROR: <input>:1:1: undeclared reference to "
+                f"'{unknown[0]}' (in container '')"
             )
 
     def evaluate(self, variables: dict[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from addon_framework.api.quantity import format_quantity, parse_quantity
-from addon_framework.local.apiserver.celengine import engine, stdlib
+from addon_framework.local.apiserver.schemas.celengine import engine, stdlib
 
 _KIND = "\x00kind"
 
@@ -307,7 +307,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "validate": _validate_format,
     "optionalField": _optional_field,
     "format": _format,
-    "size": _size,
+    "sizeOf": _size,
     "semver": _semver,
     "isSemver": _accepts(_semver),
     **{name: _version_part(index) for index, name in enumerate(("major", "minor", "patch"))},
@@ -356,16 +356,20 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 # What the engine itself knows; it does not tell.
 NATIVE = frozenset(
-    ["size", "contains", "startsWith", "endsWith", "matches", "has", "all", "exists", "exists_one", "existsOne", "map", "filter", "int", "uint", "double", "string", "bytes", "bool", "timestamp", "duration", "type", "dyn", "none", "of", "ofNonZeroValue", "hasValue", "value", "or", "orValue", "optMap", "optFlatMap", "getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds", "getMilliseconds", "max", "min"]
+    word
+    for line in (
+        "size contains startsWith endsWith matches has all exists exists_one existsOne map filter max min",
+        "int uint double string bytes bool timestamp duration type dyn",
+        "none of ofNonZeroValue hasValue value or orValue optMap optFlatMap",
+        "getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear",
+        "getHours getMinutes getSeconds getMilliseconds",
+    )
+    for word in line.split()
 )
 # Last parts of the names: the engine reports math.greatest as greatest.
 CALLABLE = frozenset(name.rpartition(".")[2] for name in FUNCTIONS)
-NAMESPACES = frozenset(
-    {
-        *(name.partition(".")[0] for name in FUNCTIONS if "." in name),
-        *["optional", "cel", "int", "uint", "double", "string", "bytes", "bool", "list", "map", "null_type", "google", "timestamp", "duration"],
-    }
-)
+_TYPES = "int uint double string bytes bool list map null_type google timestamp duration optional cel"
+NAMESPACES = frozenset(name.partition(".")[0] for name in FUNCTIONS if "." in name) | set(_TYPES.split())
 
 
 def functions_for(names: list[str]) -> dict[str, Callable[..., Any]]:
@@ -376,12 +380,19 @@ def functions_for(names: list[str]) -> dict[str, Callable[..., Any]]:
 
 def rewrite(source: str) -> str:
     """Macros and optional selection, which the engine's grammar lacks, in terms that it has."""
-    return _optional_selection(_macros(source))
+    return _sizes(_macros(_optional_selection(source)))
 
 
 _MACRO = re.compile(
     r"""(?P<text>r?"(?:\\.|[^"\\])*"|r?'(?:\\.|[^'\\])*')|\bcel\.bind\(|\.opt(?:Flat)?Map\("""
 )
+
+
+_SIZE = re.compile(r"""(r?"(?:\\.|[^"\\])*"|r?'(?:\\.|[^'\\])*')|\bsize\(""")
+
+
+def _sizes(source: str) -> str:
+    return _SIZE.sub(lambda match: match[1] or "sizeOf(", source)
 
 
 def _macros(source: str) -> str:
