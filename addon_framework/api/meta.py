@@ -6,7 +6,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-me
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -39,11 +39,43 @@ class Resource:
         return f"{root}{scope}/{self.plural}{tail}"
 
 
-class Struct(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
-    """The base of typed objects: snake_case attributes, camelCase on the wire, unknown fields ignored."""
+def schema(**keywords: Any) -> msgspec.Meta:
+    """What a generated CRD says of a field beyond its type: enum, minimum, pattern, required.
+
+    Only CRDs enforce it. Reading is lenient, so that an object of a newer server can still be read.
+    """
+    return msgspec.Meta(extra={"schema": keywords})
 
 
-class OwnerReference(Struct):
+REQUIRED = schema(required=True)
+Raw = Annotated[Json, schema(preserve=True)]
+"""An object that is forwarded, not read: kept whole."""
+RawList = Annotated[list[Json], schema(preserve=True)]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a CustomResourceDefinition says of a kind beyond its schema.
+
+    `columns` are (name, type, path) or (name, type, path, priority).
+    """
+
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    columns: tuple[tuple[Any, ...], ...] = ()
+    status: bool = True
+    scale: tuple[str, str, str] | None = None  # JSON paths of spec replicas, status replicas, selector
+    places: tuple[str, ...] = ("hub",)  # where it is installed: hub, spoke
+
+
+class Struct(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=True):
+    """The base of typed objects: snake_case attributes, camelCase on the wire, unknown fields ignored.
+
+    Frozen, since what caches hand out is shared.
+    """
+
+
+class OwnerReference(Struct, frozen=True):
     """An owner in the same namespace, or a cluster-scoped one."""
 
     api_version: str = ""
@@ -54,7 +86,7 @@ class OwnerReference(Struct):
     block_owner_deletion: bool | None = None
 
 
-class ObjectMeta(Struct):
+class ObjectMeta(Struct, frozen=True):
     """`metadata`; managedFields is left out on purpose."""
 
     name: str = ""
@@ -72,26 +104,29 @@ class ObjectMeta(Struct):
     owner_references: list[OwnerReference] = []
 
 
-class Condition(Struct):
+class Condition(Struct, frozen=True):
     """`metav1.Condition`: lastTransitionTime moves only when status does."""
 
-    type: str = ""
-    status: str = ""
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
-    observed_generation: int = 0
+    type: Annotated[str, schema(required=True, maxLength=316)] = ""
+    status: Annotated[str, schema(required=True, enum=["True", "False", "Unknown"])] = ""
+    reason: Annotated[str, schema(required=True, maxLength=1024)] = ""
+    message: Annotated[str, schema(required=True, maxLength=32768)] = ""
+    last_transition_time: Annotated[str, schema(required=True, format="date-time")] = ""
+    observed_generation: Annotated[int, schema(minimum=0, format="int64")] = 0
 
 
-class LabelSelectorRequirement(Struct):
+class LabelSelectorRequirement(Struct, frozen=True):
     """`operator` is In, NotIn, Exists or DoesNotExist."""
 
-    key: str = ""
-    operator: str = ""
+    key: Annotated[str, REQUIRED] = ""
+    operator: Annotated[str, REQUIRED] = ""
     values: list[str] = []
 
 
-class LabelSelector(Struct):
+Conditions = Annotated[list[Condition], schema(list_map_keys=["type"])]
+
+
+class LabelSelector(Struct, frozen=True):
     """Both parts must match; an empty selector matches everything."""
 
     match_labels: dict[str, str] = {}

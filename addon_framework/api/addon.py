@@ -1,0 +1,313 @@
+"""addon.open-cluster-management.io: add-ons, where they are installed, and their configuration.
+
+https://github.com/open-cluster-management-io/api/tree/main/addon
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from addon_framework.api.meta import (
+    REQUIRED,
+    Conditions,
+    Definition,
+    ObjectMeta,
+    Raw,
+    RawList,
+    Resource,
+    Struct,
+    schema,
+)
+
+GROUP = "addon.open-cluster-management.io"
+
+
+class AddOnMeta(Struct, frozen=True):
+    """For people."""
+
+    display_name: str = ""
+    description: str = ""
+
+
+class ConfigReferent(Struct, frozen=True):
+    """A configuration object."""
+
+    namespace: str = ""
+    name: str = ""
+
+
+class ConfigSpecHash(Struct, frozen=True):
+    """A configuration object and what it said."""
+
+    namespace: str = ""
+    name: str = ""
+    spec_hash: str = ""
+
+
+class ConfigMetaSpec(Struct, frozen=True):
+    """A kind of configuration an add-on takes, and the default object."""
+
+    group: str = ""
+    resource: Annotated[str, REQUIRED] = ""
+    default_config: ConfigReferent | None = None
+
+
+class AddOnConfig(Struct, frozen=True):
+    """A configuration object with its kind."""
+
+    group: str = ""
+    resource: Annotated[str, REQUIRED] = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class PlacementStrategy(Struct, frozen=True):
+    """Install where a placement says, with these configurations."""
+
+    namespace: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, REQUIRED] = ""
+    configs: list[AddOnConfig] = []
+    rollout_strategy: Annotated[Raw, schema(default={"type": "All"}, preserve=True)] = {}
+
+
+class InstallStrategy(Struct, frozen=True):
+    """By hand, or by placements."""
+
+    type: Annotated[str, schema(required=True, default="Manual", enum=["Manual", "Placements"])] = "Manual"
+    placements: Annotated[list[PlacementStrategy], schema(list_map_keys=["namespace", "name"])] = []
+
+
+class ClusterManagementAddOnSpec(Struct, frozen=True):
+    """An add-on and where it goes."""
+
+    add_on_meta: AddOnMeta = AddOnMeta()
+    supported_configs: Annotated[list[ConfigMetaSpec], schema(list_map_keys=["group", "resource"])] = []
+    add_on_configuration: Raw = {}
+    install_strategy: Annotated[InstallStrategy, schema(default={"type": "Manual"})] = InstallStrategy()
+
+
+class DefaultConfigReference(Struct, frozen=True):
+    """A default configuration as it is wanted now."""
+
+    group: Annotated[str, REQUIRED] = ""
+    resource: Annotated[str, REQUIRED] = ""
+    desired_config: ConfigSpecHash | None = None
+
+
+class InstallConfigReference(Struct, frozen=True):
+    """A configuration on its way over a placement."""
+
+    group: Annotated[str, REQUIRED] = ""
+    resource: Annotated[str, REQUIRED] = ""
+    desired_config: ConfigSpecHash | None = None
+    last_known_good_config: ConfigSpecHash | None = None
+    last_applied_config: ConfigSpecHash | None = None
+
+
+class InstallProgression(Struct, frozen=True):
+    """How far an installation by one placement is."""
+
+    namespace: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, REQUIRED] = ""
+    config_references: list[InstallConfigReference] = []
+    conditions: Conditions = []
+
+
+class ClusterManagementAddOnStatus(Struct, frozen=True):
+    """`defaultconfigReferences` is spelled so on the wire."""
+
+    defaultconfig_references: Annotated[list[DefaultConfigReference], schema()] = []
+    install_progressions: list[InstallProgression] = []
+
+
+class ClusterManagementAddOn(Struct, frozen=True):
+    """An add-on, known to the hub."""
+
+    RESOURCE: ClassVar = Resource(
+        GROUP, "v1alpha1", "clustermanagementaddons", "ClusterManagementAddOn", namespaced=False
+    )
+    DEFINITION: ClassVar = Definition(
+        short_names=("cma",),
+        columns=(
+            ("DISPLAY NAME", "string", ".spec.addOnMeta.displayName"),
+            ("CRD NAME", "string", ".spec.addOnConfiguration.crdName"),
+        ),
+    )
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: Annotated[ClusterManagementAddOnSpec, REQUIRED] = ClusterManagementAddOnSpec()
+    status: ClusterManagementAddOnStatus = ClusterManagementAddOnStatus()
+
+
+class ManagedClusterAddOnSpec(Struct, frozen=True):
+    """`install_namespace` is deprecated but still read."""
+
+    install_namespace: Annotated[
+        str,
+        schema(
+            default="open-cluster-management-agent-addon",
+            maxLength=63,
+            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        ),
+    ] = "open-cluster-management-agent-addon"
+    configs: list[AddOnConfig] = []
+
+
+class Subject(Struct, frozen=True):
+    """Who the agent is to the hub. `organizationUnit` is singular on the wire."""
+
+    user: Annotated[str, REQUIRED] = ""
+    groups: list[str] = []
+    organization_unit: list[str] = []
+
+
+class RegistrationConfig(Struct, frozen=True):
+    """A certificate the agent needs."""
+
+    signer_name: Annotated[
+        str,
+        schema(
+            required=True,
+            minLength=5,
+            maxLength=571,
+            pattern=r"^([a-z0-9][a-z0-9-]*[a-z0-9]\.)+[a-z]+\/[a-z0-9-\.]+$",
+        ),
+    ] = ""
+    subject: Subject = Subject()
+
+
+class GroupResource(Struct, frozen=True):
+    """A kind by group and plural."""
+
+    group: str = ""
+    resource: Annotated[str, REQUIRED] = ""
+
+
+class ConfigReference(Struct, frozen=True):
+    """A configuration as it is wanted, and as it was last applied."""
+
+    group: str = ""
+    resource: Annotated[str, REQUIRED] = ""
+    namespace: str = ""
+    name: str = ""
+    desired_config: ConfigSpecHash | None = None
+    last_applied_config: ConfigSpecHash | None = None
+    last_observed_generation: Annotated[int, schema(format="int64")] = 0
+
+
+class HealthCheck(Struct, frozen=True):
+    """Who says whether the add-on is available."""
+
+    mode: Annotated[str, schema(default="Lease", enum=["Lease", "Customized"])] = "Lease"
+
+
+class ManagedClusterAddOnStatus(Struct, frozen=True):
+    """What hub and spoke say of the add-on on this cluster."""
+
+    conditions: Conditions = []
+    namespace: str = ""
+    add_on_meta: AddOnMeta = AddOnMeta()
+    add_on_configuration: Raw = {}
+    related_objects: RawList = []
+    supported_configs: list[GroupResource] = []
+    config_references: list[ConfigReference] = []
+    health_check: HealthCheck = HealthCheck()
+    registrations: list[RegistrationConfig] = []
+    kube_client_driver: Annotated[str, schema(enum=["", "csr", "token"])] = ""
+
+
+class ManagedClusterAddOn(Struct, frozen=True):
+    """An add-on on one cluster; lives in the cluster's namespace."""
+
+    RESOURCE: ClassVar = Resource(GROUP, "v1alpha1", "managedclusteraddons", "ManagedClusterAddOn")
+    DEFINITION: ClassVar = Definition(
+        short_names=("mca", "mcas"),
+        columns=(
+            ("Available", "string", '.status.conditions[?(@.type=="Available")].status'),
+            ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].status'),
+            ("Progressing", "string", '.status.conditions[?(@.type=="Progressing")].status'),
+        ),
+    )
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ManagedClusterAddOnSpec = ManagedClusterAddOnSpec()
+    status: ManagedClusterAddOnStatus = ManagedClusterAddOnStatus()
+
+
+class CustomizedVariable(Struct, frozen=True):
+    """A variable for the add-on's manifests."""
+
+    name: Annotated[str, schema(required=True, maxLength=255, pattern=r"^[a-zA-Z_][_a-zA-Z0-9]*$")] = ""
+    value: Annotated[str, schema(maxLength=1024)] = ""
+
+
+class NodePlacement(Struct, frozen=True):
+    """Where the agent's pods may run."""
+
+    node_selector: dict[str, str] = {}
+    tolerations: RawList = []
+
+
+class ImageMirror(Struct, frozen=True):
+    """A prefix of image names and what it becomes."""
+
+    source: str = ""
+    mirror: Annotated[str, REQUIRED] = ""
+
+
+class ProxyConfig(Struct, frozen=True):
+    """How the agent gets out."""
+
+    http_proxy: str = ""
+    https_proxy: str = ""
+    ca_bundle: Annotated[str, schema(format="byte")] = ""
+    no_proxy: str = ""
+
+
+class AddOnDeploymentConfigSpec(Struct, frozen=True):
+    """How an add-on's agent is deployed."""
+
+    customized_variables: Annotated[list[CustomizedVariable], schema(list_map_keys=["name"])] = []
+    node_placement: NodePlacement | None = None
+    registries: list[ImageMirror] = []
+    proxy_config: ProxyConfig | None = None
+    agent_install_namespace: Annotated[
+        str | None,
+        schema(
+            default="open-cluster-management-agent-addon",
+            maxLength=63,
+            pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
+        ),
+    ] = "open-cluster-management-agent-addon"
+    resource_requirements: RawList = []
+
+
+class AddOnDeploymentConfig(Struct, frozen=True):
+    """How an add-on's agent is deployed."""
+
+    RESOURCE: ClassVar = Resource(GROUP, "v1alpha1", "addondeploymentconfigs", "AddOnDeploymentConfig")
+    DEFINITION: ClassVar = Definition(status=False)
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: AddOnDeploymentConfigSpec = AddOnDeploymentConfigSpec()
+
+
+class AddOnTemplateSpec(Struct, frozen=True):
+    """An add-on without code."""
+
+    addon_name: Annotated[str, REQUIRED] = ""
+    agent_spec: Annotated[Raw, schema(required=True, preserve=True)] = {}
+    registration: RawList = []
+
+
+class AddOnTemplate(Struct, frozen=True):
+    """An add-on without code: manifests with variables, and what it may do on the hub."""
+
+    RESOURCE: ClassVar = Resource(GROUP, "v1alpha1", "addontemplates", "AddOnTemplate", namespaced=False)
+    DEFINITION: ClassVar = Definition(status=False, columns=(("ADDON NAME", "string", ".spec.addonName"),))
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: Annotated[AddOnTemplateSpec, REQUIRED] = AddOnTemplateSpec()
+
+
+KINDS = (ClusterManagementAddOn, ManagedClusterAddOn, AddOnDeploymentConfig, AddOnTemplate)

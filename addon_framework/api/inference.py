@@ -1,0 +1,174 @@
+"""inference.boundaryless.io: a model to serve, and how it fares on each cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from addon_framework.api.cluster import PlacementSpec
+from addon_framework.api.meta import (
+    REQUIRED,
+    Conditions,
+    Definition,
+    ObjectMeta,
+    Raw,
+    RawList,
+    Resource,
+    Struct,
+    schema,
+)
+
+GROUP = "inference.boundaryless.io"
+
+
+class LocalReference(Struct, frozen=True):
+    """An object in the same namespace."""
+
+    name: Annotated[str, REQUIRED] = ""
+
+
+class Model(Struct, frozen=True):
+    """What to serve, and where its files are.
+
+    `credentials_ref` names a Secret with accessKeyId and secretAccessKey on the hub; it is delivered to the
+    chosen clusters only, never inside a ManifestWork.
+    """
+
+    name: Annotated[str, schema(required=True, minLength=1, maxLength=253)] = ""
+    source: Annotated[str, schema(required=True, minLength=5, pattern=r"^[a-z0-9]+://.+")] = ""
+    options: dict[str, str] = {}
+    credentials_ref: LocalReference | None = None
+
+
+class Cache(Struct, frozen=True):
+    """How the model gets near the GPUs. `preload` starts a DataLoad beside the engine."""
+
+    runtime: Annotated[str, schema(default="local", minLength=1)] = "local"
+    preload: Annotated[bool, schema(default=True)] = True
+    quota: str = ""
+    options: dict[str, str] = {}
+
+
+class Engine(Struct, frozen=True):
+    """What serves it. The shared launcher imports once per node; stock is the image's own entry point."""
+
+    name: Annotated[str, schema(default="vllm", minLength=1)] = "vllm"
+    image: str = ""
+    args: list[str] = []
+    env: RawList = []
+    launcher: Annotated[str, schema(default="shared", enum=["shared", "stock"])] = "shared"
+
+
+class InferenceDeploymentSpec(Struct, frozen=True):
+    """A model on the best clusters; `replicas` is per cluster."""
+
+    model: Annotated[Model, REQUIRED] = Model()
+    cache: Annotated[Cache, schema(default={})] = Cache()
+    engine: Annotated[Engine, schema(default={})] = Engine()
+    resources: Raw = {}
+    replicas: Annotated[int, schema(default=1, minimum=0, format="int32")] = 1
+    placement: PlacementSpec = PlacementSpec()
+
+
+class ReplicaTimeline(Struct, frozen=True):
+    """When a replica reached each step; seconds since the epoch. What did not happen is absent."""
+
+    replica: str = ""
+    scheduled: float | None = None
+    process_start: float | None = None
+    imported: float | None = None
+    data_load_start: float | None = None
+    data_loaded: float | None = None
+    data_ready: float | None = None
+    weights_start: float | None = None
+    weights_loaded: float | None = None
+    weights_seconds: float | None = None
+    serving: float | None = None
+    ready: float | None = None
+
+
+class ClusterStatus(Struct, frozen=True):
+    """The model on one cluster."""
+
+    name: Annotated[str, REQUIRED] = ""
+    phase: str = ""
+    message: str = ""
+    ready_replicas: Annotated[int, schema(format="int32")] = 0
+    endpoint: str = ""
+    timeline: Annotated[list[ReplicaTimeline], schema(preserve=True)] = []
+
+
+class InferenceDeploymentStatus(Struct, frozen=True):
+    """The model on all its clusters."""
+
+    observed_generation: Annotated[int, schema(format="int64")] = 0
+    conditions: Conditions = []
+    phase: str = ""
+    ready_replicas: Annotated[int, schema(format="int32")] = 0
+    desired_replicas: Annotated[int, schema(format="int32")] = 0
+    endpoint: str = ""
+    clusters: Annotated[list[ClusterStatus], schema(list_map_keys=["name"])] = []
+
+
+class InferenceDeployment(Struct, frozen=True):
+    """A model to serve on the best clusters; lives on the hub."""
+
+    RESOURCE: ClassVar = Resource(GROUP, "v1alpha1", "inferencedeployments", "InferenceDeployment")
+    DEFINITION: ClassVar = Definition(
+        short_names=("infer",),
+        scale=(".spec.replicas", ".status.readyReplicas", ""),
+        columns=(
+            ("Model", "string", ".spec.model.name"),
+            ("Phase", "string", ".status.phase"),
+            ("Ready", "integer", ".status.readyReplicas"),
+            ("Desired", "integer", ".status.desiredReplicas"),
+            ("Endpoint", "string", ".status.endpoint"),
+            ("Age", "date", ".metadata.creationTimestamp"),
+        ),
+    )
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: Annotated[InferenceDeploymentSpec, REQUIRED] = InferenceDeploymentSpec()
+    status: InferenceDeploymentStatus = InferenceDeploymentStatus()
+
+
+class InferenceEndpointSpec(Struct, frozen=True):
+    """The names of the parts on the spoke."""
+
+    deployment: Annotated[str, REQUIRED] = ""
+    service: Annotated[str, REQUIRED] = ""
+    dataset: str = ""
+    data_load: str = ""
+
+
+class InferenceEndpointStatus(Struct, frozen=True):
+    """Scalars, so that ManifestWork feedback can carry them; `timeline` is JSON of ReplicaTimeline[]."""
+
+    observed_generation: Annotated[int, schema(format="int64")] = 0
+    conditions: Conditions = []
+    phase: str = ""
+    message: str = ""
+    ready_replicas: Annotated[int, schema(format="int32")] = 0
+    endpoint: str = ""
+    timeline: str = ""
+
+
+class InferenceEndpoint(Struct, frozen=True):
+    """A model on this spoke; made by the hub, filled in by the inference deployer's agent."""
+
+    RESOURCE: ClassVar = Resource(GROUP, "v1alpha1", "inferenceendpoints", "InferenceEndpoint")
+    DEFINITION: ClassVar = Definition(
+        places=("spoke",),
+        columns=(
+            ("Phase", "string", ".status.phase"),
+            ("Ready", "integer", ".status.readyReplicas"),
+            ("Endpoint", "string", ".status.endpoint"),
+            ("Age", "date", ".metadata.creationTimestamp"),
+        ),
+    )
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: InferenceEndpointSpec = InferenceEndpointSpec()
+    status: InferenceEndpointStatus = InferenceEndpointStatus()
+
+
+KINDS = (InferenceDeployment, InferenceEndpoint)

@@ -1,0 +1,322 @@
+"""The main job, step by step, as a user would do it: only the public API, no knowledge of any process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from addon_framework.api.addon import ManagedClusterAddOn
+from addon_framework.api.cluster import AddOnPlacementScore
+from addon_framework.api.conditions import is_true
+from addon_framework.api.inference import InferenceDeployment
+from addon_framework.api.meta import Json
+from addon_framework.cli.demo import objects
+from addon_framework.cli.demo.report import Report, Row, Span
+from addon_framework.kube import Client, NotFound, wait_for
+
+Say = Callable[[str], None]
+BUCKET = "models"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `fleetadm demo` was asked for. Sizes in MB."""
+
+    model_mb: int
+    model: str | None  # a directory, or s3://bucket/path in the fleet's store; None: make one
+    shards: int
+    link: str
+    runtime: str
+    output: Path
+    cluster_wait: float = 120
+    model_wait: float = 600
+
+
+@dataclass(frozen=True)
+class Store:
+    """The fleet's S3 server, as seen from hub and spokes alike."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+
+
+class Scenario:
+    """Runs on a fleet that is up and whose clusters ask to join."""
+
+    def __init__(self, hub: Client, clusters: list[str], store: Store, options: Options, say: Say) -> None:
+        self.hub, self.clusters, self.store, self.options, self.say = hub, clusters, store, options, say
+        self.used: list[str] = []
+
+    async def run(self) -> Report:
+        """From installed add-ons to the report."""
+        await self.install_addons()
+        await self.scores()
+        source = await asyncio.to_thread(self.provide_model)
+        await self.hub.apply(objects.credentials(self.store.access_key, self.store.secret_key), **_AS_DEMO)
+        rows = [await self.through_s3fs(source)]
+        row, completion = await self.preloaded(source)
+        rows.append(row)
+        rows.append(await self.scale_out())
+        rows.append(await self.second_cluster())
+        return Report(
+            model_mb=self.options.model_mb,
+            link=self.options.link,
+            runtime=self.options.runtime,
+            rows=rows,
+            completion=completion,
+            clusters=self.used,
+        )
+
+    async def install_addons(self) -> None:
+        """Three ClusterManagementAddOns with a Placement; Available on every cluster."""
+        for obj in objects.addons() + objects.namespace():
+            await self.hub.apply(obj, **_AS_DEMO)
+        waits = [
+            wait_for(
+                self.hub,
+                ManagedClusterAddOn.RESOURCE,
+                addon,
+                cluster,
+                until=lambda obj: obj is not None and is_true(obj, "Available"),
+                timeout=self.options.cluster_wait,
+                what="Available",
+            )
+            for cluster in self.clusters
+            for addon in objects.ADDONS
+        ]
+        await asyncio.gather(*waits)
+        self.say(f"Add-ons {', '.join(objects.ADDONS)} are Available on {', '.join(self.clusters)}.")
+
+    async def scores(self) -> None:
+        """The scorer's agents have published."""
+        for cluster in self.clusters:
+            obj = await wait_for(
+                self.hub,
+                AddOnPlacementScore.RESOURCE,
+                "resource-usage-score",
+                cluster,
+                until=lambda obj: bool(((obj or {}).get("status") or {}).get("scores")),
+                timeout=self.options.cluster_wait,
+                what="scored",
+            )
+            scores = ", ".join(f"{s['name']} {s['value']}" for s in (obj or {})["status"]["scores"])
+            self.say(f"{cluster}: {scores}")
+
+    def provide_model(self) -> str:
+        """Makes the model if none was given, and puts it into the fleet's bucket once."""
+        given = self.options.model
+        if given is not None and given.startswith("s3://"):
+            return given
+        if given is None:
+            directory = Path.cwd() / "build" / "models" / f"llama-{self.options.model_mb}mb"
+            if not (directory / "config.json").exists():
+                self.say(f"Making a {self.options.model_mb} MB Llama in {self.options.shards} shards.")
+                _run(
+                    [sys.executable, "-m", "addons.inference_deployer.testmodel", str(directory)]
+                    + ["--mb", str(self.options.model_mb), "--shards", str(self.options.shards)]
+                )
+        else:
+            directory = Path(given)
+        target = f"s3://{BUCKET}/{directory.name}"
+        self.say(f"Copying {directory} to {target}.")
+        _run(
+            [str(Path(sys.executable).parent / "s5cmd"), "--endpoint-url", self.store.endpoint]
+            + ["sync", f"{directory}/", f"{target}/"],
+            AWS_ACCESS_KEY_ID=self.store.access_key,
+            AWS_SECRET_ACCESS_KEY=self.store.secret_key,
+            AWS_REGION="us-east-1",
+        )
+        return target
+
+    async def through_s3fs(self, source: str) -> Row:
+        """The baseline: stock vLLM, weights read through an s3fs mount of the same bucket, the same link."""
+        async with self._served("baseline", source, "s3fs", preload=False, launcher="stock") as obj:
+            row = self._row("s3fs", obj, 0)
+        self.say(f"Through s3fs, with stock vLLM: ready after {row.sum_s:.1f} s.")
+        return row
+
+    async def preloaded(self, source: str) -> tuple[Row, str]:
+        """The product: the cache fills while the engine starts."""
+        name = "demo"
+        _drop_page_cache()
+        await self.hub.apply(self._inference(name, source, self.options.runtime, True, "shared"), **_AS_DEMO)
+        obj = await self._ready(name, clusters=1, replicas=1)
+        self.used = [cluster["name"] for cluster in obj["status"]["clusters"]]
+        row = self._row("dataset preload", obj, 0)
+        self.say(f"Preloaded on {row.cluster}: ready after {row.sum_s:.1f} s.")
+        completion = await self._complete(obj["status"]["endpoint"], name)
+        self.say(f"The gateway at {obj['status']['endpoint']} streams: {completion!r}")
+        return row, completion
+
+    async def scale_out(self) -> Row:
+        """A second replica where the model already is."""
+        await self._patch("demo", {"spec": {"replicas": 2}})
+        obj = await self._ready("demo", clusters=1, replicas=2)
+        row = self._row("scale-out, warm", obj, 0, replica=-1)
+        self.say(f"A second replica on {row.cluster}: ready after {row.sum_s:.1f} s.")
+        return row
+
+    async def second_cluster(self) -> Row:
+        """Out to the other cluster, which has one GPU and no model yet."""
+        patch = {"spec": {"replicas": 1, "placement": {"numberOfClusters": 2}}}
+        await self._patch("demo", patch)
+        obj = await self._ready("demo", clusters=2, replicas=1)
+        names = [cluster["name"] for cluster in obj["status"]["clusters"]]
+        new = next(index for index, name in enumerate(names) if name not in self.used)
+        self.used.append(names[new])
+        row = self._row("scale-out, new cluster", obj, new)
+        self.say(f"Out to {row.cluster}: ready after {row.sum_s:.1f} s.")
+        return row
+
+    # Parts of the steps
+
+    def _inference(self, name: str, source: str, runtime: str, preload: bool, launcher: str) -> Json:
+        quota = f"{max(64, self.options.model_mb * 2)}Mi"
+        return objects.inference(
+            name,
+            source,
+            self.store.endpoint,
+            runtime=runtime,
+            preload=preload,
+            launcher=launcher,
+            quota=quota,
+        )
+
+    @asynccontextmanager
+    async def _served(
+        self, name: str, source: str, runtime: str, *, preload: bool, launcher: str
+    ) -> AsyncIterator[Json]:
+        _drop_page_cache()
+        await self.hub.apply(self._inference(name, source, runtime, preload, launcher), **_AS_DEMO)
+        yield await self._ready(name, clusters=1, replicas=1)
+        try:
+            await self.hub.delete(InferenceDeployment.RESOURCE, name, objects.NAMESPACE)
+        except NotFound:
+            pass
+        await wait_for(
+            self.hub,
+            InferenceDeployment.RESOURCE,
+            name,
+            objects.NAMESPACE,
+            until=lambda obj: obj is None,
+            timeout=self.options.cluster_wait,
+            what="deleted",
+        )
+
+    async def _patch(self, name: str, patch: Json) -> None:
+        await self.hub.patch(InferenceDeployment.RESOURCE, name, patch, objects.NAMESPACE)
+
+    async def _ready(self, name: str, *, clusters: int, replicas: int) -> Json:
+        def until(obj: Json | None) -> bool:
+            if obj is None:
+                return False
+            status = obj.get("status") or {}
+            serving = [c for c in status.get("clusters") or [] if c.get("readyReplicas", 0) == replicas]
+            current = status.get("observedGeneration") == obj["metadata"]["generation"]
+            return current and is_true(obj, "Ready") and len(serving) == clusters
+
+        obj = await wait_for(
+            self.hub,
+            InferenceDeployment.RESOURCE,
+            name,
+            objects.NAMESPACE,
+            until=until,
+            timeout=self.options.model_wait,
+            what=f"ready with {replicas} replicas on {clusters} clusters",
+        )
+        assert obj is not None
+        return obj
+
+    def _row(self, label: str, obj: Json, cluster: int, *, replica: int = 0) -> Row:
+        status = obj["status"]["clusters"][cluster]
+        entries = sorted(status["timeline"], key=lambda entry: float(entry["scheduled"]))
+        return row_from_timeline(label, status["name"], entries[replica])
+
+    async def _complete(self, endpoint: str, model: str) -> str:
+        """A streamed completion through the gateway; every event as it comes."""
+        body = {
+            "model": model,
+            "prompt": "Boundaryless is",
+            "max_tokens": 16,
+            "stream": True,
+            "temperature": 0,
+        }
+        pieces: list[str] = []
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{endpoint.rstrip('/')}/v1/completions", json=body) as response,
+        ):
+            response.raise_for_status()
+            async for line in response.content:
+                data = line.decode().removeprefix("data: ").strip()
+                if line.startswith(b"data: ") and data != "[DONE]":
+                    pieces.append(json.loads(data)["choices"][0]["text"])
+        return "".join(pieces)
+
+
+def row_from_timeline(label: str, cluster: str, entry: Json) -> Row:
+    """A row of the table from one replica's timeline (epoch seconds), as the status has it.
+
+    The row begins when the replica was asked for, which for a preload is when its data was, too.
+    """
+    at = {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
+    load_start, load_end = at.get("dataLoadStart"), at.get("dataLoaded")
+    began = at["scheduled"]
+    loads = load_start is not None and load_end is not None and load_end > began
+    if loads and load_start is not None:
+        began = min(began, load_start)
+    ends = [
+        ("schedule", at["processStart"]),
+        ("engine start", at.get("imported")),
+        ("wait for data", at.get("weightsStart")),
+        ("weights", at.get("weightsLoaded")),
+        ("server start", at["ready"]),
+    ]
+    spans = []
+    if loads and load_start is not None and load_end is not None:
+        spans.append(Span("data load", load_start - began, load_end - began))
+    cursor = began
+    for name, end in ends:
+        if end is not None and end > cursor:
+            spans.append(Span(name, round(cursor - began, 3), round(end - began, 3)))
+            cursor = end
+    return Row(
+        name=label,
+        cluster=cluster,
+        data_load_s=round(load_end - load_start, 2) if loads and load_start and load_end else 0.0,
+        model_loading_s=round(at["weightsSeconds"], 2),
+        server_ready_s=round(at["ready"] - at["processStart"], 2),
+        sum_s=round(at["ready"] - began, 2),
+        spans=spans,
+    )
+
+
+def _run(command: list[str], **secrets: str) -> None:
+    """A program whose output matters only when it fails. Secrets go by environment."""
+    done = subprocess.run(command, env={**os.environ, **secrets}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = (done.stderr or done.stdout)[-2000:]
+        raise RuntimeError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {tail}")
+
+
+def _drop_page_cache() -> None:
+    """Cold means cold: what an earlier row left in memory must not help the next one. Needs root."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    except OSError:
+        return
+
+
+_AS_DEMO: dict[str, Any] = {"field_manager": "fleetadm-demo"}
