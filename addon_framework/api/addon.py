@@ -47,7 +47,7 @@ class ConfigSpecHash(Struct, frozen=True):
 class ConfigMetaSpec(Struct, frozen=True):
     """A kind of configuration an add-on takes, and the default object."""
 
-    group: str = ""
+    group: Annotated[str, schema(default="")] = ""
     resource: Annotated[str, REQUIRED] = ""
     default_config: ConfigReferent | None = None
 

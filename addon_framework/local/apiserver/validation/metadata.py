@@ -27,7 +27,7 @@ def validate_metadata(
     _annotations(meta.get("annotations"), causes)
     if builtin:
         for each in meta.get("finalizers") or ():
-            if "/" not in each and each not in _STANDARD_FINALIZERS:
+            if "/" not in each and each not in _STANDARD_FINALIZERS and not each.endswith(".k8s.io"):
                 causes.append(
                     cause.invalid(
                         "metadata.finalizers",
