@@ -271,7 +271,10 @@ def _merge_list(live: list[Any], config: list[Any], node: SchemaNode) -> list[An
 
 
 def remove(value: Any, fields: FieldSet, node: SchemaNode | None) -> Any:
-    """The value less the given fields and items. MISSING if everything below it went."""
+    """The value less the given fields and items. MISSING if everything below it went.
+
+    What is not itself to be removed stays, though it may be left empty.
+    """
     if not fields or not value:
         return value
     if is_map(value, node):
@@ -282,8 +285,7 @@ def remove(value: Any, fields: FieldSet, node: SchemaNode | None) -> Any:
                 out[key] = item
             elif MEMBER not in below:
                 rest = remove(item, below, child_of(node, key))
-                if rest is not MISSING:
-                    out[key] = rest
+                out[key] = type(item)() if rest is MISSING else rest
         return out or MISSING
     if is_list(value, node):
         assert node is not None

@@ -1,0 +1,190 @@
+"""Tables: what kubectl get prints."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from addon_framework.api.meta import Json, Resource
+from addon_framework.local.apiserver.tables import PathError, parse, to_table
+from addon_framework.local.apiserver.tables.builtin import PRINTERS
+from addon_framework.local.apiserver.tables.cells import human
+
+NOW = datetime(2026, 1, 1, 2, tzinfo=UTC)
+CREATED = "2026-01-01T00:00:00Z"
+
+
+def row(group: str, plural: str, obj: Json) -> dict[str, Any]:
+    obj = {"metadata": {"name": "x", "creationTimestamp": CREATED}, **obj}
+    table = to_table(Resource(group, "v1", plural, "Any"), [obj], None, "None", NOW)
+    names = [each["name"] for each in table["columnDefinitions"]]
+    return dict(zip(names, table["rows"][0]["cells"], strict=True))
+
+
+@pytest.mark.parametrize(("group", "plural"), PRINTERS)
+def test_every_printer_copes_with_an_empty_object(group: str, plural: str) -> None:
+    assert row(group, plural, {})
+
+
+def running(**more: Any) -> Json:
+    return {"name": "a", "ready": True, "state": {"running": {}}, **more}
+
+
+@pytest.mark.parametrize(
+    ("status", "ready", "shown", "restarts"),
+    [
+        ({"phase": "Pending"}, "0/1", "Pending", "0"),
+        ({"phase": "Running", "containerStatuses": [running()]}, "1/1", "Running", "0"),
+        (
+            {
+                "phase": "Running",
+                "containerStatuses": [
+                    running(restartCount=2, lastState={"terminated": {"finishedAt": "2026-01-01T01:59:00Z"}})
+                ],
+            },
+            "1/1",
+            "Running",
+            "2 (60s ago)",
+        ),
+        (
+            {
+                "phase": "Pending",
+                "containerStatuses": [{"name": "a", "state": {"waiting": {"reason": "ErrImagePull"}}}],
+            },
+            "0/1",
+            "ErrImagePull",
+            "0",
+        ),
+        (
+            {
+                "phase": "Failed",
+                "containerStatuses": [{"name": "a", "state": {"terminated": {"exitCode": 3}}}],
+            },
+            "0/1",
+            "ExitCode:3",
+            "0",
+        ),
+    ],
+)
+def test_pods(status: Json, ready: str, shown: str, restarts: str) -> None:
+    cells = row("", "pods", {"spec": {"containers": [{"name": "a"}]}, "status": status})
+    assert (cells["Ready"], cells["Status"], cells["Restarts"], cells["Age"]) == (
+        ready,
+        shown,
+        restarts,
+        "120m",
+    )
+
+
+def test_init_containers_are_counted_down() -> None:
+    spec = {"containers": [{"name": "a"}], "initContainers": [{"name": "i"}, {"name": "j"}]}
+    status = {
+        "phase": "Pending",
+        "initContainerStatuses": [
+            {"name": "i", "state": {"terminated": {"exitCode": 0}}},
+            {"name": "j", "state": {"running": {}}},
+        ],
+    }
+    assert row("", "pods", {"spec": spec, "status": status})["Status"] == "Init:1/2"
+
+
+def test_workloads_and_services() -> None:
+    cells = row(
+        "apps", "deployments", {"spec": {"replicas": 3}, "status": {"readyReplicas": 1, "updatedReplicas": 2}}
+    )
+    assert (cells["Ready"], cells["Up-to-date"], cells["Available"]) == ("1/3", 2, 0)
+    service = {
+        "spec": {
+            "type": "LoadBalancer",
+            "clusterIP": "127.1.0.1",
+            "ports": [{"port": 80, "nodePort": 3, "protocol": "TCP"}],
+        }
+    }
+    cells = row("", "services", service)
+    assert (cells["External-IP"], cells["Port(s)"]) == ("<pending>", "80:3/TCP")
+    job = {
+        "spec": {"completions": 1},
+        "status": {
+            "succeeded": 1,
+            "startTime": CREATED,
+            "completionTime": "2026-01-01T00:01:05Z",
+            "conditions": [{"type": "Complete", "status": "True"}],
+        },
+    }
+    cells = row("batch", "jobs", job)
+    assert (cells["Status"], cells["Completions"], cells["Duration"]) == ("Complete", "1/1", "65s")
+
+
+def test_custom_columns_and_what_comes_along() -> None:
+    columns = [
+        {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+        {"name": "N", "type": "integer", "jsonPath": ".spec.n", "priority": 1},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {"name": "List", "type": "string", "jsonPath": ".spec.l"},
+        {"name": "Gone", "type": "string", "jsonPath": ".spec.nope"},
+    ]
+    obj: Json = {
+        "apiVersion": "e.com/v1",
+        "kind": "T",
+        "metadata": {"name": "x", "creationTimestamp": CREATED},
+        "spec": {"n": 3, "l": ["a"]},
+        "status": {"conditions": [{"type": "Other"}, {"type": "Ready", "status": "True"}]},
+    }
+    resource = Resource("e.com", "v1", "ts", "T")
+    table = to_table(resource, [obj], columns, "", "2026-01-01T02:00:00Z")
+    assert table["rows"][0]["cells"] == ["x", "True", 3, "120m", '["a"]', None]
+    assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+    assert table["columnDefinitions"][2]["priority"] == 1
+    assert to_table(resource, [obj], columns, "Object", NOW)["rows"][0]["object"] is obj
+    assert "object" not in to_table(resource, [obj], None, "None", NOW)["rows"][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (".a.b", [1]),
+        ("{.a.b}", [1]),
+        ("$.a.b", [1]),
+        (".l[0].n", ["x"]),
+        (".l[*].n", ["x", "y"]),
+        (".l[-1].n", ["y"]),
+        (".l[0:1].n", ["x"]),
+        (".m.a\\.b/c", [2]),
+        (".m['a.b/c']", [2]),
+        (".nope", []),
+        (".l[?(@.v>1)].n", ["y"]),
+        (".l[?(@.n)].v", [1, 2]),
+        ("..n", ["x", "y"]),
+        (".", [None]),
+    ],
+)
+def test_json_paths(path: str, found: list[Any]) -> None:
+    value = {"a": {"b": 1}, "l": [{"n": "x", "v": 1}, {"n": "y", "v": 2}], "m": {"a.b/c": 2}}
+    assert parse(path)(value) == ([value] if path == "." else found)
+
+
+def test_bad_paths_are_refused() -> None:
+    with pytest.raises(PathError, match="unexpected"):
+        parse(".a[")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (150, "2m30s"),
+        (3600, "60m"),
+        (4 * 3600, "4h"),
+        (3 * 86400, "3d"),
+        (4 * 86400 + 3600, "4d1h"),
+        (20 * 86400, "20d"),
+        (800 * 86400, "2y70d"),
+        (-60, "<invalid>"),
+    ],
+)
+def test_ages(seconds: int, text: str) -> None:
+    assert human(seconds) == text
