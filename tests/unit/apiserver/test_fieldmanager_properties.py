@@ -20,8 +20,9 @@ from addon_framework.local.apiserver.fieldmanager.fieldset import (
     union,
     with_named_parents,
 )
-from addon_framework.local.apiserver.fieldmanager.typed import MISSING, compare, field_set, remove
+from addon_framework.local.apiserver.fieldmanager.typed import compare, field_set, remove
 from addon_framework.local.apiserver.schemas import copy_json, crd_schema
+from addon_framework.local.apiserver.schemas.node import MISSING
 
 SCHEMA = crd_schema(
     {

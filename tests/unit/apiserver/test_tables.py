@@ -118,7 +118,7 @@ def test_workloads_and_services() -> None:
 
 
 def test_custom_columns_and_what_comes_along() -> None:
-    columns = [
+    columns: list[Json] = [
         {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
         {"name": "N", "type": "integer", "jsonPath": ".spec.n", "priority": 1},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},

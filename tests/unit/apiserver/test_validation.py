@@ -102,7 +102,7 @@ def test_good_objects_pass_and_defaulting_is_idempotent(kind: str) -> None:
 
 def edit(obj: Json, path: str, value: Any) -> Json:
     """A copy with one field set; None removes it."""
-    out = copy_json(obj)
+    out: Json = copy_json(obj)
     at: Any = out
     *parents, last = path.split("/")
     for part in parents:

@@ -9,6 +9,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import cause, celext
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.celengine import engine
+from addon_framework.local.apiserver.schemas.celmacros import rewrite
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Expression:
     def __init__(self, source: str) -> None:
         self.source = source.strip()
         try:
-            self._program: Program = engine.compile(celext.rewrite(self.source))
+            self._program: Program = engine.compile(rewrite(self.source))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # the parser can panic across the language border

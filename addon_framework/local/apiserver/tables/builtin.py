@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from addon_framework.api.meta import Json
-from addon_framework.api.time import parse_time
-from addon_framework.local.apiserver.tables import cells
+from addon_framework.local.apiserver.tables import cells, workloads
+from addon_framework.local.apiserver.tables.cells import age_of, name_of, spec_of, status_of
 from addon_framework.local.apiserver.tables.pods import pod_row
 
 Row = Callable[[Json, datetime], list[Any]]
@@ -30,32 +30,14 @@ def _columns(text: str) -> tuple[tuple[str, str, int], ...]:
     return tuple(out)
 
 
-def _name(obj: Json) -> str:
-    return str(obj["metadata"].get("name", ""))
-
-
-def _age(obj: Json, now: datetime) -> str:
-    return cells.age(obj["metadata"].get("creationTimestamp"), now)
-
-
-def _spec(obj: Json) -> Json:
-    found: Json = obj.get("spec") or {}
-    return found
-
-
-def _status(obj: Json) -> Json:
-    found: Json = obj.get("status") or {}
-    return found
-
-
 def _node(obj: Json, now: datetime) -> list[Any]:
-    status = _status(obj)
+    status = status_of(obj)
     conditions: list[Json] = status.get("conditions") or []
     ready: Json = next((each for each in conditions if each.get("type") == "Ready"), {})
     state = {"True": "Ready", "False": "NotReady"}.get(
         ready.get("status", ""), "NotReady" if ready else "Unknown"
     )
-    if _spec(obj).get("unschedulable"):
+    if spec_of(obj).get("unschedulable"):
         state += ",SchedulingDisabled"
     prefix, old = "node-role.kubernetes.io/", "kubernetes.io/role"
     found = obj["metadata"].get("labels") or {}
@@ -65,10 +47,10 @@ def _node(obj: Json, now: datetime) -> list[Any]:
     addresses = {each.get("type"): each.get("address") for each in status.get("addresses") or ()}
     info = status.get("nodeInfo") or {}
     return [
-        _name(obj),
+        name_of(obj),
         state,
         cells.joined(sorted(roles)),
-        _age(obj, now),
+        age_of(obj, now),
         info.get("kubeletVersion", ""),
         addresses.get("InternalIP") or cells.NONE,
         addresses.get("ExternalIP") or cells.NONE,
@@ -78,115 +60,10 @@ def _node(obj: Json, now: datetime) -> list[Any]:
     ]
 
 
-def _deployment(obj: Json, now: datetime) -> list[Any]:
-    spec, status = _spec(obj), _status(obj)
-    return [
-        _name(obj),
-        f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}",
-        status.get("updatedReplicas", 0),
-        status.get("availableReplicas", 0),
-        _age(obj, now),
-        *cells.containers(spec.get("template")),
-        cells.labels(spec.get("selector")),
-    ]
-
-
-def _replica_set(obj: Json, now: datetime) -> list[Any]:
-    spec, status = _spec(obj), _status(obj)
-    return [
-        _name(obj),
-        spec.get("replicas", 0),
-        status.get("replicas", 0),
-        status.get("readyReplicas", 0),
-        _age(obj, now),
-        *cells.containers(spec.get("template")),
-        cells.labels(spec.get("selector")),
-    ]
-
-
-def _daemon_set(obj: Json, now: datetime) -> list[Any]:
-    spec, status = _spec(obj), _status(obj)
-    counts = (
-        "desiredNumberScheduled",
-        "currentNumberScheduled",
-        "numberReady",
-        "updatedNumberScheduled",
-        "numberAvailable",
-    )
-    nodes = ((spec.get("template") or {}).get("spec") or {}).get("nodeSelector")
-    return [
-        _name(obj),
-        *(status.get(each, 0) for each in counts),
-        cells.labels(nodes),
-        _age(obj, now),
-        *cells.containers(spec.get("template")),
-        cells.labels(spec.get("selector")),
-    ]
-
-
-def _stateful_set(obj: Json, now: datetime) -> list[Any]:
-    spec = _spec(obj)
-    ready = f"{_status(obj).get('readyReplicas', 0)}/{spec.get('replicas', 0)}"
-    return [_name(obj), ready, _age(obj, now), *cells.containers(spec.get("template"))]
-
-
-def _job(obj: Json, now: datetime) -> list[Any]:
-    spec, status = _spec(obj), _status(obj)
-    done, wanted, width = status.get("succeeded", 0), spec.get("completions"), spec.get("parallelism") or 0
-    completions = (
-        f"{done}/{wanted}" if wanted is not None else f"{done}/1" + (f" of {width}" if width > 1 else "")
-    )
-    true = {each.get("type") for each in status.get("conditions") or () if each.get("status") == "True"}
-    state = next(
-        (
-            shown
-            for kind, shown in (
-                ("Complete", "Complete"),
-                ("Failed", "Failed"),
-                ("Suspended", "Suspended"),
-                ("FailureTarget", "FailureTarget"),
-                ("SuccessCriteriaMet", "SuccessCriteriaMet"),
-            )
-            if kind in true
-        ),
-        "Terminating" if obj["metadata"].get("deletionTimestamp") else "Running",
-    )
-    duration = ""
-    if status.get("startTime"):
-        end = parse_time(status["completionTime"]) if status.get("completionTime") else now
-        duration = cells.human((end - parse_time(status["startTime"])).total_seconds())
-    return [
-        _name(obj),
-        state,
-        completions,
-        duration,
-        _age(obj, now),
-        *cells.containers(spec.get("template")),
-        cells.labels(spec.get("selector")),
-    ]
-
-
-def _cron_job(obj: Json, now: datetime) -> list[Any]:
-    spec, status = _spec(obj), _status(obj)
-    last = status.get("lastScheduleTime")
-    inner = (spec.get("jobTemplate") or {}).get("spec") or {}
-    return [
-        _name(obj),
-        spec.get("schedule", ""),
-        spec.get("timeZone") or cells.NONE,
-        "True" if spec.get("suspend") else "False",
-        len(status.get("active") or ()),
-        cells.age(last, now) if last else cells.NONE,
-        _age(obj, now),
-        *cells.containers(inner.get("template")),
-        cells.labels(inner.get("selector")),
-    ]
-
-
 def _service(obj: Json, now: datetime) -> list[Any]:
-    spec = _spec(obj)
+    spec = spec_of(obj)
     kind = spec.get("type") or "ClusterIP"
-    ingress = (_status(obj).get("loadBalancer") or {}).get("ingress") or []
+    ingress = (status_of(obj).get("loadBalancer") or {}).get("ingress") or []
     given = [each.get("ip") or each.get("hostname") for each in ingress]
     external = cells.joined([*(each for each in given if each), *(spec.get("externalIPs") or ())], "")
     if kind == "ExternalName":
@@ -195,12 +72,12 @@ def _service(obj: Json, now: datetime) -> list[Any]:
         external = "<pending>" if kind == "LoadBalancer" else cells.NONE
     ports = cells.joined(_port(each) for each in spec.get("ports") or ())
     return [
-        _name(obj),
+        name_of(obj),
         kind,
         spec.get("clusterIP") or cells.NONE,
         external,
         ports,
-        _age(obj, now),
+        age_of(obj, now),
         cells.labels(spec.get("selector")),
     ]
 
@@ -221,11 +98,11 @@ def _endpoint_slice(obj: Json, now: datetime) -> list[Any]:
     ports = [each.get("port", "*") for each in obj.get("ports") or ()]
     addresses = [address for each in obj.get("endpoints") or () for address in each.get("addresses") or ()]
     return [
-        _name(obj),
+        name_of(obj),
         obj.get("addressType", ""),
         _some(ports, 3, cells.UNSET),
         _some(addresses, 3, cells.UNSET),
-        _age(obj, now),
+        age_of(obj, now),
     ]
 
 
@@ -236,19 +113,19 @@ def _endpoints(obj: Json, now: datetime) -> list[Any]:
         for port in subset.get("ports") or [None]
         for address in subset.get("addresses") or ()
     ]
-    return [_name(obj), _some(found, 3, cells.NONE), _age(obj, now)]
+    return [name_of(obj), _some(found, 3, cells.NONE), age_of(obj, now)]
 
 
 def _config_map(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), len(obj.get("data") or ()) + len(obj.get("binaryData") or ()), _age(obj, now)]
+    return [name_of(obj), len(obj.get("data") or ()) + len(obj.get("binaryData") or ()), age_of(obj, now)]
 
 
 def _volume(obj: Json, now: datetime) -> list[Any]:
-    spec, status = _spec(obj), _status(obj)
+    spec, status = spec_of(obj), status_of(obj)
     claim = spec.get("claimRef") or {}
     phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
     return [
-        _name(obj),
+        name_of(obj),
         (spec.get("capacity") or {}).get("storage", ""),
         cells.modes(spec.get("accessModes")),
         spec.get("persistentVolumeReclaimPolicy", ""),
@@ -257,24 +134,24 @@ def _volume(obj: Json, now: datetime) -> list[Any]:
         spec.get("storageClassName") or "",
         spec.get("volumeAttributesClassName") or cells.UNSET,
         status.get("reason", ""),
-        _age(obj, now),
+        age_of(obj, now),
         spec.get("volumeMode") or cells.UNSET,
     ]
 
 
 def _claim(obj: Json, now: datetime) -> list[Any]:
-    spec, status = _spec(obj), _status(obj)
+    spec, status = spec_of(obj), status_of(obj)
     bound = bool(spec.get("volumeName"))
     phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
     return [
-        _name(obj),
+        name_of(obj),
         phase,
         spec.get("volumeName") or "",
         (status.get("capacity") or {}).get("storage", "") if bound else "",
         cells.modes(status.get("accessModes")) if bound else "",
         spec.get("storageClassName") or "",
         spec.get("volumeAttributesClassName") or cells.UNSET,
-        _age(obj, now),
+        age_of(obj, now),
         spec.get("volumeMode") or cells.UNSET,
     ]
 
@@ -300,12 +177,12 @@ def _event(obj: Json, now: datetime) -> list[Any]:
         str(obj.get("message") or obj.get("note") or "").strip(),
         cells.age(first, now),
         count,
-        _name(obj),
+        name_of(obj),
     ]
 
 
 def _certificate_request(obj: Json, now: datetime) -> list[Any]:
-    spec, status = _spec(obj), _status(obj)
+    spec, status = spec_of(obj), status_of(obj)
     kinds = [each.get("type") for each in status.get("conditions") or ()]
     state = "Denied" if "Denied" in kinds else "Approved" if "Approved" in kinds else "Pending"
     if "Failed" in kinds:
@@ -314,8 +191,8 @@ def _certificate_request(obj: Json, now: datetime) -> list[Any]:
         state += ",Issued"
     seconds = spec.get("expirationSeconds")
     return [
-        _name(obj),
-        _age(obj, now),
+        name_of(obj),
+        age_of(obj, now),
         spec.get("signerName") or cells.NONE,
         spec.get("username", ""),
         cells.human(seconds) if seconds else cells.NONE,
@@ -335,9 +212,9 @@ def _binding(obj: Json, now: datetime) -> list[Any]:
         )
 
     return [
-        _name(obj),
+        name_of(obj),
         f"{reference.get('kind', '')}/{reference.get('name', '')}",
-        _age(obj, now),
+        age_of(obj, now),
         named("User"),
         named("Group"),
         named("ServiceAccount"),
@@ -347,22 +224,22 @@ def _binding(obj: Json, now: datetime) -> list[Any]:
 def _storage_class(obj: Json, now: datetime) -> list[Any]:
     default = (obj["metadata"].get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class")
     return [
-        _name(obj) + (" (default)" if default == "true" else ""),
+        name_of(obj) + (" (default)" if default == "true" else ""),
         obj.get("provisioner", ""),
         obj.get("reclaimPolicy") or "Delete",
         obj.get("volumeBindingMode") or "Immediate",
         str(bool(obj.get("allowVolumeExpansion"))).lower(),
-        _age(obj, now),
+        age_of(obj, now),
     ]
 
 
 def _created(obj: Json, now: datetime) -> list[Any]:
-    return [_name(obj), obj["metadata"].get("creationTimestamp")]
+    return [name_of(obj), obj["metadata"].get("creationTimestamp")]
 
 
 _WORKLOAD = "Containers+ Images+ Selector+"
 _RBAC = "rbac.authorization.k8s.io"
-BY_NAME = Printer(_columns("Name Age"), lambda obj, now: [_name(obj), _age(obj, now)])
+BY_NAME = Printer(_columns("Name Age"), lambda obj, now: [name_of(obj), age_of(obj, now)])
 _CREATED = Printer(_columns("Name Created_At:date"), _created)
 _BINDING = Printer(_columns("Name Role Age Users+ Groups+ ServiceAccounts+"), _binding)
 _EVENT = Printer(
@@ -382,22 +259,23 @@ PRINTERS: dict[tuple[str, str], Printer] = {
         _node,
     ),
     ("apps", "deployments"): Printer(
-        _columns(f"Name Ready Up-to-date:integer Available:integer Age {_WORKLOAD}"), _deployment
+        _columns(f"Name Ready Up-to-date:integer Available:integer Age {_WORKLOAD}"), workloads.deployment
     ),
     ("apps", "replicasets"): Printer(
-        _columns(f"Name Desired:integer Current:integer Ready:integer Age {_WORKLOAD}"), _replica_set
+        _columns(f"Name Desired:integer Current:integer Ready:integer Age {_WORKLOAD}"), workloads.replica_set
     ),
     ("apps", "daemonsets"): Printer(
         _columns(
             "Name Desired:integer Current:integer Ready:integer Up-to-date:integer Available:integer "
             f"Node_Selector Age {_WORKLOAD}"
         ),
-        _daemon_set,
+        workloads.daemon_set,
     ),
-    ("apps", "statefulsets"): Printer(_columns("Name Ready Age Containers+ Images+"), _stateful_set),
-    ("batch", "jobs"): Printer(_columns(f"Name Status Completions Duration Age {_WORKLOAD}"), _job),
+    ("apps", "statefulsets"): Printer(_columns("Name Ready Age Containers+ Images+"), workloads.stateful_set),
+    ("batch", "jobs"): Printer(_columns(f"Name Status Completions Duration Age {_WORKLOAD}"), workloads.job),
     ("batch", "cronjobs"): Printer(
-        _columns(f"Name Schedule Timezone Suspend Active:integer Last_Schedule Age {_WORKLOAD}"), _cron_job
+        _columns(f"Name Schedule Timezone Suspend Active:integer Last_Schedule Age {_WORKLOAD}"),
+        workloads.cron_job,
     ),
     ("", "services"): Printer(_columns("Name Type Cluster-IP External-IP Port(s) Age Selector+"), _service),
     ("discovery.k8s.io", "endpointslices"): Printer(
@@ -406,16 +284,16 @@ PRINTERS: dict[tuple[str, str], Printer] = {
     ("", "endpoints"): Printer(_columns("Name Endpoints Age"), _endpoints),
     ("", "secrets"): Printer(
         _columns("Name Type Data:integer Age"),
-        lambda obj, now: [_name(obj), obj.get("type", ""), len(obj.get("data") or ()), _age(obj, now)],
+        lambda obj, now: [name_of(obj), obj.get("type", ""), len(obj.get("data") or ()), age_of(obj, now)],
     ),
     ("", "configmaps"): Printer(_columns("Name Data:integer Age"), _config_map),
     ("", "namespaces"): Printer(
         _columns("Name Status Age"),
-        lambda obj, now: [_name(obj), _status(obj).get("phase", ""), _age(obj, now)],
+        lambda obj, now: [name_of(obj), status_of(obj).get("phase", ""), age_of(obj, now)],
     ),
     ("", "serviceaccounts"): Printer(
         _columns("Name Secrets:integer Age"),
-        lambda obj, now: [_name(obj), len(obj.get("secrets") or ()), _age(obj, now)],
+        lambda obj, now: [name_of(obj), len(obj.get("secrets") or ()), age_of(obj, now)],
     ),
     ("", "persistentvolumes"): Printer(
         _columns(
@@ -434,7 +312,7 @@ PRINTERS: dict[tuple[str, str], Printer] = {
     ("events.k8s.io", "events"): _EVENT,
     ("coordination.k8s.io", "leases"): Printer(
         _columns("Name Holder Age"),
-        lambda obj, now: [_name(obj), _spec(obj).get("holderIdentity") or "", _age(obj, now)],
+        lambda obj, now: [name_of(obj), spec_of(obj).get("holderIdentity") or "", age_of(obj, now)],
     ),
     ("certificates.k8s.io", "certificatesigningrequests"): Printer(
         _columns("Name Age SignerName Requestor RequestedDuration Condition"), _certificate_request
@@ -451,10 +329,10 @@ PRINTERS: dict[tuple[str, str], Printer] = {
     ("scheduling.k8s.io", "priorityclasses"): Printer(
         _columns("Name Value:integer Global-Default:boolean Age PreemptionPolicy"),
         lambda obj, now: [
-            _name(obj),
+            name_of(obj),
             obj.get("value", 0),
             bool(obj.get("globalDefault")),
-            _age(obj, now),
+            age_of(obj, now),
             obj.get("preemptionPolicy", ""),
         ],
     ),

@@ -93,3 +93,25 @@ _MODES = {
 def modes(values: Any) -> str:
     """Access modes, abbreviated."""
     return ",".join(_MODES.get(each, each) for each in values or ())
+
+
+def name_of(obj: Json) -> str:
+    """Its name."""
+    return str(obj["metadata"].get("name", ""))
+
+
+def age_of(obj: Json, now: datetime) -> str:
+    """Its age, printed."""
+    return age(obj["metadata"].get("creationTimestamp"), now)
+
+
+def spec_of(obj: Json) -> Json:
+    """Its spec, or nothing."""
+    found: Json = obj.get("spec") or {}
+    return found
+
+
+def status_of(obj: Json) -> Json:
+    """Its status, or nothing."""
+    found: Json = obj.get("status") or {}
+    return found
