@@ -142,6 +142,7 @@ class Objects:
                 schema=self.schema(kind, write.version),
                 subresource=write.subresource,
                 now=self.now(),
+                has_status=not kind.custom or write.version.status,
             )
         except fieldmanager.ApplyConflict as error:
             causes = [
@@ -152,9 +153,7 @@ class Objects:
                 }
                 for cause in error.causes
             ]
-            raise StatusError(
-                409, "Conflict", f"Apply failed with {_conflicts(causes)}", {"causes": causes}
-            ) from None
+            raise StatusError(409, "Conflict", str(error), {"causes": causes}) from None
         if live is None:
             merged["metadata"].setdefault("namespace", write.namespace)
             return self._insert(write, merged, "Apply"), True
@@ -397,6 +396,7 @@ class Objects:
             subresource=write.subresource,
             schema=self.schema(write.kind, write.version),
             now=self.now(),
+            has_status=not write.kind.custom or write.version.status,
         )
 
     def _preconditions(self, write: Write, current: Json, wanted: Json) -> None:
@@ -522,8 +522,3 @@ def _spec_changed(kind: Kind, old: Json, new: Json) -> bool:
         return bool(old.get("spec") != new.get("spec"))
     ignored = {"metadata", "status", "apiVersion"} if kind.has_status else {"metadata", "apiVersion"}
     return any(old.get(name) != new.get(name) for name in (old.keys() | new.keys()) - ignored)
-
-
-def _conflicts(causes: list[Json]) -> str:
-    noun = "conflict" if len(causes) == 1 else "conflicts"
-    return f"{len(causes)} {noun}: " + ", ".join(f"{c['message']}: {c['field']}" for c in causes)

@@ -81,6 +81,11 @@ def openapi_v2(kinds: Iterable[Kind]) -> Json:
     }
 
 
+def patch_parameters() -> tuple[tuple[str, str], ...]:
+    """Names and types of what a patch takes in its query."""
+    return _QUERY["patch"]
+
+
 def _root(group: str, version: str) -> str:
     return f"/apis/{group}/{version}" if group else f"/api/{version}"
 

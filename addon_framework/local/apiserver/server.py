@@ -15,7 +15,7 @@ from aiohttp import web
 
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addon_framework.local.apiserver import discovery, openapi, status
+from addon_framework.local.apiserver import discovery, openapi, openapiproto, status
 from addon_framework.local.apiserver.authn import ANONYMOUS, Tokens, User, user_from_certificate
 from addon_framework.local.apiserver.kubelet import Kubelets
 from addon_framework.local.apiserver.objects import Objects, Write
@@ -205,6 +205,9 @@ class Server:
                 return self._json(call, discovery.group(self.registry, group))
             case ["apis", group, version] if found := discovery.resource_list(self.registry, group, version):
                 return self._json(call, found)
+            case ["openapi", "v2"] if openapiproto.MEDIA_TYPE in accept:
+                body = openapiproto.openapi_v2_protobuf(self.registry)
+                return web.Response(body=body, headers={"Content-Type": openapiproto.MEDIA_TYPE})
             case ["openapi", "v2"]:
                 return self._json(call, openapi.openapi_v2(self.registry))
             case ["openapi", "v3"]:
