@@ -12,6 +12,8 @@ from addon_framework.local.apiserver.openapi import patch_parameters
 from addon_framework.local.apiserver.registry import Kind
 
 MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# Asked for with an @, answered with a dot: media types may not hold an @.
+CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 # Field numbers of gnostic's openapi.v2 messages.
 _DOCUMENT = {"swagger": 1, "info": 2, "paths": 8}

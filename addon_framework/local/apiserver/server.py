@@ -207,7 +207,7 @@ class Server:
                 return self._json(call, found)
             case ["openapi", "v2"] if openapiproto.MEDIA_TYPE in accept:
                 body = openapiproto.openapi_v2_protobuf(self.registry)
-                return web.Response(body=body, headers={"Content-Type": openapiproto.MEDIA_TYPE})
+                return web.Response(body=body, headers={"Content-Type": openapiproto.CONTENT_TYPE})
             case ["openapi", "v2"]:
                 return self._json(call, openapi.openapi_v2(self.registry))
             case ["openapi", "v3"]:
