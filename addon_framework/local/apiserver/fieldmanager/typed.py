@@ -5,6 +5,7 @@ Where the schema says nothing the shape is deduced: maps are merged by key, list
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from typing import Any, NamedTuple
 
 import orjson
@@ -224,49 +225,33 @@ def merge(live: Any, config: Any, node: SchemaNode | None) -> Any:
 
 
 def _merge_list(live: list[Any], config: list[Any], node: SchemaNode) -> list[Any]:
-    """Configured items keep the configuration's order; others stay where they were relative to them."""
-    left = [element(item, node, index) for index, item in enumerate(live)]
-    right = [element(item, node, index) for index, item in enumerate(config)]
+    """Configured items in the configuration's order; each other item as early as its place in live allows."""
     configured: dict[str, Any] = {}
-    for key, item in zip(right, config, strict=True):
+    for index, item in enumerate(config):
+        key = element(item, node, index)
         if key in configured:
             raise TypedError(f"duplicate entries for key [{key.partition(':')[2]}]")
         configured[key] = item
-    existing: dict[str, Any] = {}
-    for key, item in zip(left, live, strict=True):
-        existing[key] = MISSING if key in existing else item
-    shared = [key for key in right if key in existing]
-    upcoming = iter(shared)
-    wanted = next(upcoming, None)
+    waiting = deque((element(item, node, index), item) for index, item in enumerate(live))
+    counts = Counter(key for key, _ in waiting)
+    # Repeated items cannot be told apart, so a configured one replaces them all.
+    existing = {key: item for key, item in waiting if counts[key] == 1}
+    shared = deque(key for key in configured if key in counts)
     out: list[Any] = []
-    done: set[str] = set()
-    one = other = 0
-    while one < len(left) or other < len(right):
-        if one < len(left):
-            key = left[one]
-            if other < len(right):
-                if key == right[other]:
-                    out.append(merge(existing[key], configured[key], node.items))
-                    done.add(key)
-                    one, other = one + 1, other + 1
-                    wanted = next(upcoming, None)
-                    continue
-                if key in configured and wanted is not None and wanted != key:
-                    one += 1
-                    continue
+
+    def let_pass() -> None:
+        """The live items before the next one that both have; shared ones out of order lose their place."""
+        while waiting and not (shared and waiting[0][0] == shared[0]):
+            key, item = waiting.popleft()
             if key not in configured:
-                out.append(live[one])
-                one += 1
-                continue
-            if key in done or other >= len(right):
-                one += 1
-        if other < len(right):
-            key = right[other]
-            out.append(merge(existing.get(key, MISSING), configured[key], node.items))
-            done.add(key)
-            other += 1
-            if wanted == key:
-                wanted = next(upcoming, None)
+                out.append(item)
+
+    for key, item in configured.items():
+        let_pass()
+        out.append(merge(existing.get(key, MISSING), item, node.items))
+        if shared and shared[0] == key:
+            shared.popleft()
+    let_pass()
     return out
 
 
