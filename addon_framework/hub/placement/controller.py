@@ -97,9 +97,11 @@ class PlacementController(Controller):
         if before != after:
             self._tell(placement, sorted(after - before), sorted(before - after))
         status = placement_status(placement, candidates, result, parts)
-        await write_status(self.client, Placement.RESOURCE, placement, status)
-        for note in writer.notes:
-            await self._events.record(placement, note.reason, note.message, warning=note.warning)
+        try:
+            await write_status(self.client, Placement.RESOURCE, placement, status)
+        finally:  # events last: nobody waits for them
+            for note in writer.notes:
+                await self._events.record(placement, note.reason, note.message, warning=note.warning)
         return None if result.requeue_after is None else result.requeue_after + 0.01
 
     def _fleet(self, key: Key, placement: Json, candidates: Candidates) -> Fleet:

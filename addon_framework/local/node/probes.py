@@ -1,0 +1,81 @@
+"""Probes: HTTP, TCP and exec, with the kubelet's thresholds.
+
+https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+
+from addon_framework.api.meta import Json
+
+Execute = Callable[[list[str], float], Awaitable[tuple[int, str]]]
+
+
+async def probe_loop(
+    probe: Json,
+    container: Json,
+    address: str,
+    execute: Execute,
+    report: Callable[[bool, str], None],
+) -> None:
+    """Probes until cancelled; reports when the thresholds turn the verdict, and every liveness failure run."""
+    await asyncio.sleep(float(probe.get("initialDelaySeconds") or 0))
+    period = float(probe.get("periodSeconds") or 10)
+    limits = {True: int(probe.get("successThreshold") or 1), False: int(probe.get("failureThreshold") or 3)}
+    run, last = 0, None
+    while True:
+        good, why = await check(probe, container, address, execute)
+        run = run + 1 if good == last else 1
+        last = good
+        if run == limits[good] or (run > limits[good] and run % limits[good] == 0):
+            report(good, why)
+        await asyncio.sleep(period)
+
+
+async def check(probe: Json, container: Json, address: str, execute: Execute) -> tuple[bool, str]:
+    """One attempt: the verdict, and why when it is bad."""
+    timeout = float(probe.get("timeoutSeconds") or 1)
+    try:
+        if action := probe.get("exec"):
+            code, output = await execute(action["command"], timeout)
+            return code == 0, output.strip()[-200:] or f"exit code {code}"
+        if action := probe.get("httpGet"):
+            return await _http(action, container, address, timeout)
+        if action := probe.get("tcpSocket"):
+            port = port_of(action["port"], container)
+            async with asyncio.timeout(timeout):
+                _, writer = await asyncio.open_connection(action.get("host") or address, port)
+            writer.close()
+            return True, ""
+    except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+        return False, str(error) or type(error).__name__
+    return False, "the probe has no action that is supported (exec, httpGet, tcpSocket)"
+
+
+def port_of(port: int | str, container: Json) -> int:
+    """A number, or the container's port of that name. Raises ValueError."""
+    if isinstance(port, int) or str(port).isdigit():
+        return int(port)
+    for declared in container.get("ports") or ():
+        if declared.get("name") == port:
+            return int(declared["containerPort"])
+    raise ValueError(f"container {container['name']} has no port named {port!r}")
+
+
+async def _http(action: Json, container: Json, address: str, timeout: float) -> tuple[bool, str]:
+    scheme = str(action.get("scheme") or "HTTP").lower()
+    host = action.get("host") or address
+    url = f"{scheme}://{host}:{port_of(action['port'], container)}{action.get('path') or '/'}"
+    headers = {header["name"]: header["value"] for header in action.get("httpHeaders") or ()}
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session,
+        session.get(url, headers=headers, ssl=context, allow_redirects=False) as response,
+    ):
+        return 200 <= response.status < 400, f"HTTP {response.status} from {url}"

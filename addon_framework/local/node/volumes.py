@@ -1,0 +1,207 @@
+"""Volumes as directories of the host: made before a pod starts, kept current while it runs.
+
+ConfigMaps, Secrets and projections are written as the kubelet writes them: into a timestamped directory that a
+symlink `..data` points to, so that a change is seen whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from addon_framework.api.meta import Json
+from addon_framework.local.node.environment import Lookup, MissingSourceError, field, resource, values
+from addon_framework.local.node.sandbox import Bind
+
+Token = Callable[[str, int, str], Awaitable[str]]  # service account, seconds, audience
+Claim = Callable[[str], Json | None]  # the PersistentVolume bound to a claim, by the claim's name
+
+
+class Volumes:
+    """The volumes of one pod below `directory`; hostPath below `host`."""
+
+    def __init__(
+        self,
+        pod: Json,
+        directory: Path,
+        host: Path,
+        *,
+        lookup: Lookup,
+        claim: Claim,
+        token: Token,
+        capacity: Mapping[str, str],
+    ) -> None:
+        self._pod, self._directory, self._host = pod, directory, host
+        self._lookup, self._claim, self._token, self._capacity = lookup, claim, token, capacity
+        self._paths: dict[str, Path] = {}
+
+    async def prepare(self) -> None:
+        """Makes all of them. Raises MissingSourceError for what is not there yet."""
+        for volume in self._pod["spec"].get("volumes") or ():
+            self._paths[volume["name"]] = await self._make(volume)
+
+    async def refresh(self) -> None:
+        """Brings ConfigMaps, Secrets and projections up to date."""
+        for volume in self._pod["spec"].get("volumes") or ():
+            if any(kind in volume for kind in ("configMap", "secret", "projected", "downwardAPI")):
+                try:
+                    await self._make(volume)
+                except MissingSourceError:
+                    continue  # a source that went away leaves the last content
+
+    def binds(self, container: Json) -> list[Bind]:
+        """What a container mounts."""
+        found = []
+        for mount in container.get("volumeMounts") or ():
+            source = self._paths[mount["name"]]
+            if sub_path := mount.get("subPath"):
+                source = source / sub_path
+                if not source.exists():
+                    source.mkdir(parents=True)
+            elif source.joinpath("..data").is_symlink():
+                pass  # the whole directory, so that the symlink can change under the mount
+            found.append(Bind(source, mount["mountPath"], bool(mount.get("readOnly"))))
+        return found
+
+    def remove(self) -> None:
+        """Removes what was made for this pod; hostPaths and claims are not the pod's."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def _make(self, volume: Json) -> Path:
+        path = self._directory / volume["name"]
+        if "hostPath" in volume:
+            return self._host_path(volume["hostPath"])
+        if "persistentVolumeClaim" in volume:
+            return self._persistent(volume["persistentVolumeClaim"]["claimName"])
+        if "emptyDir" in volume:
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o777)
+            return path
+        if "configMap" in volume:
+            files = self._keys("configmap", volume["configMap"]["name"], volume["configMap"])
+        elif "secret" in volume:
+            files = self._keys("secret", volume["secret"]["secretName"], volume["secret"])
+        elif "downwardAPI" in volume:
+            files = self._downward(volume["downwardAPI"])
+        elif "projected" in volume:
+            files = await self._projected(volume["projected"], path)
+        else:
+            kinds = ", ".join(key for key in volume if key != "name") or "none"
+            raise MissingSourceError(
+                f"volume {volume['name']!r} is of a kind that the embedded fleet does not have: {kinds}"
+            )
+        write_atomically(path, files)
+        return path
+
+    def _host_path(self, source: Json) -> Path:
+        path = self._host / source["path"].lstrip("/")
+        kind = source.get("type") or ""
+        if kind in ("File", "Directory", "Socket") and not path.exists():
+            raise MissingSourceError(f"hostPath {source['path']} is not there, and type is {kind}")
+        if kind == "FileOrCreate":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        elif not path.exists():
+            path.mkdir(parents=True)
+        return path
+
+    def _persistent(self, claim: str) -> Path:
+        volume = self._claim(claim)
+        if volume is None:
+            raise MissingSourceError(f"persistentvolumeclaim {claim!r} is not bound")
+        spec = volume["spec"]
+        for kind in ("hostPath", "local"):
+            if kind in spec:
+                return self._host_path({**spec[kind], "type": ""})
+        raise MissingSourceError(
+            f"persistentvolume {volume['metadata']['name']!r} is neither hostPath nor local, the kinds that the "
+            "embedded fleet has"
+        )
+
+    def _keys(self, kind: str, name: str, options: Json) -> dict[str, bytes]:
+        found = self._lookup(kind, name)
+        if found is None:
+            if options.get("optional"):
+                return {}
+            raise MissingSourceError(f"{kind} {name!r} not found")
+        data = values(kind, found)
+        items = options.get("items")
+        if not items:
+            return data
+        files = {}
+        for item in items:
+            if item["key"] in data:
+                files[item["path"]] = data[item["key"]]
+            elif not options.get("optional"):
+                raise MissingSourceError(f"{kind} {name!r} has no key {item['key']!r}")
+        return files
+
+    def _downward(self, options: Json) -> dict[str, bytes]:
+        files = {}
+        for item in options.get("items") or ():
+            if "fieldRef" in item:
+                text = field(self._pod, item["fieldRef"]["fieldPath"])
+            else:
+                name = item["resourceFieldRef"].get("containerName")
+                container = next(c for c in self._pod["spec"]["containers"] if c["name"] == name)
+                text = resource(container, item["resourceFieldRef"], self._capacity)
+            files[item["path"]] = text.encode()
+        return files
+
+    async def _projected(self, options: Json, path: Path) -> dict[str, bytes]:
+        files: dict[str, bytes] = {}
+        for source in options.get("sources") or ():
+            if reference := source.get("configMap"):
+                files |= self._keys("configmap", reference["name"], reference)
+            elif reference := source.get("secret"):
+                files |= self._keys("secret", reference["name"], reference)
+            elif reference := source.get("downwardAPI"):
+                files |= self._downward(reference)
+            elif reference := source.get("serviceAccountToken"):
+                seconds = int(reference.get("expirationSeconds") or 3600)
+                account = self._pod["spec"].get("serviceAccountName", "default")
+                token = await self._token(account, seconds, reference.get("audience", ""))
+                files[reference["path"]] = token.encode()
+        return files
+
+
+def write_atomically(directory: Path, files: Mapping[str, bytes]) -> bool:
+    """Makes a directory hold exactly `files`; False when it does already.
+
+    As the kubelet's AtomicWriter: content in a fresh hidden directory, `..data` swapped by rename, and one
+    symlink for each top-level name.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    data = directory / "..data"
+    if data.is_symlink() and _content(data) == dict(files):
+        return False
+    fresh = directory / f"..{secrets.token_hex(8)}"
+    for name, content in files.items():
+        target = fresh / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        target.chmod(0o600)
+    fresh.mkdir(exist_ok=True)
+    previous = directory / os.readlink(data) if data.is_symlink() else None
+    swap = directory / "..data_tmp"
+    swap.unlink(missing_ok=True)
+    swap.symlink_to(fresh.name)
+    swap.replace(data)
+    tops = {name.split("/")[0] for name in files}
+    for entry in directory.iterdir():
+        if not entry.name.startswith("..") and entry.name not in tops:
+            entry.unlink()
+    for top in tops:
+        if not (directory / top).is_symlink():
+            (directory / top).symlink_to(f"..data/{top}")
+    if previous is not None:
+        shutil.rmtree(previous, ignore_errors=True)
+    return True
+
+
+def _content(directory: Path) -> dict[str, bytes]:
+    root = directory.resolve()
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}

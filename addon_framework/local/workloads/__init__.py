@@ -1,0 +1,25 @@
+"""The controllers that turn workloads into pods on nodes, and services into endpoints."""
+
+from addon_framework.kube import Controller
+from addon_framework.local.workloads.claims import ClaimController
+from addon_framework.local.workloads.daemonsets import DaemonSetController
+from addon_framework.local.workloads.deployments import DeploymentController
+from addon_framework.local.workloads.endpoints import EndpointController
+from addon_framework.local.workloads.jobs import JobController
+from addon_framework.local.workloads.replicasets import ReplicaSetController
+from addon_framework.local.workloads.scheduler import Scheduler
+from addon_framework.local.workloads.statefulsets import StatefulSetController
+
+
+def controllers() -> list[Controller]:
+    """One of each."""
+    return [
+        DeploymentController(),
+        ReplicaSetController(),
+        DaemonSetController(),
+        StatefulSetController(),
+        JobController(),
+        EndpointController(),
+        ClaimController(),
+        Scheduler(),
+    ]

@@ -1,0 +1,186 @@
+"""Deployments: ReplicaSets by template, rolled over within surge and unavailability.
+
+https://kubernetes.io/docs/concepts/workloads/controllers/deployment/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import orjson
+
+from addon_framework.api.conditions import set_condition
+from addon_framework.api.core import DEPLOYMENTS, REPLICASETS
+from addon_framework.api.meta import Json
+from addon_framework.kube import AlreadyExists, Controller, Key, Watch, patch_status
+from addon_framework.local.workloads.pods import owned_by, owner_key, owner_reference
+
+_HASH, _REVISION = "pod-template-hash", "deployment.kubernetes.io/revision"
+
+
+def template_hash(template: Json) -> str:
+    """Names the ReplicaSet of a template."""
+    return hashlib.sha256(orjson.dumps(template, option=orjson.OPT_SORT_KEYS)).hexdigest()[:10]
+
+
+def of_percent(value: int | str, total: int, *, up: bool) -> int:
+    """A number, or a percentage of `total`."""
+    if isinstance(value, int):
+        return value
+    exact = int(value.rstrip("%")) * total / 100
+    return math.ceil(exact) if up else math.floor(exact)
+
+
+class DeploymentController(Controller):
+    """Brings one ReplicaSet up and the others down."""
+
+    name = "deployment"
+
+    def watches(self) -> list[Watch]:
+        """Deployments and their ReplicaSets."""
+        return [Watch(DEPLOYMENTS), Watch(REPLICASETS, map=owner_key("Deployment"))]
+
+    async def reconcile(self, key: Key) -> None:
+        """One Deployment."""
+        deployment = self.cache(DEPLOYMENTS).get(key)
+        if deployment is None or deployment["metadata"].get("deletionTimestamp"):
+            return
+        sets = owned_by(self.cache(REPLICASETS), deployment)
+        spec = deployment["spec"]
+        name = template_hash(spec["template"])
+        new = next((s for s in sets if s["metadata"]["labels"].get(_HASH) == name), None)
+        revision = max((_revision(s) for s in sets), default=0)
+        if new is None and not spec.get("paused"):
+            await self._create(deployment, name, revision + 1, sets)
+            return
+        old = [s for s in sets if s is not new]
+        if new is not None:
+            await self._scale(deployment, new, old)
+            await self._forget_history(deployment, old)
+        await self._status(deployment, new, sets, revision)
+
+    async def _create(self, deployment: Json, name: str, revision: int, sets: list[Json]) -> None:
+        spec, metadata = deployment["spec"], deployment["metadata"]
+        template = spec["template"]
+        labels = {**(template["metadata"].get("labels") or {}), _HASH: name}
+        first = not any(int(s["spec"].get("replicas", 0)) for s in sets)
+        replica_set: Json = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {
+                "name": f"{metadata['name']}-{name}",
+                "namespace": metadata["namespace"],
+                "labels": labels,
+                "annotations": {_REVISION: str(revision)},
+                "ownerReferences": [owner_reference(deployment, DEPLOYMENTS)],
+            },
+            "spec": {
+                "replicas": int(spec.get("replicas", 1)) if first else 0,
+                "selector": {
+                    **spec["selector"],
+                    "matchLabels": {**(spec["selector"].get("matchLabels") or {}), _HASH: name},
+                },
+                "template": {**template, "metadata": {**template["metadata"], "labels": labels}},
+            },
+        }
+        try:
+            await self.client.create(REPLICASETS, replica_set)
+        except AlreadyExists:
+            return  # our cache has not seen it yet
+
+    async def _scale(self, deployment: Json, new: Json, old: list[Json]) -> None:
+        spec = deployment["spec"]
+        wanted = int(spec.get("replicas", 1))
+        strategy = spec.get("strategy") or {}
+        running_old = sum(int((s.get("status") or {}).get("replicas", 0)) for s in old)
+        if strategy.get("type") == "Recreate":
+            for replica_set in old:
+                await self._set_replicas(replica_set, 0)
+            if not running_old:
+                await self._set_replicas(new, wanted)
+            return
+        rolling = strategy.get("rollingUpdate") or {}
+        surge = of_percent(rolling.get("maxSurge", "25%"), wanted, up=True)
+        unavailable = of_percent(rolling.get("maxUnavailable", "25%"), wanted, up=False)
+        if surge == 0 and unavailable == 0:
+            unavailable = 1
+        asked_old = sum(int(s["spec"].get("replicas", 0)) for s in old)
+        asked_new = int(new["spec"].get("replicas", 0))
+        room = wanted + surge - asked_old
+        target = wanted if not asked_old else max(min(wanted, max(asked_new, room)), 0)
+        await self._set_replicas(new, target)
+        if not asked_old:
+            return
+        ready = {s["metadata"]["uid"]: int((s.get("status") or {}).get("readyReplicas", 0)) for s in (new, *old)}
+        removable = sum(ready.values()) - (wanted - unavailable)
+        for replica_set in sorted(old, key=_revision):
+            asked = int(replica_set["spec"].get("replicas", 0))
+            idle = asked - ready[replica_set["metadata"]["uid"]]
+            fewer = min(asked, max(idle, 0) + max(removable, 0))
+            removable -= max(fewer - max(idle, 0), 0)
+            await self._set_replicas(replica_set, asked - fewer)
+
+    async def _set_replicas(self, replica_set: Json, count: int) -> None:
+        if int(replica_set["spec"].get("replicas", 0)) != count:
+            metadata = replica_set["metadata"]
+            patch = {"spec": {"replicas": count}}
+            await self.client.patch(REPLICASETS, metadata["name"], patch, metadata["namespace"])
+
+    async def _forget_history(self, deployment: Json, old: list[Json]) -> None:
+        limit = int(deployment["spec"].get("revisionHistoryLimit", 10))
+        idle = [
+            s for s in old if not s["spec"].get("replicas") and not (s.get("status") or {}).get("replicas")
+        ]
+        for replica_set in sorted(idle, key=_revision)[: max(len(idle) - limit, 0)]:
+            metadata = replica_set["metadata"]
+            await self.client.delete(
+                REPLICASETS, metadata["name"], metadata["namespace"], uid=metadata["uid"]
+            )
+
+    async def _status(self, deployment: Json, new: Json | None, sets: list[Json], revision: int) -> None:
+        wanted = int(deployment["spec"].get("replicas", 1))
+
+        def total(field: str) -> int:
+            return sum(int((s.get("status") or {}).get(field, 0)) for s in sets)
+
+        updated = int(((new or {}).get("status") or {}).get("replicas", 0))
+        available, replicas = total("availableReplicas"), total("replicas")
+        status: Json = {
+            "observedGeneration": deployment["metadata"].get("generation", 1),
+            "replicas": replicas,
+            "updatedReplicas": updated,
+            "readyReplicas": total("readyReplicas"),
+            "availableReplicas": available,
+        }
+        if wanted > available:
+            status["unavailableReplicas"] = wanted - available
+        conditions = [dict(c) for c in (deployment.get("status") or {}).get("conditions") or ()]
+        rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
+        least = wanted - of_percent(rolling.get("maxUnavailable", "25%"), wanted, up=False)
+        enough = available >= least
+        _set(
+            conditions, "Available", enough, "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable"
+        )
+        done = updated == wanted == replicas == available
+        name = new["metadata"]["name"] if new else ""
+        if done:
+            _set(conditions, "Progressing", True, "NewReplicaSetAvailable", f'ReplicaSet "{name}" has successfully progressed.')
+        else:
+            _set(conditions, "Progressing", True, "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.')
+        status["conditions"] = conditions
+        await patch_status(self.client, DEPLOYMENTS, deployment, status)
+        metadata = deployment["metadata"]
+        if new is not None and (metadata.get("annotations") or {}).get(_REVISION) != str(_revision(new)):
+            patch = {"metadata": {"annotations": {_REVISION: str(_revision(new))}}}
+            await self.client.patch(DEPLOYMENTS, metadata["name"], patch, metadata["namespace"])
+
+
+def _set(conditions: list[Json], kind: str, value: bool, reason: str, message: str = "") -> None:
+    if set_condition(conditions, kind, value, reason, message):
+        condition = next(c for c in conditions if c["type"] == kind)
+        condition["lastUpdateTime"] = condition["lastTransitionTime"]
+
+
+def _revision(replica_set: Json) -> int:
+    return int((replica_set["metadata"].get("annotations") or {}).get(_REVISION, 0))

@@ -1,0 +1,115 @@
+"""What all workloads do with pods: own them, tell whether they are ready, make and delete them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from addon_framework.api.conditions import is_true
+from addon_framework.api.core import PODS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Client, Key, NotFound
+from addon_framework.kube.informer import AnyInformer
+
+_BY_OWNER = "controller-uid"
+
+
+def controller_of(obj: Json) -> Json | None:
+    """The owner reference with `controller: true`."""
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
+def owner_reference(owner: Json, resource: Resource) -> Json:
+    """Makes `owner` the controller of what carries it."""
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def owner_key(kind: str) -> Callable[[Json], Iterable[Key]]:
+    """Maps an object to the key of its controller of `kind`."""
+
+    def keys(obj: Json) -> Iterable[Key]:
+        owner = controller_of(obj)
+        if owner is not None and owner["kind"] == kind:
+            yield Key(obj["metadata"].get("namespace", ""), owner["name"])
+
+    return keys
+
+
+def owned_by(informer: AnyInformer, owner: Json) -> list[Json]:
+    """The objects of an informer that `owner` controls."""
+    informer.add_index(_BY_OWNER, lambda obj: [c["uid"]] if (c := controller_of(obj)) else [])
+    return informer.by_index(_BY_OWNER, owner["metadata"]["uid"])
+
+
+def is_active(pod: Json) -> bool:
+    """Neither finished nor going away."""
+    phase = (pod.get("status") or {}).get("phase")
+    return not pod["metadata"].get("deletionTimestamp") and phase not in ("Succeeded", "Failed")
+
+
+def is_ready(pod: Json) -> bool:
+    """Active, and its Ready condition is true."""
+    return is_active(pod) and is_true(pod, "Ready")
+
+
+def pod_from(template: Json, owner: Json, resource: Resource, **metadata: Any) -> Json:
+    """A pod of an owner's template."""
+    given = template.get("metadata") or {}
+    meta: Json = {
+        "namespace": owner["metadata"]["namespace"],
+        "labels": dict(given.get("labels") or {}),
+        "annotations": dict(given.get("annotations") or {}),
+        "ownerReferences": [owner_reference(owner, resource)],
+    }
+    if "name" not in metadata:
+        meta["generateName"] = f"{owner['metadata']['name']}-"
+    meta |= metadata
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
+
+
+async def delete_pod(client: Client, pod: Json) -> None:
+    """Deletes exactly this pod; gone is fine."""
+    metadata = pod["metadata"]
+    try:
+        await client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+    except NotFound:
+        return
+
+
+def label_text(labels: Mapping[str, str]) -> str:
+    """Equality selector text."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+class Expectations:
+    """What a controller has just created or deleted and its cache has not seen yet.
+
+    Without it a second pass would count too few pods and make too many.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[Key, set[str]] = {}
+
+    def expect(self, key: Key, uid: str) -> None:
+        """A pod with this uid will appear, or go."""
+        self._pending.setdefault(key, set()).add(uid)
+
+    def met(self, key: Key, present: Callable[[str], bool]) -> bool:
+        """Whether the cache has caught up: `present` says whether it shows the change to a uid."""
+        pending = self._pending.get(key)
+        if not pending:
+            return True
+        pending -= {uid for uid in pending if present(uid)}
+        return not pending
+
+    def forget(self, key: Key) -> None:
+        """The owner is gone."""
+        self._pending.pop(key, None)

@@ -1,0 +1,1 @@
+"""The hub's side: InferenceDeployment to Placement, ManifestWorks and status."""

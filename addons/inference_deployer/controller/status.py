@@ -1,0 +1,120 @@
+"""The status of an InferenceDeployment from its works' feedback. Pure functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from addon_framework.api.conditions import set_condition
+from addon_framework.api.meta import Json
+
+PENDING, DEPLOYING, READY, DEGRADED, FAILED = "Pending", "Deploying", "Ready", "Degraded", "Failed"
+
+
+def feedback(work: Json) -> Json:
+    """What the InferenceEndpoint on the spoke said, by field name; empty before it said anything."""
+    for manifest in ((work.get("status") or {}).get("resourceStatus") or {}).get("manifests") or []:
+        if (manifest.get("resourceMeta") or {}).get("kind") == "InferenceEndpoint":
+            values = (manifest.get("statusFeedback") or {}).get("values") or []
+            return {value["name"]: _scalar(value.get("fieldValue") or {}) for value in values}
+    return {}
+
+
+def _scalar(value: Json) -> Any:
+    for key in ("integer", "string", "boolean", "jsonRaw"):
+        if key in value:
+            return value[key]
+    return None
+
+
+def cluster_status(cluster: str, work: Json | None) -> Json:
+    """One entry of status.clusters."""
+    if work is None:
+        return {"name": cluster, "phase": PENDING, "readyReplicas": 0}
+    said = feedback(work)
+    entry: Json = {
+        "name": cluster,
+        "phase": str(said.get("phase") or DEPLOYING),
+        "readyReplicas": int(said.get("readyReplicas") or 0),
+    }
+    for field in ("endpoint", "message", "dataPhase", "cachedPercentage"):
+        if said.get(field):
+            entry[field] = str(said[field])
+    if said.get("timeline"):
+        try:
+            entry["timeline"] = json.loads(said["timeline"])
+        except ValueError:
+            entry["message"] = f"the timeline reported by {cluster} is not JSON"
+    if not said and (problem := _work_problem(work)):
+        entry["message"] = problem
+    return entry
+
+
+def _work_problem(work: Json) -> str:
+    """Why the work is not applied, where its agent says so."""
+    for manifest in ((work.get("status") or {}).get("resourceStatus") or {}).get("manifests") or []:
+        for condition in manifest.get("conditions") or []:
+            if condition.get("type") == "Applied" and condition.get("status") == "False":
+                meta = manifest.get("resourceMeta") or {}
+                return f"{meta.get('kind')} {meta.get('name')}: {condition.get('message', '')}"
+    return ""
+
+
+def next_status(
+    deployment: Json,
+    clusters: Sequence[Json],
+    *,
+    placed: tuple[bool, str, str],
+    endpoint: str = "",
+    now: str | None = None,
+) -> Json:
+    """The whole status. `placed` is (whether, reason, message); `clusters` come from `cluster_status`."""
+    old = deployment.get("status") or {}
+    generation = deployment["metadata"].get("generation", 0)
+    per_cluster = int(deployment["spec"].get("replicas", 1))
+    ready = sum(int(entry["readyReplicas"]) for entry in clusters)
+    desired = per_cluster * len(clusters)
+    conditions = [dict(condition) for condition in old.get("conditions") or []]
+
+    def put(kind: str, status: bool, reason: str, message: str) -> None:
+        set_condition(conditions, kind, status, reason, message, generation=generation, now=now)
+
+    put("Placed", *placed)
+    loading = [entry["name"] for entry in clusters if entry.get("dataPhase") not in ("Ready", "Complete")]
+    if not clusters:
+        put("DataReady", False, "NoClusters", "No cluster has been chosen yet")
+    elif loading:
+        put("DataReady", False, "Loading", f"The data is not complete yet on {', '.join(loading)}")
+    else:
+        put("DataReady", True, "Complete", "The data is where the model runs")
+    if not placed[0]:
+        put("Ready", False, placed[1], placed[2])
+    elif desired and ready >= desired:
+        put("Ready", True, "AllReplicasReady", f"{ready} of {desired} replicas answer")
+    else:
+        problem = next((e["message"] for e in clusters if e.get("message")), "")
+        text = f"{ready} of {desired} replicas answer"
+        put("Ready", False, "ReplicasNotReady", f"{text}: {problem}" if problem else text)
+
+    if not clusters:
+        phase = PENDING
+    elif desired and ready >= desired:
+        phase = READY
+    elif ready:
+        phase = DEGRADED if old.get("phase") in (READY, DEGRADED) else DEPLOYING
+    elif any(entry["phase"] == FAILED for entry in clusters):
+        phase = FAILED
+    else:
+        phase = DEPLOYING
+    status: Json = {
+        "observedGeneration": generation,
+        "conditions": conditions,
+        "phase": phase,
+        "readyReplicas": ready,
+        "desiredReplicas": desired,
+        "clusters": list(clusters),
+    }
+    if endpoint:
+        status["endpoint"] = endpoint
+    return status

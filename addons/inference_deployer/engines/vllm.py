@@ -1,0 +1,103 @@
+"""vLLM in its own stock image, started by our launcher (see launcher/launcher.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from addons.inference_deployer.engines.interface import (
+    ENGINE_HOST_DIR,
+    ENGINE_HOST_SOCKET,
+    LAUNCHER_DIR,
+    MODEL_PATH,
+    PORT,
+    Workload,
+)
+
+IMAGE = "vllm/vllm-openai"
+# What a served model must never do: ask the Internet for files or report usage.
+QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+
+
+class VLLMEngine:
+    """Engine plug-in `vllm`."""
+
+    def pod_template(self, workload: Workload) -> dict[str, Any]:
+        """A pod whose engine starts while the data is still being loaded."""
+        image = workload.image or IMAGE
+        values = {
+            **QUIET,
+            "VLLM_HOST_IP": "127.0.0.1",  # its processes talk inside the pod, or inside the engine host
+            "ENGINE_IMAGE": image,
+        }
+        if workload.dataload:
+            values["WAIT_FOR_DATALOAD"] = f"{workload.namespace}/{workload.dataload}"
+        if workload.launcher == "shared":
+            values["ENGINE_HOST_SOCKET"] = ENGINE_HOST_SOCKET
+        own = {str(variable.get("name")) for variable in workload.env}
+        env: list[dict[str, Any]] = [
+            {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+            for name, path in (
+                ("POD_NAME", "metadata.name"),
+                ("POD_NAMESPACE", "metadata.namespace"),
+                ("POD_IP", "status.podIP"),
+            )
+        ]
+        env += [{"name": name, "value": value} for name, value in values.items() if name not in own]
+        env += [dict(variable) for variable in workload.env]
+        container: dict[str, Any] = {
+            "name": "engine",
+            "image": image,
+            "command": ["python3", f"{LAUNCHER_DIR}/launcher.py", "--mode", workload.launcher, "--"],
+            "args": [
+                *("--model", MODEL_PATH, "--served-model-name", workload.model),
+                *("--host", "$(POD_IP)", "--port", str(PORT)),
+                *workload.args,
+            ],
+            "env": env,
+            "ports": [{"name": "http", "containerPort": PORT}],
+            # No liveness probe: vLLM ends by itself when its core is dead, and a large model may load for long.
+            "readinessProbe": {
+                "httpGet": {"path": "/health", "port": PORT},
+                "periodSeconds": 1,
+                "timeoutSeconds": 5,
+            },
+            "volumeMounts": [
+                {
+                    "name": "model",
+                    "mountPath": MODEL_PATH,
+                    "readOnly": True,
+                    "mountPropagation": "HostToContainer",
+                },
+                {"name": "launcher", "mountPath": LAUNCHER_DIR, "readOnly": True},
+            ],
+        }
+        if workload.resources:
+            container["resources"] = dict(workload.resources)
+        volumes: list[dict[str, Any]] = [
+            {"name": "model", "persistentVolumeClaim": {"claimName": workload.claim, "readOnly": True}},
+            {"name": "launcher", "configMap": {"name": workload.launcher_config}},
+        ]
+        if workload.launcher == "shared":
+            container["volumeMounts"].append({"name": "engine-host", "mountPath": ENGINE_HOST_DIR})
+            volumes.append(
+                {
+                    "name": "engine-host",
+                    "hostPath": {"path": ENGINE_HOST_DIR, "type": "DirectoryOrCreate"},
+                }
+            )
+        if _parallel(workload):  # processes of one model share tensors
+            container["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})
+            volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+        return {
+            "metadata": {"labels": dict(workload.labels)},
+            "spec": {
+                "serviceAccountName": workload.service_account,
+                "terminationGracePeriodSeconds": 30,
+                "containers": [container],
+                "volumes": volumes,
+            },
+        }
+
+
+def _parallel(workload: Workload) -> bool:
+    return any(argument.startswith(("--tensor-parallel", "-tp", "--pipeline-par")) for argument in workload.args)
