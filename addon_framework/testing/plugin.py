@@ -20,27 +20,25 @@ from addon_framework.api.core import CRDS, NAMESPACES, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
 from addon_framework.kube import Client, NotFound, wait_for
 from addon_framework.testing.conditions import eventually
-from addon_framework.testing.servers import EmbeddedApiServer, EnvtestApiServer, TestServer
+from addon_framework.testing.servers import ApiServer, EmbeddedApiServer, EnvtestApiServer
 
 
 @pytest.fixture(scope="session")
-def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer | None]:
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer | None]:
     """The server of this test session; None when a kubeconfig names a cluster that runs already."""
     if os.environ.get("BOUNDARYLESS_TEST_KUBECONFIG"):
         yield None
         return
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     directory = tmp_path_factory.mktemp("api-server")
-    server: TestServer = (
-        EnvtestApiServer(directory, Path(assets)) if assets else EmbeddedApiServer(directory)
-    )
+    server: ApiServer = EnvtestApiServer(directory, Path(assets)) if assets else EmbeddedApiServer(directory)
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(api_server: TestServer | None) -> Path:
+def kubeconfig(api_server: ApiServer | None) -> Path:
     """A kubeconfig with all rights."""
     if api_server is None:
         return Path(os.environ["BOUNDARYLESS_TEST_KUBECONFIG"])

@@ -1,4 +1,4 @@
-"""API servers that tests start: the embedded one, or a real kube-apiserver with etcd from envtest's binaries."""
+"""API servers that tests start: the embedded one, or kube-apiserver and etcd from envtest's binaries."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from typing import Protocol
 from addon_framework.local.pki import Authority, kubeconfig, write_private
 
 
-class TestServer(Protocol):
+class ApiServer(Protocol):
     """What both have."""
 
-    __test__ = False
     kubeconfig: Path
 
     def start(self) -> None:
@@ -51,8 +50,10 @@ class EmbeddedApiServer:
         log = self.directory / "apiserver.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "addon_framework.local.apiserver", "--dir", str(self.directory)]
-                + ["--name", self.name, "--port", str(self.port), "--service-cidr", self.service_cidr],
+                [
+                    *(sys.executable, "-m", "addon_framework.local.apiserver", "--dir", str(self.directory)),
+                    *("--name", self.name, "--port", str(self.port), "--service-cidr", self.service_cidr),
+                ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -91,9 +92,7 @@ class EnvtestApiServer:
         pki.mkdir(parents=True)
         authority = Authority.create("envtest-ca")
         authority.save(pki)
-        serving = authority.issue(
-            "kube-apiserver", usage="server auth", addresses=["127.0.0.1", "localhost"]
-        )
+        serving = authority.issue("kube-apiserver", usage="server auth", addresses=["127.0.0.1", "localhost"])
         accounts = authority.issue("service-accounts")
         for name, pair in (("server", serving), ("sa", accounts)):
             write_private(pki / f"{name}.key", pair.key)
@@ -144,7 +143,7 @@ class EnvtestApiServer:
 
 
 def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path, timeout: float = 60) -> None:
-    """Returns when the URL answers 200. Raises RuntimeError with the log's end when the process ends first."""
+    """Returns when the URL answers 200; RuntimeError with the log's end when the process ends first."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     deadline = time.monotonic() + timeout

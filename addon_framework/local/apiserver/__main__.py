@@ -10,7 +10,7 @@ import signal
 import ssl
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -34,6 +34,12 @@ from addon_framework.local.apiserver.store import Store
 from addon_framework.local.pki import Authority, kubeconfig, private_pem, write_private
 
 
+class Controller(Protocol):
+    """Runs beside the requests until it is cancelled."""
+
+    async def run(self) -> None: ...
+
+
 def main() -> None:
     """Parses the command line and serves until SIGTERM."""
     parser = argparse.ArgumentParser(prog="addon_framework.local.apiserver", description=__doc__)
@@ -45,6 +51,8 @@ def main() -> None:
     parser.add_argument("--allow-address", action="append", default=[], help="more names for the certificate")
     parser.add_argument("--service-cidr", default="127.1.0.0/24", help="where cluster IPs come from")
     options = parser.parse_args()
+    options.dir.mkdir(parents=True, exist_ok=True)
+    options.dir.chmod(0o700)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     try:
         import uvloop
@@ -57,8 +65,6 @@ def main() -> None:
 async def serve(options: argparse.Namespace) -> None:
     """Builds the server from its parts and runs it."""
     directory: Path = options.dir
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)
     advertise = options.advertise_address or options.host
     pki, authority, account_key = _certificates(directory, options, advertise)
 
@@ -72,7 +78,7 @@ async def serve(options: argparse.Namespace) -> None:
     kubelets = Kubelets(store, pki)
     server = Server(store, registry, objects, authorizer, tokens, kubelets, f"{advertise}:{options.port}")
     namespaces = NamespaceController(store, registry, objects, authority.cert_pem)
-    controllers = [
+    controllers: list[Controller] = [
         crds,
         namespaces,
         GarbageCollector(store, registry, objects),

@@ -73,7 +73,7 @@ class Tokens:
     def issue(
         self, account: Json, seconds: int, audiences: Sequence[str] = (), bound: Json | None = None
     ) -> tuple[str, str]:
-        """A token for a ServiceAccount, and when it expires (RFC 3339). `bound` is the object it lives with."""
+        """A token for a ServiceAccount, and when it expires. `bound` is the object it lives with."""
         now = int(self._clock())
         metadata = account["metadata"]
         private: Json = {

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions become kinds; their conditions say so, and their deletion takes the objects along.
+"""CustomResourceDefinitions become kinds; their conditions say so, their deletion takes the objects along.
 
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
 """
@@ -109,9 +109,9 @@ class CustomResources:
         """Why the names cannot be taken: another resource of the group has one of them."""
         spec, uid = crd["spec"], crd["metadata"]["uid"]
         for other in self._registry:
-            if other.group == spec["group"] and other.crd_uid != uid:
-                if other.kind == spec["names"]["kind"] or other.plural == spec["names"]["plural"]:
-                    return f"{other.kind} ({other.plural}) is already in use in group {other.group}"
+            same = other.kind == spec["names"]["kind"] or other.plural == spec["names"]["plural"]
+            if same and other.group == spec["group"] and other.crd_uid != uid:
+                return f"{other.kind} ({other.plural}) is already in use in group {other.group}"
         return ""
 
     def _sync(self, name: str) -> None:

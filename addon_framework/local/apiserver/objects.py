@@ -180,9 +180,9 @@ class Objects:
         if not waits:
             return self.store.remove(kind.key, write.key), True
         already = metadata.get("deletionTimestamp")
-        if already and grace >= (metadata.get("deletionGracePeriodSeconds") or 0):
-            if finalizers == (metadata.get("finalizers") or []):
-                return current, False
+        sooner = grace < (metadata.get("deletionGracePeriodSeconds") or 0)
+        if already and not sooner and finalizers == (metadata.get("finalizers") or []):
+            return current, False
         marked = copy_json(current)
         marked["metadata"]["finalizers"] = finalizers
         if not finalizers:
@@ -250,9 +250,8 @@ class Objects:
             if found and write.field_validation == "Strict":
                 raise status.bad_request(f"strict decoding error: {', '.join(found)}")
             write.warnings += found
-        if not write.kind.custom:
-            if error := decode_error(obj, schema):
-                raise status.bad_request(error)
+        if not write.kind.custom and (error := decode_error(obj, schema)):
+            raise status.bad_request(error)
         prune(obj, schema)
 
     def patched(self, write: Write, shown: Json, patch_type: str, patch: Any) -> Any:
@@ -350,7 +349,7 @@ class Objects:
         """The main endpoint leaves status alone; /status leaves all but status and some metadata alone."""
         kind = write.kind
         if write.subresource in ("status", "approval"):
-            part = copy_json(current)
+            part: Json = copy_json(current)
             part["apiVersion"] = obj["apiVersion"]
             if "status" in obj:
                 part["status"] = obj["status"]
@@ -468,8 +467,8 @@ def _finalizers_for(options: Json, finalizers: list[str]) -> list[str]:
         policy = "Orphan" if options["orphanDependents"] else "Background"
     if policy not in (None, "Background", "Foreground", "Orphan"):
         raise status.bad_request(
-            f'propagationPolicy: Unsupported value: "{policy}": supported values: "Foreground", "Background", '
-            '"Orphan"'
+            f'propagationPolicy: Unsupported value: "{policy}": supported values: "Foreground", '
+            '"Background", "Orphan"'
         )
     if policy is None:
         return list(finalizers)

@@ -68,7 +68,7 @@ class Reader:
         self._store, self._clock = store, clock
         self._snapshots: dict[str, tuple[float, int, list[Json]]] = {}
 
-    def list(self, selection: Selection, query: Mapping[str, str]) -> tuple[list[Json], Json]:
+    def page(self, selection: Selection, query: Mapping[str, str]) -> tuple[list[Json], Json]:
         """The objects of one page and the list's metadata. Raises 410 when the snapshot is gone."""
         limit = _number(query, "limit")
         if token := query.get("continue"):
@@ -152,8 +152,8 @@ class Reader:
         text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
         if match and not text:
             raise status.bad_request(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is "
-                "provided"
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
+                "resourceVersion is provided"
             )
         if text in ("", "0"):
             return
@@ -193,8 +193,8 @@ class Reader:
             except ValueError:
                 raise status.bad_request("continue key is not valid: invalid continue token") from None
             raise status.gone(
-                "The provided continue parameter is too old to display a consistent list result. You can start "
-                "a new list without the continue parameter."
+                "The provided continue parameter is too old to display a consistent list result. You can "
+                "start a new list without the continue parameter."
             )
         return kept[1], kept[2]
 

@@ -65,7 +65,8 @@ class Reviews:
 
 
 def _access(spec: Json, kind: str, namespace: str) -> Access:
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    resource: Json = spec.get("resourceAttributes") or {}
+    other: Json = spec.get("nonResourceAttributes") or {}
     if bool(resource) == bool(other):
         raise status.bad_request(
             "spec: exactly one of resourceAttributes and nonResourceAttributes must be given"

@@ -38,6 +38,8 @@ PATCH_TYPES = (
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )
+_ACCEPTED = ("application/json", "application/*", "*/*", "application/yaml")
+_FORMS = ("", "Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 VERSION: Json = {
     "major": "1",
     "minor": "37",
@@ -226,7 +228,7 @@ class Server:
 
     def _target(self, parts: list[str]) -> Target:
         """/api/v1/... and /apis/GROUP/VERSION/..."""
-        group, version, rest = ("", parts[1], parts[2:]) if parts[0] == "api" else (*parts[1:3], parts[3:])
+        group, version, *rest = ["", *parts[1:]] if parts[0] == "api" else parts[1:]
         namespace = ""
         if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
             namespace, rest = rest[1], rest[2:]
@@ -260,7 +262,7 @@ class Server:
             selection = Selection.of(target.kind, target.version, target.namespace, target.name, call.query)
             if verb == "watch":
                 return await self._watch(call, target, selection)
-            objects, metadata = self.reader.list(selection, call.query)
+            objects, metadata = self.reader.page(selection, call.query)
             return self._objects(call, target, objects, metadata)
         if verb == "get":
             return self._present(call, target, self.subresources.read(self._stored(target), target))
@@ -293,8 +295,8 @@ class Server:
         where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
         named = f' "{target.name}"' if target.name else ""
         raise status.forbidden(
-            f'{kind.key}{named} is forbidden: User "{user.name}" cannot {verb} resource "{access.what()}" in API '
-            f'group "{kind.group}" {where}',
+            f'{kind.key}{named} is forbidden: User "{user.name}" cannot {verb} resource "{access.what()}" in '
+            f'API group "{kind.group}" {where}',
             kind,
             target.name,
         )
@@ -393,7 +395,7 @@ class Server:
     async def _delete_collection(self, call: Call, target: Target) -> web.Response:
         options = self._delete_options(call, await self._body(call.request), call.request.content_type)
         selection = Selection.of(target.kind, target.version, target.namespace, "", call.query)
-        objects, metadata = self.reader.list(selection, {})
+        objects, metadata = self.reader.page(selection, {})
         deleted = []
         for obj in objects:
             write = self._new_write(call, target, "")
@@ -476,10 +478,9 @@ class Server:
             media, *parameters = (part.strip() for part in choice.split(";"))
             settings = dict(p.split("=", 1) for p in parameters if "=" in p)
             wanted = settings.get("as", "")
-            if media in ("application/json", "application/*", "*/*", "application/yaml"):
-                if wanted in ("", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"):
-                    form = wanted.removesuffix("List")
-                    break
+            if media in _ACCEPTED and wanted in _FORMS:
+                form = wanted.removesuffix("List")
+                break
         else:
             raise status.not_acceptable()
 
@@ -530,7 +531,7 @@ class Server:
         return target.kind.api_version(target.version.name)
 
     async def _watch(self, call: Call, target: Target, selection: Selection) -> web.StreamResponse:
-        form, present = self._presenter(call, target)
+        _, present = self._presenter(call, target)
         lines = self.reader.watch(selection, call.query, present)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         prepared = False

@@ -1,4 +1,4 @@
-"""Storage: every object in memory, every write in SQLite before it is acknowledged, and the watchers' history.
+"""Storage: objects in memory, every write in SQLite before it is acknowledged, and the watchers' history.
 
 One counter gives every write its resourceVersion. A write is one SQLite transaction in WAL mode: what was
 acknowledged survives a kill -9 of the process.
@@ -25,7 +25,7 @@ ObjectKey = tuple[str, str]  # namespace ("" for cluster scope), name
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change. `old` is what was there before; for a deletion `obj` is the last state with the new version."""
+    """A change. `old` was there before; for a deletion `obj` is the last state with the new version."""
 
     version: int
     resource: str

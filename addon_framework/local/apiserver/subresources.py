@@ -79,10 +79,8 @@ class Subresources:
         current = self._current(write)
         paths = write.version.scale or _BUILTIN_SCALE
         scale = self._scale(current, paths)
-        if verb == "patch":
-            scale = self._objects.patched(write, scale, _plain_merge(media), sent)
-        else:
-            scale = sent
+        patch = verb == "patch"
+        scale = self._objects.patched(write, scale, _plain_merge(media), sent) if patch else sent
         replicas = (scale.get("spec") or {}).get("replicas") if isinstance(scale, dict) else None
         if not isinstance(replicas, int) or replicas < 0:
             message = f"Invalid value: {replicas!r}: must be an integer greater than or equal to 0"

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from addon_framework.api.cluster import ManagedCluster
 
+from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.core import NAMESPACES
 from addon_framework.hub.install import install
 from addon_framework.hub.run import run_hub
@@ -96,7 +96,7 @@ class Hub:
 
     async def until(self, probe: Callable[[], Awaitable[Any]], timeout: float = 20) -> Any:
         """Wait until the probe answers with something true and does not raise."""
-        return await eventually(probe, timeout=timeout)
+        return await eventually(probe, timeout=timeout, swallow=Exception)
 
     async def clean(self) -> None:
         """Delete what was made, with the manager still there to let it go."""

@@ -7,13 +7,13 @@ import uuid
 from typing import Any
 
 import pytest
-from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
-from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
-from addon_framework.api.work import ManifestWork
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
+from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import CSRS, ROLEBINDINGS, ROLES
+from addon_framework.api.work import ManifestWork
 from addon_framework.kube import NotFound
 from addon_framework.plugins import AddonDescription, NoProbe, Workload, agent_manifests, hookimpl
 from tests.integration.hub.conftest import Hub
@@ -218,7 +218,7 @@ async def test_rights_are_in_the_cluster_namespace_for_this_clusters_agent(scene
 
 
 async def test_a_cluster_that_is_no_longer_chosen_loses_the_addon_and_its_works(scene: Scene) -> None:
-    one, two = await scene.cluster(), await scene.cluster_before_start()
+    one, two = await scene.cluster(), await scene.cluster()
     await scene.install(Greeter(scene.name))
     for cluster in (one, two):
         await scene.hub.until(lambda cluster=cluster: scene.work(cluster))

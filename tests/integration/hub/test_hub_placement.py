@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from addon_framework.api.cluster import (
     AddOnPlacementScore,
     ManagedCluster,
@@ -14,7 +15,6 @@ from addon_framework.api.cluster import (
     Placement,
     PlacementDecision,
 )
-
 from addon_framework.api.conditions import get_condition
 from addon_framework.kube import Client
 from tests.integration.hub.conftest import Hub

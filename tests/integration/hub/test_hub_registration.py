@@ -7,12 +7,11 @@ import base64
 import uuid
 
 import pytest
-from addon_framework.api.addon import ManagedClusterAddOn
-from addon_framework.api.cluster import ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding
-from addon_framework.api.work import ManifestWork
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from addon_framework.api.addon import ManagedClusterAddOn
+from addon_framework.api.cluster import ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import (
     CLUSTERROLES,
@@ -22,6 +21,7 @@ from addon_framework.api.core import (
     ROLEBINDINGS,
     SECRETS,
 )
+from addon_framework.api.work import ManifestWork
 from addon_framework.hub.install import CannotAccept, accept, bootstrap_kubeconfig, install
 from addon_framework.hub.names import WORK_FINALIZER
 from addon_framework.kube import Client, Forbidden, NotFound
