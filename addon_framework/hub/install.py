@@ -17,7 +17,7 @@ from addon_framework.hub.names import CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
 from addon_framework.hub.registration.csr import CsrError, approve, check_cluster_csr, is_settled
 from addon_framework.hub.registration.rbac import common_roles
 from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_NAMESPACE, hub_objects
-from addon_framework.kube import Client, Conflict, NotFound
+from addon_framework.kube import Client, Conflict, Informer, Key, NotFound
 
 log = structlog.get_logger(__name__)
 
@@ -121,6 +121,52 @@ async def accept(client: Client, clusters: Sequence[str], *, requesters: Iterabl
         elif approved:
             changed.append(name)
     return changed
+
+
+async def accept_when_asked(
+    client: Client, clusters: Sequence[str], *, timeout: float, requesters: Iterable[str] = ()
+) -> list[str]:
+    """`accept`, each cluster as soon as it has asked to join. Raises CannotAccept when one never does."""
+    requests: Informer[Json] = Informer(client, CSRS, label_selector=CLUSTER_NAME_LABEL)
+    joining: Informer[Json] = Informer(client, ManagedCluster.RESOURCE)
+    happened = asyncio.Event()
+    for informer in (requests, joining):
+        informer.on_event(lambda old, new: happened.set())
+    running = [asyncio.create_task(informer.run()) for informer in (requests, joining)]
+    changed: list[str] = []
+    waiting = list(clusters)
+    try:
+        async with asyncio.timeout(timeout):
+            await asyncio.gather(requests.synced(), joining.synced())
+            while waiting:
+                happened.clear()
+                ready = [name for name in waiting if _has_asked(name, requests, joining)]
+                changed += await accept(client, ready, requesters=requesters)
+                waiting = [name for name in waiting if name not in ready]
+                if waiting:
+                    await happened.wait()
+    except TimeoutError:
+        raise CannotAccept(
+            f"not asked to join within {timeout:.0f} s: {', '.join(waiting)}; is the agent of each running "
+            "with this hub's bootstrap kubeconfig?"
+        ) from None
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return changed
+
+
+def _has_asked(name: str, requests: Informer[Json], joining: Informer[Json]) -> bool:
+    """It is there, and its certificate is asked for, or it was let in before."""
+    cluster = joining.get(Key("", name))
+    if cluster is None:
+        return False
+    asked = any(
+        csr["metadata"]["labels"].get(CLUSTER_NAME_LABEL) == name and not is_settled(csr)
+        for csr in requests.items()
+    )
+    return asked or bool((cluster.get("spec") or {}).get("hubAcceptsClient"))
 
 
 async def _approve_requests(client: Client, cluster: str, trusted: set[str]) -> int:

@@ -1,0 +1,195 @@
+"""`fleetadm up`, `down` and `delete`: the embedded fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from addon_framework.kube import Client
+    from addon_framework.local.fleet import Fleet, FleetOptions, FleetState
+
+DEFAULT_LINK = "1gbit"
+JOIN_TIMEOUT = 60.0
+
+directory_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path.home() / ".boundaryless",
+    envvar="BOUNDARYLESS_DIR",
+    show_default="~/.boundaryless",
+    help="Where the fleet is kept.",
+)
+
+
+@click.command()
+@directory_option
+@click.option("--spokes", type=click.IntRange(1), default=2, show_default=True, help="How many spokes.")
+@click.option("--gpus", default="4,1", show_default=True, help="GPUs each spoke's node declares, in order.")
+@click.option("--regions", help="The spokes' regions, in order, separated by commas.")
+@click.option(
+    "--link",
+    default=None,
+    help=f"Rate of each spoke's link, such as 500mbit; or none. [{DEFAULT_LINK} as root]",
+)
+@click.option("--accept/--no-accept", default=True, show_default=True, help="Accept the spokes into the hub.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What to print.")
+def up(
+    directory: Path,
+    spokes: int,
+    gpus: str,
+    regions: str | None,
+    link: str | None,
+    accept: bool,
+    output: str,
+) -> None:
+    """Bring up a hub and spokes on this machine, as processes: no Docker, no cluster.
+
+    Safe to repeat: what is missing is started.
+
+    \b
+    Example:
+      fleetadm up --spokes 2 --gpus 4,1
+      kubectl --kubeconfig ~/.boundaryless/kubeconfig --context hub get managedclusters
+    """
+    options = fleet_options(spokes, gpus, regions, link)
+    with errors_for_people():
+        state = asyncio.run(bring_up(directory, options, accept=accept, say=progress))
+    endpoints = {
+        "kubeconfig": str(directory.resolve() / "kubeconfig"),
+        "contexts": ["hub", *(cluster.name for cluster in state.clusters)],
+        "store": state.store_endpoint,
+        "gateway": f"http://{state.hub_address}:{state.gateway_port}",
+    }
+    if output == "json":
+        click.echo(json.dumps(endpoints, indent=2))
+        return
+    click.echo(f"export KUBECONFIG={endpoints['kubeconfig']}")
+
+
+@click.command()
+@directory_option
+def down(directory: Path) -> None:
+    """Stop the fleet's processes and remove its network; its data stays for the next `up`.
+
+    \b
+    Example:
+      fleetadm down
+    """
+    with errors_for_people():
+        _fleet(directory).stop()
+    progress(f"The fleet in {directory} is down.")
+
+
+@click.command()
+@directory_option
+def delete(directory: Path) -> None:
+    """Stop the fleet and remove all its data.
+
+    \b
+    Example:
+      fleetadm delete --dir ~/.boundaryless
+    """
+    with errors_for_people():
+        _fleet(directory).delete()
+    progress(f"The fleet in {directory} is gone.")
+
+
+def fleet_options(spokes: int, gpus: str, regions: str | None, link: str | None) -> FleetOptions:
+    """What the options mean. Without root there are no network namespaces and no shaped link."""
+    from addon_framework.local.fleet import FleetOptions
+
+    try:
+        counts = [int(count) for count in gpus.split(",") if count]
+    except ValueError:
+        raise click.BadParameter(
+            f"{gpus!r} is not numbers separated by commas", param_hint="--gpus"
+        ) from None
+    isolated = os.geteuid() == 0
+    if not isolated and link not in (None, "none"):
+        progress(f"The link is not shaped to {link}: that needs root.")
+    more: dict[str, Any] = {"regions": regions.split(",")} if regions else {}
+    rate = link or DEFAULT_LINK if isolated else "none"
+    return FleetOptions(spokes=spokes, gpus=counts, link=rate, isolated=isolated, **more)
+
+
+async def bring_up(
+    directory: Path, options: FleetOptions, *, accept: bool, say: Callable[[str], None]
+) -> FleetState:
+    """The fleet with hub manager, gateway and agents; with `accept`, every spoke is joined at the end."""
+    import yaml
+
+    from addon_framework.hub.install import bootstrap_kubeconfig, install
+    from addon_framework.local.fleet import Fleet, processes
+    from addon_framework.local.pki import write_private
+
+    fleet = Fleet(directory)
+    state = await fleet.start(options, say)
+    async with fleet.client("hub") as hub:
+        await install(hub)
+        bootstrap = await bootstrap_kubeconfig(hub)
+        write_private(fleet.layout.bootstrap(), yaml.safe_dump(bootstrap).encode())
+        agents = [processes.agent(fleet.layout, state, cluster) for cluster in state.clusters]
+        manager, gateway = processes.hub_manager(fleet.layout), processes.gateway(fleet.layout, state)
+        await asyncio.to_thread(fleet.add, [manager, gateway, *agents])
+        if accept:
+            await join(hub, [cluster.name for cluster in state.clusters], say)
+    return state
+
+
+async def join(hub: Client, clusters: Sequence[str], say: Callable[[str], None]) -> None:
+    """Accepts clusters as they ask to join, and returns when all are joined and available."""
+    from addon_framework.api.cluster import ManagedCluster
+    from addon_framework.api.conditions import is_true
+    from addon_framework.hub.install import accept_when_asked
+    from addon_framework.kube import wait_for
+
+    def joined(cluster: dict[str, Any] | None) -> bool:
+        kinds = ("ManagedClusterJoined", "ManagedClusterConditionAvailable")
+        return cluster is not None and all(is_true(cluster, kind) for kind in kinds)
+
+    await accept_when_asked(hub, clusters, timeout=JOIN_TIMEOUT)
+    for name in clusters:
+        await wait_for(
+            hub,
+            ManagedCluster.RESOURCE,
+            name,
+            until=joined,
+            timeout=JOIN_TIMEOUT,
+            what="joined and available",
+        )
+    say(f"{', '.join(clusters)} joined the hub and are available")
+
+
+@contextmanager
+def errors_for_people() -> Iterator[None]:
+    """What went wrong is one line for a person, and exit code 1."""
+    from addon_framework.hub.install import CannotAccept
+    from addon_framework.kube import ApiError
+    from addon_framework.local.fleet import FleetError
+
+    try:
+        yield
+    except (FleetError, CannotAccept, ApiError, TimeoutError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def progress(text: str) -> None:
+    """For people, on stderr, so that stdout stays what was asked for."""
+    click.echo(text, err=True)
+    sys.stderr.flush()
+
+
+def _fleet(directory: Path) -> Fleet:
+    from addon_framework.local.fleet import Fleet
+
+    return Fleet(directory)
