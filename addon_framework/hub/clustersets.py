@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from addon_framework.api.meta import Json
-from addon_framework.hub.names import CLUSTER_SET_LABEL
+from addon_framework.api.names import CLUSTER_SET_LABEL
 from addon_framework.hub.selectors import labels_of, matches
 
 EXCLUSIVE = "ExclusiveClusterSetLabel"

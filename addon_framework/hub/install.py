@@ -13,7 +13,7 @@ from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.core import CRDS, CSRS, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.meta import Json
-from addon_framework.hub.names import CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
+from addon_framework.api.names import CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
 from addon_framework.hub.registration.csr import CsrError, approve, check_cluster_csr, is_settled
 from addon_framework.hub.registration.rbac import common_roles
 from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_NAMESPACE, hub_objects

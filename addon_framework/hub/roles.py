@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from addon_framework.api.meta import Json
-from addon_framework.hub.names import CLUSTER_GROUP
+from addon_framework.api.names import CLUSTER_GROUP
 from addon_framework.hub.registration.rbac import RBAC, rule
 
 BOOTSTRAP_NAMESPACE = "open-cluster-management"

@@ -69,6 +69,11 @@ class Client:
         """The API server's URL."""
         return self.config.server
 
+    def reconfigure(self, config: ClientConfig) -> None:
+        """Other credentials for the same cluster, such as a renewed certificate; streams under way go on."""
+        self.config = config
+        self._ssl = None
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -359,6 +364,8 @@ class Client:
         }
         if token := self.config.token():
             headers["Authorization"] = f"Bearer {token}"
+        if self.config.impersonate:
+            headers["Impersonate-User"] = self.config.impersonate
         return headers | dict(extra or {})
 
     def _unreachable(self, error: BaseException) -> Unreachable:

@@ -39,6 +39,7 @@ class ClientConfig:
     verify: bool = True
     tls_server_name: str | None = None
     namespace: str = "default"
+    impersonate: str = ""  # the user whose rights are used; ours must include impersonating them
 
     def ssl_context(self) -> ssl.SSLContext | bool:
         """A context that trusts only the cluster's CA and presents our certificate."""

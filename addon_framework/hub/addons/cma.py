@@ -19,8 +19,8 @@ from addon_framework.hub.addons.lookup import (
     is_managed,
     owner_of,
 )
-from addon_framework.hub.ensure import write_status
 from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube.ensure import write_status
 
 PAUSE = 0.5  # seconds between two counts of one add-on: a thousand clusters change in a burst
 

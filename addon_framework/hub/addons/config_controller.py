@@ -35,8 +35,8 @@ from addon_framework.hub.addons.lookup import (
     is_managed,
     works_of,
 )
-from addon_framework.hub.ensure import write_status
 from addon_framework.kube import ApiError, Controller, Key, Watch
+from addon_framework.kube.ensure import write_status
 
 _KNOWN: dict[Kind, Resource] = {
     Kind(kind.RESOURCE.group, kind.RESOURCE.plural): kind.RESOURCE

@@ -8,8 +8,8 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.core import CSRS
 from addon_framework.api.meta import Json
+from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
 from addon_framework.hub.addons.identity import check_addon_csr
-from addon_framework.hub.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
 from addon_framework.hub.registration.csr import CsrError, approve, is_settled, subject_of
 from addon_framework.kube import Controller, Key, Watch
 from addon_framework.plugins import PluginError, Plugins

@@ -14,6 +14,7 @@ from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, is_true, set_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES
 from addon_framework.api.meta import Json, Resource
+from addon_framework.api.names import ADDON_NAME_LABEL, CONDITION_AVAILABLE
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons import works as shipping
 from addon_framework.hub.addons.configs import hash_annotation
@@ -23,9 +24,8 @@ from addon_framework.hub.addons.install import spec_changed
 from addon_framework.hub.addons.lookup import DEPLOY_LABELS, addon_of_labelled, works_of
 from addon_framework.hub.addons.packing import TooLarge
 from addon_framework.hub.addons.values import BadValues, decorate, install_namespace, render_values
-from addon_framework.hub.ensure import ensure, remove, write_status
-from addon_framework.hub.names import ADDON_NAME_LABEL, CONDITION_AVAILABLE
 from addon_framework.kube import ApiError, Conflict, Controller, Key, Watch
+from addon_framework.kube.ensure import ensure, remove, write_status
 from addon_framework.plugins import AddonDescription, KubeClient, Lease, Plugin, PluginError, Plugins
 
 log = structlog.get_logger(__name__)

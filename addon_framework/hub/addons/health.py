@@ -9,8 +9,8 @@ import orjson
 
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
+from addon_framework.api.names import CONFIG_SPEC_HASH_ANNOTATION
 from addon_framework.hub.addons.works import WORKLOADS
-from addon_framework.hub.names import CONFIG_SPEC_HASH_ANNOTATION
 from addon_framework.plugins import Health, Lease, Work, Workload
 
 Values = dict[str, dict[str, Any]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from addon_framework.api.meta import Json
+from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
 from addon_framework.hub.addons.works import owner_reference
-from addon_framework.hub.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
 from addon_framework.hub.registration.csr import CsrError, Subject
 from addon_framework.plugins import CustomSigner, Registration, default_groups, default_user
 from addon_framework.plugins.types import KUBE_CLIENT_SIGNER

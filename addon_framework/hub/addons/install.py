@@ -10,6 +10,7 @@ import structlog
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
 from addon_framework.api.meta import Json
+from addon_framework.api.names import ADDON_GROUP
 from addon_framework.hub.addons.lookup import (
     addons_installed_by,
     chosen_clusters,
@@ -17,9 +18,8 @@ from addon_framework.hub.addons.lookup import (
     is_managed,
     owner_of,
 )
-from addon_framework.hub.ensure import remove
-from addon_framework.hub.names import ADDON_GROUP
 from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, NotFound, Watch
+from addon_framework.kube.ensure import remove
 
 log = structlog.get_logger(__name__)
 DISABLED_ANNOTATION = f"{ADDON_GROUP}/disable-automatic-installation"

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from addon_framework.api.addon import ClusterManagementAddOn
 from addon_framework.api.cluster import Placement, PlacementDecision
 from addon_framework.api.meta import Json
+from addon_framework.api.names import ADDON_NAME_LABEL, LIFECYCLE_ANNOTATION, PLACEMENT_LABEL
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons.works import work_index
-from addon_framework.hub.names import ADDON_NAME_LABEL, LIFECYCLE_ANNOTATION, PLACEMENT_LABEL
 from addon_framework.hub.placement.decisions import clusters_of
 from addon_framework.kube import Controller, Key
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.hub.names import VALUES_ANNOTATION
+from addon_framework.api.names import VALUES_ANNOTATION
 from addon_framework.plugins import DEFAULT_INSTALL_NAMESPACE, AddonDescription
 
 POD_KINDS = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job")

@@ -8,13 +8,13 @@ import orjson
 
 from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.meta import Json
-from addon_framework.api.work import ManifestWork
-from addon_framework.hub.addons.packing import identity, pack
-from addon_framework.hub.names import (
+from addon_framework.api.names import (
     ADDON_NAME_LABEL,
     CONFIG_SPEC_HASH_ANNOTATION,
     DELETION_ORPHAN_ANNOTATION,
 )
+from addon_framework.api.work import ManifestWork
+from addon_framework.hub.addons.packing import identity, pack
 from addon_framework.kube.apply import covers
 from addon_framework.plugins import Health, Probe, Work, Workload
 

@@ -16,10 +16,9 @@ from addon_framework.api.cluster import (
     PlacementDecision,
 )
 from addon_framework.api.meta import Json
+from addon_framework.api.names import PLACEMENT_LABEL, SCHEDULING_DISABLED_ANNOTATION
 from addon_framework.hub.clustersets import sets_of
-from addon_framework.hub.ensure import write_status
 from addon_framework.hub.events import EventRecorder
-from addon_framework.hub.names import PLACEMENT_LABEL, SCHEDULING_DISABLED_ANNOTATION
 from addon_framework.hub.placement.candidates import (
     ANY_SCORE,
     FACETS,
@@ -35,6 +34,7 @@ from addon_framework.hub.placement.scheduler import schedule
 from addon_framework.hub.placement.status import placement_status
 from addon_framework.hub.placement.writer import DecisionWriter
 from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube.ensure import write_status
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.kube.key import key_of
 from addon_framework.plugins import PluginError, Plugins

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from addon_framework.api.meta import Json
-from addon_framework.hub.names import PLACEMENT_LABEL
+from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.hub.placement.groups import Slice
 from addon_framework.kube import Key
 

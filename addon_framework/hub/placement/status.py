@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from addon_framework.api.cluster import PlacementDecision
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
-from addon_framework.hub.names import (
+from addon_framework.api.names import (
     DECISION_GROUP_INDEX_LABEL,
     DECISION_GROUP_NAME_LABEL,
     PLACEMENT_LABEL,

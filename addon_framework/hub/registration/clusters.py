@@ -12,17 +12,17 @@ from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import is_true, set_condition
 from addon_framework.api.core import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, ROLEBINDINGS
 from addon_framework.api.meta import Json, Resource
-from addon_framework.api.work import ManifestWork
-from addon_framework.hub.ensure import ensure, remove, set_finalizers, write_status
-from addon_framework.hub.names import (
+from addon_framework.api.names import (
     CLEANUP_PRIORITY_ANNOTATION,
     CLUSTER_CLEANUP_FINALIZER,
     CLUSTER_NAME_LABEL,
     CONDITION_ACCEPTED,
     WORK_FINALIZER,
 )
+from addon_framework.api.work import ManifestWork
 from addon_framework.hub.registration import rbac
 from addon_framework.kube import ApiError, Controller, Key, Watch
+from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
 
 log = structlog.get_logger(__name__)
 

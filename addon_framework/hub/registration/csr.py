@@ -13,14 +13,14 @@ from cryptography.x509.oid import NameOID
 
 from addon_framework.api.core import CSRS, SUBJECTACCESSREVIEWS
 from addon_framework.api.meta import Json
-from addon_framework.api.time import now_rfc3339
-from addon_framework.hub.names import (
+from addon_framework.api.names import (
     ADDON_NAME_LABEL,
     CLUSTER_NAME_LABEL,
     CLUSTER_SUBJECT_PREFIX,
     MANAGED_CLUSTERS_GROUP,
     REGISTER_GROUP,
 )
+from addon_framework.api.time import now_rfc3339
 from addon_framework.kube import Client, Controller, Key, Watch
 from addon_framework.plugins.types import KUBE_CLIENT_SIGNER
 

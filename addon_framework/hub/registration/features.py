@@ -8,7 +8,7 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
-from addon_framework.hub.names import FEATURE_LABEL_PREFIX
+from addon_framework.api.names import FEATURE_LABEL_PREFIX
 from addon_framework.kube import Controller, Key, Watch
 
 _VALUES = {"True": "available", "False": "unhealthy"}

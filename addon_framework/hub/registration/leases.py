@@ -13,16 +13,16 @@ from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import LEASES
 from addon_framework.api.meta import Json
-from addon_framework.api.time import parse_time
-from addon_framework.hub.ensure import write_status
-from addon_framework.hub.names import (
+from addon_framework.api.names import (
     CLUSTER_LEASE,
     CLUSTER_NAME_LABEL,
     CONDITION_ACCEPTED,
     CONDITION_AVAILABLE,
     CONDITION_CLOCK,
 )
+from addon_framework.api.time import parse_time
 from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch
+from addon_framework.kube.ensure import write_status
 
 log = structlog.get_logger(__name__)
 

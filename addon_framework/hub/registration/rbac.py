@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.hub.names import (
+from addon_framework.api.names import (
     ADDON_GROUP,
     CLUSTER_GROUP,
     CLUSTER_NAME_LABEL,

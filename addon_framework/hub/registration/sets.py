@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from addon_framework.api.cluster import ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
+from addon_framework.api.names import CLUSTER_SET_LABEL, SET_AUTOUPDATE_ANNOTATION
 from addon_framework.hub.clustersets import (
     DEFAULT_SET,
     EXCLUSIVE,
@@ -16,10 +17,9 @@ from addon_framework.hub.clustersets import (
     members,
     sets_of,
 )
-from addon_framework.hub.ensure import ensure, write_status
-from addon_framework.hub.names import CLUSTER_SET_LABEL, SET_AUTOUPDATE_ANNOTATION
 from addon_framework.hub.selectors import SelectorError
 from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube.ensure import ensure, write_status
 from addon_framework.kube.informer import AnyInformer
 
 MANAGER = "boundaryless-registration"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
+from addon_framework.api.names import CONDITION_AVAILABLE, UNAVAILABLE_TAINT, UNREACHABLE_TAINT
 from addon_framework.api.time import now_rfc3339
-from addon_framework.hub.names import CONDITION_AVAILABLE, UNAVAILABLE_TAINT, UNREACHABLE_TAINT
 from addon_framework.kube import Controller, Key, Watch
 
 _OURS = (UNAVAILABLE_TAINT, UNREACHABLE_TAINT)
