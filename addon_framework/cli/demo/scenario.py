@@ -33,9 +33,8 @@ class Options:
     """What `fleetadm demo` was asked for. Sizes in MB."""
 
     model_mb: int
-    model: str | None  # a directory, or s3://bucket/path in the fleet's store; None: make one
+    model: str | None  # a directory, or s3://bucket/path in the store; None: make one
     shards: int
-    link: str
     runtime: str
     output: Path
     cluster_wait: float = 120
@@ -54,8 +53,11 @@ class Store:
 class Scenario:
     """Runs on a fleet that is up and whose clusters ask to join."""
 
-    def __init__(self, hub: Client, clusters: list[str], store: Store, options: Options, say: Say) -> None:
+    def __init__(
+        self, hub: Client, clusters: list[str], store: Store, options: Options, say: Say, *, link: str
+    ) -> None:
         self.hub, self.clusters, self.store, self.options, self.say = hub, clusters, store, options, say
+        self.link = link
         self.used: list[str] = []
 
     async def run(self) -> Report:
@@ -71,7 +73,7 @@ class Scenario:
         rows.append(await self.second_cluster())
         return Report(
             model_mb=self.options.model_mb,
-            link=self.options.link,
+            link=self.link,
             runtime=self.options.runtime,
             rows=rows,
             completion=completion,
@@ -122,21 +124,15 @@ class Scenario:
             directory = Path.cwd() / "build" / "models" / f"llama-{self.options.model_mb}mb"
             if not (directory / "config.json").exists():
                 self.say(f"Making a {self.options.model_mb} MB Llama in {self.options.shards} shards.")
-                _run(
-                    [sys.executable, "-m", "addons.inference_deployer.testmodel", str(directory)]
-                    + ["--mb", str(self.options.model_mb), "--shards", str(self.options.shards)]
-                )
+                size = ("--mb", str(self.options.model_mb), "--shards", str(self.options.shards))
+                maker = (sys.executable, "-m", "addons.inference_deployer.testmodel")
+                _run([*maker, str(directory), *size])
         else:
             directory = Path(given)
         target = f"s3://{BUCKET}/{directory.name}"
         self.say(f"Copying {directory} to {target}.")
-        _run(
-            [str(Path(sys.executable).parent / "s5cmd"), "--endpoint-url", self.store.endpoint]
-            + ["sync", f"{directory}/", f"{target}/"],
-            AWS_ACCESS_KEY_ID=self.store.access_key,
-            AWS_SECRET_ACCESS_KEY=self.store.secret_key,
-            AWS_REGION="us-east-1",
-        )
+        self._s5cmd("mb", f"s3://{BUCKET}")
+        self._s5cmd("sync", f"{directory}/", f"{target}/")
         return target
 
     async def through_s3fs(self, source: str) -> Row:
@@ -180,6 +176,14 @@ class Scenario:
         return row
 
     # Parts of the steps
+
+    def _s5cmd(self, *arguments: str) -> None:
+        _run(
+            [str(Path(sys.executable).parent / "s5cmd"), "--endpoint-url", self.store.endpoint, *arguments],
+            AWS_ACCESS_KEY_ID=self.store.access_key,
+            AWS_SECRET_ACCESS_KEY=self.store.secret_key,
+            AWS_REGION="us-east-1",
+        )
 
     def _inference(self, name: str, source: str, runtime: str, preload: bool, launcher: str) -> Json:
         quota = f"{max(64, self.options.model_mb * 2)}Mi"

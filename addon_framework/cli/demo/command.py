@@ -1,0 +1,138 @@
+"""`fleetadm demo`: the main job on a fleet of its own, measured."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from addon_framework.cli.fleet import (
+    DEFAULT_LINK,
+    bring_up,
+    errors_for_people,
+    fleet_options,
+    join,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from addon_framework.cli.demo.report import Report
+    from addon_framework.cli.demo.scenario import Options, Store
+    from addon_framework.local.fleet import Fleet, FleetOptions, FleetState
+
+
+@click.command()
+@click.option(
+    "--model-mb",
+    type=click.IntRange(5),
+    default=500,
+    show_default=True,
+    help="Size of the model that is made.",
+)
+@click.option("--shards", type=click.IntRange(1), default=8, show_default=True, help="In how many files.")
+@click.option("--model", help="A checkpoint's directory, or s3://bucket/path, instead of one that is made.")
+@click.option(
+    "--s3-endpoint",
+    help="Store of the model; keys from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY. [the fleet's own]",
+)
+@click.option("--link", help=f"Rate of each spoke's link to the store, or none. [{DEFAULT_LINK} as root]")
+@click.option("--runtime", type=click.Choice(["local", "juicefs"]), default="local", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/demo"),
+    show_default=True,
+    help="Where result.json, timeline.png and the fleet go.",
+)
+@click.option("--keep", is_flag=True, help="Leave the fleet running afterwards.")
+def demo(
+    model_mb: int,
+    shards: int,
+    model: str | None,
+    s3_endpoint: str | None,
+    link: str | None,
+    runtime: str,
+    output: Path,
+    keep: bool,
+) -> None:
+    """From nothing to a model answering on the best of two clusters, measured.
+
+    A hub and two spokes come up, the three add-ons are installed, a model is served through s3fs by stock
+    vLLM (the baseline), then preloaded into a cache while the engine starts, scaled to a second replica, and
+    out to the second cluster. Prints the table; writes result.json and timeline.png.
+
+    \b
+    Example:
+      fleetadm demo --model-mb 500 --link 1gbit --runtime local
+    """
+    from addon_framework.cli.demo.scenario import Options
+    from addon_framework.local.fleet import Fleet
+
+    fleet = Fleet(output / "fleet")
+    options = Options(model_mb=model_mb, model=model, shards=shards, runtime=runtime, output=output)
+    fleet_wanted = fleet_options(2, "4,1", None, link)
+    began = time.monotonic()
+    with errors_for_people():
+        fleet.delete()  # of a demo that was interrupted, or kept
+        try:
+            report = asyncio.run(_run(fleet, fleet_wanted, options, s3_endpoint))
+        finally:
+            if not keep:
+                fleet.delete()
+    report.write(output)
+    _show(report, output)
+    progress(f"{time.monotonic() - began:.0f} s in all. " + (_how_to_go_on(fleet) if keep else ""))
+
+
+async def _run(fleet: Fleet, wanted: FleetOptions, options: Options, s3_endpoint: str | None) -> Report:
+    from addon_framework.cli.demo.scenario import Scenario
+
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        progress(f"{time.monotonic() - began:6.1f} s  {text}")
+
+    state = await bring_up(fleet.layout.directory, wanted, accept=False, say=say)
+    clusters = [cluster.name for cluster in state.clusters]
+    if wanted.link == "none":
+        say("The links between clusters and store are not shaped.")
+    async with fleet.client("hub") as hub:
+        await join(hub, clusters, say)
+        scenario = Scenario(hub, clusters, _store(state, s3_endpoint), options, say, link=wanted.link)
+        return await scenario.run()
+
+
+def _store(state: FleetState, endpoint: str | None) -> Store:
+    from addon_framework.cli.demo.scenario import Store
+
+    if endpoint is None:
+        return Store(state.store_endpoint, state.store.access_key, state.store.secret_key)
+    try:
+        return Store(endpoint, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    except KeyError as missing:
+        raise click.UsageError(f"--s3-endpoint needs {missing.args[0]} in the environment") from None
+
+
+def _show(report: Report, output: Path) -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.print(report.table())
+    for name, ratio in report.ratios().items():
+        console.print(f"  {name}: {ratio:g}", highlight=False)
+    console.print(f"Answer, streamed: {json.dumps(report.completion, ensure_ascii=False)}", highlight=False)
+    console.print(f"Clusters in order of use: {', '.join(report.clusters)}", highlight=False)
+    console.print(f"Wrote {output / 'result.json'} and {output / 'timeline.png'}", highlight=False)
+
+
+def _how_to_go_on(fleet: Fleet) -> str:
+    directory = fleet.layout.directory
+    return (
+        f"The fleet runs on: export KUBECONFIG={fleet.layout.kubeconfig}; end it with "
+        f"fleetadm delete --dir {directory}"
+    )
