@@ -15,7 +15,7 @@ from aiohttp import web
 
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addon_framework.local.apiserver import discovery, openapi, openapiproto, status
+from addon_framework.local.apiserver import discovery, openapi, openapiproto, protobuf, status
 from addon_framework.local.apiserver.authn import ANONYMOUS, Tokens, User, user_from_certificate
 from addon_framework.local.apiserver.kubelet import Kubelets
 from addon_framework.local.apiserver.objects import Objects, Write
@@ -31,7 +31,7 @@ from addon_framework.local.apiserver.tables import to_table
 log = structlog.get_logger(__name__)
 
 MAX_BODY = 3 * 1024 * 1024
-JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+BODY_TYPES = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 PATCH_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -315,9 +315,9 @@ class Server:
         media = request.content_type
         options = self._delete_options(call, body, media) if verb == "delete" else {}
         if verb != "delete":
-            accepted = PATCH_TYPES if verb == "patch" else JSON_TYPES
-            if media not in accepted or media == "application/vnd.kubernetes.protobuf":
-                raise status.unsupported_media_type(media, accepted[:2] if verb != "patch" else accepted)
+            accepted = PATCH_TYPES if verb == "patch" else BODY_TYPES
+            if media not in accepted:
+                raise status.unsupported_media_type(media, accepted)
             if media == "application/strategic-merge-patch+json" and kind.custom:
                 raise status.unsupported_media_type(media, [p for p in PATCH_TYPES if "strategic" not in p])
         sent = None if verb == "delete" else self._decode(body, media)
@@ -427,12 +427,16 @@ class Server:
 
     def _decode(self, body: bytes, media: str) -> Any:
         try:
+            if media == protobuf.MEDIA_TYPE:
+                return protobuf.decode(body)
             if media.endswith("yaml"):
                 # YAML's own tags and anchors are not data; JSON is the common case and much faster.
                 if body.lstrip()[:1] == b"{":
                     return orjson.loads(body)
                 return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
             return orjson.loads(body)
+        except protobuf.UnknownKindError as error:
+            raise StatusError(415, "UnsupportedMediaType", str(error)) from None
         except (orjson.JSONDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
             raise status.bad_request(f"the body cannot be read as {media}: {error}") from None
 
