@@ -7,6 +7,7 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,7 +113,14 @@ def _root(kind: type[msgspec.Struct]) -> Json:
         "metadata": {"type": "object"},
         **{name: value for name, value in root["properties"].items() if name != "metadata"},
     }
+    definition: Definition = kind.DEFINITION  # type: ignore[attr-defined]
+    if definition.rules:
+        root["x-kubernetes-validations"] = _rules(definition.rules)
     return root
+
+
+def _rules(rules: Iterable[tuple[str, str]]) -> list[Json]:
+    return [{"rule": rule, "message": message} for rule, message in rules]
 
 
 def _struct(info: msgspec.inspect.StructType) -> Json:
@@ -142,6 +150,8 @@ def _field(info: msgspec.inspect.Type) -> tuple[Json, Json]:
         node["default"] = said["default"]
     if said.get("nullable"):
         node["nullable"] = True
+    if rules := said.get("rules"):
+        node["x-kubernetes-validations"] = _rules(rules)
     if keys := said.get("list_map_keys"):
         node["x-kubernetes-list-type"] = "map"
         node["x-kubernetes-list-map-keys"] = keys

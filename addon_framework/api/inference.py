@@ -11,7 +11,6 @@ from addon_framework.api.meta import (
     Definition,
     ObjectMeta,
     Raw,
-    RawList,
     Resource,
     Struct,
     schema,
@@ -23,7 +22,7 @@ GROUP = "inference.boundaryless.io"
 class LocalReference(Struct, frozen=True):
     """An object in the same namespace."""
 
-    name: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, schema(required=True, minLength=1)] = ""
 
 
 class Model(Struct, frozen=True):
@@ -33,7 +32,9 @@ class Model(Struct, frozen=True):
     chosen clusters only, never inside a ManifestWork.
     """
 
-    name: Annotated[str, schema(required=True, minLength=1, maxLength=253)] = ""
+    name: Annotated[
+        str, schema(required=True, minLength=1, maxLength=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")
+    ] = ""
     source: Annotated[str, schema(required=True, minLength=5, pattern=r"^[a-z0-9]+://.+")] = ""
     options: dict[str, str] = {}
     credentials_ref: LocalReference | None = None
@@ -44,8 +45,16 @@ class Cache(Struct, frozen=True):
 
     runtime: Annotated[str, schema(default="local", minLength=1)] = "local"
     preload: Annotated[bool, schema(default=True)] = True
-    quota: str = ""
+    quota: Annotated[str, schema(pattern=r"^([0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?)?$")] = ""
     options: dict[str, str] = {}
+
+
+class EnvVar(Struct, frozen=True):
+    """As in a Pod's container; `valueFrom` names objects in the same namespace on the cluster."""
+
+    name: Annotated[str, schema(required=True, pattern="^[-._a-zA-Z][-._a-zA-Z0-9]*$")] = ""
+    value: str = ""
+    value_from: Raw = {}
 
 
 class Engine(Struct, frozen=True):
@@ -54,7 +63,7 @@ class Engine(Struct, frozen=True):
     name: Annotated[str, schema(default="vllm", minLength=1)] = "vllm"
     image: str = ""
     args: list[str] = []
-    env: RawList = []
+    env: Annotated[list[EnvVar], schema(list_map_keys=["name"])] = []
     launcher: Annotated[str, schema(default="shared", enum=["shared", "stock"])] = "shared"
 
 
@@ -70,9 +79,13 @@ class InferenceDeploymentSpec(Struct, frozen=True):
 
 
 class ReplicaTimeline(Struct, frozen=True):
-    """When a replica reached each step; seconds since the epoch. What did not happen is absent."""
+    """When a replica reached each step; seconds since the epoch. What did not happen is absent.
+
+    `mode` is how its engine started: cold, warm (from the node's engine host), or stock.
+    """
 
     replica: str = ""
+    mode: str = ""
     scheduled: float | None = None
     process_start: float | None = None
     imported: float | None = None
@@ -94,6 +107,8 @@ class ClusterStatus(Struct, frozen=True):
     message: str = ""
     ready_replicas: Annotated[int, schema(format="int32")] = 0
     endpoint: str = ""
+    data_phase: str = ""
+    cached_percentage: str = ""
     timeline: Annotated[list[ReplicaTimeline], schema(preserve=True)] = []
 
 
@@ -116,6 +131,13 @@ class InferenceDeployment(Struct, frozen=True):
     DEFINITION: ClassVar = Definition(
         short_names=("infer",),
         scale=(".spec.replicas", ".status.readyReplicas", ""),
+        rules=(
+            # Service, Deployment and label values carry the name.
+            (
+                "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,48}[a-z0-9])?$')",
+                "metadata.name must be at most 50 lower-case letters, digits and '-', first a letter",
+            ),
+        ),
         columns=(
             ("Model", "string", ".spec.model.name"),
             ("Phase", "string", ".status.phase"),
@@ -134,6 +156,7 @@ class InferenceDeployment(Struct, frozen=True):
 class InferenceEndpointSpec(Struct, frozen=True):
     """The names of the parts on the spoke."""
 
+    model: str = ""
     deployment: Annotated[str, REQUIRED] = ""
     service: Annotated[str, REQUIRED] = ""
     dataset: str = ""
@@ -141,7 +164,10 @@ class InferenceEndpointSpec(Struct, frozen=True):
 
 
 class InferenceEndpointStatus(Struct, frozen=True):
-    """Scalars, so that ManifestWork feedback can carry them; `timeline` is JSON of ReplicaTimeline[]."""
+    """Scalars, so that ManifestWork feedback can carry them; `timeline` is JSON of ReplicaTimeline[].
+
+    `revision` is that of the Deployment which the rest speaks of.
+    """
 
     observed_generation: Annotated[int, schema(format="int64")] = 0
     conditions: Conditions = []
@@ -149,6 +175,9 @@ class InferenceEndpointStatus(Struct, frozen=True):
     message: str = ""
     ready_replicas: Annotated[int, schema(format="int32")] = 0
     endpoint: str = ""
+    revision: str = ""
+    data_phase: str = ""
+    cached_percentage: str = ""
     timeline: str = ""
 
 

@@ -40,7 +40,9 @@ class Resource:
 
 
 def schema(**keywords: Any) -> msgspec.Meta:
-    """What a generated CRD says of a field beyond its type: enum, minimum, pattern, required.
+    """What a generated CRD says of a field beyond its type: enum, minimum, pattern, required, rules.
+
+    `rules` are pairs of a CEL expression over `self` and the message when it is false.
 
     Only CRDs enforce it. Reading is lenient, so that an object of a newer server can still be read.
     """
@@ -57,7 +59,7 @@ RawList = Annotated[list[Json], schema(preserve=True)]
 class Definition:
     """What a CustomResourceDefinition says of a kind beyond its schema.
 
-    `columns` are (name, type, path) or (name, type, path, priority).
+    `columns` are (name, type, path) or (name, type, path, priority); `rules` are (CEL, message).
     """
 
     short_names: tuple[str, ...] = ()
@@ -66,6 +68,7 @@ class Definition:
     status: bool = True
     scale: tuple[str, str, str] | None = None  # JSON paths of spec replicas, status replicas, selector
     places: tuple[str, ...] = ("hub",)  # where it is installed: hub, spoke
+    rules: tuple[tuple[str, str], ...] = ()
 
 
 class Struct(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=True):

@@ -1,7 +1,7 @@
 """What an engine plug-in is: something that turns a workload into a pod template.
 
-Entry-point group `boundaryless.engines`. An engine answers OpenAI's API on `PORT` of the pod's own address and
-GET /health with 200 once it can answer.
+Entry-point group `boundaryless.engines`. An engine answers OpenAI's API on `PORT` of the pod's own address
+and GET /health with 200 once it can answer.
 """
 
 from __future__ import annotations

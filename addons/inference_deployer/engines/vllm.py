@@ -55,7 +55,7 @@ class VLLMEngine:
             ],
             "env": env,
             "ports": [{"name": "http", "containerPort": PORT}],
-            # No liveness probe: vLLM ends by itself when its core is dead, and a large model may load for long.
+            # No liveness probe: vLLM ends by itself when its core is dead, and a large model loads for long.
             "readinessProbe": {
                 "httpGet": {"path": "/health", "port": PORT},
                 "periodSeconds": 1,
@@ -100,4 +100,6 @@ class VLLMEngine:
 
 
 def _parallel(workload: Workload) -> bool:
-    return any(argument.startswith(("--tensor-parallel", "-tp", "--pipeline-par")) for argument in workload.args)
+    return any(
+        argument.startswith(("--tensor-parallel", "-tp", "--pipeline-par")) for argument in workload.args
+    )

@@ -1,0 +1,181 @@
+"""The engine host: one process per node that has imported vLLM and forks an engine for whoever asks."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from typing import Any
+
+from .arguments import option, with_option
+from .engine import die_with_parent, import_engine, reset_signals, run_child, serves_cpu
+from .timeline import say
+
+FDS = ("listener", "stdout", "stderr", "marks", "ready", "model")
+
+
+class Host:
+    """Forks an engine, already imported, for each launcher that connects."""
+
+    def __init__(self, path: str, image: str) -> None:
+        self.path, self.image = path, image
+        self.children: dict[int, socket.socket] = {}
+        self.wake_r, self.wake_w = os.pipe()
+        os.set_blocking(self.wake_r, False)
+        os.set_blocking(self.wake_w, False)
+        self.selector = selectors.DefaultSelector()
+
+    def run(self) -> int:
+        """Import, listen, fork; until SIGTERM, which ends the engines too."""
+        before = time.time()
+        import_engine()
+        if not serves_cpu():
+            say("the engine host serves CPU engines only; the engines of this node start cold")
+            signal.sigwait({signal.SIGTERM, signal.SIGINT})
+            return 0
+        if (count := len(os.listdir("/proc/self/task"))) > 1:
+            say(f"vLLM's import started {count - 1} threads, so its engines cannot be forked from here")
+            return 1
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.path + ".new")
+        os.chmod(self.path + ".new", 0o600)
+        listener.listen(64)
+        os.rename(self.path + ".new", self.path)  # appears only when it answers
+        signal.set_wakeup_fd(self.wake_w)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self.selector.register(self.wake_r, selectors.EVENT_READ)
+        self.selector.register(listener, selectors.EVENT_READ)
+        say(f"engine host ready after {time.time() - before:.1f} s on {self.path}")
+        while True:
+            for key, _ in self.selector.select():
+                if key.fileobj == self.wake_r:
+                    signals = os.read(self.wake_r, 64)
+                    if signal.SIGTERM in signals or signal.SIGINT in signals:
+                        os.unlink(self.path)
+                        for pid in self.children:
+                            self.kill(pid, signal.SIGTERM)
+                        return 0
+                    self.reap()
+                elif key.fileobj is listener:
+                    self.accept(listener)
+                else:
+                    self.control(key.fileobj, key.data)  # type: ignore[arg-type]
+
+    def accept(self, listener: socket.socket) -> None:
+        """Read one request with its descriptors and fork its engine."""
+        connection, _ = listener.accept()
+        connection.settimeout(5)
+        descriptors: list[int] = []
+        try:
+            space = socket.CMSG_LEN(len(FDS) * array.array("i").itemsize)
+            data, ancillary, _, _ = connection.recvmsg(1 << 20, space)
+            for _, _, raw in ancillary:
+                descriptors += array.array("i", raw)
+            while not data.endswith(b"\n"):
+                piece = connection.recv(1 << 20)
+                if not piece:
+                    raise ValueError("the request ended early")
+                data += piece
+            request = json.loads(data)
+            if len(descriptors) != len(FDS):
+                raise ValueError(f"expected {len(FDS)} descriptors, got {len(descriptors)}")
+            if self.image and request["image"] and request["image"] != self.image:
+                raise ValueError(f"this host runs {self.image}, not {request['image']}")
+        except (OSError, ValueError, KeyError) as error:
+            self.answer(connection, {"refused": str(error)})
+            connection.close()
+        else:
+            pid = os.fork()
+            if pid == 0:
+                connection.close()
+                self.child(request, dict(zip(FDS, descriptors, strict=True)), listener)
+            self.children[pid] = connection
+            connection.setblocking(False)
+            self.selector.register(connection, selectors.EVENT_READ, pid)
+            self.answer(connection, {"pid": pid})
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def child(self, request: dict[str, Any], fds: dict[str, int], listener: socket.socket) -> None:
+        """In the forked process: become the engine of that pod."""
+        try:
+            reset_signals()
+            os.setsid()
+            die_with_parent(signal.SIGKILL)
+            self.selector.close()
+            listener.close()
+            for connection in self.children.values():
+                connection.close()
+            os.dup2(fds["stdout"], 1)
+            os.dup2(fds["stderr"], 2)
+            # What the host's libraries were loaded with stays; all else is the pod's.
+            own = {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS") or k == "LD_PRELOAD"}
+            os.environ.clear()
+            os.environ.update({**request["env"], **own})
+            os.environ["USER_OMP_NUM_THREADS"] = request["env"].get("OMP_NUM_THREADS", "")
+            model = f"/proc/self/fd/{fds['model']}"
+            arguments = request["arguments"]
+            if option(arguments, "--served-model-name") is None:
+                name = option(arguments, "--model") or "model"
+                arguments = with_option(arguments, "--served-model-name", name)
+            arguments = with_option(arguments, "--model", model)
+            run_child(arguments, socket.socket(fileno=fds["listener"]), fds["marks"], fds["ready"])
+        finally:
+            os._exit(1)
+
+    def control(self, connection: socket.socket, pid: int) -> None:
+        """A launcher relays a signal, or is gone: then its engine goes too."""
+        try:
+            data = connection.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.selector.unregister(connection)
+            self.kill(pid, signal.SIGKILL)
+            return
+        for line in data.splitlines():
+            number = int(json.loads(line)["signal"])
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def kill(self, pid: int, number: int) -> None:
+        try:
+            os.killpg(pid, number)  # the engine core is in its group
+        except ProcessLookupError:
+            pass
+
+    def reap(self) -> None:
+        """Tell each launcher how its engine ended."""
+        while self.children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self.kill(pid, signal.SIGKILL)
+            connection = self.children.pop(pid)
+            if connection in self.selector.get_map():
+                self.selector.unregister(connection)
+            self.answer(connection, {"exit": os.waitstatus_to_exitcode(status)})
+            connection.close()
+
+    @staticmethod
+    def answer(connection: socket.socket, message: dict[str, object]) -> None:
+        try:
+            connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            pass

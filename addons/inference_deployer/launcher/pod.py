@@ -1,0 +1,235 @@
+"""The launcher's side: small, in the pod; starts the engine one way or another, then watches over it."""
+
+from __future__ import annotations
+
+import array
+import http.client
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+from .arguments import option
+from .cluster import in_cluster, patch_pod, wait_for_dataload
+from .engine import RELAYED, die_with_parent, import_engine, reset_signals, run_child
+from .timeline import Timeline, marks_in, say
+
+
+class Launcher:
+    """One pod's launcher: starts the engine one way or another, then watches over it."""
+
+    def __init__(self, mode: str, arguments: list[str]) -> None:
+        self.mode, self.arguments = mode, arguments
+        self.host = option(arguments, "--host") or "0.0.0.0"
+        self.port = int(option(arguments, "--port") or 8000)
+        self.marks_r, self.marks_w = os.pipe()
+        self.ready_r, self.ready_w = os.pipe()
+        self.wake_r, self.wake_w = os.pipe()
+        os.set_blocking(self.wake_w, False)
+        self.pid = 0  # of our child; the engine host's child is not ours
+        self.connection: socket.socket | None = None
+        self.timeline = Timeline(mode)
+
+    def run(self) -> int:
+        """Start the engine and return its exit status."""
+        signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
+        for number in (*RELAYED, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        if self.mode == "stock":
+            return self.run_stock()
+        listener = self.listen()
+        if self.connect_host(listener):
+            self.timeline.mark(mode="warm")
+        else:
+            self.timeline.mark(mode="cold")
+            self.fork_cold(listener)
+        listener.close()
+        os.close(self.marks_w)
+        os.close(self.ready_r)
+        self.start_threads()
+        return self.watch()
+
+    def listen(self) -> socket.socket:
+        """Bind the pod's port here, so that a process of another namespace can serve it."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((self.host, self.port))
+        self.port = listener.getsockname()[1]
+        return listener
+
+    def connect_host(self, listener: socket.socket) -> bool:
+        """Ask the node's engine host for an engine; False when there is none or it refuses."""
+        path, model = os.environ.get("ENGINE_HOST_SOCKET", ""), option(self.arguments, "--model") or ""
+        if not path or not os.path.exists(path):
+            return False
+        if not os.path.isdir(model):
+            raise SystemExit(f"the model directory {model!r} does not exist; is the volume mounted there?")
+        directory = os.open(model, os.O_RDONLY | os.O_DIRECTORY)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(5)
+        try:
+            connection.connect(path)
+            request = {
+                "arguments": self.arguments,
+                "env": dict(os.environ),
+                "image": os.environ.get("ENGINE_IMAGE", ""),
+            }
+            fds = [listener.fileno(), 1, 2, self.marks_w, self.ready_r, directory]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+            data = json.dumps(request).encode() + b"\n"
+            sent = connection.sendmsg([data], rights)
+            connection.sendall(data[sent:])
+            answer = json.loads(connection.makefile("rb").readline() or b"{}")
+            if "pid" not in answer:
+                raise OSError(answer.get("refused", "it closed the connection"))
+        except (OSError, ValueError) as error:
+            say(f"no warm start from the engine host at {path}: {error}")
+            connection.close()
+            return False
+        finally:
+            os.close(directory)
+        connection.settimeout(None)
+        self.connection = connection
+        return True
+
+    def fork_cold(self, listener: socket.socket) -> None:
+        """Fork before any thread exists; the child imports vLLM."""
+        self.pid = os.fork()
+        if self.pid:
+            return
+        reset_signals()
+        die_with_parent(signal.SIGKILL)
+        for fd in (self.marks_r, self.ready_w, self.wake_r, self.wake_w):
+            os.close(fd)
+        try:
+            import_engine()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        run_child(self.arguments, listener, self.marks_w, self.ready_r)
+
+    def run_stock(self) -> int:
+        """vLLM as it comes, once the data is there; its output is passed through and read for marks."""
+        self.start_threads()
+        if not self.wait_for_release():
+            return 128 + signal.SIGTERM
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *self.arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.pid = process.pid
+        os.close(self.marks_w)
+
+        def read() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+                if marks := marks_in(line.decode(errors="replace")):
+                    if "weights_start" in marks:  # until here all three of its processes have imported
+                        marks["imported"] = marks["weights_start"]
+                    self.timeline.mark(**marks)
+
+        threading.Thread(target=read, daemon=True).start()
+        return self.watch()
+
+    def wait_for_release(self) -> bool:
+        """Return True once the data is there, False when asked to stop before that."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.wake_r, selectors.EVENT_READ)
+            selector.register(self.ready_r, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select()}
+                if self.wake_r in ready and {signal.SIGTERM, signal.SIGINT} & set(os.read(self.wake_r, 64)):
+                    return False
+                if self.ready_r in ready:
+                    return True
+
+    def release(self) -> None:
+        """The data is there: let the engine go on."""
+        try:
+            os.write(self.ready_w, b"1")
+        except BrokenPipeError:
+            pass
+
+    def start_threads(self) -> None:
+        """Data, timeline and readiness are watched beside the engine; never before a fork."""
+        namespace, pod = os.environ.get("POD_NAMESPACE", "default"), os.environ.get("POD_NAME", "")
+
+        def data() -> None:
+            if wanted := os.environ.get("WAIT_FOR_DATALOAD"):
+                place, _, name = wanted.rpartition("/")
+                wait_for_dataload(place or namespace, name)
+            self.timeline.mark(data_ready=time.time())
+            self.release()
+
+        def publish() -> None:
+            if pod and in_cluster():
+                self.timeline.publish(lambda annotations: patch_pod(namespace, pod, annotations))
+
+        def readiness() -> None:
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+            while True:
+                connection = http.client.HTTPConnection(host, self.port, timeout=5)
+                try:
+                    connection.request("GET", "/health")
+                    if connection.getresponse().status == 200:
+                        self.timeline.mark(serving=time.time())
+                        return
+                except (OSError, http.client.HTTPException):
+                    pass
+                finally:
+                    connection.close()
+                time.sleep(0.05)
+
+        for target in (data, readiness, publish):
+            threading.Thread(target=target, daemon=True).start()
+
+    def watch(self) -> int:
+        """Relay signals and marks until the engine ends."""
+        selector = selectors.DefaultSelector()
+        selector.register(self.wake_r, selectors.EVENT_READ)
+        selector.register(self.marks_r, selectors.EVENT_READ)
+        if self.connection is not None:
+            selector.register(self.connection, selectors.EVENT_READ)
+        rest = b""
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is self.connection:
+                    line = self.connection.recv(4096)
+                    code = json.loads(line.splitlines()[-1])["exit"] if line else 1
+                    if not line:
+                        say("the engine host is gone, and this engine with it")
+                    return code if code >= 0 else 128 - code
+                data = os.read(int(key.fd), 65536)
+                if key.fd == self.wake_r:
+                    status = self.signalled(data)
+                    if status is not None:
+                        return status
+                elif not data:
+                    selector.unregister(self.marks_r)
+                else:
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        self.timeline.mark(**json.loads(line))
+
+    def signalled(self, numbers: bytes) -> int | None:
+        """Pass signals on; the exit status once our child has ended."""
+        for number in numbers:
+            if number == signal.SIGCHLD:
+                continue
+            if self.connection is not None:
+                self.connection.sendall(json.dumps({"signal": number}).encode() + b"\n")
+            elif self.pid:
+                os.kill(self.pid, number)
+        if self.pid and signal.SIGCHLD in numbers:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+        return None
