@@ -21,9 +21,9 @@ from addon_framework.api.core import (
     ROLEBINDINGS,
     SECRETS,
 )
+from addon_framework.api.names import WORK_FINALIZER
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.install import CannotAccept, accept, bootstrap_kubeconfig, install
-from addon_framework.hub.names import WORK_FINALIZER
 from addon_framework.kube import Client, Forbidden, NotFound
 from tests.integration.hub.conftest import Hub
 from tests.integration.hub.objects import Json, binding
@@ -230,9 +230,9 @@ async def test_deletion_drains_addons_then_works_and_says_what_holds_it(hub: Hub
     await client.patch(ManifestWork.RESOURCE, "w", {"metadata": {"finalizers": None}}, name)
 
     async def gone() -> bool:
-        for found in (client.get(ManagedCluster.RESOURCE, name), client.get(ROLEBINDINGS, bound, name)):
+        for resource, key in ((ManagedCluster.RESOURCE, (name,)), (ROLEBINDINGS, (bound, name))):
             try:
-                await found
+                await client.get(resource, *key)
             except NotFound:
                 continue
             return False
@@ -286,4 +286,5 @@ async def test_a_manager_killed_at_any_moment_converges(quiet_hub: Hub, client: 
         await hub.stop()
     await hub.start()
     await hub.until(lambda: client.get(LEASES, "managed-cluster-lease", name))
-    await client.get(ROLEBINDINGS, f"open-cluster-management:managedcluster:{name}:work", name)
+    bound = f"open-cluster-management:managedcluster:{name}:work"
+    await hub.until(lambda: client.get(ROLEBINDINGS, bound, name))

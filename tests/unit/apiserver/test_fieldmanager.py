@@ -360,3 +360,19 @@ def test_a_deployment_shared_by_three_managers() -> None:
     gone = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}}
     live = apply(live, gone, manager="mesh", force=False, schema=DEPLOYMENT, subresource="", now=LATER)
     assert [each["name"] for each in live["spec"]["template"]["spec"]["containers"]] == ["app"]
+
+
+def test_labels_are_owned_and_what_names_the_object_is_not() -> None:
+    metadata = {"name": "n", "namespace": "ns", "labels": {"a": "b"}, "finalizers": ["f/x"]}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    applied = apply(
+        None,
+        config,
+        manager="m",
+        force=False,
+        schema=CONFIG_MAP,
+        subresource="",
+        now=NOW,
+    )
+    (entry,) = applied["metadata"]["managedFields"]
+    assert entry["fieldsV1"] == {"f:metadata": {"f:finalizers": {'v:"f/x"': {}}, "f:labels": {"f:a": {}}}}

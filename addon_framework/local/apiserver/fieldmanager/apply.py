@@ -139,7 +139,7 @@ def apply(
     if live is not None and not managers.owners:
         version = str(before.get("apiVersion", ""))
         key = manager_key(_BEFORE_FIRST_APPLY, UPDATE, subresource, version)
-        owned = without(compare(_empty(before), base, schema).added, _UNOWNED)
+        owned = difference(compare(_empty(before), base, schema).added, _UNOWNED)
         if owned:
             managers.owners[key] = Owned(version, owned, now)
     merged = _apply(base, config, managers, manager, force, schema, subresource, now, reset)
@@ -160,7 +160,7 @@ def _apply(
 ) -> Json:
     merged: Json = merge(live, config, schema)
     version = str(config.get("apiVersion", ""))
-    fields = without(without(field_set(config, schema), _UNOWNED), reset)
+    fields = without(difference(field_set(config, schema), _UNOWNED), reset)
     key = manager_key(manager, APPLY, subresource, version)
     last = managers.owners.get(key)
     owners = dict(managers.owners)
@@ -214,7 +214,7 @@ def track_update(
     changes = compare(base, target, schema)
     if not (changes.added or changes.modified or changes.removed):
         return _with_managed_fields(target, managers)
-    changes = Comparison(*(without(without(each, _UNOWNED), reset) for each in changes))
+    changes = Comparison(*(without(difference(each, _UNOWNED), reset) for each in changes))
     version = str(new.get("apiVersion", ""))
     owners = dict(managers.owners)
     _take(owners, None, changes, _conflicts(owners, None, changes))
