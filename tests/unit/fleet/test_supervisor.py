@@ -1,0 +1,130 @@
+"""The supervisor, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from addon_framework.local.fleet.state import Layout
+from addon_framework.local.fleet.supervisor import ProcessSpec, ProcessStatus
+from addon_framework.testing import eventually
+
+Supervise = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path)
+    layout.run.mkdir()
+    layout.logs.mkdir()
+    return layout
+
+
+@pytest.fixture
+def supervise(layout: Layout) -> Iterator[Supervise]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*specs: ProcessSpec) -> subprocess.Popen[bytes]:
+        layout.processes.write_bytes(msgspec.json.encode(specs))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "addon_framework.local.fleet", "--dir", str(layout.directory)]
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def status(layout: Layout, name: str) -> ProcessStatus | None:
+    try:
+        statuses = msgspec.json.decode(layout.status.read_bytes(), type=dict[str, ProcessStatus])
+    except FileNotFoundError:
+        return None
+    return statuses.get(name)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def running(layout: Layout, name: str, starts: int = 1) -> int:
+    def check() -> int:
+        now = status(layout, name)
+        return now.pid if now is not None and now.starts == starts else 0
+
+    pid: int = await eventually(check)
+    return pid
+
+
+def sleeper(name: str, stage: int = 0) -> ProcessSpec:
+    return ProcessSpec(name=name, argv=["sleep", "600"], stage=stage)
+
+
+async def test_a_process_that_is_killed_is_started_again(layout: Layout, supervise: Supervise) -> None:
+    supervise(sleeper("a"))
+    first = await running(layout, "a")
+    os.kill(first, signal.SIGKILL)
+    second = await running(layout, "a", starts=2)
+    assert second != first
+    assert "ended with exit code -9" in (layout.logs / "a.log").read_text()
+
+
+async def test_no_process_outlives_a_supervisor_that_is_killed(layout: Layout, supervise: Supervise) -> None:
+    supervisor = supervise(sleeper("a"))
+    pid = await running(layout, "a")
+    supervisor.kill()
+    await eventually(lambda: not alive(pid))
+
+
+async def test_later_stages_end_first(layout: Layout, supervise: Supervise) -> None:
+    ends = layout.directory / "ends"
+    say = "trap 'echo {0} >> {1}; exit' TERM; echo up; while :; do sleep 0.02; done"
+    specs = [
+        ProcessSpec(name=name, argv=["sh", "-c", say.format(name, ends)], stage=stage)
+        for stage, name in enumerate(("server", "node", "agent"))
+    ]
+    supervisor = supervise(*specs)
+    for spec in specs:  # the trap is set once it has spoken
+        await eventually(
+            lambda log=layout.logs / f"{spec.name}.log": log.exists() and "up" in log.read_text()
+        )
+    supervisor.terminate()
+    assert supervisor.wait(20) == 0
+    assert ends.read_text().split() == ["agent", "node", "server"]
+
+
+async def test_a_new_list_starts_and_stops_only_what_differs(layout: Layout, supervise: Supervise) -> None:
+    supervisor = supervise(sleeper("stays"), sleeper("goes"))
+    stays, goes = await running(layout, "stays"), await running(layout, "goes")
+    layout.processes.write_bytes(msgspec.json.encode([sleeper("stays"), sleeper("comes")]))
+    supervisor.send_signal(signal.SIGHUP)
+    await running(layout, "comes")
+    await eventually(lambda: not alive(goes))
+    assert await running(layout, "stays") == stays
+
+
+async def test_a_second_supervisor_of_a_fleet_refuses(layout: Layout, supervise: Supervise) -> None:
+    supervise(sleeper("a"))
+    await running(layout, "a")
+    assert supervise(sleeper("a")).wait(20) != 0
+
+
+async def test_a_program_that_is_missing_is_tried_again_and_logged(
+    layout: Layout, supervise: Supervise
+) -> None:
+    supervise(ProcessSpec(name="a", argv=["/no/such/program"]), sleeper("b"))
+    await running(layout, "b")
+    await eventually(lambda: "ended with exit code" in (layout.logs / "a.log").read_text())
