@@ -131,7 +131,11 @@ class Scenario:
             directory = Path(given)
         target = f"s3://{BUCKET}/{directory.name}"
         self.say(f"Copying {directory} to {target}.")
-        self._s5cmd("mb", f"s3://{BUCKET}")
+        try:
+            self._s5cmd("mb", f"s3://{BUCKET}")
+        except RuntimeError as error:
+            if "BucketAlreadyOwnedByYou" not in str(error):
+                raise
         self._s5cmd("sync", f"{directory}/", f"{target}/")
         return target
 
