@@ -38,6 +38,7 @@ class Watch:
     field_selector: str | None = None
     predicate: Callable[[Any, Any], bool] | None = None
     client: Client | None = None  # another cluster than the controller's own
+    model: type[Any] | None = None  # cache structs of this type instead of dicts: many objects, few fields
 
 
 class Controller:
@@ -74,6 +75,7 @@ class Controller:
         label_selector: str | None = None,
         field_selector: str | None = None,
         client: Client | None = None,
+        model: type[Any] | None = None,
     ) -> AnyInformer:
         """The shared informer of what was named in `watches`, or of anything else (then ask before start)."""
         return self.manager.informer(
@@ -82,6 +84,7 @@ class Controller:
             namespace=namespace,
             label_selector=label_selector,
             field_selector=field_selector,
+            model=model,
         )
 
     # Wiring, called by the manager
@@ -99,6 +102,7 @@ class Controller:
                 label_selector=watch.label_selector,
                 field_selector=watch.field_selector,
                 client=watch.client,
+                model=watch.model,
             )
             informer.on_event(self._enqueuer(watch))
             informers.append(informer)

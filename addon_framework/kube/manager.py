@@ -49,10 +49,11 @@ class Manager:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        model: type[Any] | None = None,
     ) -> AnyInformer:
-        """The one informer of this client, resource and selection; it runs when the manager does."""
+        """The one informer of this client, resource, selection and model; it runs when the manager does."""
         client = client or self.client
-        key = (id(client), resource, namespace, label_selector, field_selector)
+        key = (id(client), resource, namespace, label_selector, field_selector, model)
         if key not in self._informers:
             informer: AnyInformer = Informer(
                 client,
@@ -60,6 +61,7 @@ class Manager:
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
+                model=model,
             )
             self._informers[key] = informer
             if self._group is not None:

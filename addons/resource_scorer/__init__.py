@@ -1,0 +1,1 @@
+"""How much each cluster has free, as scores that placements rank by."""
