@@ -16,7 +16,8 @@ BIN = Path(sys.executable).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        item.add_marker("e2e")
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("e2e")
 
 
 @pytest.fixture(scope="session")

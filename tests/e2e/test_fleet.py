@@ -43,7 +43,7 @@ async def test_a_fleet_comes_up_joined_goes_down_without_a_trace_and_comes_back(
     assert kubectl(directory, "hub", "get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
     fleetadm("delete", "--dir", str(directory))
     assert left_behind(directory, before) == []
-    assert not directory.exists()
+    assert not os.path.exists(directory)
 
 
 async def test_whatever_is_killed_is_started_again(fleetadm: Run, directory: Path) -> None:
