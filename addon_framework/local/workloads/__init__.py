@@ -1,6 +1,7 @@
 """The controllers that turn workloads into pods on nodes, and services into endpoints."""
 
 from addon_framework.kube import Controller
+from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.claims import ClaimController
 from addon_framework.local.workloads.daemonsets import DaemonSetController
 from addon_framework.local.workloads.deployments import DeploymentController
@@ -11,15 +12,15 @@ from addon_framework.local.workloads.scheduler import Scheduler
 from addon_framework.local.workloads.statefulsets import StatefulSetController
 
 
-def controllers() -> list[Controller]:
+def controllers(recorder: Recorder) -> list[Controller]:
     """One of each."""
     return [
-        DeploymentController(),
-        ReplicaSetController(),
-        DaemonSetController(),
-        StatefulSetController(),
-        JobController(),
+        DeploymentController(recorder),
+        ReplicaSetController(recorder),
+        DaemonSetController(recorder),
+        StatefulSetController(recorder),
+        JobController(recorder),
         EndpointController(),
         ClaimController(),
-        Scheduler(),
+        Scheduler(recorder),
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from addon_framework.api.core import DAEMONSETS, NODES, PODS
 from addon_framework.api.meta import Json
 from addon_framework.kube import Controller, Key, Watch, patch_status
+from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.deployments import template_hash
-from addon_framework.local.workloads.fit import node_fits
+from addon_framework.local.workloads.fit import misfits
 from addon_framework.local.workloads.pods import (
     Expectations,
     delete_pod,
@@ -25,7 +26,8 @@ class DaemonSetController(Controller):
 
     name = "daemonset"
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._created = Expectations()
 
     def watches(self) -> list[Watch]:
@@ -43,12 +45,11 @@ class DaemonSetController(Controller):
             self._created.forget(key)
             return None
         pods = owned_by(self.cache(PODS), daemon_set)
-        uids = {pod["metadata"]["uid"] for pod in pods}
-        if not self._created.met(key, lambda uid: uid in uids):
-            return 0.05
+        if (delay := self._created.unmet(key, pods)) is not None:
+            return delay
         template = _template(daemon_set)
         fitting = {
-            node["metadata"]["name"] for node in self.cache(NODES) if not node_fits(template["spec"], node)
+            node["metadata"]["name"] for node in self.cache(NODES) if not misfits(template["spec"], node)
         }
         by_node: dict[str, list[Json]] = {}
         for pod in pods:
@@ -58,6 +59,8 @@ class DaemonSetController(Controller):
             pod["spec"] = {**pod["spec"], "affinity": _pinned(pod["spec"].get("affinity"), name)}
             created = await self.client.create(PODS, pod)
             self._created.expect(key, created["metadata"]["uid"])
+            name = created["metadata"]["name"]
+            self._recorder.event(daemon_set, "Normal", "SuccessfulCreate", f"Created pod: {name}")
         current = template["metadata"]["labels"][_HASH]
         await self._remove(daemon_set, by_node, fitting, current)
         await self._status(daemon_set, fitting, by_node, current)
@@ -66,11 +69,15 @@ class DaemonSetController(Controller):
     async def _remove(
         self, daemon_set: Json, by_node: dict[str, list[Json]], fitting: set[str], current: str
     ) -> None:
-        rolling = (daemon_set["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
+        rolling = (daemon_set["spec"].get("updateStrategy") or {}).get(
+            "type", "RollingUpdate"
+        ) == "RollingUpdate"
         replacing = False
         for name, pods in by_node.items():
             alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
-            ended = [pod for pod in alive if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")]
+            ended = [
+                pod for pod in alive if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+            ]
             surplus = alive if name not in fitting else ended or alive[1:]
             stale = [pod for pod in alive if pod["metadata"]["labels"].get(_HASH) != current]
             replacing = replacing or len(alive) < len(pods)

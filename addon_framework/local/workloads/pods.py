@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from addon_framework.api.conditions import is_true
@@ -84,31 +85,37 @@ async def delete_pod(client: Client, pod: Json) -> None:
         return
 
 
-def label_text(labels: Mapping[str, str]) -> str:
-    """Equality selector text."""
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-
-
 class Expectations:
-    """What a controller has just created or deleted and its cache has not seen yet.
+    """What a controller has just created and its cache has not seen yet.
 
-    Without it a second pass would count too few pods and make too many.
+    Without it a second pass would count too few pods and make too many. The pod's own event brings the
+    controller back; one that never comes, made and gone while the watch was down, is waited for `patience`.
     """
 
-    def __init__(self) -> None:
-        self._pending: dict[Key, set[str]] = {}
+    patience = 5.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pending: dict[Key, dict[str, float]] = {}
 
     def expect(self, key: Key, uid: str) -> None:
-        """A pod with this uid will appear, or go."""
-        self._pending.setdefault(key, set()).add(uid)
+        """A pod with this uid will appear."""
+        self._pending.setdefault(key, {})[uid] = self._clock()
 
-    def met(self, key: Key, present: Callable[[str], bool]) -> bool:
-        """Whether the cache has caught up: `present` says whether it shows the change to a uid."""
+    def unmet(self, key: Key, pods: Iterable[Json]) -> float | None:
+        """Seconds after which to look again while pods are missing in `pods`; None when all are there."""
         pending = self._pending.get(key)
         if not pending:
-            return True
-        pending -= {uid for uid in pending if present(uid)}
-        return not pending
+            return None
+        for pod in pods:
+            pending.pop(pod["metadata"]["uid"], None)
+        oldest = self._clock() - self.patience
+        for uid in [uid for uid, since in pending.items() if since <= oldest]:
+            del pending[uid]
+        if pending:
+            return self.patience
+        del self._pending[key]
+        return None
 
     def forget(self, key: Key) -> None:
         """The owner is gone."""

@@ -7,6 +7,7 @@ import asyncio
 from addon_framework.api.core import PODS, REPLICASETS
 from addon_framework.api.meta import Json
 from addon_framework.kube import Controller, Key, Watch, patch_status
+from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.pods import (
     Expectations,
     delete_pod,
@@ -23,7 +24,8 @@ class ReplicaSetController(Controller):
 
     name = "replicaset"
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._created = Expectations()
 
     def watches(self) -> list[Watch]:
@@ -37,9 +39,8 @@ class ReplicaSetController(Controller):
             self._created.forget(key)
             return None
         pods = owned_by(self.cache(PODS), replica_set)
-        uids = {pod["metadata"]["uid"] for pod in pods}
-        if not self._created.met(key, lambda uid: uid in uids):
-            return 0.05
+        if (delay := self._created.unmet(key, pods)) is not None:
+            return delay
         active = [pod for pod in pods if is_active(pod)]
         wanted = int(replica_set["spec"].get("replicas", 1))
         if not replica_set["metadata"].get("deletionTimestamp"):
@@ -53,6 +54,8 @@ class ReplicaSetController(Controller):
                 )
                 for pod in created:
                     self._created.expect(key, pod["metadata"]["uid"])
+                    name = pod["metadata"]["name"]
+                    self._recorder.event(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name}")
             elif len(active) > wanted:
                 surplus = sorted(active, key=_worth)[: len(active) - wanted]
                 await asyncio.gather(*(delete_pod(self.client, pod) for pod in surplus))

@@ -1,0 +1,155 @@
+"""Does a pod fit a node: selectors, affinity, taints, and what it asks for.
+
+https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from addon_framework.api.meta import Json
+from addon_framework.api.quantity import parse_quantity
+
+Amounts = dict[str, Decimal]
+
+
+def requests(spec: Json) -> Amounts:
+    """What a pod takes of its node: all its containers, or the largest init container if that is more."""
+    total: Amounts = {}
+    peak: Amounts = {}
+    for container in spec.get("containers") or ():
+        _add(total, _asked(container))
+    sidecars: Amounts = {}
+    for container in spec.get("initContainers") or ():
+        asked = _asked(container)
+        if container.get("restartPolicy") == "Always":
+            _add(sidecars, asked)
+            asked = {}
+        for name in asked.keys() | sidecars.keys():
+            at_once = asked.get(name, Decimal(0)) + sidecars.get(name, Decimal(0))
+            peak[name] = max(peak.get(name, Decimal(0)), at_once)
+    _add(total, sidecars)
+    for name, amount in peak.items():
+        total[name] = max(total.get(name, Decimal(0)), amount)
+    _add(total, {name: parse_quantity(value) for name, value in (spec.get("overhead") or {}).items()})
+    return total
+
+
+def misfits(spec: Json, node: Json, others: Iterable[Json] = ()) -> list[str]:
+    """Why the pod does not fit, in kube-scheduler's words; empty when it does.
+
+    `others` are the specs of the pods that are on the node.
+    """
+    if reason := _unplaceable(spec, node):
+        return [reason]
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    taken: Amounts = {}
+    count = 0
+    for other in others:
+        count += 1
+        _add(taken, requests(other))
+    reasons = []
+    if count + 1 > parse_quantity(allocatable.get("pods", "110")):
+        reasons.append("Too many pods")
+    for name, amount in sorted(requests(spec).items()):
+        if amount and amount + taken.get(name, Decimal(0)) > parse_quantity(allocatable.get(name)):
+            reasons.append(f"Insufficient {name}")
+    return reasons
+
+
+def preference(spec: Json, node: Json) -> int:
+    """The weights of the preferred node affinity that hold."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    return sum(
+        int(term["weight"])
+        for term in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        if _term(term["preference"], node)
+    )
+
+
+def _unplaceable(spec: Json, node: Json) -> str:
+    if name := spec.get("nodeName"):
+        return "" if name == node["metadata"]["name"] else "node(s) didn't match the requested node name"
+    tolerations = spec.get("tolerations") or ()
+    if node["spec"].get("unschedulable") and not _tolerated(
+        {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, tolerations
+    ):
+        return "node(s) were unschedulable"
+    if not _selected(spec, node):
+        return "node(s) didn't match Pod's node affinity/selector"
+    for taint in node["spec"].get("taints") or ():
+        if taint.get("effect") in ("NoSchedule", "NoExecute") and not _tolerated(taint, tolerations):
+            return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
+    return ""
+
+
+def _selected(spec: Json, node: Json) -> bool:
+    labels = node["metadata"].get("labels") or {}
+    if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
+        return False
+    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    return required is None or any(_term(term, node) for term in required.get("nodeSelectorTerms") or ())
+
+
+def _term(term: Json, node: Json) -> bool:
+    """All expressions and fields; a term without any selects nothing."""
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    if not expressions and not fields:
+        return False
+    labels = node["metadata"].get("labels") or {}
+    values = {"metadata.name": node["metadata"]["name"]}
+    return all(_holds(e, labels) for e in expressions) and all(_holds(f, values) for f in fields)
+
+
+def _holds(expression: Json, labels: Json) -> bool:
+    key = expression["key"]
+    wanted: list[str] = expression.get("values") or []
+    value: Any = labels.get(key)
+    match expression["operator"]:
+        case "In":
+            return value in wanted
+        case "NotIn":
+            return value not in wanted
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+        case "Gt" | "Lt" as operator:
+            try:
+                have, limit = int(value), int(wanted[0])
+            except (TypeError, ValueError, IndexError):
+                return False
+            return have > limit if operator == "Gt" else have < limit
+    return False
+
+
+def _tolerated(taint: Json, tolerations: Iterable[Json]) -> bool:
+    """https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"""
+    for toleration in tolerations:
+        if toleration.get("effect") not in (None, "", taint.get("effect")):
+            continue
+        exists = toleration.get("operator") == "Exists"
+        if not toleration.get("key"):
+            if exists:
+                return True
+        elif toleration["key"] == taint["key"] and (
+            exists or (toleration.get("value") or "") == (taint.get("value") or "")
+        ):
+            return True
+    return False
+
+
+def _asked(container: Json) -> Amounts:
+    """Requests; a limit alone is a request of as much."""
+    resources = container.get("resources") or {}
+    given = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {name: parse_quantity(value) for name, value in given.items()}
+
+
+def _add(total: Amounts, more: Amounts) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, Decimal(0)) + amount

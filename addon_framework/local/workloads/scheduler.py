@@ -1,0 +1,173 @@
+"""The scheduler: gives each pod a node it fits, or says why there is none.
+
+https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from addon_framework.api.conditions import get_condition
+from addon_framework.api.core import NODES, PERSISTENTVOLUMECLAIMS, PODS
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339
+from addon_framework.kube import Conflict, Controller, Key, NotFound, Watch
+from addon_framework.local.events import Recorder
+from addon_framework.local.workloads.fit import misfits, preference
+
+_BY_NODE = "node-name"
+
+
+class Scheduler(Controller):
+    """One pod at a time, so that two never count on the same free GPU."""
+
+    name = "scheduler"
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._assumed: dict[str, tuple[str, Json]] = {}  # uid: node, spec; bound, but not in our cache yet
+
+    def watches(self) -> list[Watch]:
+        """Pods without a node; nodes, claims and pods that end may make room for all of those."""
+        return [
+            Watch(PODS, map=self._concerned),
+            Watch(NODES, map=self._waiting, predicate=_room_changed),
+            Watch(PERSISTENTVOLUMECLAIMS, map=self._waiting),
+        ]
+
+    async def reconcile(self, key: Key) -> None:
+        """Binds one pod."""
+        pod = self.cache(PODS).get(key)
+        if pod is None or not _is_pending(pod) or pod["metadata"]["uid"] in self._assumed:
+            return
+        fitting, reasons = self._filter(pod)
+        if missing := self._unbound_claim(pod):
+            fitting = []
+            reasons = Counter({missing: len(self.cache(NODES))})
+        if not fitting:
+            await self._unschedulable(pod, reasons)
+            return
+        node = max(
+            fitting, key=lambda each: (preference(pod["spec"], each), -len(self._pods_on(_name(each))))
+        )
+        metadata = pod["metadata"]
+        binding: Json = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": metadata["name"], "uid": metadata["uid"]},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": _name(node)},
+        }
+        path = PODS.path(metadata["namespace"], metadata["name"], "binding")
+        try:
+            await self.client.request("POST", path, body=binding)
+        except (Conflict, NotFound):
+            return  # bound or gone meanwhile; the cache will say so
+        current = self.cache(PODS).get(key)
+        if current is not None and _is_pending(current):
+            self._assumed[metadata["uid"]] = (_name(node), pod["spec"])
+        where = f"{metadata['namespace']}/{metadata['name']}"
+        self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {where} to {_name(node)}")
+
+    def _filter(self, pod: Json) -> tuple[list[Json], Counter[str]]:
+        fitting, reasons = [], Counter[str]()
+        for node in self.cache(NODES):
+            found = misfits(pod["spec"], node, self._pods_on(_name(node)))
+            reasons.update(found)
+            if not found:
+                fitting.append(node)
+        return fitting, reasons
+
+    def _pods_on(self, node: str) -> list[Json]:
+        """The specs of a node's pods that have not ended, and of those that are about to be there."""
+        pods = self.cache(PODS)
+        pods.add_index(_BY_NODE, lambda pod: [pod["spec"].get("nodeName") or ""])
+        specs = [pod["spec"] for pod in pods.by_index(_BY_NODE, node) if not _has_ended(pod)]
+        return specs + [spec for assumed, spec in self._assumed.values() if assumed == node]
+
+    def _unbound_claim(self, pod: Json) -> str:
+        for volume in pod["spec"].get("volumes") or ():
+            if not (source := volume.get("persistentVolumeClaim")):
+                continue
+            claim = self.cache(PERSISTENTVOLUMECLAIMS).get(
+                Key(pod["metadata"]["namespace"], source["claimName"])
+            )
+            if claim is None:
+                return f'persistentvolumeclaim "{source["claimName"]}" not found'
+            if (claim.get("status") or {}).get("phase") != "Bound":
+                return "pod has unbound immediate PersistentVolumeClaims"
+        return ""
+
+    async def _unschedulable(self, pod: Json, reasons: Counter[str]) -> None:
+        total = len(self.cache(NODES))
+        listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
+        message = (
+            f"0/{total} nodes are available: {listed}." if total else "no nodes available to schedule pods"
+        )
+        before = get_condition(pod, "PodScheduled") or {}
+        if (before.get("status"), before.get("message")) == ("False", message):
+            return
+        condition: Json = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": message,
+            "lastProbeTime": None,
+            "lastTransitionTime": before.get("lastTransitionTime") or now_rfc3339(),
+        }
+        metadata = pod["metadata"]
+        body: Json = {"metadata": {"uid": metadata["uid"]}, "status": {"conditions": [condition]}}
+        await self.client.patch(
+            PODS, metadata["name"], body, metadata["namespace"], kind="strategic", subresource="status"
+        )
+        self._recorder.event(pod, "Warning", "FailedScheduling", message)
+
+    def _concerned(self, pod: Json) -> list[Key]:
+        """Called with the old and the new state of a pod."""
+        current = self.cache(PODS).get(_key(pod))
+        if pod["spec"].get("nodeName") or current is None:
+            self._assumed.pop(pod["metadata"]["uid"], None)
+            # What has ended or gone leaves room.
+            return self._waiting(pod) if current is None or _has_ended(current) else []
+        return [_key(pod)] if _is_pending(pod) else []
+
+    def _waiting(self, _: Json) -> list[Key]:
+        pods = self.cache(PODS)
+        pods.add_index(_BY_NODE, lambda pod: [pod["spec"].get("nodeName") or ""])
+        waiting = [pod for pod in pods.by_index(_BY_NODE, "") if _is_pending(pod)]
+        return [_key(pod) for pod in sorted(waiting, key=lambda pod: pod["metadata"]["creationTimestamp"])]
+
+
+def _is_pending(pod: Json) -> bool:
+    spec, metadata = pod["spec"], pod["metadata"]
+    ours = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
+    return (
+        ours
+        and not spec.get("nodeName")
+        and not metadata.get("deletionTimestamp")
+        and not spec.get("schedulingGates")
+        and not _has_ended(pod)
+    )
+
+
+def _has_ended(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _room_changed(old: Json | None, new: Json | None) -> bool:
+    """Heartbeats are no news."""
+    if old is None or new is None:
+        return True
+    before, after = old.get("status") or {}, new.get("status") or {}
+    return bool(
+        old["spec"] != new["spec"]
+        or old["metadata"].get("labels") != new["metadata"].get("labels")
+        or before.get("allocatable") != after.get("allocatable")
+    )
+
+
+def _name(node: Json) -> str:
+    return str(node["metadata"]["name"])
+
+
+def _key(pod: Json) -> Key:
+    return Key(pod["metadata"]["namespace"], pod["metadata"]["name"])
