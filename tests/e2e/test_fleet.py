@@ -22,7 +22,7 @@ def kubectl(directory: Path, context: str, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-async def test_a_fleet_comes_up_joined_goes_down_without_a_trace_and_comes_back(
+def test_a_fleet_comes_up_joined_goes_down_without_a_trace_and_comes_back(
     fleetadm: Run, directory: Path
 ) -> None:
     before = interface_names()
@@ -43,7 +43,7 @@ async def test_a_fleet_comes_up_joined_goes_down_without_a_trace_and_comes_back(
     assert kubectl(directory, "hub", "get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
     fleetadm("delete", "--dir", str(directory))
     assert left_behind(directory, before) == []
-    assert not os.path.exists(directory)
+    assert not directory.exists()
 
 
 async def test_whatever_is_killed_is_started_again(fleetadm: Run, directory: Path) -> None:
