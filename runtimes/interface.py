@@ -1,0 +1,248 @@
+"""What a cache backend is: one small class that describes, and leaves the doing to the add-on.
+
+The cache add-on owns everything that takes time or can fail half way: phases, volumes, finalizers, retries,
+status. It asks a backend only questions, all of them pure but `measure`: is this spec valid, which pods does
+it need, where is the data, which command warms it, which one removes it.
+
+A backend's pods report by printing JSON objects, one a line, with a field `report`:
+
+    {"report": "state", "cached": 123, "capacity": 456, "hits": 7, "misses": 1}     bytes, and lookups
+    {"report": "start", "time": 1764034000.1, "total": 123, "totalFiles": 9}         a load begins
+    {"report": "progress", "bytes": 99, "files": 3, "rate": 118000000}               bytes a second
+    {"report": "done" | "failed", "time": ..., "reason": "...", "message": "..."}    a load ends
+
+The add-on follows the pods' logs; a program that prints something else overrides `report`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
+
+from addon_framework.api.data import DataLoad, Dataset, EncryptOption
+from addon_framework.api.meta import Json, Resource, from_dict
+from addon_framework.api.quantity import parse_quantity
+
+CACHE_DIRECTORY = "/var/lib/boundaryless/cache"
+MOUNT_DIRECTORY = "/var/lib/boundaryless/mounts"
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """A key of a Secret in the Dataset's namespace."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One mount of a Dataset, with the shared options merged in."""
+
+    url: str
+    name: str
+    path: str  # where it appears in the Dataset: "/" or "/name"
+    options: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, SecretKey] = field(default_factory=dict)  # by option name
+    read_only: bool = True
+
+    @property
+    def scheme(self) -> str:
+        """`s3` of s3://bucket/prefix."""
+        return self.url.partition("://")[0]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A Dataset and the runtime that caches it: what a backend decides from."""
+
+    dataset: Dataset
+    runtime: Json
+    sources: tuple[Source, ...]
+    image: str  # this project's own image: python with addon_framework, addons and runtimes
+    profile: Json | None = None  # the ThinRuntimeProfile that the runtime names
+
+    @classmethod
+    def of(cls, dataset: Json, runtime: Json, *, image: str, profile: Json | None = None) -> Cache:
+        """From the objects as the API server has them."""
+        typed = from_dict(Dataset, dataset)
+        return cls(typed, runtime, _sources(typed), image, profile)
+
+    @property
+    def namespace(self) -> str:
+        """Of the Dataset, and of everything that belongs to it."""
+        return self.dataset.metadata.namespace
+
+    @property
+    def name(self) -> str:
+        """Of the Dataset, the runtime and the claim."""
+        return self.dataset.metadata.name
+
+    @property
+    def spec(self) -> Json:
+        """The runtime's spec."""
+        return self.runtime.get("spec") or {}
+
+    @property
+    def title(self) -> str:
+        """How messages call the runtime: LocalRuntime demo/model."""
+        return f"{self.runtime.get('kind', 'runtime')} {self.namespace}/{self.name}"
+
+    @property
+    def read_only(self) -> bool:
+        """Fluid's rule: ReadOnlyMany anywhere, or nothing said, makes it read-only."""
+        modes = self.dataset.spec.access_modes
+        return not modes or "ReadOnlyMany" in modes
+
+    @property
+    def _level(self) -> Json:
+        levels = (self.spec.get("tieredstore") or {}).get("levels") or [{}]
+        return dict(levels[0])
+
+    @property
+    def directory(self) -> str:
+        """The cache's own directory on a node, below the path of the first tier."""
+        root = str(self._level.get("path") or CACHE_DIRECTORY).split(",")[0].rstrip("/")
+        return f"{root}/{self.namespace}/{self.name}"
+
+    @property
+    def mount_point(self) -> str:
+        """Where a FUSE client mounts, on a node."""
+        return f"{MOUNT_DIRECTORY}/{self.namespace}/{self.name}"
+
+    @property
+    def quota(self) -> int | None:
+        """Bytes that the cache may hold on one node; None when nothing is said. Raises ValueError."""
+        level = self._level
+        if level.get("quotaList"):
+            return int(sum((parse_quantity(q) for q in str(level["quotaList"]).split(",")), Decimal(0)))
+        return int(parse_quantity(level["quota"])) if level.get("quota") else None
+
+
+@dataclass(frozen=True)
+class Component:
+    """One kind of pod of a cache. `pod` is a PodSpec; labels, affinity and owners are the add-on's."""
+
+    role: Literal["master", "worker", "client"]
+    pod: Json
+    replicas: int | None = None  # None: one on every node that fits
+    config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name -> data
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Where the data is on a node, and which component must be ready before pods may mount it."""
+
+    path: str
+    after: Literal["client", "none"] = "none"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something that runs once on every node of the cache. `pod` is a PodSpec."""
+
+    pod: Json
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """Bytes and a ratio from 0 to 1; None is not known."""
+
+    cached: int | None = None
+    capacity: int | None = None
+    hit_ratio: float | None = None
+
+
+class Backend(ABC):
+    """Subclass it and name the class by an entry point of the group `boundaryless.runtimes`."""
+
+    type: ClassVar[str]  # as Dataset.status.runtimes[].type has it
+    resource: ClassVar[Resource]  # the kind of the runtime object
+
+    @abstractmethod
+    def validate(self, cache: Cache) -> list[str]:
+        """What is wrong with the specs: one sentence each, with the object and the field."""
+
+    @abstractmethod
+    def components(self, cache: Cache) -> list[Component]:
+        """The pods it needs."""
+
+    @abstractmethod
+    def volume(self, cache: Cache) -> Volume:
+        """Where pods find the data."""
+
+    @abstractmethod
+    def warm(self, cache: Cache, load: DataLoad) -> Task | None:
+        """The task that brings data into a node's cache; None when there is nothing to warm."""
+
+    @abstractmethod
+    def clean(self, cache: Cache) -> Task:
+        """The task that leaves nothing of the cache on a node, after all other pods of it are gone."""
+
+    def scale(self, cache: Cache) -> int | None:
+        """How many nodes hold the cache; None: every node that fits."""
+        return int(cache.spec.get("replicas") or 0) or None
+
+    def report(self, line: str) -> Json | None:
+        """What a line of a pod's log reports; None when it is just a line."""
+        if not line.startswith("{"):
+            return None
+        try:
+            said = json.loads(line)
+        except ValueError:
+            return None
+        return said if isinstance(said, dict) and said.get("report") else None
+
+    def state(self, cache: Cache, reports: Sequence[Json]) -> CacheState:
+        """The cache's state from the last state that each node reported."""
+        if not reports:
+            return CacheState()
+        hits, misses = (sum(int(said.get(name) or 0) for said in reports) for name in ("hits", "misses"))
+        limits = [int(said["capacity"]) for said in reports if said.get("capacity")]
+        return CacheState(
+            # Every node has a copy of its own, so the least full one is what can be relied on.
+            cached=min(int(said.get("cached") or 0) for said in reports),
+            capacity=cache.quota or (min(limits) if limits else None),
+            hit_ratio=hits / (hits + misses) if hits + misses else None,
+        )
+
+    async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
+        """Bytes and files at the source; None when it cannot be told from here. Raises OSError."""
+        return None
+
+
+def _sources(dataset: Dataset) -> tuple[Source, ...]:
+    spec = dataset.spec
+    found = []
+    for mount in spec.mounts:
+        options = {**spec.shared_options, **mount.options}
+        secrets = {**_secrets(spec.shared_encrypt_options), **_secrets(mount.encrypt_options)}
+        path = "/" + (mount.path or mount.name).strip("/")
+        found.append(
+            Source(
+                url=mount.mount_point,
+                name=mount.name,
+                path=path,
+                options=options,
+                secrets=secrets,
+                read_only=mount.read_only,
+            )
+        )
+    return tuple(found)
+
+
+def _secrets(options: Sequence[EncryptOption]) -> dict[str, SecretKey]:
+    return {
+        option.name: SecretKey(reference.name, reference.key)
+        for option in options
+        if (reference := option.value_from.secret_key_ref) is not None
+    }
+
+
+def unknown(known: Sequence[str], given: Mapping[str, Any]) -> list[str]:
+    """The names in `given` that are not known, for `validate`."""
+    return sorted(set(given) - set(known))

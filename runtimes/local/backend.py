@@ -1,0 +1,125 @@
+"""The description of the `local` backend. Pure but for `measure`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from addon_framework.api.data import DataLoad, LocalRuntime
+from addon_framework.api.meta import Json
+from runtimes.interface import Backend, Cache, Component, SecretKey, Source, Task, Volume, unknown
+from runtimes.measure import measure
+from runtimes.node.command import clean_pod
+from runtimes.pods import CREDENTIALS, credential_env, host_path, literal, mount, overrides
+from runtimes.source import SCHEMES
+from runtimes.source.s3 import OPTIONS
+
+
+class LocalBackend(Backend):
+    """A full copy on each node, in a directory that pods mount as it is."""
+
+    type = "local"
+    resource = LocalRuntime.RESOURCE
+
+    def validate(self, cache: Cache) -> list[str]:
+        """Sources it can read, options it knows, one directory, and read-only."""
+        problems = list(_invalid_tier(cache))
+        if not cache.sources:
+            problems.append(f"Dataset {cache.namespace}/{cache.name}: spec.mounts: at least one is needed")
+        if not cache.read_only:
+            problems.append(
+                f"Dataset {cache.namespace}/{cache.name}: spec.accessModes: {cache.title} is a copy, so only "
+                "ReadOnlyMany is possible"
+            )
+        for number, source in enumerate(cache.sources):
+            field = f"Dataset {cache.namespace}/{cache.name}: spec.mounts[{number}]"
+            if source.scheme not in SCHEMES:
+                problems.append(f"{field}.mountPoint: {source.url!r} must be one of {', '.join(SCHEMES)}")
+            if names := unknown(OPTIONS, source.options):
+                problems.append(f"{field}.options: unknown {', '.join(names)}; known: {', '.join(OPTIONS)}")
+            if names := unknown([*CREDENTIALS], source.secrets):
+                known = ", ".join(CREDENTIALS)
+                problems.append(f"{field}.encryptOptions: unknown {', '.join(names)}; known: {known}")
+        return problems
+
+    def components(self, cache: Cache) -> list[Component]:
+        """A worker on each node of the cache."""
+        pod = self._pod(cache, "runtimes.local.worker", {}, credentials=False)
+        pod |= overrides(cache.spec.get("worker") or {})
+        return [Component("worker", pod, self.scale(cache))]
+
+    def volume(self, cache: Cache) -> Volume:
+        """At once: the directory shows complete files only, and a pod may wait for those it needs."""
+        return Volume(f"{cache.directory}/data")
+
+    def warm(self, cache: Cache, load: DataLoad) -> Task:
+        """The loader, which shares its directory with the worker."""
+        extra: Json = {"targets": [target.path for target in load.spec.target] or ["/"]}
+        if load.spec.options.get("threads"):
+            extra["threads"] = int(load.spec.options["threads"])
+        return Task(self._pod(cache, "runtimes.local.loader", extra, credentials=True))
+
+    def clean(self, cache: Cache) -> Task:
+        """Removes the directory."""
+        return Task(clean_pod(cache.image, remove=[cache.directory]))
+
+    async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
+        """Files of the node can only be counted there; the loader does."""
+        return await asyncio.to_thread(measure, cache, secrets)
+
+    def _pod(self, cache: Cache, module: str, extra: Json, *, credentials: bool) -> Json:
+        specification: Json = {
+            "directory": cache.directory,
+            "owner": cache.title,
+            "sources": [
+                {"url": source.url, "path": source.path, "options": dict(source.options)}
+                for source in cache.sources
+            ],
+            **extra,
+        }
+        if cache.quota is not None:
+            specification["quota"] = cache.quota
+        env = [literal("CACHE", json.dumps(specification, sort_keys=True))]
+        volumes, mounts = [host_path("cache", cache.directory)], [mount("cache", cache.directory)]
+        if credentials:
+            for number, source in enumerate(cache.sources):
+                env += credential_env(source, f"SOURCE{number}_")
+                if source.scheme == "file":
+                    path = _path(source)
+                    volumes.append(host_path(f"source-{number}", path, ""))
+                    mounts.append(mount(f"source-{number}", path, read_only=True))
+        container = {
+            "name": "cache",
+            "image": cache.image,
+            "command": ["python", "-m", module],
+            "env": env,
+            "volumeMounts": mounts,
+        }
+        resources = (cache.spec.get("worker") or {}).get("resources")
+        if resources:
+            container["resources"] = resources
+        return {"containers": [container], "volumes": volumes}
+
+
+def _path(source: Source) -> str:
+    return source.url.removeprefix("file://")
+
+
+def _invalid_tier(cache: Cache) -> list[str]:
+    field = f"{cache.title}: spec.tieredstore"
+    levels = (cache.spec.get("tieredstore") or {}).get("levels") or []
+    if len(levels) > 1:
+        return [f"{field}.levels: one level is possible, there are {len(levels)}"]
+    for level in levels:
+        path = str(level.get("path") or "/")
+        if not path.startswith("/") or "," in path or ".." in path.split("/"):
+            return [f"{field}.levels[0].path: {path!r} must be one absolute path"]
+        if level.get("volumeType", "hostPath") != "hostPath":
+            return [f"{field}.levels[0].volumeType: must be hostPath, since other pods mount the directory"]
+    try:
+        if cache.quota is not None and cache.quota <= 0:
+            return [f"{field}.levels[0].quota: must be more than 0"]
+    except ValueError as error:
+        return [f"{field}.levels[0].quota: {error}"]
+    return []

@@ -1,0 +1,204 @@
+"""Fills a node's cache: `python -m runtimes.local.loader`, told what by the environment.
+
+CACHE is JSON: directory, quota, owner (how messages call the runtime), sources [{url, path, options}],
+targets, threads. SOURCE<n>_ACCESS_KEY, SOURCE<n>_SECRET_KEY and SOURCE<n>_TOKEN are the credentials of the
+n-th source. Exit status 0: complete; 3: trying again will not help; 1: it may.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runtimes.local.store import Store
+from runtimes.local.transfer import THREADS, Item, Progress, Transfer
+from runtimes.source import Credentials, SourceError, open_source
+
+PERMANENT = 3
+_ATTEMPTS = 5  # at a source that changes while it is read
+_PERIOD = 0.5  # seconds between reports of progress
+_PATIENCE = 10.0  # seconds a source may be absent or refuse us: it may be being made just now
+
+
+def main() -> int:
+    """One load."""
+    specification = json.loads(os.environ["CACHE"])
+    try:
+        return run(specification, os.environ)
+    except SourceError as error:
+        report("failed", reason="SourceUnreadable", message=str(error), permanent=error.permanent)
+        return PERMANENT if error.permanent else 1
+    except OSError as error:
+        report("failed", reason="DiskError", message=f"{specification['directory']}: {error}")
+        return 1
+
+
+def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int:
+    """Copies what is missing and reports. Raises SourceError and OSError."""
+    store = Store(Path(specification["directory"]))
+    with store.exclusive():
+        report("start", time=time.time())
+        for attempt in range(_ATTEMPTS):
+            try:
+                code = _copy(store, specification, environment)
+            except SourceError as error:
+                if not error.stale or attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                if code == 0:
+                    store.flush()
+                return code
+    return 1
+
+
+def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[str, str]) -> int:
+    """The source as it is now, once."""
+    progress = Progress()
+    items = patiently(lambda: plan(specification, environment))
+    if all(not target.strip("/") for target in specification.get("targets") or ["/"]):
+        parts = {store.temporary(i.path, i.url, i.object).stem for i in items}
+        store.keep_only({item.path for item in items}, parts)
+    progress.total, progress.total_files = sum(item.object.size for item in items), len(items)
+    missing = [item for item in items if not store.has(item.path, item.url, item.object)]
+    progress.bytes = progress.total - sum(item.object.size for item in missing)
+    progress.files = len(items) - len(missing)
+    report("progress", **_numbers(progress, 0))
+    if (problem := _room(specification, store, items, missing)) is not None:
+        report("failed", reason="QuotaExceeded", message=problem, permanent=True)
+        return PERMANENT
+    began = time.monotonic()
+    with _reporting(progress, began):
+        Transfer(store, missing, progress, threads=int(specification.get("threads") or THREADS)).run()
+    seconds = time.monotonic() - began
+    report("done", time=time.time(), seconds=round(seconds, 3), **_numbers(progress, seconds))
+    report("state", cached=store.cached, files=store.files, capacity=_capacity(specification, store))
+    return 0
+
+
+def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> list[Item]:
+    """Every file of the targets, as the sources have them now."""
+    targets = [target.strip("/") for target in specification.get("targets") or ["/"]]
+    items: dict[str, Item] = {}
+    for number, source in enumerate(specification["sources"]):
+        opened = open_source(source["url"], source.get("options") or {}, credentials(number, environment))
+        for obj in opened.objects():
+            path = f"{source['path'].strip('/')}/{obj.path}".lstrip("/")
+            if path in items:
+                raise SourceError(
+                    f"{source['url']} and {items[path].url} both have {path}; give each mount its own path",
+                    permanent=True,
+                )
+            if any(not t or path == t or path.startswith(f"{t}/") for t in targets):
+                items[path] = Item(path, source["url"], opened, obj)
+    if not items:
+        where = ", ".join(source["url"] for source in specification["sources"])
+        raise SourceError(f"{where}: there is nothing below {', '.join(targets) or '/'}", permanent=True)
+    return list(items.values())
+
+
+def credentials(number: int, environment: Mapping[str, str]) -> Credentials | None:
+    """Of the n-th source; None when it has none."""
+    prefix = f"SOURCE{number}_"
+    if not environment.get(f"{prefix}ACCESS_KEY"):
+        return None
+    return Credentials(
+        environment[f"{prefix}ACCESS_KEY"],
+        environment.get(f"{prefix}SECRET_KEY", ""),
+        environment.get(f"{prefix}TOKEN", ""),
+    )
+
+
+def patiently(
+    attempt: Callable[[], list[Item]],
+    *,
+    patience: float = _PATIENCE,
+    clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[float], object] = time.sleep,
+) -> list[Item]:
+    """Again with back-off while the source cannot be listed; what is refused for long is refused."""
+    began, delay = clock(), 0.1
+    while True:
+        try:
+            return attempt()
+        except SourceError as error:
+            limit = patience if error.permanent else 30 * patience
+            if clock() - began + delay > limit:
+                raise
+        wait(delay)
+        delay = min(delay * 2, 5.0)
+
+
+def report(kind: str, **fields: object) -> None:
+    """One line that the add-on reads (see runtimes.interface)."""
+    print(json.dumps({"report": kind, **fields}), flush=True)
+
+
+def _room(
+    specification: Mapping[str, Any], store: Store, items: list[Item], missing: list[Item]
+) -> str | None:
+    """Why the files do not fit; None when they do."""
+    owner, total = specification.get("owner") or "the runtime", sum(item.object.size for item in items)
+    quota = specification.get("quota")
+    others = store.cached - sum(i.object.size for i in items if store.has(i.path, i.url, i.object))
+    if quota and total + max(others, 0) > quota:
+        return (
+            f"{owner}: the data needs {total + max(others, 0)} bytes, but spec.tieredstore.levels[0].quota "
+            f"allows {quota}; raise the quota or load less (DataLoad spec.target)"
+        )
+    needed = sum(item.object.size for item in missing)
+    started = sum(path.stat().st_blocks * 512 for path in store.partial.glob("*.part"))
+    if needed - started > store.free():
+        return (
+            f"{owner}: {needed} bytes are missing, but the disk of {specification['directory']} has only "
+            f"{store.free()} left; make room or give spec.tieredstore.levels[0].path another disk"
+        )
+    return None
+
+
+def _capacity(specification: Mapping[str, Any], store: Store) -> int:
+    return int(specification.get("quota") or store.cached + store.free())
+
+
+def _numbers(progress: Progress, seconds: float) -> dict[str, int]:
+    with progress.lock:
+        return {
+            "bytes": progress.bytes,
+            "total": progress.total,
+            "files": progress.files,
+            "totalFiles": progress.total_files,
+            "rate": round(progress.moved / seconds) if seconds else 0,
+        }
+
+
+class _reporting:
+    """Reports progress from a thread while the block runs."""
+
+    def __init__(self, progress: Progress, began: float) -> None:
+        self._progress, self._began = progress, began
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        last: dict[str, int] = {}
+        while not self._end.wait(_PERIOD):
+            numbers = _numbers(self._progress, time.monotonic() - self._began)
+            if numbers["bytes"] != last.get("bytes"):
+                report("progress", **numbers)
+            last = numbers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""A cache directory on a node: complete files in `data`, unfinished ones in `partial`, and `index.json`.
+
+Pods mount `data`, so a file appears there only by rename, whole and verified. What is complete is written
+down, since a copy of the right size after a power cut need not be right: files that were not flushed to the
+disk before another boot count as lost.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+
+from runtimes.source import Object
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A complete file. `boot` is the boot it was written in, until it is on the disk: then "" ."""
+
+    size: int
+    etag: str
+    url: str
+    boot: str = ""
+
+
+class Store:
+    """One cache directory. Several threads may add files; `exclusive` keeps other processes out."""
+
+    def __init__(self, directory: Path, *, boot: str | None = None) -> None:
+        self.data, self.partial = directory / "data", directory / "partial"
+        self._directory, self._index = directory, directory / "index.json"
+        self._boot = boot if boot is not None else (_BOOT.read_text().strip() if _BOOT.exists() else "")
+        self._lock = Lock()
+        self._entries: dict[str, Entry] = {}
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Waits until no other process works on the directory. The lock ends with its holder."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.partial.mkdir(exist_ok=True)
+        with (self._directory / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if self.open() not in (None, self._boot):
+                for leftover in self.partial.iterdir():
+                    leftover.unlink()
+            self._write()
+            yield
+
+    def open(self) -> str | None:
+        """Reads what is complete; the boot in which that was written down, if it was."""
+        try:
+            written = json.loads(self._index.read_text())
+        except (FileNotFoundError, ValueError):
+            written = {}
+        self._entries = {}
+        for path, fields in written.get("files", {}).items():
+            entry = Entry(**fields)
+            if entry.boot in ("", self._boot) and _size(self.data / path) == entry.size:
+                self._entries[path] = entry
+        boot: str | None = written.get("boot")
+        return boot
+
+    def has(self, path: str, url: str, obj: Object) -> bool:
+        """Whether this very version of an object is complete."""
+        entry = self._entries.get(path)
+        return entry is not None and (entry.size, entry.etag, entry.url) == (obj.size, obj.etag, url)
+
+    @property
+    def cached(self) -> int:
+        """Bytes of complete files."""
+        return sum(entry.size for entry in self._entries.values())
+
+    @property
+    def files(self) -> int:
+        """How many files are complete."""
+        return len(self._entries)
+
+    def free(self) -> int:
+        """Bytes the disk still has for us."""
+        found = os.statvfs(self._directory)
+        return found.f_bavail * found.f_frsize
+
+    def add(self, path: str, url: str, obj: Object, temporary: Path) -> None:
+        """Moves a complete file to where pods see it."""
+        target = self.data / path
+        temporary.chmod(0o444)
+        with self._lock:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(target)
+            self._entries[path] = Entry(obj.size, obj.etag, url, self._boot)
+            self._write()
+
+    def keep_only(self, wanted: set[str], partial: set[str]) -> None:
+        """Removes files that the source no longer has, and unfinished ones that nobody will finish."""
+        for path in sorted(self._walk() - wanted):
+            (self.data / path).unlink()
+            self._entries.pop(path, None)
+        for directory, _, _ in os.walk(self.data, topdown=False):
+            if directory != str(self.data) and not os.listdir(directory):
+                os.rmdir(directory)
+        for leftover in self.partial.iterdir():
+            if leftover.stem not in partial:
+                leftover.unlink()
+        self._write()
+
+    def flush(self) -> None:
+        """Puts complete files on the disk, so that they outlive a power cut."""
+        for path, entry in list(self._entries.items()):
+            if entry.boot:
+                descriptor = os.open(self.data / path, os.O_RDONLY)
+                try:
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
+                self._entries[path] = Entry(entry.size, entry.etag, entry.url)
+        self._write()
+
+    def temporary(self, path: str, url: str, obj: Object) -> Path:
+        """Where an object is put together; the same for the same version of it, so that it can be resumed."""
+        identity = json.dumps([path, url, obj.size, obj.etag])
+        return self.partial / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.part"
+
+    def _walk(self) -> set[str]:
+        return {
+            str(Path(directory, name).relative_to(self.data))
+            for directory, _, names in os.walk(self.data)
+            for name in names
+        }
+
+    def _write(self) -> None:
+        files: Mapping[str, object] = {path: asdict(entry) for path, entry in self._entries.items()}
+        fresh = self._index.with_suffix(".new")
+        fresh.write_text(json.dumps({"boot": self._boot, "files": files}))
+        fresh.replace(self._index)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

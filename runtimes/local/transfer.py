@@ -1,0 +1,145 @@
+"""Copies what a cache lacks: many ranges at once, each tried again with back-off until the source answers."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from runtimes.local.assembly import Assembly
+from runtimes.local.store import Store
+from runtimes.source import Object, ObjectSource, SourceError
+
+THREADS = 16
+_BASE, _MAX = 0.1, 5.0
+
+
+@dataclass
+class Item:
+    """One file to copy: its source, and where it will be in the Dataset."""
+
+    path: str
+    url: str
+    source: ObjectSource
+    object: Object
+
+
+@dataclass
+class Progress:
+    """What has been done. `moved` counts this run's bytes only, for the rate."""
+
+    total: int = 0
+    total_files: int = 0
+    bytes: int = 0
+    files: int = 0
+    moved: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, count: int) -> None:
+        """Bytes that arrived; negative ones have to be read again."""
+        with self.lock:
+            self.bytes += count
+            self.moved += max(count, 0)
+
+
+class Transfer:
+    """Runs the copy. `patience` is how long it goes on without a single byte arriving."""
+
+    def __init__(
+        self,
+        store: Store,
+        items: list[Item],
+        progress: Progress,
+        *,
+        threads: int = THREADS,
+        patience: float = 300,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self._store, self._progress, self._threads = store, progress, threads
+        self._patience, self._clock = patience, clock
+        self._items = deque(items)
+        self._ranges: deque[tuple[Item, Assembly, int]] = deque()
+        self._open: set[Assembly] = set()
+        self._lock = threading.Lock()
+        self._error: SourceError | OSError | None = None
+        self._stop = threading.Event()
+        self._wait = wait or self._stop.wait
+        self._moved_at = clock()
+
+    def run(self) -> None:
+        """Returns when every file is complete. Raises SourceError, or OSError of the disk."""
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for assembly in self._open:
+            assembly.close()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set() and (job := self._next()) is not None:
+                self._range(*job)
+        except OSError as error:
+            self._error = self._error or error
+            self._stop.set()
+
+    def _next(self) -> tuple[Item, Assembly, int] | None:
+        """The next range; files are opened only when their turn has come."""
+        with self._lock:
+            while not self._ranges:
+                if not self._items:
+                    return None
+                item = self._items.popleft()
+                assembly = Assembly(item.object, self._store.temporary(item.path, item.url, item.object))
+                self._progress.add(assembly.present)
+                self._progress.moved -= assembly.present
+                missing = assembly.missing
+                if not missing:  # killed between the last byte and the rename
+                    self._finish(item, assembly)
+                    continue
+                self._open.add(assembly)
+                self._ranges.extend((item, assembly, number) for number in missing)
+            return self._ranges.popleft()
+
+    def _range(self, item: Item, assembly: Assembly, number: int) -> None:
+        start, end = assembly.bounds(number)
+        failures = 0
+        while not self._stop.is_set():
+            position = start
+
+            def sink(data: memoryview) -> None:
+                nonlocal position
+                assembly.write(data, position)
+                position += len(data)
+                self._progress.add(len(data))
+                self._moved_at = self._clock()
+
+            try:
+                if start < end and not item.source.read(item.object, start, end, sink):
+                    assembly.distrust()
+                break
+            except SourceError as error:
+                self._progress.add(start - position)
+                if error.permanent or error.stale or self._clock() - self._moved_at > self._patience:
+                    raise
+                self._wait(min(_BASE * 2**failures, _MAX) * (0.5 + random.random()))
+                failures += 1
+        else:
+            return
+        if assembly.complete(number):
+            with self._lock:
+                self._open.discard(assembly)
+            self._finish(item, assembly)
+
+    def _finish(self, item: Item, assembly: Assembly) -> None:
+        """A file whose checksum is wrong is read once more from the start, by a later run."""
+        self._store.add(item.path, item.url, item.object, assembly.finish())
+        with self._progress.lock:
+            self._progress.files += 1

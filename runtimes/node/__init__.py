@@ -1,0 +1,1 @@
+"""What tasks do on a node whichever backend they serve."""

@@ -1,0 +1,79 @@
+"""Removes a cache from a node: `python -m runtimes.node.clean [--remove=DIR] [--unmount=DIR]`.
+
+Repeatable, and content with what is not there any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Mounts first, so that removing never reaches into one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--remove", type=Path, action="append", default=[], metavar="DIR")
+    parser.add_argument("--unmount", type=Path, action="append", default=[], metavar="DIR")
+    options = parser.parse_args(arguments)
+    try:
+        for path in options.unmount:
+            unmount(path)
+        for path in options.remove:
+            remove(path)
+    except OSError as error:
+        print(f"cannot clean: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def unmount(path: Path) -> None:
+    """Ends every mount on the path, dead ones too, and removes the directory they were on."""
+    for _ in range(mounts_on(path)):
+        done = subprocess.run(["umount", "--lazy", str(path)], capture_output=True, text=True, check=False)
+        if done.returncode and mounts_on(path):
+            raise OSError(f"{path} is still mounted: {done.stderr.strip()}")
+    try:
+        path.rmdir()  # only an empty one: what is in it was never ours
+    except FileNotFoundError:
+        pass
+    _remove_empty(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a directory with all that is in it; refuses to when something is mounted below."""
+    if mounts_below(path):
+        raise OSError(f"{path}: something is mounted in it")
+    if path.exists():
+        shutil.rmtree(path)
+    _remove_empty(path.parent)
+
+
+def mounts_on(path: Path) -> int:
+    """How many mounts lie on exactly this path."""
+    return _mount_points().count(str(path))
+
+
+def mounts_below(path: Path) -> bool:
+    """Whether anything is mounted on or below the path."""
+    return any(point == str(path) or point.startswith(f"{path}/") for point in _mount_points())
+
+
+def _mount_points() -> list[str]:
+    with Path("/proc/self/mountinfo").open() as lines:
+        return [line.split()[4].replace("\\040", " ") for line in lines]
+
+
+def _remove_empty(directory: Path) -> None:
+    """The namespace's directory, when that was its last cache."""
+    try:
+        directory.rmdir()
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

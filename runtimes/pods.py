@@ -1,0 +1,79 @@
+"""Parts of PodSpecs that several backends need. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from addon_framework.api.meta import Json
+from runtimes.interface import Cache, SecretKey, Source
+from runtimes.source import Credentials
+
+# Option name -> what it is, by the names that Fluid's runtimes use for S3.
+CREDENTIALS = {
+    "aws.accessKeyId": "ACCESS_KEY",
+    "aws.secretKey": "SECRET_KEY",
+    "aws.sessionToken": "TOKEN",
+    "access-key": "ACCESS_KEY",
+    "secret-key": "SECRET_KEY",
+    "session-token": "TOKEN",
+}
+
+
+def literal(name: str, value: str) -> Json:
+    """A variable with a value."""
+    return {"name": name, "value": value}
+
+
+def from_secret(name: str, key: SecretKey) -> Json:
+    """A variable whose value is in a Secret, so that it is in no argument, file or ConfigMap."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": key.name, "key": key.key}}}
+
+
+def credential_env(source: Source, prefix: str) -> list[Json]:
+    """<prefix>ACCESS_KEY and so on, for those that the source has."""
+    return [
+        from_secret(f"{prefix}{CREDENTIALS[option]}", key)
+        for option, key in sorted(source.secrets.items())
+        if option in CREDENTIALS
+    ]
+
+
+def credentials_of(source: Source, secrets: Mapping[SecretKey, str]) -> Credentials | None:
+    """The same as values. Raises OSError when the Secret lacks a key."""
+    found: dict[str, str] = {}
+    for option, key in source.secrets.items():
+        if option in CREDENTIALS:
+            if key not in secrets:
+                raise OSError(f"Secret {key.name} has no key {key.key}, which option {option} names")
+            found[CREDENTIALS[option]] = secrets[key]
+    if not found.get("ACCESS_KEY"):
+        return None
+    return Credentials(found["ACCESS_KEY"], found.get("SECRET_KEY", ""), found.get("TOKEN", ""))
+
+
+def host_path(name: str, path: str, kind: str = "DirectoryOrCreate") -> Json:
+    """A volume that is a directory of the node."""
+    return {"name": name, "hostPath": {"path": path, "type": kind}}
+
+
+def mount(name: str, path: str, *, read_only: bool = False, propagation: str = "") -> Json:
+    """Where a container sees a volume."""
+    made: Json = {"name": name, "mountPath": path}
+    if read_only:
+        made["readOnly"] = True
+    if propagation:
+        made["mountPropagation"] = propagation
+    return made
+
+
+def version(cache: Cache, field: str, default: str) -> str:
+    """The image that a VersionSpec of the runtime names, or the default."""
+    spec = cache.spec.get(field) or {}
+    if not spec.get("image"):
+        return default
+    return f"{spec['image']}:{spec['imageTag']}" if spec.get("imageTag") else str(spec["image"])
+
+
+def overrides(section: Json) -> Json:
+    """What a runtime's worker, fuse or master section says of its pod, as a PodSpec has it."""
+    return {name: section[name] for name in ("nodeSelector", "tolerations") if section.get(name)}

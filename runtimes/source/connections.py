@@ -1,0 +1,97 @@
+"""HTTP connections, one per thread and host, used again and again."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import SplitResult
+
+from runtimes.source.objects import Sink, SourceError
+
+_TIMEOUT = 30.0
+_BUFFER = 1 << 20
+
+
+class Connections:
+    """Requests to any host; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._context: ssl.SSLContext | None = None
+
+    @contextmanager
+    def request(
+        self, method: str, url: SplitResult, target: str, headers: Mapping[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
+        """One request; the connection is kept when the answer was read to its end. Raises SourceError."""
+        connection, reused = self._take(url)
+        kept = False
+        try:
+            try:
+                response = self._send(connection, method, target, headers)
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                if not reused:
+                    raise
+                # The server closed a connection that had been idle; that says nothing of the server.
+                connection.close()
+                connection = self._new(url)
+                response = self._send(connection, method, target, headers)
+            yield response
+            kept = response.isclosed() and not response.will_close
+        except SourceError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            what = str(error) or type(error).__name__
+            raise SourceError(f"{url.scheme}://{url.netloc}: {what}") from error
+        finally:
+            if kept:
+                self._pool[(url.scheme, url.netloc)] = connection
+            else:
+                connection.close()
+
+    def pour(self, response: http.client.HTTPResponse, length: int, sink: Sink) -> None:
+        """The body into the sink. Raises SourceError when it ends early."""
+        buffer = self._buffer
+        left = length
+        while left:
+            count = response.readinto(buffer[: min(left, len(buffer))])
+            if not count:
+                raise SourceError(f"the answer ended {left} bytes early")
+            sink(buffer[:count])
+            left -= count
+        response.read()  # the end, so that the connection can be used again
+
+    @property
+    def _pool(self) -> dict[tuple[str, str], http.client.HTTPConnection]:
+        if not hasattr(self._local, "pool"):
+            self._local.pool = {}
+        pool: dict[tuple[str, str], http.client.HTTPConnection] = self._local.pool
+        return pool
+
+    @property
+    def _buffer(self) -> memoryview:
+        if not hasattr(self._local, "buffer"):
+            self._local.buffer = memoryview(bytearray(_BUFFER))
+        buffer: memoryview = self._local.buffer
+        return buffer
+
+    def _take(self, url: SplitResult) -> tuple[http.client.HTTPConnection, bool]:
+        kept = self._pool.pop((url.scheme, url.netloc), None)
+        return (kept, True) if kept is not None else (self._new(url), False)
+
+    def _new(self, url: SplitResult) -> http.client.HTTPConnection:
+        host = url.hostname or ""
+        if url.scheme == "http":
+            return http.client.HTTPConnection(host, url.port, timeout=_TIMEOUT)
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        return http.client.HTTPSConnection(host, url.port, timeout=_TIMEOUT, context=self._context)
+
+    def _send(
+        self, connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        connection.request(method, target, headers=dict(headers))
+        return connection.getresponse()
