@@ -12,6 +12,7 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import AddOnPlacementScore
 from addon_framework.api.core import NODES, PODS
 from addon_framework.api.meta import Json
+from addon_framework.api.names import ADDON_NAME_LABEL
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import AlreadyExists, Client, Controller, Key, Watch, covers, key_of, patch_status
 from addons.resource_scorer.ledger import Ledger
@@ -43,7 +44,7 @@ class ScoreController(Controller):
         self._metadata: Json = {
             "name": SCORE_NAME,
             "namespace": cluster,
-            "labels": {"open-cluster-management.io/addon-name": addon_name},
+            "labels": {ADDON_NAME_LABEL: addon_name},
         }
         if owner_uid:  # so that the scores go when the add-on does
             owner = ManagedClusterAddOn.RESOURCE

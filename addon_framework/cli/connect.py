@@ -1,0 +1,147 @@
+"""Which cluster a command talks to, and how what goes wrong there is told to people and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from addon_framework.cli.fleet import directory_option
+
+if TYPE_CHECKING:
+    from addon_framework.kube import ApiError, Client
+
+T = TypeVar("T")
+HUB_CONTEXT = "hub"
+
+
+class Failure(click.ClickException):
+    """Exit code 1."""
+
+
+class NotThere(Failure):
+    """What was named does not exist."""
+
+    exit_code = 4
+
+
+class TimedOut(Failure):
+    """Not so within the time given."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class Where:
+    """A kubeconfig, and the context asked for, if one was."""
+
+    kubeconfig: Path
+    context: str | None = None
+
+    def contexts(self) -> list[str]:
+        """The names of the kubeconfig's contexts. Raises Failure."""
+        return [str(entry.get("name")) for entry in self._read().get("contexts") or []]
+
+    def client(self, context: str | None = None) -> Client:
+        """A client of the context given here, asked for by the user, `hub`, or the current one."""
+        from addon_framework.kube import Client, ConfigError
+
+        wanted = context or self.context or (HUB_CONTEXT if HUB_CONTEXT in self.contexts() else None)
+        try:
+            return Client.from_kubeconfig(self.kubeconfig, wanted)
+        except ConfigError as error:
+            raise Failure(f"{error} ({self.kubeconfig})") from None
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise Failure(f"kubeconfig {self.kubeconfig} cannot be used: {error}") from None
+
+    def _read(self) -> dict[str, Any]:
+        import yaml
+
+        try:
+            config = yaml.load(self.kubeconfig.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except FileNotFoundError:
+            raise Failure(
+                f"kubeconfig {self.kubeconfig} does not exist: run fleetadm up, or give --kubeconfig"
+            ) from None
+        except OSError as error:
+            raise Failure(f"kubeconfig {self.kubeconfig} cannot be read: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise Failure(f"kubeconfig {self.kubeconfig} is not valid YAML: {error}") from None
+        contexts = config.get("contexts") if isinstance(config, dict) else None
+        if not isinstance(contexts, list) or not all(isinstance(entry, dict) for entry in contexts):
+            raise Failure(f"kubeconfig {self.kubeconfig} has no list of contexts: it is not a kubeconfig")
+        return dict(config)
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --kubeconfig, --context and --dir, given to the command as one argument, `where`."""
+
+    @click.option(
+        "--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="The kubeconfig file."
+    )
+    @click.option("--context", help="The context in it. [hub where there is one, else the current one]")
+    @directory_option
+    @functools.wraps(command)
+    def wrapper(*, kubeconfig: Path | None, context: str | None, directory: Path, **arguments: Any) -> Any:
+        source = click.get_current_context().get_parameter_source("directory")
+        said = source is click.core.ParameterSource.COMMANDLINE
+        path = kubeconfig or locate(directory, said, os.environ.get("KUBECONFIG", ""))
+        return command(where=Where(path.expanduser(), context), **arguments)
+
+    return wrapper
+
+
+def locate(directory: Path, said: bool, environment: str) -> Path:
+    """The kubeconfig when no file was named. A --dir that the user `said` goes before $KUBECONFIG."""
+    first = environment.split(os.pathsep)[0]
+    return Path(first) if first and not said else directory / "kubeconfig"
+
+
+def run(work: Callable[[], Awaitable[T]], *, verbosity: str = "warning") -> T:
+    """Runs a command's coroutine; what may go wrong comes out as a message and an exit code."""
+    from addon_framework.cli.logs import configure
+    from addon_framework.kube import ApiError, ConfigError
+
+    async def main() -> T:
+        return await work()
+
+    configure(verbosity)
+    try:
+        return asyncio.run(main())
+    except ApiError as error:
+        raise explained(error) from None
+    except ConfigError as error:
+        raise Failure(str(error)) from None
+    except TimeoutError as error:
+        raise TimedOut(str(error) or "timed out") from None
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+
+
+def explained(error: ApiError) -> Failure:
+    """What to say, and to do, about an answer of an API server."""
+    from addon_framework.kube import Forbidden, NotFound, Unauthorized, Unreachable
+
+    match error:
+        case Unreachable():
+            return Failure(f"{error.message}\nIs it up? An embedded fleet is started with: fleetadm up")
+        case Unauthorized():
+            return Failure(f"the API server does not accept the kubeconfig's credentials: {error.message}")
+        case Forbidden():
+            return Failure(f"not allowed: {error.message}")
+        case NotFound() if is_kind_missing(error):
+            return Failure("this cluster is not a hub: run fleetadm hub install")
+        case NotFound():
+            return NotThere(error.message)
+    return Failure(error.message or error.reason)
+
+
+def is_kind_missing(error: ApiError) -> bool:
+    """Whether a 404 is about the resource itself, for want of its CRD, and not about one object."""
+    return error.status == 404 and not error.details.get("name")

@@ -1,0 +1,122 @@
+"""`fleetadm hub`: what makes a cluster a hub, and the process that runs it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from addon_framework.cli.connect import Failure, Where, cluster_options, run
+
+_VERBOSITY = click.Choice(["debug", "info", "warning", "error"])
+verbosity_option = click.option(
+    "--log-level", "verbosity", type=_VERBOSITY, default="info", show_default=True, help="What to log."
+)
+
+
+def names(text: str | None) -> list[str] | None:
+    """What a list separated by commas says; None when it was not given."""
+    if text is None:
+        return None
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise click.BadParameter("names no controller", param_hint="--controllers")
+    return found
+
+
+@click.group()
+def hub() -> None:
+    """Make a cluster a hub, run the hub manager.
+
+    \b
+    Example:
+      fleetadm hub install --kubeconfig hub.kubeconfig
+      fleetadm hub run --kubeconfig hub.kubeconfig
+    """
+
+
+@hub.command("run")
+@cluster_options
+@click.option("--controllers", metavar="A,B", help="Only these of registration, placement, addons. [all]")
+@click.option("--elect", is_flag=True, help="Work only while holding a Lease: for several at a time.")
+@click.option(
+    "--health-port", type=click.IntRange(1, 65535), help="Serve /healthz, /readyz, /metrics on 127.0.0.1."
+)
+@verbosity_option
+def run_command(
+    where: Where, controllers: str | None, elect: bool, health_port: int | None, verbosity: str
+) -> None:
+    """Run the hub's controllers and those of the plug-ins, until SIGTERM or SIGINT.
+
+    On a hub that OCM runs, leave registration and placement to it: --controllers addons.
+
+    \b
+    Example:
+      fleetadm hub run --kubeconfig hub.kubeconfig --controllers placement,addons --elect
+    """
+    chosen = names(controllers)
+
+    async def work() -> None:
+        from addon_framework.hub.run import UnknownController, run_hub, select
+
+        try:
+            select(chosen)
+        except UnknownController as error:
+            raise click.BadParameter(str(error), param_hint="--controllers") from None
+        async with where.client() as client:
+            try:
+                await run_hub(client, chosen, elect=elect, health_port=health_port)
+            except OSError as error:
+                if health_port is None:
+                    raise
+                raise Failure(f"cannot serve health on port {health_port}: {error.strerror}") from None
+
+    run(work, verbosity=verbosity)
+
+
+@hub.command()
+@cluster_options
+def install(where: Where) -> None:
+    """Make a cluster a hub: CRDs, namespaces, roles, the account with which clusters ask to join.
+
+    Safe to repeat, and what brings a hub up to the version of this program.
+
+    \b
+    Example:
+      fleetadm hub install --kubeconfig ~/.kube/config --context my-hub
+    """
+
+    async def work() -> str:
+        from addon_framework.hub.install import install
+
+        async with where.client() as client:
+            await install(client)
+            return client.server
+
+    click.echo(f"{run(work)} is a hub.")
+
+
+@hub.command("bootstrap-kubeconfig")
+@cluster_options
+@click.option("--server", metavar="URL", help="Where spokes reach the hub. [as in the kubeconfig]")
+@click.option(
+    "--hours", type=click.FloatRange(min=1), default=24, show_default=True, help="How long it is valid."
+)
+def bootstrap(where: Where, server: str | None, hours: float) -> None:
+    """Print a kubeconfig with which clusters may ask to join this hub, and do nothing else.
+
+    \b
+    Example:
+      fleetadm hub bootstrap-kubeconfig > bootstrap.kubeconfig
+    """
+
+    async def work() -> object:
+        from addon_framework.hub.install import bootstrap_kubeconfig
+
+        async with where.client() as client:
+            return await bootstrap_kubeconfig(client, server, lifetime=timedelta(hours=hours))
+
+    config = run(work)
+    import yaml
+
+    click.echo(yaml.safe_dump(config, sort_keys=False), nl=False)
