@@ -107,6 +107,7 @@ class Reader:
                 if query.get("sendInitialEvents") in ("true", "1"):
                     yield encoder.bookmark(sent, {_INITIAL_END: "true"})
             while True:
+                watcher.wake.clear()  # before looking: what comes while we write must wake us again
                 batch = b""
                 while watcher.events:
                     event = watcher.events.popleft()
@@ -118,7 +119,6 @@ class Reader:
                 if watcher.lagging:
                     yield _error(status.gone("the watch was too slow; list again"))
                     return
-                watcher.wake.clear()
                 left = deadline - self._clock()
                 if left <= 0:
                     return
