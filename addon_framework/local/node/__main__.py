@@ -1,4 +1,4 @@
-"""Runs a node: `python -m addon_framework.local.node --kubeconfig F --dir DIR --name NAME --config node.json`.
+"""Runs a node: `python -m addon_framework.local.node --kubeconfig F --dir DIR --name N --config node.json`.
 
 Kubelet, scheduler, workload controllers and service proxy share one process: a node of an embedded cluster is
 its only one.
@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from addon_framework.kube import Client, Manager
+from addon_framework.local.events import Recorder
 from addon_framework.local.node import endpoint
 from addon_framework.local.node.config import NodeConfig, load
 from addon_framework.local.node.kubelet import Kubelet
@@ -32,7 +33,12 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of the node")
     parser.add_argument("--config", type=Path, required=True, help="node.json")
     options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    # Plain tracebacks: the default ones show local variables, and those may be secrets.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), plain],
+    )
     config = load(options.config)
     options.dir.mkdir(parents=True, exist_ok=True)
     try:
@@ -52,13 +58,14 @@ async def run(options: argparse.Namespace, config: NodeConfig) -> None:
         kubelet = Kubelet(client, options.name, config, options.dir.resolve())
         runner, port = await endpoint.serve(kubelet, config)
         manager = Manager(client, name="node")
-        proxy = ServiceProxy()
-        for controller in (*controllers(), proxy):
+        recorder = Recorder(client, "controllers")
+        proxy = ServiceProxy(config.address)
+        for controller in (*controllers(recorder), proxy):
             manager.add(controller)
         await register(client, options.name, config, port)
         tasks = [
             asyncio.create_task(work)
-            for work in (kubelet.run(), manager.run(), renew_lease(client, options.name))
+            for work in (kubelet.run(), manager.run(), recorder.run(), renew_lease(client, options.name))
         ]
         gc.collect()
         gc.freeze()

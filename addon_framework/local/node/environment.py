@@ -35,7 +35,9 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replace, text)
 
 
-def environment(pod: Json, container: Json, lookup: Lookup, node_capacity: Mapping[str, str]) -> dict[str, str]:
+def environment(
+    pod: Json, container: Json, lookup: Lookup, node_capacity: Mapping[str, str]
+) -> dict[str, str]:
     """Every variable of `env` and `envFrom`. Raises MissingSourceError."""
     variables: dict[str, str] = {}
     for source in container.get("envFrom") or ():
@@ -49,9 +51,9 @@ def environment(pod: Json, container: Json, lookup: Lookup, node_capacity: Mappi
                     variables[prefix + key] = value.decode(errors="replace")
     for entry in container.get("env") or ():
         if source := entry.get("valueFrom"):
-            value = _from(source, pod, container, lookup, node_capacity)
-            if value is not None:
-                variables[entry["name"]] = value
+            given = _from(source, pod, container, lookup, node_capacity)
+            if given is not None:
+                variables[entry["name"]] = given
         else:
             variables[entry["name"]] = expand(str(entry.get("value") or ""), variables)
     return variables
@@ -103,6 +105,10 @@ def _from(
                 return data[reference["key"]].decode(errors="replace")
             if reference.get("optional"):
                 return None
-            what = f"key {reference['key']!r} in {kind} {reference['name']!r}" if found else f"{kind} {reference['name']!r}"
+            what = (
+                f"key {reference['key']!r} in {kind} {reference['name']!r}"
+                if found
+                else f"{kind} {reference['name']!r}"
+            )
             raise MissingSourceError(f"{what} not found")
     return None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
-import os
-import shutil
-import subprocess
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import structlog
 
 from addon_framework.api.core import (
     CONFIGMAPS,
-    EVENTS,
+    ENDPOINTSLICES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
@@ -25,10 +23,15 @@ from addon_framework.api.core import (
     SERVICES,
 )
 from addon_framework.api.meta import Json
-from addon_framework.api.time import now_rfc3339
-from addon_framework.kube import ApiError, Client, Informer, Key, NotFound, merge_patch
+from addon_framework.kube import Client, Informer, Key
+from addon_framework.local.events import Recorder
 from addon_framework.local.node.config import NodeConfig
+from addon_framework.local.node.hosts import service_lines
+from addon_framework.local.node.logs import LogFile
+from addon_framework.local.node.mounts import remove_tree, share, unmount_all
 from addon_framework.local.node.pod import PodWorker
+from addon_framework.local.node.registration import capacity
+from addon_framework.local.node.reports import Reports
 
 log = structlog.get_logger(__name__)
 
@@ -60,21 +63,27 @@ class Kubelet:
 
     def __init__(self, client: Client, name: str, config: NodeConfig, directory: Path) -> None:
         self.client, self.name, self.config, self.directory = client, name, config, directory
+        self.host = directory / "host"
+        digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+        self.memory = Path("/dev/shm") / f"boundaryless-{digest}"
+        self.capacity = capacity(config)
+        self.hidden = [*config.hidden, str(directory)]  # other pods' volumes and logs among it
         self.addresses = Addresses(config.addresses)
-        self.hosts_file = directory / "hosts"
+        self.recorder = Recorder(client, "kubelet", name)
         self.workers: dict[str, PodWorker] = {}
         self._pods: Informer[Json] = Informer(client, PODS, field_selector=f"spec.nodeName={name}")
-        sources = (CONFIGMAPS, SECRETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SERVICEACCOUNTS, SERVICES)
+        sources = (
+            CONFIGMAPS, SECRETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SERVICEACCOUNTS, SERVICES,
+            ENDPOINTSLICES,
+        )  # fmt: skip
         self._sources: dict[str, Informer[Json]] = {r.plural: Informer(client, r) for r in sources}
-        self._reports: asyncio.Queue[PodWorker] = asyncio.Queue()
-        self._statuses: dict[str, Json] = {}
-        self._events: asyncio.Queue[Json] = asyncio.Queue(maxsize=200)
+        self._reports = Reports(client)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._last_event: dict[tuple[str, str, str], float] = {}
+        self._hosts_timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Until cancelled; then the processes end and the objects stay."""
-        self.prepare_host()
+        self._prepare_host()
         try:
             async with asyncio.TaskGroup() as group:
                 for informer in self._sources.values():
@@ -83,33 +92,36 @@ class Kubelet:
                     await informer.synced()
                 for plural in ("configmaps", "secrets", "persistentvolumeclaims", "persistentvolumes"):
                     self._sources[plural].on_event(self._source_changed)
-                self._sources["services"].on_event(lambda old, new: self._write_hosts())
-                self._write_hosts()
-                group.create_task(self._send_reports())
-                group.create_task(self._send_events())
+                for plural in ("services", "endpointslices"):
+                    self._sources[plural].on_event(self._names_changed)
+                group.create_task(self._reports.run())
+                group.create_task(self.recorder.run())
                 self._pods.on_event(self._pod_changed)
                 group.create_task(self._pods.run())
+                await self._pods.synced()
+                self._remove_old_logs()
         finally:
             await asyncio.gather(*(worker.shut_down() for worker in list(self.workers.values())))
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._tidy()
 
-    def prepare_host(self) -> None:
-        """The directory that hostPath means, with mounts shared, and nothing left of an earlier life."""
-        host = self.directory / "host"
-        host.mkdir(parents=True, exist_ok=True)
-        for leftover in ("pods", "logs"):
-            self.remove_tree(self.directory / leftover)
-        if os.geteuid() == 0 and not os.path.ismount(host):
-            subprocess.run(["mount", "--bind", str(host), str(host)], check=True)
-            subprocess.run(["mount", "--make-shared", str(host)], check=True)
+    def _prepare_host(self) -> None:
+        """Nothing is left of an earlier life; mounts of the host directory are shared."""
+        self._tidy()
+        share(self.host)
 
-    def remove_tree(self, directory: Path) -> None:
-        """Removes a directory unless something is mounted in it, which would be somebody's data."""
-        prefix = f"{directory}/"
-        with open("/proc/self/mountinfo") as mounts:
-            points = [line.split()[4] for line in mounts]
-        for point in sorted((p for p in points if p.startswith(prefix)), key=len, reverse=True):
-            subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
-        shutil.rmtree(directory, ignore_errors=True)
+    def _tidy(self) -> None:
+        """What pods mounted on the host goes with the node: without their processes it is dead."""
+        unmount_all(self.host)
+        remove_tree(self.directory / "pods")
+        remove_tree(self.memory)
+
+    def _remove_old_logs(self) -> None:
+        present = {self.log_directory(pod).name for pod in self._pods}
+        logs = self.directory / "logs"
+        for leftover in logs.iterdir() if logs.exists() else ():
+            if leftover.name not in present:
+                remove_tree(leftover)
 
     # What pods ask
 
@@ -151,11 +163,44 @@ class Kubelet:
             "KUBERNETES_SERVICE_PORT_HTTPS": str(url.port or 443),
         }
 
+    def host_lines(self, namespace: str) -> str:
+        """The names that pods of a namespace see."""
+        return service_lines(self._sources["services"], self._sources["endpointslices"], namespace)
+
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
         """Runs something to its end that nobody waits for."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    # Logs
+
+    def log_directory(self, pod: Json) -> Path:
+        """Where a pod's logs are, as kubelets name it."""
+        metadata = pod["metadata"]
+        return self.directory / "logs" / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
+    def find_log(
+        self, namespace: str, name: str, container: str, *, previous: bool
+    ) -> tuple[Path, LogFile | None] | None:
+        """A container's log, and the run that still writes it."""
+        pod = self._pods.get(Key(namespace, name))
+        if pod is None:
+            return None
+        worker = self.workers.get(pod["metadata"]["uid"])
+        runner = next((r for r in worker.runners if r.name == container), None) if worker else None
+        if runner is not None:
+            path = runner.log_path(previous=previous)
+            running = runner.process.log if runner.process and not previous else None
+        else:  # it ended in an earlier life of the node
+            status = pod.get("status") or {}
+            statuses = [
+                *(status.get("containerStatuses") or ()),
+                *(status.get("initContainerStatuses") or ()),
+            ]
+            attempt = next((s.get("restartCount", 0) for s in statuses if s["name"] == container), 0)
+            path, running = self.log_directory(pod) / container / f"{attempt - previous}.log", None
+        return (path, running) if path.exists() else None
 
     # Changes
 
@@ -163,18 +208,22 @@ class Kubelet:
         if new is None:
             # Deleted by force: the process must not outlive the object.
             assert old is not None
-            if worker := self.workers.pop(old["metadata"]["uid"], None):
-                self._statuses.pop(worker.uid, None)
+            uid = old["metadata"]["uid"]
+            self._reports.forget(uid)
+            if worker := self.workers.pop(uid, None):
                 self.background(worker.shut_down())
+            remove_tree(self.log_directory(old))
             return
-        uid = new["metadata"]["uid"]
+        uid, metadata = new["metadata"]["uid"], new["metadata"]
+        if old is not None and old["metadata"]["uid"] != uid:
+            self._pod_changed(old, None)  # its end was not seen, its name is another's now
+        self._reports.seen(new)
         if worker := self.workers.get(uid):
             worker.update(new)
-            return
-        phase = (new.get("status") or {}).get("phase")
-        if new["metadata"].get("deletionTimestamp"):
-            self.background(self._delete(new["metadata"]))
-        elif phase not in ("Succeeded", "Failed"):
+        elif metadata.get("deletionTimestamp"):
+            if metadata.get("deletionGracePeriodSeconds") != 0:
+                self.background(self._reports.delete(metadata))
+        elif (new.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
             self.workers[uid] = PodWorker(self, new)
 
     def _source_changed(self, old: Json | None, new: Json | None) -> None:
@@ -185,108 +234,28 @@ class Kubelet:
             if namespace in (None, worker.namespace):
                 worker.sources_changed()
 
+    def _names_changed(self, old: Json | None, new: Json | None) -> None:
+        """Soon, since changes come in bunches."""
+        if self._hosts_timer is None:
+            self._hosts_timer = asyncio.get_running_loop().call_later(0.02, self._write_hosts)
+
     def _write_hosts(self) -> None:
-        """Names of services, since there is no DNS. Written in place: containers have the file itself."""
-        lines = ["127.0.0.1 localhost", "::1 localhost"]
-        for service in self._sources["services"]:
-            address = service["spec"].get("clusterIP")
-            if address and address != "None":
-                name = f"{service['metadata']['name']}.{service['metadata']['namespace']}"
-                lines.append(f"{address} {name}.svc.cluster.local {name}.svc {name}")
-        self.hosts_file.write_text("\n".join(lines) + "\n")
+        self._hosts_timer = None
+        for worker in self.workers.values():
+            worker.write_hosts()
 
     # Back to the API
 
     def report(self, worker: PodWorker, status: Json) -> None:
-        """Sends a pod's status soon; of several only the last."""
-        if self._statuses.get(worker.uid) is None:
-            self._reports.put_nowait(worker)
-        self._statuses[worker.uid] = status
+        """Sends a pod's status soon."""
+        self._reports.report(worker.pod, status)
+
+    def forget(self, worker: PodWorker) -> None:
+        """A pod's processes have ended; its address and its directory are free."""
+        remove_tree(worker.directory)
+        self.addresses.release(worker.uid)
 
     async def gone(self, worker: PodWorker) -> None:
-        """The processes have ended; the object may go."""
+        """A deleted pod's processes have ended; the object may go."""
+        await self._reports.delete(worker.pod["metadata"])
         self.workers.pop(worker.uid, None)
-        self._statuses.pop(worker.uid, None)
-        await self._delete(worker.pod["metadata"])
-
-    async def _delete(self, metadata: Json) -> None:
-        for attempt in range(8):
-            try:
-                await self.client.delete(
-                    PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"], grace_period=0
-                )
-                return
-            except NotFound:
-                return
-            except ApiError as error:
-                if error.status == 409:
-                    return
-                await asyncio.sleep(0.1 * 2**attempt)
-
-    async def _send_reports(self) -> None:
-        while True:
-            worker = await self._reports.get()
-            status = self._statuses.pop(worker.uid, None)
-            if status is None:
-                continue
-            current = self._pods.get(Key(worker.namespace, worker.name))
-            if current is None or current["metadata"]["uid"] != worker.uid:
-                continue
-            patch = merge_patch(current.get("status") or {}, status | _kept(current))
-            if not patch:
-                continue
-            try:
-                body: Json = {"metadata": {"uid": worker.uid}, "status": patch}
-                await self.client.patch(PODS, worker.name, body, worker.namespace, subresource="status")
-            except NotFound:
-                continue
-            except ApiError as error:
-                log.debug("status not sent", pod=worker.name, reason=error.message)
-                if self._statuses.get(worker.uid) is None:
-                    self._statuses[worker.uid] = status
-                    asyncio.get_running_loop().call_later(0.5, self._reports.put_nowait, worker)
-
-    def event(self, pod: Json, kind: str, reason: str, message: str) -> None:
-        """An Event on a pod; the same one at most once in ten seconds, and none when there are too many."""
-        metadata = pod["metadata"]
-        now = asyncio.get_running_loop().time()
-        key = (metadata["uid"], reason, message[:100])
-        if now - self._last_event.get(key, -100.0) < 10 or self._events.full():
-            return
-        self._last_event[key] = now
-        stamp = now_rfc3339()
-        self._events.put_nowait(
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
-                "involvedObject": {
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "name": metadata["name"],
-                    "namespace": metadata["namespace"],
-                    "uid": metadata["uid"],
-                },
-                "type": kind,
-                "reason": reason,
-                "message": message[:1024],
-                "source": {"component": "kubelet", "host": self.name},
-                "firstTimestamp": stamp,
-                "lastTimestamp": stamp,
-                "count": 1,
-            }
-        )
-
-    async def _send_events(self) -> None:
-        while True:
-            event = await self._events.get()
-            try:
-                await self.client.create(EVENTS, event)
-            except ApiError as error:
-                log.debug("event not sent", reason=error.message)
-
-
-def _kept(pod: Json) -> Json:
-    """What others say in a pod's status, and conditions of other owners."""
-    status = pod.get("status") or {}
-    return {name: status[name] for name in ("qosClass", "nominatedNodeName") if name in status}

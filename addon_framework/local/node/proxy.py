@@ -13,10 +13,11 @@ import structlog
 
 from addon_framework.api.core import ENDPOINTSLICES, SERVICES
 from addon_framework.api.meta import Json
-from addon_framework.kube import ApiError, Controller, Key, Watch, patch_status
+from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
 
 log = structlog.get_logger(__name__)
 _CHUNK = 256 * 1024
+_AGAIN = 5.0  # seconds until an address that is taken is tried again
 
 
 @dataclass
@@ -37,41 +38,55 @@ class ServiceProxy(Controller):
 
     name = "service-proxy"
 
-    def __init__(self, network_ready: bool = True) -> None:
+    def __init__(self, node_address: str) -> None:
+        self._node_address = node_address
         self._listeners: dict[Key, dict[tuple[str, int], Listener]] = {}
 
     def watches(self) -> list[Watch]:
         """Services, and the slices that say where they lead."""
         return [Watch(SERVICES), Watch(ENDPOINTSLICES, map=_service_of)]
 
-    async def reconcile(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> float | None:
         """Opens, closes and points the listeners of one service."""
         service = self.cache(SERVICES).get(key)
-        wanted: dict[tuple[str, int], Json] = {}
-        if service is not None and service["spec"].get("clusterIP") not in (None, "", "None"):
-            address = service["spec"]["clusterIP"]
-            if service["spec"].get("selector"):
-                for port in service["spec"].get("ports") or ():
-                    if port.get("protocol", "TCP") == "TCP":
-                        wanted[(address, port["port"])] = port
+        wanted = self._wanted(service) if service is not None else {}
         listeners = self._listeners.setdefault(key, {})
         for where in [where for where in listeners if where not in wanted]:
             listeners.pop(where).server.close()
+        missing = False
         for where, port in wanted.items():
             if where not in listeners:
-                listeners[where] = await self._open(key, where)
+                try:
+                    listeners[where] = await self._open(key, where)
+                except OSError as error:
+                    missing = True
+                    log.warning("cannot listen", service=str(key), address=where, reason=str(error))
+                    continue
             listeners[where].backends = self._backends(key, port)
         if not listeners:
             del self._listeners[key]
         if service is not None and service["spec"].get("type") == "LoadBalancer" and wanted:
             ingress = [{"ip": service["spec"]["clusterIP"], "ipMode": "Proxy"}]
+            status = {**(service.get("status") or {}), "loadBalancer": {"ingress": ingress}}
             try:
-                await patch_status(
-                    self.client, SERVICES, service, {**(service.get("status") or {}), "loadBalancer": {"ingress": ingress}}
-                )
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+                await patch_status(self.client, SERVICES, service, status)
+            except NotFound:
+                return None
+        return _AGAIN if missing else None
+
+    def _wanted(self, service: Json) -> dict[tuple[str, int], Json]:
+        """Where to listen for which port: the service's address, and the node's for node ports."""
+        spec = service["spec"]
+        address = spec.get("clusterIP")
+        wanted: dict[tuple[str, int], Json] = {}
+        if address in (None, "", "None") or not spec.get("selector"):
+            return wanted
+        for port in spec.get("ports") or ():
+            if port.get("protocol", "TCP") == "TCP":
+                wanted[(address, port["port"])] = port
+                if node_port := port.get("nodePort"):
+                    wanted[(self._node_address, node_port)] = port
+        return wanted
 
     def close(self) -> None:
         """Closes every listener."""
@@ -94,7 +109,9 @@ class ServiceProxy(Controller):
         for item in self.cache(ENDPOINTSLICES).in_namespace(key.namespace):
             if (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != key.name:
                 continue
-            numbers = [p["port"] for p in item.get("ports") or () if p.get("name", "") == port.get("name", "")]
+            numbers = [
+                p["port"] for p in item.get("ports") or () if p.get("name", "") == port.get("name", "")
+            ]
             for endpoint in item.get("endpoints") or ():
                 if (endpoint.get("conditions") or {}).get("ready"):
                     found += [(address, number) for address in endpoint["addresses"] for number in numbers]

@@ -1,19 +1,25 @@
-"""A container as a process in its own mount namespace: the host's files read-only, volumes where they belong.
+"""The command line of a container's sandbox: the host's files read-only, volumes where they belong.
 
-Two ways to the same view. bubblewrap for ordinary containers. For privileged ones whose mounts must reach the
-node (mountPropagation: Bidirectional, as FUSE clients need), `unshare` and a chroot that keeps the volumes'
-peer group, which bubblewrap cuts. https://docs.kernel.org/filesystems/sharedsubtree.html
+bubblewrap makes the namespaces: https://github.com/containers/bubblewrap. The network is the node's.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-_PSEUDO = ("dev", "proc", "sys")
+from addon_framework.api.meta import Json
+
+MARKER = "/.sandbox"
+_PSEUDO = ("/dev", "/proc", "/sys", "/run", "/tmp")
+# What container runtimes leave to a process that is not privileged.
+_CAPABILITIES = (
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE",
+    "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+)  # fmt: skip
 
 
 class SandboxError(Exception):
@@ -22,121 +28,138 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class Bind:
-    """A volume: a path of the host and where the container sees it."""
+    """A volume: a path of the host and where the container sees it. `shared`: its mounts reach the host."""
 
     source: Path
     target: str
     read_only: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True)
-class Step:
-    """One line of the plan for a root directory: bind, tmpfs, dir or symlink."""
+class Sandbox:
+    """What one container sees and may do."""
 
-    action: str
-    target: str
-    source: str = ""
-    read_only: bool = False
+    binds: Sequence[Bind]
+    hidden: Sequence[str] = ()
+    hostname: str = ""
+    cwd: str = "/"
+    security: Json = field(default_factory=dict)  # securityContext
 
+    @property
+    def grafts(self) -> list[Bind]:
+        """Binds that bubblewrap cannot make."""
+        return [bind for bind in self.binds if bind.shared]
 
-def plan(binds: Sequence[Bind], hidden: Sequence[str] = ()) -> list[Step]:
-    """How to make a root: everything of the host read-only, and each volume at its path.
+    def command(self, argv: Sequence[str], *, status_fd: int, block_fd: int | None) -> list[str]:
+        """bwrap's command line. It tells the child's pid on `status_fd` and waits for `block_fd`."""
+        line = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--new-session"]
+        line += ["--unshare-uts", "--hostname", self.hostname] if self.hostname else []
+        line += ["--json-status-fd", str(status_fd)]
+        line += ["--block-fd", str(block_fd)] if block_fd is not None else []
+        line += [*self._capabilities(), "--tmpfs", "/", *self._root()]
+        line += ["--dir", MARKER] if block_fd is not None else []
+        return [*line, "--chdir", self.cwd, "--", *self._identity(), *argv]
 
-    A volume's parents that exist on the host are rebuilt entry by entry, since nothing can be created in what
-    is bound read-only.
-    """
-    targets = {_clean(bind.target) for bind in binds}
-    opened = {parent for target in targets for parent in _parents(_resolved(target))} | {"/"}
-    steps: list[Step] = []
-    for directory in sorted(opened, key=lambda path: path.count("/") if path != "/" else 0):
-        if directory != "/":
-            steps.append(Step("dir", directory))
-        if Path(directory).is_dir():
-            steps += _entries(directory, opened, targets)
-    steps += [Step("tmpfs", "/run"), Step("tmpfs", "/tmp")]
-    # What lies below an emptied directory was not listed above, so its parents are made again.
-    steps += [Step("tmpfs", path) for path in hidden if Path(path).is_dir()]
-    for bind in sorted(binds, key=lambda bind: bind.target.count("/")):
-        target = _resolved(_clean(bind.target))
-        steps += [Step("dir", parent) for parent in _parents(target)]
-        steps.append(Step("bind", target, str(bind.source), bind.read_only))
-    return steps
+    def _root(self) -> list[str]:
+        """Everything of the host, then the pseudo file systems, then each volume at its path."""
+        targets = [_resolved(bind.target) for bind in self.binds]
+        opened = {"/"}
+        for target in targets:
+            opened |= _to_be_opened(target)
+        line = []
+        for directory in sorted(opened, key=lambda path: (path.count("/"), path)):
+            line += ["--dir", directory] if directory != "/" else []
+            line += _entries(directory, opened)
+        if self.security.get("privileged"):
+            line += ["--dev-bind", "/dev", "/dev", "--tmpfs", "/dev/shm"]
+        else:
+            line += ["--dev", "/dev"]
+        line += ["--proc", "/proc", "--ro-bind", "/sys", "/sys", "--tmpfs", "/run", "--tmpfs", "/tmp"]
+        for path in self.hidden:
+            line += ["--tmpfs", path] if os.path.isdir(path) else []
+        for bind, target in sorted(
+            zip(self.binds, targets, strict=True), key=lambda pair: pair[1].count("/")
+        ):
+            if bind.shared:
+                line += ["--dir", target]
+            else:
+                line += ["--ro-bind" if bind.read_only else "--bind", str(bind.source), target]
+        return line
 
+    def confinement(self) -> list[str]:
+        """Puts the same limits on a command that enters later."""
+        if (kept := self._kept()) is None:
+            return self._identity()
+        bounds = ",".join(["-all", *(f"+{name.lower()}" for name in kept)])
+        return ["setpriv", f"--bounding-set={bounds}", "--", *self._identity()]
 
-def bubblewrap(steps: Sequence[Step], command: Sequence[str], *, cwd: str, status_fd: int) -> list[str]:
-    """The command line of bwrap; it reports the child's pid on `status_fd`."""
-    argv = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--new-session"]
-    argv += ["--json-status-fd", str(status_fd), "--tmpfs", "/"]
-    for step in steps:
-        match step.action:
-            case "dir":
-                argv += ["--dir", step.target]
-            case "tmpfs":
-                argv += ["--tmpfs", step.target]
-            case "symlink":
-                argv += ["--symlink", step.source, step.target]
-            case "bind":
-                argv += ["--ro-bind" if step.read_only else "--bind", step.source, step.target]
-    argv += ["--dev", "/dev", "--proc", "/proc"]
-    if os.path.isdir("/sys"):
-        argv += ["--ro-bind", "/sys", "/sys"]
-    return [*argv, "--chdir", cwd, "--", *command]
+    def _capabilities(self) -> list[str]:
+        if (kept := self._kept()) is None:
+            return []
+        return ["--cap-drop", "ALL", *(word for name in kept for word in ("--cap-add", f"CAP_{name}"))]
 
+    def _kept(self) -> list[str] | None:
+        """Root's capabilities; None for all. Without root there is nothing to take."""
+        asked = self.security.get("capabilities") or {}
+        drop, add = _plain(asked.get("drop") or ()), _plain(asked.get("add") or ())
+        if os.geteuid() != 0 or self.security.get("privileged") or "ALL" in add:
+            return None
+        return sorted((set() if "ALL" in drop else set(_CAPABILITIES) - drop) | add)
 
-def privileged(steps: Sequence[Step], command: Sequence[str], *, cwd: str, root: Path) -> list[str]:
-    """The command line of unshare with a script that builds the root and becomes the command."""
-    quoted = shlex.quote
-    lines = ["set -e", f"mkdir -p {quoted(str(root))}", f"mount -t tmpfs none {quoted(str(root))}"]
-    for step in steps:
-        target = quoted(f"{root}{step.target}")
-        match step.action:
-            case "dir":
-                lines.append(f"mkdir -p {target}")
-            case "tmpfs":
-                lines.append(f"mkdir -p {target}; mount -t tmpfs none {target}")
-            case "symlink":
-                lines.append(f"[ -e {target} ] || ln -s {quoted(step.source)} {target}")
-            case "bind":
-                source = quoted(step.source)
-                make = "mkdir -p" if os.path.isdir(step.source) else f"mkdir -p $(dirname {target}); touch"
-                # Volumes keep their propagation; the host's own directories are taken without what is below.
-                how = "--rbind" if not step.read_only else "--bind"
-                lines.append(f"{make} {target}; mount {how} {source} {target}")
-                if step.read_only:
-                    lines.append(f"mount -o remount,bind,ro {target}")
-    for name in _PSEUDO:
-        lines.append(f"mkdir -p {quoted(f'{root}/{name}')}; mount --rbind /{name} {quoted(f'{root}/{name}')}")
-    lines.append(f'exec chroot {quoted(str(root))} /bin/sh -c \'cd "$1"; shift; exec "$@"\' sh {quoted(cwd)} "$@"')
-    script = "\n".join(lines)
-    return ["unshare", "--mount", "--propagation", "unchanged", "/bin/sh", "-c", script, "sh", *command]
+    def _identity(self) -> list[str]:
+        """runAsUser and runAsGroup, for which one has to be root."""
+        user, group = self.security.get("runAsUser"), self.security.get("runAsGroup")
+        if os.geteuid() != 0 or not (user or group):
+            return []
+        line = ["setpriv", "--clear-groups", f"--reuid={user or 0}", f"--regid={group or 0}"]
+        return [*line, "--inh-caps=-all", "--ambient-caps=-all", "--"]
 
 
-def _clean(path: str) -> str:
-    return os.path.normpath(path)
+def graft_command(pid: int, binds: Iterable[Bind]) -> list[str]:
+    """Hangs what bubblewrap cannot share into a sandbox that waits."""
+    pairs = [part for bind in binds for part in (str(bind.source), _resolved(bind.target))]
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("graft.py")), str(pid), MARKER, *pairs]
+
+
+def _plain(names: Iterable[str]) -> set[str]:
+    return {name.upper().removeprefix("CAP_") for name in names}
 
 
 def _resolved(path: str) -> str:
     """A path whose parents are no symlinks of the host: /var/run is /run."""
-    parent, name = os.path.split(path)
+    parent, name = os.path.split(os.path.normpath(path))
     return os.path.join(os.path.realpath(parent), name) if name else path
 
 
-def _parents(path: str) -> list[str]:
-    """From the top down, without / and the path itself."""
-    parts = path.strip("/").split("/")[:-1]
-    return ["/" + "/".join(parts[: n + 1]) for n in range(len(parts))]
+def _to_be_opened(target: str) -> set[str]:
+    """Directories of the host in which something has to be made so that a volume can be at `target`.
+
+    Nothing can be made in what is bound read-only, so they are rebuilt entry by entry; what is there already
+    can be mounted over.
+    """
+    if os.path.lexists(target) or target.startswith(tuple(f"{pseudo}/" for pseudo in _PSEUDO)):
+        return set()
+    parent = os.path.dirname(target)
+    while not os.path.isdir(parent):
+        parent = os.path.dirname(parent)
+    found = set()
+    while parent != "/":
+        found.add(parent)
+        parent = os.path.dirname(parent)
+    return found
 
 
-def _entries(directory: str, opened: set[str], targets: set[str]) -> list[Step]:
-    """The host's entries of a directory that is rebuilt, but for those that are rebuilt or mounted over."""
-    steps = []
+def _entries(directory: str, opened: set[str]) -> list[str]:
+    """The host's entries of a directory that is rebuilt, but for those that are rebuilt themselves."""
+    line: list[str] = []
     with os.scandir(directory) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = os.path.join(directory, entry.name)
-            if path in opened or path in targets or (directory == "/" and entry.name in (*_PSEUDO, "run", "tmp")):
+            if path in opened or path in _PSEUDO:
                 continue
             if entry.is_symlink():
-                steps.append(Step("symlink", path, os.readlink(path)))
+                line += ["--symlink", os.readlink(path), path]
             elif entry.is_dir() or entry.is_file():
-                steps.append(Step("bind", path, path, read_only=True))
-    return steps
+                line += ["--ro-bind-try", path, path]
+    return line

@@ -1,6 +1,6 @@
 """Volumes as directories of the host: made before a pod starts, kept current while it runs.
 
-ConfigMaps, Secrets and projections are written as the kubelet writes them: into a timestamped directory that a
+ConfigMaps, Secrets and projections are written as the kubelet writes them: into a fresh directory that a
 symlink `..data` points to, so that a change is seen whole or not at all.
 """
 
@@ -9,74 +9,88 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from addon_framework.api.meta import Json
-from addon_framework.local.node.environment import Lookup, MissingSourceError, field, resource, values
+from addon_framework.local.node.environment import Lookup, MissingSourceError, expand, field, resource, values
+from addon_framework.local.node.mounts import is_dead, remove_tree, unmount_dead
 from addon_framework.local.node.sandbox import Bind
 
 Token = Callable[[str, int, str], Awaitable[str]]  # service account, seconds, audience
+_CONTENT = {"configMap", "secret", "projected", "downwardAPI"}
 Claim = Callable[[str], Json | None]  # the PersistentVolume bound to a claim, by the claim's name
 
 
-class Volumes:
-    """The volumes of one pod below `directory`; hostPath below `host`."""
+@dataclass(frozen=True)
+class Surroundings:
+    """Where volumes lie and where their content comes from."""
 
-    def __init__(
-        self,
-        pod: Json,
-        directory: Path,
-        host: Path,
-        *,
-        lookup: Lookup,
-        claim: Claim,
-        token: Token,
-        capacity: Mapping[str, str],
-    ) -> None:
-        self._pod, self._directory, self._host = pod, directory, host
-        self._lookup, self._claim, self._token, self._capacity = lookup, claim, token, capacity
+    directory: Path  # this pod's
+    memory: Path  # this pod's, in memory
+    host: Path  # what hostPath "/" means
+    lookup: Lookup
+    claim: Claim
+    token: Token
+    capacity: Mapping[str, str]
+
+
+class Volumes:
+    """The volumes of one pod."""
+
+    def __init__(self, pod: Json, around: Surroundings, clock: Callable[[], float] = time.time) -> None:
+        self._pod, self._around, self._clock = pod, around, clock
         self._paths: dict[str, Path] = {}
+        self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
 
     async def prepare(self) -> None:
         """Makes all of them. Raises MissingSourceError for what is not there yet."""
         for volume in self._pod["spec"].get("volumes") or ():
             self._paths[volume["name"]] = await self._make(volume)
 
-    async def refresh(self) -> None:
-        """Brings ConfigMaps, Secrets and projections up to date."""
-        for volume in self._pod["spec"].get("volumes") or ():
-            if any(kind in volume for kind in ("configMap", "secret", "projected", "downwardAPI")):
+    async def refresh(self, pod: Json) -> None:
+        """Brings ConfigMaps, Secrets, projections and the downward API up to date."""
+        self._pod = pod
+        for volume in pod["spec"].get("volumes") or ():
+            if not _CONTENT.isdisjoint(volume):
                 try:
                     await self._make(volume)
                 except MissingSourceError:
                     continue  # a source that went away leaves the last content
 
-    def binds(self, container: Json) -> list[Bind]:
+    def binds(self, container: Json, variables: Mapping[str, str]) -> list[Bind]:
         """What a container mounts."""
+        content = {v["name"] for v in self._pod["spec"].get("volumes") or () if not _CONTENT.isdisjoint(v)}
         found = []
         for mount in container.get("volumeMounts") or ():
-            source = self._paths[mount["name"]]
-            if sub_path := mount.get("subPath"):
+            name = mount["name"]
+            source: Path = self._paths[name]
+            sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", variables)
+            if sub_path:
                 source = source / sub_path
                 if not source.exists():
                     source.mkdir(parents=True)
-            elif source.joinpath("..data").is_symlink():
-                pass  # the whole directory, so that the symlink can change under the mount
-            found.append(Bind(source, mount["mountPath"], bool(mount.get("readOnly"))))
+            read_only = bool(mount.get("readOnly")) or name in content
+            shared = mount.get("mountPropagation") == "Bidirectional"
+            found.append(Bind(source, os.path.normpath(mount["mountPath"]), read_only, shared))
         return found
 
     def remove(self) -> None:
         """Removes what was made for this pod; hostPaths and claims are not the pod's."""
-        shutil.rmtree(self._directory, ignore_errors=True)
+        for directory in (self._around.directory, self._around.memory):
+            remove_tree(directory)
 
     async def _make(self, volume: Json) -> Path:
-        path = self._directory / volume["name"]
+        path: Path = self._around.directory / volume["name"]
         if "hostPath" in volume:
             return self._host_path(volume["hostPath"])
         if "persistentVolumeClaim" in volume:
             return self._persistent(volume["persistentVolumeClaim"]["claimName"])
         if "emptyDir" in volume:
+            if volume["emptyDir"].get("medium") == "Memory":
+                path = self._around.memory / volume["name"]
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o777)
             return path
@@ -87,18 +101,21 @@ class Volumes:
         elif "downwardAPI" in volume:
             files = self._downward(volume["downwardAPI"])
         elif "projected" in volume:
-            files = await self._projected(volume["projected"], path)
+            files = await self._projected(volume["name"], volume["projected"])
         else:
             kinds = ", ".join(key for key in volume if key != "name") or "none"
             raise MissingSourceError(
                 f"volume {volume['name']!r} is of a kind that the embedded fleet does not have: {kinds}"
             )
-        write_atomically(path, files)
+        mode = next((int(volume[k].get("defaultMode", 0o644)) for k in _CONTENT if k in volume), 0o644)
+        write_atomically(path, files, mode)
         return path
 
     def _host_path(self, source: Json) -> Path:
-        path = self._host / source["path"].lstrip("/")
+        path: Path = self._around.host / source["path"].lstrip("/")
         kind = source.get("type") or ""
+        if is_dead(path):
+            unmount_dead(path)
         if kind in ("File", "Directory", "Socket") and not path.exists():
             raise MissingSourceError(f"hostPath {source['path']} is not there, and type is {kind}")
         if kind == "FileOrCreate":
@@ -109,7 +126,7 @@ class Volumes:
         return path
 
     def _persistent(self, claim: str) -> Path:
-        volume = self._claim(claim)
+        volume = self._around.claim(claim)
         if volume is None:
             raise MissingSourceError(f"persistentvolumeclaim {claim!r} is not bound")
         spec = volume["spec"]
@@ -117,12 +134,12 @@ class Volumes:
             if kind in spec:
                 return self._host_path({**spec[kind], "type": ""})
         raise MissingSourceError(
-            f"persistentvolume {volume['metadata']['name']!r} is neither hostPath nor local, the kinds that the "
-            "embedded fleet has"
+            f"persistentvolume {volume['metadata']['name']!r} is neither hostPath nor local, the kinds that "
+            "the embedded fleet has"
         )
 
     def _keys(self, kind: str, name: str, options: Json) -> dict[str, bytes]:
-        found = self._lookup(kind, name)
+        found = self._around.lookup(kind, name)
         if found is None:
             if options.get("optional"):
                 return {}
@@ -147,11 +164,11 @@ class Volumes:
             else:
                 name = item["resourceFieldRef"].get("containerName")
                 container = next(c for c in self._pod["spec"]["containers"] if c["name"] == name)
-                text = resource(container, item["resourceFieldRef"], self._capacity)
+                text = resource(container, item["resourceFieldRef"], self._around.capacity)
             files[item["path"]] = text.encode()
         return files
 
-    async def _projected(self, options: Json, path: Path) -> dict[str, bytes]:
+    async def _projected(self, name: str, options: Json) -> dict[str, bytes]:
         files: dict[str, bytes] = {}
         for source in options.get("sources") or ():
             if reference := source.get("configMap"):
@@ -161,14 +178,22 @@ class Volumes:
             elif reference := source.get("downwardAPI"):
                 files |= self._downward(reference)
             elif reference := source.get("serviceAccountToken"):
-                seconds = int(reference.get("expirationSeconds") or 3600)
-                account = self._pod["spec"].get("serviceAccountName", "default")
-                token = await self._token(account, seconds, reference.get("audience", ""))
-                files[reference["path"]] = token.encode()
+                files[reference["path"]] = (await self._service_token(name, reference)).encode()
         return files
 
+    async def _service_token(self, volume: str, reference: Json) -> str:
+        """The same until four fifths of its life are over."""
+        key = (volume, reference["path"])
+        token, renew_at = self._tokens.get(key, ("", 0.0))
+        if self._clock() >= renew_at:
+            seconds = int(reference.get("expirationSeconds") or 3600)
+            account = self._pod["spec"].get("serviceAccountName") or "default"
+            token = await self._around.token(account, seconds, reference.get("audience", ""))
+            self._tokens[key] = (token, self._clock() + 0.8 * seconds)
+        return token
 
-def write_atomically(directory: Path, files: Mapping[str, bytes]) -> bool:
+
+def write_atomically(directory: Path, files: Mapping[str, bytes], mode: int = 0o644) -> bool:
     """Makes a directory hold exactly `files`; False when it does already.
 
     As the kubelet's AtomicWriter: content in a fresh hidden directory, `..data` swapped by rename, and one
@@ -183,7 +208,7 @@ def write_atomically(directory: Path, files: Mapping[str, bytes]) -> bool:
         target = fresh / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-        target.chmod(0o600)
+        target.chmod(mode)
     fresh.mkdir(exist_ok=True)
     previous = directory / os.readlink(data) if data.is_symlink() else None
     swap = directory / "..data_tmp"

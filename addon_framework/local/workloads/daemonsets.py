@@ -112,7 +112,9 @@ def _placement_changed(old: Json | None, new: Json | None) -> bool:
     """Heartbeats are no news."""
     if old is None or new is None:
         return True
-    return bool(old["metadata"].get("labels") != new["metadata"].get("labels") or old["spec"] != new["spec"])
+    return bool(
+        old["metadata"].get("labels") != new["metadata"].get("labels") or old.get("spec") != new.get("spec")
+    )
 
 
 def _template(daemon_set: Json) -> Json:

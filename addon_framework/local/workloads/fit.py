@@ -73,13 +73,14 @@ def _unplaceable(spec: Json, node: Json) -> str:
     if name := spec.get("nodeName"):
         return "" if name == node["metadata"]["name"] else "node(s) didn't match the requested node name"
     tolerations = spec.get("tolerations") or ()
-    if node["spec"].get("unschedulable") and not _tolerated(
+    node_spec = node.get("spec") or {}
+    if node_spec.get("unschedulable") and not _tolerated(
         {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, tolerations
     ):
         return "node(s) were unschedulable"
     if not _selected(spec, node):
         return "node(s) didn't match Pod's node affinity/selector"
-    for taint in node["spec"].get("taints") or ():
+    for taint in node_spec.get("taints") or ():
         if taint.get("effect") in ("NoSchedule", "NoExecute") and not _tolerated(taint, tolerations):
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
     return ""

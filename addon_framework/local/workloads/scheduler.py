@@ -159,7 +159,7 @@ def _room_changed(old: Json | None, new: Json | None) -> bool:
         return True
     before, after = old.get("status") or {}, new.get("status") or {}
     return bool(
-        old["spec"] != new["spec"]
+        old.get("spec") != new.get("spec")
         or old["metadata"].get("labels") != new["metadata"].get("labels")
         or before.get("allocatable") != after.get("allocatable")
     )

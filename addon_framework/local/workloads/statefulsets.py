@@ -1,7 +1,8 @@
 """StatefulSets: numbered pods with names and claims of their own, in order.
 
 https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
-A revision is the hash of the template; a pod that is replaced below `partition` gets the current template, since old ones are not kept.
+A revision is the hash of the template. Old templates are not kept: a pod that is replaced below `partition`
+gets the current one.
 """
 
 from __future__ import annotations
