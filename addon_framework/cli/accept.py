@@ -55,10 +55,8 @@ async def _accept(
     from addon_framework.hub.install import CannotAccept, accept, accept_when_asked
 
     async with where.client() as client:
+        await client.list(ManagedCluster.RESOURCE)  # where this fails, waiting would be of no use
         if wait:
-            await client.list(
-                ManagedCluster.RESOURCE
-            )  # says at once what is wrong, where waiting would be of no use
             deadline = asyncio.get_running_loop().time() + timeout
             try:
                 changed = await accept_when_asked(client, clusters, timeout=timeout, requesters=requesters)

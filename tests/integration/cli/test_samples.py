@@ -1,0 +1,48 @@
+"""What users copy from manifests/samples is accepted to the letter: nothing unknown, nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from addon_framework.api.core import NAMESPACES
+from addon_framework.api.meta import Json
+from addon_framework.hub.install import install
+from addon_framework.kube import AlreadyExists, ApiError, Client
+
+SAMPLES = sorted((Path(__file__).parents[3] / "manifests" / "samples").glob("*.yaml"))
+
+
+def read(path: Path) -> list[Json]:
+    return [obj for obj in yaml.safe_load_all(path.read_text()) if obj]
+
+
+async def create_strictly(client: Client, obj: Json) -> Json:
+    resource = await client.resource_for(obj["apiVersion"], obj["kind"])
+    path = resource.path(obj["metadata"].get("namespace"))
+    return await client.request("POST", path, body=obj, params={"fieldValidation": "Strict", "dryRun": "All"})
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+async def test_a_sample_is_accepted(client: Client, crds_installed: None, path: Path) -> None:
+    await install(client)
+    objects = read(path)
+    assert objects
+    for obj in objects:
+        if obj["kind"] == "Namespace":
+            try:
+                await client.create(NAMESPACES, obj)  # what follows wants it to be there
+            except AlreadyExists:
+                pass
+        else:
+            await create_strictly(client, obj)
+
+
+async def test_strict_is_strict(client: Client, crds_installed: None) -> None:
+    sample = next(path for path in SAMPLES if path.stem == "dataset")
+    obj = next(o for o in read(sample) if o["kind"] == "Dataset")
+    obj["spec"]["mount"] = []
+    with pytest.raises(ApiError, match=r"spec\.mount"):
+        await create_strictly(client, obj)
