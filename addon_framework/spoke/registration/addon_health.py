@@ -1,0 +1,86 @@
+"""Whether an add-on's agent lives: its Lease here -> Available of the ManagedClusterAddOn on the hub."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from addon_framework.api.addon import ManagedClusterAddOn
+from addon_framework.api.conditions import set_condition
+from addon_framework.api.core import LEASES
+from addon_framework.api.meta import Json
+from addon_framework.api.time import parse_time
+from addon_framework.kube import Client, Controller, Key, Watch
+from addon_framework.kube.ensure import write_status
+from addon_framework.spoke.informers import InformerPool, Scope
+from addon_framework.spoke.registration.addons import install_namespace
+
+GRACE = timedelta(seconds=5 * 60)  # OCM: five renewals of a minute
+
+
+def verdict(addon: str, lease: Json | None, now: datetime) -> tuple[str, str, str]:
+    """Status, reason and message of the condition. Pure."""
+    renewed = ((lease or {}).get("spec") or {}).get("renewTime")
+    if lease is None or not renewed:
+        text = f"The status of {addon} add-on is unknown."
+        return "Unknown", "ManagedClusterAddOnLeaseNotFound", text
+    if now - parse_time(renewed) >= GRACE:
+        text = f"{addon} add-on is not available."
+        return "False", "ManagedClusterAddOnLeaseUpdateStopped", text
+    return "True", "ManagedClusterAddOnLeaseUpdated", f"{addon} add-on is available."
+
+
+class AddonHealthController(Controller):
+    """Judges the leases of add-ons whose health is told so, at every renewal and when one stays out."""
+
+    name = "addon-health"
+
+    def __init__(
+        self, spoke: Client, cluster: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._spoke, self._cluster, self._now = spoke, cluster, now
+        self._leases = InformerPool(spoke, self._renewed)
+
+    def watches(self) -> list[Watch]:
+        """The add-ons; their leases are watched in the namespaces they say."""
+        return [Watch(ManagedClusterAddOn.RESOURCE, namespace=self._cluster)]
+
+    async def work(self) -> None:
+        """As every controller; the leases' informers end with it."""
+        try:
+            await super().work()
+        finally:
+            await self._leases.close()
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Judge one add-on; come back when its lease would run out."""
+        addon: Json | None = self.cache(ManagedClusterAddOn.RESOURCE, namespace=self._cluster).get(key)
+        status = (addon or {}).get("status") or {}
+        # Without a namespace in status nobody has taken up the add-on yet.
+        if addon is None or not status.get("namespace") or _is_customized(status):
+            self._leases.use(key, ())
+            return None
+        scope = Scope(LEASES, install_namespace(addon))
+        self._leases.use(key, [scope])
+        informer = self._leases.get(scope)
+        assert informer is not None
+        await informer.synced()
+        lease = informer.get(Key(scope.namespace, key.name))
+        wanted = copy.deepcopy(status)
+        set_condition(
+            wanted.setdefault("conditions", []), "Available", *verdict(key.name, lease, self._now())
+        )
+        await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
+        renewed = ((lease or {}).get("spec") or {}).get("renewTime")
+        left = parse_time(renewed) + GRACE - self._now() if renewed else timedelta()
+        return left.total_seconds() + 0.1 if left > timedelta() else None
+
+    def _renewed(self, scope: Scope, old: Json | None, new: Json | None) -> None:
+        lease = new or old
+        if lease is not None:
+            self.queue.add(Key(self._cluster, lease["metadata"]["name"]))
+
+
+def _is_customized(status: Json) -> bool:
+    return bool((status.get("healthCheck") or {}).get("mode") == "Customized")

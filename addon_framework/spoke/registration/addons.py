@@ -1,0 +1,205 @@
+"""Add-ons' identities on the hub: for every registration of an add-on a certificate, in a Secret here."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from addon_framework.api.addon import ManagedClusterAddOn
+from addon_framework.api.conditions import set_condition
+from addon_framework.api.core import CSRS, NAMESPACES, SECRETS
+from addon_framework.api.meta import Json
+from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
+from addon_framework.kube import Client, Controller, Key, Watch
+from addon_framework.kube.ensure import ensure, write_status
+from addon_framework.kube.informer import AnyInformer
+from addon_framework.plugins.types import DEFAULT_INSTALL_NAMESPACE, KUBE_CLIENT_SIGNER
+from addon_framework.spoke.names import AGENT_NAMESPACE
+from addon_framework.spoke.registration import secrets
+from addon_framework.spoke.registration.credentials import (
+    AGENT_NAME,
+    CERTIFICATE,
+    CLUSTER_NAME,
+    KEY,
+    KUBECONFIG,
+    KeyPair,
+    Subject,
+    kubeconfig,
+)
+from addon_framework.spoke.registration.enrolment import Declined, Enrolment, advance, forget
+from addon_framework.spoke.registration.renewal import LONGEST_SLEEP
+
+log = structlog.get_logger(__name__)
+ROTATED = "ClusterCertificateRotated"
+ASK_AGAIN = 60.0
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One identity of an add-on: the certificate, and the Secret it belongs into."""
+
+    secret: Key
+    enrolment: Enrolment
+
+    @property
+    def is_kubernetes(self) -> bool:
+        """Whether it is for the hub's API, so that a kubeconfig goes with it."""
+        return self.enrolment.signer == KUBE_CLIENT_SIGNER
+
+
+def install_namespace(addon: Json) -> str:
+    """Where the add-on's agent is."""
+    status, spec = addon.get("status") or {}, addon.get("spec") or {}
+    return str(status.get("namespace") or spec.get("installNamespace") or DEFAULT_INSTALL_NAMESPACE)
+
+
+def registrations(addon: Json) -> list[Registration]:
+    """What the hub says that the add-on needs. Pure."""
+    status = addon.get("status") or {}
+    if status.get("kubeClientDriver") == "token":
+        return []  # the hub hands out tokens itself
+    cluster, name = addon["metadata"]["namespace"], addon["metadata"]["name"]
+    labels = {CLUSTER_NAME_LABEL: cluster, ADDON_NAME_LABEL: name}
+    result = []
+    for entry in status.get("registrations") or []:
+        signer, subject = entry.get("signerName", ""), entry.get("subject") or {}
+        if not subject.get("user"):
+            continue  # not decided by the hub yet
+        secret = f"{name}-{signer.replace('/', '-')}-client-cert"
+        if signer == KUBE_CLIENT_SIGNER:
+            secret = f"{name}-hub-kubeconfig"
+        who = Subject(
+            subject["user"],
+            tuple(subject.get("groups") or ()),
+            tuple(subject.get("organizationUnit") or ()),
+        )
+        enrolment = Enrolment(f"{secret}-pending", f"addon-{cluster}-{name}-", labels, who, signer)
+        result.append(Registration(Key(install_namespace(addon), secret), enrolment))
+    return result
+
+
+class AddonRegistrationController(Controller):
+    """ManagedClusterAddOn -> Secrets in its install namespace; renewed in time, removed with the add-on."""
+
+    name = "addon-registration"
+    workers = 4
+
+    def __init__(
+        self, spoke: Client, cluster: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._spoke, self._cluster, self._now = spoke, cluster, now
+        self._selector = f"{ADDON_NAME_LABEL},{CLUSTER_NAME_LABEL}={cluster}"
+
+    def watches(self) -> list[Watch]:
+        """Add-ons and our requests on the hub; our secrets and the install namespaces here."""
+        labelled, selector = self._by_label, self._selector
+        return [
+            Watch(ManagedClusterAddOn.RESOURCE, namespace=self._cluster),
+            Watch(CSRS, map=labelled, label_selector=selector),
+            Watch(SECRETS, map=labelled, label_selector=selector, client=self._spoke),
+            Watch(NAMESPACES, map=self._installed_in, predicate=_came_or_went, client=self._spoke),
+        ]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """All identities of one add-on."""
+        addon: Json | None = self.cache(ManagedClusterAddOn.RESOURCE, namespace=self._cluster).get(key)
+        wanted = [] if addon is None else registrations(addon)
+        await self._remove_others(key.name, wanted)
+        if addon is None or addon["metadata"].get("deletionTimestamp"):
+            return None  # while it goes its agent keeps what it has
+        delays = []
+        for registration in wanted:
+            try:
+                delays.append(await self._serve(addon, registration))
+            except Declined as error:
+                log.warning("add-on not registered", addon=key.name, reason=str(error))
+                await self._condition(addon, False, "ClientCertificateUpdateFailed", str(error))
+                delays.append(ASK_AGAIN)
+        return min((delay for delay in delays if delay is not None), default=None)
+
+    async def _serve(self, addon: Json, wanted: Registration) -> float | None:
+        namespace = self.cache(NAMESPACES, client=self._spoke).get(Key("", wanted.secret.namespace))
+        if namespace is None and wanted.secret.namespace == DEFAULT_INSTALL_NAMESPACE:
+            desired = {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": DEFAULT_INSTALL_NAMESPACE},
+            }
+            await ensure(self._spoke, None, desired, field_manager=secrets.MANAGER, resource=NAMESPACES)
+        elif namespace is None or namespace["metadata"].get("deletionTimestamp"):
+            return None  # its coming calls us again
+        left = await self._left(addon, self._secrets().get(wanted.secret), wanted)
+        if left <= 0:
+            # The cache may not show yet what we wrote a moment ago.
+            live = await secrets.read(self._spoke, wanted.secret.name, wanted.secret.namespace)
+            left = await self._left(addon, live, wanted)
+        if left > 0:
+            return min(left + 0.1, LONGEST_SLEEP)
+        fresh = await advance(self.client, self._spoke, wanted.enrolment, self._now())
+        if fresh is None:
+            return ASK_AGAIN  # the request's own events come sooner
+        data = self._data(fresh, wanted)
+        await secrets.write(
+            self._spoke, wanted.secret.name, wanted.secret.namespace, data, wanted.enrolment.labels
+        )
+        await forget(self._spoke, wanted.enrolment)
+        log.info("add-on registered", addon=addon["metadata"]["name"], secret=str(wanted.secret))
+        return None  # the secret's own event goes on
+
+    async def _left(self, addon: Json, live: Json | None, wanted: Registration) -> float:
+        """Seconds until what the secret holds is to be renewed; none when it is of no use."""
+        data = secrets.contents(live)
+        pair = secrets.key_pair(data)
+        if pair is None or data != self._data(pair, wanted):
+            return 0
+        if pair.problem(wanted.enrolment.subject, self._now()):
+            return 0
+        leaf = pair.leaf()
+        since, until = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        text = f"client certificate rotated starting from {since} to {until}"
+        await self._condition(addon, True, "ClientCertificateUpdated", text)
+        return (pair.renewal() - self._now()).total_seconds()
+
+    def _data(self, pair: KeyPair, wanted: Registration) -> dict[str, bytes]:
+        data = {CERTIFICATE: pair.certificate, KEY: pair.key}
+        if wanted.is_kubernetes:
+            data[KUBECONFIG] = kubeconfig(self.client.config, self._cluster)
+            data[CLUSTER_NAME] = self._cluster.encode()
+            data[AGENT_NAME] = wanted.enrolment.subject.user.rpartition(":")[2].encode()
+        return data
+
+    async def _remove_others(self, addon: str, wanted: Iterable[Registration]) -> None:
+        """Secrets of identities that the add-on no longer has, or has elsewhere now."""
+        keep = {each.secret for each in wanted}
+        keep |= {Key(AGENT_NAMESPACE, each.enrolment.pending) for each in wanted}
+        for secret in self._secrets().items():
+            key = Key(secret["metadata"]["namespace"], secret["metadata"]["name"])
+            if secret["metadata"]["labels"][ADDON_NAME_LABEL] == addon and key not in keep:
+                await secrets.remove(self._spoke, key.name, key.namespace)
+                log.info("add-on's secret removed", addon=addon, secret=str(key))
+
+    async def _condition(self, addon: Json, status: bool, reason: str, message: str) -> None:
+        wanted = copy.deepcopy(addon.get("status") or {})
+        if set_condition(wanted.setdefault("conditions", []), ROTATED, status, reason, message):
+            await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
+
+    def _secrets(self) -> AnyInformer:
+        return self.cache(SECRETS, label_selector=self._selector, client=self._spoke)
+
+    def _by_label(self, obj: Json) -> list[Key]:
+        return [Key(self._cluster, obj["metadata"]["labels"][ADDON_NAME_LABEL])]
+
+    def _installed_in(self, namespace: Json) -> list[Key]:
+        return [
+            Key(self._cluster, addon["metadata"]["name"])
+            for addon in self.cache(ManagedClusterAddOn.RESOURCE, namespace=self._cluster).items()
+            if install_namespace(addon) == namespace["metadata"]["name"]
+        ]
+
+
+def _came_or_went(old: Json | None, new: Json | None) -> bool:
+    return old is None or new is None

@@ -1,0 +1,136 @@
+"""Paths in a ManifestWork: Kubernetes' JSONPath, JSON pointers, and path expressions of jq. Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jsonpath
+from jsonpath.exceptions import JSONPathError
+
+from addon_framework.api.meta import Json
+
+Parts = tuple[str | int, ...]
+
+_TOKEN = re.compile(
+    r"""(?P<bracket>\[(?:[^\[\]'"]|'[^']*'|"[^"]*"|\[[^\[\]]*\])*\])
+      | (?P<dots>\.\.?)(?P<name>"[^"]*"|\*|(?:\\.|[^.\[\]\\\s"])*)
+    """,
+    re.VERBOSE,
+)
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\*|")
+_SELECT = re.compile(
+    r"select\s*\(\s*(?P<left>\.[^=!<>|]+?)\s*(?P<rest>(?:==|!=)\s*(?:\"[^\"]*\"|[\w.+-]+))\s*\)"
+)
+
+
+class PathError(ValueError):
+    """The text is no path that can be evaluated; the message says where."""
+
+
+class Match(NamedTuple):
+    """Where a path led, and what was there."""
+
+    parts: Parts
+    value: Any
+
+
+def find_json_path(path: str, obj: Any) -> list[Match]:
+    """All matches of a Kubernetes JSONPath, with or without braces. Raises PathError."""
+    return [Match(tuple(match.parts), match.obj) for match in _compiled(_json_path(path), path).finditer(obj)]
+
+
+def find_jq(path: str, obj: Any) -> list[Match]:
+    """All matches of a jq path expression: fields, indexes, `[]`, and `select` on one comparison."""
+    return [Match(tuple(match.parts), match.obj) for match in _compiled(_jq(path), path).finditer(obj)]
+
+
+def find_pointer(pointer: str, obj: Any) -> list[Match]:
+    """The match of an RFC 6901 pointer, if any."""
+    if not pointer.startswith("/"):
+        raise PathError(f"JSON pointer {pointer!r} must begin with /")
+    parts: list[str | int] = []
+    value = obj
+    for token in (t.replace("~1", "/").replace("~0", "~") for t in pointer[1:].split("/")):
+        if isinstance(value, list) and token.isdigit() and int(token) < len(value):
+            parts.append(int(token))
+            value = value[int(token)]
+        elif isinstance(value, dict) and token in value:
+            parts.append(token)
+            value = value[token]
+        else:
+            return []
+    return [Match(tuple(parts), value)]
+
+
+def get(obj: Any, parts: Parts) -> Any:
+    """The value there; KeyError or IndexError when there is none."""
+    for part in parts:
+        obj = obj[part]
+    return obj
+
+
+def put(obj: Any, parts: Parts, value: Any) -> None:
+    """Set the value there."""
+    get(obj, parts[:-1])[parts[-1]] = value
+
+
+def drop(obj: Json, parts: Parts) -> None:
+    """Remove what is there, and maps that are empty without it."""
+    parent = get(obj, parts[:-1])
+    del parent[parts[-1]]
+    if parent == {} and parts[:-1] and isinstance(parts[-2], str):
+        drop(obj, parts[:-1])
+
+
+@lru_cache(maxsize=1024)
+def _compiled(query: str, original: str) -> Any:
+    try:
+        return jsonpath.compile(query)
+    except JSONPathError as error:
+        raise PathError(f"{original!r}: {str(error).splitlines()[0]}") from error
+
+
+def _json_path(path: str) -> str:
+    text = path.strip()
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1].strip()
+    return "$" + _tokens(text.removeprefix("$"), path)
+
+
+def _tokens(text: str, original: str) -> str:
+    """Names that the library would not take unquoted are quoted: dashes, and dots behind a backslash."""
+    if text and text[0] not in ".[":
+        text = "." + text
+    result, at = [], 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise PathError(f"{original!r}: unexpected {text[at:]!r}")
+        at = match.end()
+        if match["bracket"] is not None:
+            result.append("[*]" if match["bracket"] == "[]" else match["bracket"])
+            continue
+        name = re.sub(r"\\(.)", r"\1", match["name"].strip('"'))
+        if _PLAIN.fullmatch(name):
+            result.append(match["dots"] + name if name else "")
+        else:
+            quoted = name.replace("\\", "\\\\").replace("'", "\\'")
+            result.append(("" if match["dots"] == "." else "..") + f"['{quoted}']")
+    return "".join(result)
+
+
+def _jq(path: str) -> str:
+    query = "$"
+    for piece in (piece.strip() for piece in path.split("|")):
+        if select := _SELECT.fullmatch(piece):
+            if not query.endswith("[*]"):
+                raise PathError(f"{path!r}: select must follow []")
+            condition = f"@{_tokens(select['left'].strip(), path)} {select['rest']}"
+            query = query[: -len("[*]")] + f"[?({condition})]"
+        elif piece.startswith("."):
+            query += _tokens(piece, path)
+        else:
+            raise PathError(f"{path!r}: {piece!r} is not supported; fields, indexes, [] and select are")
+    return query

@@ -1,0 +1,159 @@
+"""The status of a ManifestWork from what became of its manifests. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from addon_framework.api.conditions import get_condition, set_condition
+from addon_framework.api.meta import Json
+from addon_framework.spoke.work import feedback, rules
+from addon_framework.spoke.work.targets import Options, Target
+
+_OWN = ("Applied", "Available", "Deleting")
+_PER_MANIFEST = ("Applied", "Available", "StatusFeedbackSynced")
+_SHOWN = 3
+
+
+@dataclass
+class Outcome:
+    """What became of one manifest: the object as it is now, and why it could not be applied."""
+
+    ordinal: int
+    manifest: Json
+    target: Target | None = None
+    options: Options = field(default_factory=Options)
+    live: Json | None = None
+    error: str = ""
+    reason: str = "AppliedManifestFailed"
+    settled: bool = False  # its Complete condition is True: it is left alone
+
+    @property
+    def meta(self) -> Json:
+        """resourceMeta."""
+        group, _, version = str(self.manifest.get("apiVersion", "")).rpartition("/")
+        metadata = self.manifest.get("metadata") or {}
+        return {
+            "ordinal": self.ordinal,
+            "group": group,
+            "version": version,
+            "kind": self.manifest.get("kind", ""),
+            "resource": self.target.resource.plural if self.target else "",
+            "name": metadata.get("name", ""),
+            "namespace": self.target.namespace if self.target else metadata.get("namespace", ""),
+        }
+
+
+def work_status(work: Json, outcomes: Sequence[Outcome], now: str | None = None) -> Json:
+    """The whole status; transition times move only where a status does."""
+    status: Json = copy.deepcopy(work.get("status") or {})
+    before = {
+        _identity(entry.get("resourceMeta") or {}): entry
+        for entry in (status.get("resourceStatus") or {}).get("manifests") or []
+    }
+    manifests = [_manifest(outcome, before.get(_identity(outcome.meta)), now) for outcome in outcomes]
+    status["resourceStatus"] = {"manifests": manifests}
+    conditions = status.setdefault("conditions", [])
+    generation = work["metadata"].get("generation")
+
+    def put(kind: str, verdict: str, reason: str, message: str) -> None:
+        set_condition(conditions, kind, verdict, reason, message, generation=generation, now=now)
+
+    put("Applied", *_applied(outcomes))
+    put("Available", *_available(outcomes))
+    ruled = _aggregate(outcomes, manifests)
+    for kind, (verdict, message) in ruled.items():
+        put(kind, verdict, "ConditionRulesAggregated", message)
+    status["conditions"] = [
+        c for c in conditions if c["type"] in ruled or c.get("reason") != "ConditionRulesAggregated"
+    ]
+    return status
+
+
+def complete_before(work: Json, target_meta: Json) -> bool:
+    """Whether an earlier look has found the manifest complete, by its author's rule."""
+    for entry in ((work.get("status") or {}).get("resourceStatus") or {}).get("manifests") or []:
+        if _identity(entry.get("resourceMeta") or {}) == _identity(target_meta):
+            condition = get_condition(entry.get("conditions") or [], "Complete")
+            return condition is not None and condition["status"] == "True"
+    return False
+
+
+def _manifest(outcome: Outcome, before: Json | None, now: str | None) -> Json:
+    conditions: list[Json] = copy.deepcopy((before or {}).get("conditions") or [])
+    results = [] if outcome.live is None else rules.evaluate(outcome.live, outcome.options.condition_rules)
+    kept = {*_PER_MANIFEST, *(rule.get("condition") for rule in outcome.options.condition_rules)}
+    conditions = [c for c in conditions if c["type"] in kept]
+
+    def put(kind: str, verdict: str | bool, reason: str, message: str) -> None:
+        set_condition(conditions, kind, verdict, reason, message, now=now)
+
+    if outcome.error:
+        put("Applied", False, outcome.reason, outcome.error)
+    else:
+        put("Applied", True, "AppliedManifestComplete", "Apply manifest complete")
+    entry: Json = {"resourceMeta": outcome.meta, "conditions": conditions, "statusFeedback": {}}
+    if outcome.live is None:
+        put("Available", False, "ResourceNotAvailable", "Resource is not available")
+        return entry
+    put("Available", True, "ResourceAvailable", "Resource is available")
+    values, problems = feedback.collect(outcome.live, outcome.options.feedback_rules)
+    if values:
+        entry["statusFeedback"] = {"values": values}
+    if problems:
+        put("StatusFeedbackSynced", False, "StatusFeedbackSyncFailed", "; ".join(problems))
+    elif outcome.options.feedback_rules:
+        put("StatusFeedbackSynced", True, "StatusFeedbackSynced", "")
+    else:
+        put("StatusFeedbackSynced", True, "NoStatusFeedbackSynced", "")
+    for result in results:
+        put(*result)
+    return entry
+
+
+def _applied(outcomes: Sequence[Outcome]) -> tuple[str, str, str]:
+    failed = [f"{_name(o)}: {o.error}" for o in outcomes if o.error]
+    if failed:
+        return "False", "AppliedManifestWorkFailed", f"Failed to apply manifest work: {_listed(failed)}"
+    return "True", "AppliedManifestWorkComplete", "Apply manifest work complete"
+
+
+def _available(outcomes: Sequence[Outcome]) -> tuple[str, str, str]:
+    missing = [_name(o) for o in outcomes if o.live is None]
+    if missing:
+        text = f"{len(missing)} of {len(outcomes)} resources are not available: {_listed(missing)}"
+        return "False", "ResourcesNotAvailable", text
+    return "True", "ResourcesAvailable", "All resources are available"
+
+
+def _aggregate(outcomes: Iterable[Outcome], manifests: Sequence[Json]) -> dict[str, tuple[str, str]]:
+    """Of the conditions that rules make: False wins, except for Progressing, where True does."""
+    found: defaultdict[str, list[Json]] = defaultdict(list)
+    for outcome, entry in zip(outcomes, manifests, strict=True):
+        for kind in {rule.get("condition", "") for rule in outcome.options.condition_rules}:
+            condition = get_condition(entry["conditions"], kind)
+            if condition is not None and kind not in _OWN:
+                found[kind].append(condition)
+    result = {}
+    for kind, conditions in found.items():
+        decisive = ["True", "Unknown"] if kind == "Progressing" else ["False", "Unknown"]
+        chosen = next((c for status in decisive for c in conditions if c["status"] == status), conditions[0])
+        result[kind] = chosen["status"], chosen.get("message", "")
+    return result
+
+
+def _identity(meta: Json) -> tuple[str, ...]:
+    return tuple(str(meta.get(name) or "") for name in ("group", "kind", "namespace", "name"))
+
+
+def _name(outcome: Outcome) -> str:
+    meta = outcome.meta
+    where = f"{meta['namespace']}/{meta['name']}" if meta["namespace"] else meta["name"]
+    return f"{meta['kind']} {where}"
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = len(items) - _SHOWN
+    return "; ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
