@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from addon_framework.cli.connect import NotThere, TimedOut, Where, cluster_options, run
+from addon_framework.cli.connect import NotThere, TimedOut, Where, check_hub, cluster_options, run
 
 if TYPE_CHECKING:
     from addon_framework.kube import Client
@@ -51,11 +51,10 @@ def accept(
 async def _accept(
     where: Where, clusters: Sequence[str], wait: bool, timeout: float, requesters: Sequence[str]
 ) -> None:
-    from addon_framework.api.cluster import ManagedCluster
     from addon_framework.hub.install import CannotAccept, accept, accept_when_asked
 
     async with where.client() as client:
-        await client.list(ManagedCluster.RESOURCE)  # where this fails, waiting would be of no use
+        await check_hub(client)
         if wait:
             deadline = asyncio.get_running_loop().time() + timeout
             try:

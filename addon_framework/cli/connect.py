@@ -124,6 +124,13 @@ def run(work: Callable[[], Awaitable[T]], *, verbosity: str = "warning") -> T:
         raise click.exceptions.Exit(130) from None
 
 
+async def check_hub(client: Client) -> None:
+    """For commands that would wait for ever: raises the NotFound of missing kinds, which `run` explains."""
+    from addon_framework.api.cluster import ManagedCluster
+
+    await client.request("GET", ManagedCluster.RESOURCE.path(), params={"limit": "1"})
+
+
 def explained(error: ApiError) -> Failure:
     """What to say, and to do, about an answer of an API server."""
     from addon_framework.kube import Forbidden, NotFound, Unauthorized, Unreachable

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from addon_framework.cli.connect import Failure, Where, cluster_options, run
+from addon_framework.cli.connect import Failure, Where, check_hub, cluster_options, run
 
 _VERBOSITY = click.Choice(["debug", "info", "warning", "error"])
 verbosity_option = click.option(
@@ -58,12 +58,17 @@ def run_command(
 
     async def work() -> None:
         from addon_framework.hub.run import UnknownController, run_hub, select
+        from addon_framework.kube import Unreachable
 
         try:
             select(chosen)
         except UnknownController as error:
             raise click.BadParameter(str(error), param_hint="--controllers") from None
         async with where.client() as client:
+            try:
+                await check_hub(client)
+            except Unreachable:
+                pass  # it may be starting, as we are
             try:
                 await run_hub(client, chosen, elect=elect, health_port=health_port)
             except OSError as error:

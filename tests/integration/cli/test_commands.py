@@ -123,7 +123,12 @@ async def test_watching_prints_what_changes_and_what_goes(
 
 
 async def test_a_cluster_that_is_not_a_hub(bare_server: EmbeddedApiServer, fleetadm: Fleetadm) -> None:
-    for arguments in (["get", "clusters"], ["accept", "x"], ["addon", "enable", "x", "--clusters", "y"]):
+    for arguments in (
+        ["get", "clusters"],
+        ["hub", "run"],
+        ["accept", "x"],
+        ["addon", "enable", "x", "--clusters", "y"],
+    ):
         done = await fleetadm(*arguments, kubeconfig=bare_server.kubeconfig)
         assert (done.code, done.out) == (1, "")
         assert done.err == "Error: this cluster is not a hub: run fleetadm hub install\n"
