@@ -173,10 +173,12 @@ async def join(hub: Client, clusters: Sequence[str], say: Callable[[str], None])
 @contextmanager
 def errors_for_people() -> Iterator[None]:
     """What went wrong is one line for a person, and exit code 1."""
+    from addon_framework.cli.logs import configure
     from addon_framework.hub.install import CannotAccept
     from addon_framework.kube import ApiError
     from addon_framework.local.fleet import FleetError
 
+    configure("warning")
     try:
         yield
     except (FleetError, CannotAccept, ApiError, TimeoutError) as error:
