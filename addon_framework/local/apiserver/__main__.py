@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from addon_framework.local.apiserver.admission import Admission
 from addon_framework.local.apiserver.authn import Tokens
+from addon_framework.local.apiserver.bodies import MAX_BODY
 from addon_framework.local.apiserver.bootstrap import bootstrap
 from addon_framework.local.apiserver.controllers.certificates import CertificateSigner
 from addon_framework.local.apiserver.controllers.garbage import GarbageCollector
@@ -29,7 +30,7 @@ from addon_framework.local.apiserver.kubelet import Kubelets
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.rbac import Authorizer
 from addon_framework.local.apiserver.registry import Registry
-from addon_framework.local.apiserver.server import MAX_BODY, Server
+from addon_framework.local.apiserver.server import Server
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.pki import Authority, kubeconfig, private_pem, write_private
 

@@ -46,6 +46,7 @@ def kind_from_crd(crd: Json) -> Kind:
         categories=tuple(names.get("categories") or ()),
         subresources=tuple(subresources),
         custom=True,
+        unconditional=False,
         list_kind=names.get("listKind") or f"{names['kind']}List",
         crd_uid=crd["metadata"]["uid"],
     )

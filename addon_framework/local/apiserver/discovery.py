@@ -67,7 +67,7 @@ def resource_list(registry: Registry, group: str, version: str) -> Json | None:
     entries = []
     for kind, served in _serving(registry, group, version):
         entries.append(_resource(kind))
-        for sub in _subresources(kind, served):
+        for sub in kind.subresources_of(served):
             entry: Json = {
                 "name": f"{kind.plural}/{sub}",
                 "singularName": "",
@@ -123,15 +123,6 @@ def _serving(registry: Registry, group: str, version: str) -> Iterator[tuple[Kin
             yield kind, served
 
 
-def _subresources(kind: Kind, version: Version) -> list[str]:
-    """Of a custom kind each version says for itself."""
-    if not kind.custom:
-        return list(kind.subresources)
-    return [
-        s for s in ("status", "scale") if (version.status if s == "status" else version.scale is not None)
-    ]
-
-
 def _resource(kind: Kind) -> Json:
     entry: Json = {
         "name": kind.plural,
@@ -159,7 +150,7 @@ def _aggregated(kind: Kind, served: Version, group: str, version: str) -> Json:
         entry["shortNames"] = list(kind.short_names)
     if kind.categories:
         entry["categories"] = list(kind.categories)
-    if subresources := _subresources(kind, served):
+    if subresources := kind.subresources_of(served):
         entry["subresources"] = []
         for sub in subresources:
             of_group, of_version, of_kind = _SUB_KINDS.get(sub, (group, version, kind.kind))

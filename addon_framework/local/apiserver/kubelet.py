@@ -29,7 +29,7 @@ class Kubelets:
             await self._session.close()
 
     async def proxy(
-        self, request: web.Request, namespace: str, name: str, subresource: str
+        self, request: web.BaseRequest, namespace: str, name: str, subresource: str
     ) -> web.StreamResponse:
         """Answers a pod's subresource by its node."""
         pod = self._store.get("pods", (namespace, name))
@@ -72,7 +72,7 @@ class Kubelets:
             )
         return f"https://{addresses[0]}:{port}"
 
-    async def _stream(self, request: web.Request, url: str, query: dict[str, str]) -> web.StreamResponse:
+    async def _stream(self, request: web.BaseRequest, url: str, query: dict[str, str]) -> web.StreamResponse:
         if self._session is None:
             context = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
             context.load_cert_chain(self._pki / "kubelet-client.crt", self._pki / "kubelet-client.key")

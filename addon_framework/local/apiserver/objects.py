@@ -12,14 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jsonpatch
-import jsonpointer
-
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addon_framework.local.apiserver import fieldmanager, status
+from addon_framework.local.apiserver import deletion, fieldmanager, status
 from addon_framework.local.apiserver.admission import Admission
 from addon_framework.local.apiserver.authn import User
+from addon_framework.local.apiserver.changes import spec_changed, unchanged
+from addon_framework.local.apiserver.patches import patched
 from addon_framework.local.apiserver.registry import Kind, Version
 from addon_framework.local.apiserver.schemas import (
     Cause,
@@ -34,12 +33,10 @@ from addon_framework.local.apiserver.schemas import (
 )
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import ObjectKey, Store
-from addon_framework.local.apiserver.strategic import strategic_merge
 from addon_framework.local.apiserver.validation import default_builtin, validate_builtin
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 _SERVER_SET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
-FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
 @dataclass
@@ -56,12 +53,30 @@ class Write:
     force: bool = False
     dry_run: bool = False
     field_validation: str = "Warn"
+    twice: list[str] = field(default_factory=list)  # fields that the body gives more than once
     warnings: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> ObjectKey:
         """Where storage has it."""
         return (self.namespace if self.kind.namespaced else "", self.name)
+
+    @property
+    def schema(self) -> SchemaNode | None:
+        """The type of the kind in this version."""
+        if self.kind.custom:
+            return self.version.schema
+        return builtin_schema(self.kind.group, self.version.name, self.kind.kind)
+
+    @property
+    def keeps_status(self) -> bool:
+        """Whether the main endpoint leaves status alone."""
+        return self.kind.has_status and (not self.kind.custom or self.version.status)
+
+    @property
+    def counts(self) -> bool:
+        """Whether metadata.generation is kept."""
+        return self.kind.custom or self.kind.has_generation
 
 
 class Objects:
@@ -85,7 +100,7 @@ class Objects:
             raise status.already_exists(kind, write.name)
         return self._insert(write, obj, "Update")
 
-    def update(self, write: Write, obj: Json, *, operation: str = "Update") -> Json:
+    def update(self, write: Write, obj: Json) -> Json:
         """The object replaced, or one of its subresources."""
         kind = write.kind
         current = self.store.get(kind.key, write.key)
@@ -93,12 +108,16 @@ class Objects:
             raise status.not_found(kind, write.name)
         obj = copy_json(obj)
         metadata = self._envelope(write, obj)
+        if not metadata.get("resourceVersion") and not kind.unconditional:
+            message = "Invalid value: 0x0: must be specified for an update"
+            cause = Cause("metadata.resourceVersion", "FieldValueInvalid", message)
+            raise status.invalid(kind, write.name, [cause])
         if metadata.get("name") != write.name:
             raise status.bad_request(
                 f"the name of the object ({metadata.get('name') or ''}) does not match the name on the URL "
                 f"({write.name})"
             )
-        return self._replace(write, current, obj, operation)
+        return self._replace(write, current, obj, "Update")
 
     def patch(self, write: Write, patch_type: str, patch: Any) -> Json:
         """The object after a JSON, merge or strategic merge patch."""
@@ -106,12 +125,10 @@ class Objects:
         if current is None:
             raise status.not_found(write.kind, write.name)
         shown = self.as_version(copy_json(current), write.kind, write.version)
-        patched = self.patched(write, shown, patch_type, patch)
-        if not isinstance(patched, dict):
-            raise status.bad_request("the patch does not leave an object")
-        self._keep_identity(patched, shown)
-        self._envelope(write, patched)
-        return self._replace(write, current, patched, "Update")
+        obj = patched(shown, patch_type, patch, write.schema)
+        self._keep_identity(obj, shown)
+        self._envelope(write, obj)
+        return self._replace(write, current, obj, "Update")
 
     def apply(self, write: Write, config: Json) -> tuple[Json, bool]:
         """Server-side apply; whether the object is new goes along."""
@@ -139,7 +156,7 @@ class Objects:
                 config,
                 manager=write.manager,
                 force=write.force,
-                schema=self.schema(kind, write.version),
+                schema=write.schema,
                 subresource=write.subresource,
                 now=self.now(),
                 has_status=not kind.custom or write.version.status,
@@ -172,9 +189,9 @@ class Objects:
         self._preconditions(write, current, options.get("preconditions") or {})
         self.admission.delete(write.user, kind, current)
         metadata = current["metadata"]
-        finalizers = _finalizers_for(options, metadata.get("finalizers") or [])
-        grace = self._grace(kind, current, options)
-        waits = bool(finalizers) or grace > 0 or _kind_finalizers(kind, current)
+        finalizers = deletion.finalizers_after(options, metadata.get("finalizers") or [])
+        grace = deletion.grace_seconds(kind, current, options)
+        waits = bool(finalizers) or grace > 0 or deletion.holds_itself(kind, current)
         if write.dry_run:
             return current, not waits
         if not waits:
@@ -197,12 +214,6 @@ class Objects:
         return self.store.put(kind.key, write.key, marked), False
 
     # Forms
-
-    def schema(self, kind: Kind, version: Version) -> SchemaNode | None:
-        """The type of a kind in a version."""
-        if kind.custom:
-            return version.schema
-        return builtin_schema(kind.group, version.name, kind.kind)
 
     def as_version(self, obj: Json, kind: Kind, version: Version) -> Json:
         """The object in another version; only names differ, as with conversion strategy None."""
@@ -242,41 +253,22 @@ class Objects:
 
     def _check_fields(self, write: Write, obj: Json) -> None:
         """Fields that the schema does not know: refused, warned of, or dropped silently."""
-        schema = self.schema(write.kind, write.version)
+        schema = write.schema
         if schema is None:
             return
         if write.field_validation != "Ignore":
-            found = [f'unknown field "{path}"' for path in unknown_fields(obj, schema)]
+            found = [f'duplicate field "{path}"' for path in write.twice]
+            found += [f'unknown field "{path}"' for path in unknown_fields(obj, schema)]
             if found and write.field_validation == "Strict":
-                raise status.bad_request(f"strict decoding error: {', '.join(found)}")
+                raise self._unreadable(write, f"strict decoding error: {', '.join(found)}")
             write.warnings += found
         if not write.kind.custom and (error := decode_error(obj, schema)):
-            raise status.bad_request(error)
+            raise self._unreadable(write, error)
         prune(obj, schema)
 
-    def patched(self, write: Write, shown: Json, patch_type: str, patch: Any) -> Any:
-        """What a patch makes of an object, before anything is checked."""
-        if patch_type == "application/json-patch+json":
-            if not isinstance(patch, list):
-                raise status.bad_request("a JSON patch is a list of operations")
-            try:
-                return jsonpatch.apply_patch(shown, patch)
-            except jsonpatch.JsonPatchTestFailed as error:
-                raise StatusError(
-                    422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
-                ) from None
-            except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError) as error:
-                raise StatusError(
-                    422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
-                ) from None
-        if not isinstance(patch, dict):
-            raise status.bad_request("a merge patch is an object")
-        if patch_type == "application/merge-patch+json":
-            return _merge(shown, patch)
-        try:
-            return strategic_merge(shown, patch, self.schema(write.kind, write.version))
-        except (ValueError, TypeError) as error:
-            raise status.bad_request(f"invalid strategic merge patch: {error}") from None
+    def _unreadable(self, write: Write, why: str) -> StatusError:
+        kind, version = write.kind.kind, write.version.name
+        return status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
 
     # Steps
 
@@ -290,9 +282,9 @@ class Objects:
             metadata.pop(name, None)
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = self.now()
-        if kind.custom or kind.has_generation:
+        if write.counts:
             metadata["generation"] = 1
-        if kind.has_status and (not kind.custom or write.version.status):
+        if write.keeps_status:
             obj.pop("status", None)
         self._complete(write, obj, None)
         if operation != "Apply":
@@ -305,9 +297,7 @@ class Objects:
     def _replace(self, write: Write, current: Json, obj: Json, operation: str) -> Json:
         kind = write.kind
         old, metadata = current["metadata"], obj["metadata"]
-        self._preconditions(
-            write, current, {"uid": metadata.get("uid"), "resourceVersion": metadata.get("resourceVersion")}
-        )
+        self._preconditions(write, current, metadata)
         if operation != "Apply":
             self._check_fields(write, obj)
             metadata = obj["metadata"]
@@ -334,13 +324,13 @@ class Objects:
         obj = self.as_version(obj, kind, _storage(kind))
         if not metadata.get("finalizers"):
             obj["metadata"].pop("finalizers", None)
-        if _unchanged(current, obj):
+        if unchanged(current, obj):
             return current
-        if (kind.custom or kind.has_generation) and _spec_changed(kind, current, obj):
+        if write.counts and spec_changed(kind, write.version, current, obj):
             obj["metadata"]["generation"] = int(old.get("generation") or 0) + 1
         if write.dry_run:
             return obj
-        if self._finished(kind, obj):
+        if deletion.is_finished(kind, obj):
             self.store.put(kind.key, write.key, obj)
             return self.store.remove(kind.key, write.key)
         return self.store.put(kind.key, write.key, obj)
@@ -362,7 +352,7 @@ class Objects:
                     if name in obj["metadata"]:
                         part["metadata"][name] = obj["metadata"][name]
             return part
-        if kind.has_status and (not kind.custom or write.version.status):
+        if write.keeps_status:
             if "status" in current:
                 obj["status"] = copy_json(current["status"])
             else:
@@ -372,7 +362,7 @@ class Objects:
     def _complete(self, write: Write, obj: Json, current: Json | None) -> None:
         """Defaults, admission, and the verdict."""
         kind = write.kind
-        schema = self.schema(kind, write.version)
+        schema = write.schema
         if kind.custom and schema is not None:
             default(obj, schema)
         elif not kind.custom:
@@ -393,7 +383,7 @@ class Objects:
             manager=write.manager,
             operation="Update",
             subresource=write.subresource,
-            schema=self.schema(write.kind, write.version),
+            schema=write.schema,
             now=self.now(),
             has_status=not write.kind.custom or write.version.status,
         )
@@ -429,95 +419,6 @@ class Objects:
                 return name
         raise status.already_exists(write.kind, prefix)
 
-    def _grace(self, kind: Kind, current: Json, options: Json) -> int:
-        """Seconds a kubelet has; only pods that run somewhere have one."""
-        if kind.key != "pods" or not (current.get("spec") or {}).get("nodeName"):
-            return 0
-        if (current.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-            return 0
-        asked = options.get("gracePeriodSeconds")
-        if asked is None:
-            asked = current["spec"].get("terminationGracePeriodSeconds", 30)
-        return max(0, int(asked))
-
-    def _finished(self, kind: Kind, obj: Json) -> bool:
-        """Marked for deletion, and nothing holds it any more."""
-        metadata = obj["metadata"]
-        return (
-            bool(metadata.get("deletionTimestamp"))
-            and not metadata.get("finalizers")
-            and not metadata.get("deletionGracePeriodSeconds")
-            and not _kind_finalizers(kind, obj)
-        )
-
 
 def _storage(kind: Kind) -> Version:
     return next(v for v in kind.versions if v.name == kind.storage)
-
-
-def _kind_finalizers(kind: Kind, obj: Json) -> bool:
-    """Namespaces have finalizers of their own, in spec."""
-    return kind.key == "namespaces" and bool((obj.get("spec") or {}).get("finalizers"))
-
-
-def _finalizers_for(options: Json, finalizers: list[str]) -> list[str]:
-    """The finalizers a deletion leaves, by its propagation policy."""
-    policy = options.get("propagationPolicy")
-    if policy is None and options.get("orphanDependents") is not None:
-        policy = "Orphan" if options["orphanDependents"] else "Background"
-    if policy not in (None, "Background", "Foreground", "Orphan"):
-        raise status.bad_request(
-            f'propagationPolicy: Unsupported value: "{policy}": supported values: "Foreground", '
-            '"Background", "Orphan"'
-        )
-    if policy is None:
-        return list(finalizers)
-    kept = [each for each in finalizers if each not in (FOREGROUND, ORPHAN)]
-    if policy == "Foreground":
-        kept.append(FOREGROUND)
-    if policy == "Orphan":
-        kept.append(ORPHAN)
-    return kept
-
-
-def _merge(target: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = _merge(result.get(name), value)
-    return result
-
-
-def _unchanged(old: Json, new: Json) -> bool:
-    """Equal but for the times in managedFields, which alone are no reason to write."""
-    if old.keys() != new.keys():
-        return False
-    for name in old:
-        if name != "metadata" and old[name] != new[name]:
-            return False
-    return _plain(old["metadata"]) == _plain(new["metadata"])
-
-
-def _plain(metadata: Json) -> Json:
-    plain = {
-        k: v
-        for k, v in metadata.items()
-        if k not in ("managedFields", "resourceVersion") and v not in ({}, [])
-    }
-    plain["managedFields"] = [
-        {k: v for k, v in entry.items() if k != "time"} for entry in metadata.get("managedFields") or ()
-    ]
-    return plain
-
-
-def _spec_changed(kind: Kind, old: Json, new: Json) -> bool:
-    """What counts in generation: everything but metadata and status for custom kinds, spec for others."""
-    if not kind.custom:
-        return bool(old.get("spec") != new.get("spec"))
-    ignored = {"metadata", "status", "apiVersion"} if kind.has_status else {"metadata", "apiVersion"}
-    return any(old.get(name) != new.get(name) for name in (old.keys() | new.keys()) - ignored)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.registry import Kind, Version
+from addon_framework.local.apiserver.schemas import Cause
 from addon_framework.local.apiserver.selectors import Matches, field_selector, label_selector
 from addon_framework.local.apiserver.store import Event, Store, TooOldError
 
@@ -85,15 +86,25 @@ class Reader:
             objects = objects[:limit]
         return objects, metadata
 
-    async def watch(
+    def watch(
         self, selection: Selection, query: Mapping[str, str], present: Present
-    ) -> AsyncIterator[bytes]:
-        """Lines of watch events until the time is over. Raises 410 before the first one."""
-        since, initial = self._start(query)
+    ) -> AsyncGenerator[bytes]:
+        """Lines of watch events until the time is over; an ERROR event where the history does not reach."""
+        return self._lines(selection, query, present, *self._start(query))
+
+    async def _lines(
+        self,
+        selection: Selection,
+        query: Mapping[str, str],
+        present: Present,
+        since: int | None,
+        initial: bool,
+    ) -> AsyncGenerator[bytes]:
         try:
             watcher = self._store.watch(selection.kind.key, since)
         except TooOldError:
-            raise status.gone(f"too old resource version: {since} ({self._store.oldest})") from None
+            yield _error(status.gone(f"too old resource version: {since} ({self._store.oldest})"))
+            return
         bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
         deadline = self._clock() + (_number(query, "timeoutSeconds") or 1800)
         sent = since if since is not None else self._store.version
@@ -135,11 +146,12 @@ class Reader:
     def _start(self, query: Mapping[str, str]) -> tuple[int | None, bool]:
         """Where a watch begins: after a version, or with the present state as ADDED events."""
         text = query.get("resourceVersion", "")
-        send = query.get("sendInitialEvents")
-        if send is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-            raise status.bad_request(
-                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to "
-                "NotOlderThan"
+        send, match = query.get("sendInitialEvents"), query.get("resourceVersionMatch")
+        if send is not None and match != "NotOlderThan":
+            raise _forbidden_match("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        if send is None and match:
+            raise _forbidden_match(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is set"
             )
         if send in ("true", "1") or (send is None and text in ("", "0")):
             return None, True
@@ -151,10 +163,14 @@ class Reader:
         """Of the past we only have the present: exact reads of older versions are 410."""
         text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
         if match and not text:
-            raise status.bad_request(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
-                "resourceVersion is provided"
+            raise _forbidden_match("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        if match not in ("", "Exact", "NotOlderThan"):
+            raise _invalid_match(
+                "FieldValueNotSupported",
+                f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"',
             )
+        if match == "Exact" and text == "0":
+            raise _forbidden_match('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
         if text in ("", "0"):
             return
         wanted = _version(text)
@@ -232,6 +248,14 @@ class _Encoder:
         kind, name = self._selection.kind, self._selection.version.name
         obj = {"kind": kind.kind, "apiVersion": kind.api_version(name), "metadata": metadata}
         return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
+
+
+def _forbidden_match(why: str) -> status.StatusError:
+    return _invalid_match("FieldValueForbidden", f"Forbidden: {why}")
+
+
+def _invalid_match(reason: str, message: str) -> status.StatusError:
+    return status.invalid_options("ListOptions", [Cause("resourceVersionMatch", reason, message)])
 
 
 def _error(error: status.StatusError) -> bytes:

@@ -45,6 +45,7 @@ class Kind:
     list_kind: str = ""
     has_generation: bool = True  # whether spec changes count in metadata.generation
     crd_uid: str = ""
+    unconditional: bool = True  # whether an update without resourceVersion is taken
 
     @property
     def key(self) -> str:
@@ -58,6 +59,13 @@ class Kind:
     def api_version(self, version: str) -> str:
         """As objects spell it."""
         return f"{self.group}/{version}" if self.group else version
+
+    def subresources_of(self, version: Version) -> list[str]:
+        """What a version offers; of a custom kind each says for itself."""
+        if not self.custom:
+            return list(self.subresources)
+        offered = {"status": version.status, "scale": version.scale is not None}
+        return [name for name in self.subresources if offered[name]]
 
     @property
     def has_status(self) -> bool:
@@ -77,6 +85,7 @@ def _kind(
     categories: str = "",
     verbs: Iterable[str] = ALL_VERBS,
     generation: bool = False,
+    unconditional: bool = True,
 ) -> Kind:
     return Kind(
         group=group,
@@ -92,6 +101,7 @@ def _kind(
         verbs=tuple(verbs),
         list_kind=f"{kind}List",
         has_generation=generation,
+        unconditional=unconditional,
     )
 
 
@@ -136,8 +146,8 @@ def _builtin() -> list[Kind]:
         _kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", short="hpa",
               sub="status", categories="all"),
         _kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short="pdb", sub="status",
-              generation=True),
-        _kind("coordination.k8s.io", "v1", "leases", "Lease"),
+              generation=True, unconditional=False),
+        _kind("coordination.k8s.io", "v1", "leases", "Lease", unconditional=False),
         _kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
         _kind("events.k8s.io", "v1", "events", "Event", short="ev"),
         _kind(rbac, "v1", "roles", "Role"),
@@ -162,7 +172,8 @@ def _builtin() -> list[Kind]:
               generation=True, **cluster),
         _kind("apiregistration.k8s.io", "v1", "apiservices", "APIService", sub="status", **cluster),
         _kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition",
-              short="crd crds", sub="status", categories="api-extensions", generation=True, **cluster),
+              short="crd crds", sub="status", categories="api-extensions", generation=True,
+              unconditional=False, **cluster),
         _kind(authz, "v1", "subjectaccessreviews", "SubjectAccessReview", verbs=("create",), **cluster),
         _kind(authz, "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", verbs=("create",),
               **cluster),

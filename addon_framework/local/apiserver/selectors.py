@@ -139,6 +139,12 @@ def field_selector(text: str, kind: Kind, version: Version) -> Matches | None:
     return matches
 
 
+def exact_name(text: str) -> str:
+    """The one name that a field selector asks for: rights on that name are enough to list and watch it."""
+    match = re.fullmatch(r"metadata\.name==?([^=!,]+)", text.strip())
+    return match[1].strip() if match else ""
+
+
 def _lookup(obj: Any, path: str) -> str:
     for step in path.split("."):
         obj = obj.get(step) if isinstance(obj, dict) else None

@@ -79,6 +79,10 @@ def modified(kind: Kind, name: str) -> StatusError:
     )
 
 
+def _cause(cause: Cause) -> Json:
+    return {"reason": cause.reason, "message": cause.message, "field": cause.field}
+
+
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
     """Fields are wrong; each is named."""
     listed = [str(cause) for cause in causes]
@@ -87,10 +91,21 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
     details: Json = {"name": name, "kind": kind.kind}
     if kind.group:
         details["group"] = kind.group
-    details["causes"] = [
-        {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
-    ]
+    details["causes"] = [_cause(cause) for cause in causes]
     return StatusError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)
+
+
+def invalid_options(kind: str, causes: Sequence[Cause]) -> StatusError:
+    """Parameters of a request are wrong, such as those of ListOptions."""
+    text = ", ".join(str(cause) for cause in causes)
+    details: Json = {"group": "meta.k8s.io", "kind": kind, "causes": [_cause(cause) for cause in causes]}
+    return StatusError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {text}', details)
+
+
+def deleted(kind: Kind, obj: Json) -> Json:
+    """The answer to a deletion that is done."""
+    details = _details(kind, obj["metadata"]["name"]) | {"uid": obj["metadata"]["uid"]}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
 
 def bad_request(message: str) -> StatusError:

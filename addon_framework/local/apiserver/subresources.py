@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.authn import Tokens
+from addon_framework.local.apiserver.call import Target
 from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.patches import MERGE, STRATEGIC, patched
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import Cause, copy_json
 from addon_framework.local.apiserver.store import Store
-
-if TYPE_CHECKING:
-    from addon_framework.local.apiserver.server import Target
 
 _BUILTIN_SCALE = {
     "specReplicasPath": ".spec.replicas",
@@ -80,7 +79,7 @@ class Subresources:
         paths = write.version.scale or _BUILTIN_SCALE
         scale = self._scale(current, paths)
         patch = verb == "patch"
-        scale = self._objects.patched(write, scale, _plain_merge(media), sent) if patch else sent
+        scale = patched(scale, _plain_merge(media), sent, None) if patch else sent
         replicas = (scale.get("spec") or {}).get("replicas") if isinstance(scale, dict) else None
         if not isinstance(replicas, int) or replicas < 0:
             message = f"Invalid value: {replicas!r}: must be an integer greater than or equal to 0"
@@ -186,7 +185,7 @@ class Subresources:
 
 def _plain_merge(media: str) -> str:
     """A Scale has no lists, so a strategic merge is a merge."""
-    return "application/merge-patch+json" if media.startswith("application/strategic") else media
+    return MERGE if media == STRATEGIC else media
 
 
 def _steps(path: str) -> list[str]:

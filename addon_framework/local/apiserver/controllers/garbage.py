@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import structlog
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.objects import FOREGROUND, ORPHAN, Objects, Write
+from addon_framework.local.apiserver.deletion import FOREGROUND, ORPHAN
+from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.patches import MERGE
 from addon_framework.local.apiserver.registry import Kind, Registry
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Event, ObjectKey, Store
@@ -131,7 +133,7 @@ class GarbageCollector:
             self._patch(kind, key, {"metadata": {"finalizers": kept or None}})
 
     def _patch(self, kind: Kind, key: ObjectKey, patch: Json) -> None:
-        self._objects.patch(self._write(kind, key), "application/merge-patch+json", patch)
+        self._objects.patch(self._write(kind, key), MERGE, patch)
 
     def _write(self, kind: Kind, key: ObjectKey) -> Write:
         version = next(v for v in kind.versions if v.name == kind.storage)

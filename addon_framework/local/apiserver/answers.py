@@ -1,0 +1,100 @@
+"""Answers in the form a client asked for: objects, lists, tables, metadata alone, or a Status."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339
+from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.call import Call, Target
+from addon_framework.local.apiserver.status import StatusError
+from addon_framework.local.apiserver.tables import to_table
+from addon_framework.local.apiserver.tables.table import partial_metadata
+
+_ACCEPTED = ("application/json", "application/*", "*/*", "application/yaml")
+_FORMS = {
+    "": "",
+    "Table": "Table",
+    "PartialObjectMetadata": "PartialObjectMetadata",
+    "PartialObjectMetadataList": "PartialObjectMetadata",
+}
+_COMPRESS_FROM = 128 * 1024
+
+
+def json_answer(call: Call, body: Json, code: int = 200) -> web.Response:
+    """Any JSON, compressed where it is long and the client can read that."""
+    data = orjson.dumps(body)
+    headers = {"Content-Type": "application/json"}
+    if len(data) > _COMPRESS_FROM and "gzip" in call.header("Accept-Encoding"):
+        data = gzip.compress(data, 1)
+        headers["Content-Encoding"] = "gzip"
+    response = web.Response(body=data, status=code, headers=headers)
+    for warning in dict.fromkeys(call.warnings):
+        text = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{text}"')
+    return response
+
+
+def failure(error: StatusError) -> web.Response:
+    """A Status."""
+    body = orjson.dumps(error.body())
+    response = web.Response(body=body, status=error.code, headers={"Content-Type": "application/json"})
+    if error.code in (429, 503, 504):
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def object_answer(call: Call, target: Target, obj: Json, code: int = 200) -> web.Response:
+    """One object, or what else an endpoint of it answers."""
+    is_object = obj.get("kind") == target.kind.kind and obj.get("apiVersion") != "autoscaling/v1"
+    return json_answer(call, presenter(call, target)(obj) if is_object else obj, code)
+
+
+def list_answer(call: Call, target: Target, objects: list[Json], metadata: Json) -> web.Response:
+    """Some objects."""
+    form = _form(call)
+    if form == "Table":
+        return json_answer(call, {**_table(call, target, objects), "metadata": metadata})
+    kind, version = target.kind.list_kind, target.api_version
+    if form == "PartialObjectMetadata":
+        kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
+    present = presenter(call, target)
+    items = [present(obj) for obj in objects]
+    return json_answer(call, {"kind": kind, "apiVersion": version, "metadata": metadata, "items": items})
+
+
+def presenter(call: Call, target: Target) -> Callable[[Json], Json]:
+    """How one object is shown; 406 when the client wants only what we do not write."""
+    form = _form(call)
+    if form == "Table":
+        return lambda obj: _table(call, target, [obj])
+    if form == "PartialObjectMetadata":
+        return partial_metadata
+    return lambda obj: _in_version(obj, target)
+
+
+def _form(call: Call) -> str:
+    for choice in (call.header("Accept") or "*/*").split(","):
+        media, *parameters = (part.strip() for part in choice.split(";"))
+        settings = dict(p.split("=", 1) for p in parameters if "=" in p)
+        form = _FORMS.get(settings.get("as", ""))
+        if media in _ACCEPTED and form is not None:
+            return form
+    raise status.not_acceptable()
+
+
+def _in_version(obj: Json, target: Target) -> Json:
+    wanted = target.api_version
+    return obj if obj.get("apiVersion") == wanted else {**obj, "apiVersion": wanted}
+
+
+def _table(call: Call, target: Target, objects: list[Json]) -> Json:
+    columns = list(target.version.columns) if target.version.columns else None
+    include = call.query.get("includeObject") or "Metadata"
+    shown = [_in_version(obj, target) for obj in objects]
+    return to_table(target.kind, shown, columns, include, now_rfc3339())

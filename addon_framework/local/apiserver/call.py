@@ -1,0 +1,98 @@
+"""One request as the rest of the server sees it: who asks, and what the path names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.authn import User
+from addon_framework.local.apiserver.registry import Kind, Registry, Version
+
+_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+@dataclass
+class Call:
+    """One request, and the warnings that its answer will carry."""
+
+    request: web.BaseRequest
+    user: User
+    query: Mapping[str, str]
+    warnings: list[str] = field(default_factory=list)
+
+    def header(self, name: str) -> str:
+        """A header of the request; empty when it is not there."""
+        return self.request.headers.get(name, "")
+
+    @property
+    def method(self) -> str:
+        """HEAD is a GET whose body is not sent."""
+        return "GET" if self.request.method == "HEAD" else self.request.method
+
+    def flag(self, name: str) -> bool:
+        """A boolean parameter."""
+        return self.query.get(name) in ("true", "1")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a path under /api or /apis names."""
+
+    kind: Kind
+    version: Version
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def api_version(self) -> str:
+        """As objects spell it."""
+        return self.kind.api_version(self.version.name)
+
+
+def is_resource(parts: Sequence[str]) -> bool:
+    """Whether a path leads below a group's version."""
+    return (parts[0] == "api" and len(parts) > 2) or (parts[0] == "apis" and len(parts) > 3)
+
+
+def find_target(registry: Registry, parts: Sequence[str]) -> Target:
+    """Of /api/v1/... or /apis/GROUP/VERSION/...; 404 when nothing is there."""
+    group, version, *rest = ["", *parts[1:]] if parts[0] == "api" else parts[1:]
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
+        namespace, rest = rest[1], rest[2:]
+    found = registry.find(group, version, rest[0])
+    if found is None or len(rest) > 3 or not all(rest):
+        raise status.no_route()
+    kind, served = found
+    if namespace and not kind.namespaced:
+        raise status.no_route()
+    name, sub = (rest[1] if len(rest) > 1 else ""), (rest[2] if len(rest) > 2 else "")
+    if name and kind.namespaced and not namespace:
+        raise status.no_route()
+    if sub and sub not in kind.subresources_of(served):
+        raise status.no_route()
+    return Target(kind, served, namespace, name, sub)
+
+
+def find_verb(call: Call, target: Target) -> str:
+    """What the method means for the target; 405 when it means nothing."""
+    verb = _VERBS.get(call.method, "")
+    if not verb:
+        raise status.method_not_allowed()
+    if target.subresource:
+        return verb
+    if verb == "get":
+        if call.flag("watch"):
+            return "watch"
+        return "get" if target.name else "list"
+    if verb == "delete" and not target.name:
+        verb = "deletecollection"
+    elif (verb == "create") == bool(target.name):
+        raise status.method_not_allowed()
+    if verb not in target.kind.verbs:
+        raise status.method_not_allowed()
+    return verb

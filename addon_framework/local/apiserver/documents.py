@@ -1,0 +1,109 @@
+"""Paths that are no resources: health, version, metrics, discovery, OpenAPI."""
+
+from __future__ import annotations
+
+import hashlib
+
+import orjson
+from aiohttp import web
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver import discovery, openapi, openapiproto, status
+from addon_framework.local.apiserver.answers import json_answer
+from addon_framework.local.apiserver.call import Call
+from addon_framework.local.apiserver.registry import Registry
+from addon_framework.local.apiserver.store import Store
+
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_PATHS = [
+    "/api",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/readyz",
+    "/version",
+]
+_VERSION: Json = {
+    "major": "1",
+    "minor": "37",
+    "gitVersion": "v1.37.0+boundaryless",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "",
+    "platform": "linux/amd64",
+}
+
+
+class Documents:
+    """Answers by path."""
+
+    def __init__(self, store: Store, registry: Registry, advertise: str) -> None:
+        self._store, self._registry, self._advertise = store, registry, advertise
+
+    def answer(self, call: Call, parts: list[str]) -> web.Response:
+        """404 for what there is not."""
+        registry, accept = self._registry, call.header("Accept")
+        match parts:
+            case ["healthz" | "livez" | "readyz", *_]:
+                checks = "[+]ping ok\n[+]store ok\n" if "verbose" in call.query else ""
+                return web.Response(text=f"{checks}{parts[0]} check passed\n" if checks else "ok")
+            case ["metrics"]:
+                return web.Response(text=self._metrics())
+            case ["version"]:
+                return json_answer(call, _VERSION)
+            case [""]:
+                return json_answer(call, {"paths": _PATHS})
+            case ["api"]:
+                if "as=APIGroupDiscoveryList" in accept:
+                    return self._aggregated(call, core=True)
+                return json_answer(call, discovery.api_versions(self._advertise))
+            case ["apis"]:
+                if "as=APIGroupDiscoveryList" in accept:
+                    return self._aggregated(call, core=False)
+                return json_answer(call, discovery.group_list(registry))
+            case ["api", version] if found := discovery.resource_list(registry, "", version):
+                return json_answer(call, found)
+            case ["apis", group] if group in registry.groups():
+                return json_answer(call, discovery.group(registry, group))
+            case ["apis", group, version] if found := discovery.resource_list(registry, group, version):
+                return json_answer(call, found)
+            case ["openapi", "v2"] if openapiproto.MEDIA_TYPE in accept:
+                body = openapiproto.openapi_v2_protobuf(registry)
+                return web.Response(body=body, headers={"Content-Type": openapiproto.CONTENT_TYPE})
+            case ["openapi", "v2"]:
+                return json_answer(call, openapi.openapi_v2(registry))
+            case ["openapi", "v3"]:
+                return json_answer(call, openapi.openapi_v3_index(registry))
+            case ["openapi", "v3", "api", version]:
+                return self._openapi(call, "", version)
+            case ["openapi", "v3", "apis", group, version]:
+                return self._openapi(call, group, version)
+        raise status.no_route()
+
+    def _aggregated(self, call: Call, *, core: bool) -> web.Response:
+        """All of discovery in one document, with an ETag, so that a client asks in vain for little."""
+        body = discovery.aggregated(self._registry, core=core)
+        etag = f'"{hashlib.sha256(orjson.dumps(body)).hexdigest()[:32].upper()}"'
+        if call.header("If-None-Match") == etag:
+            return web.Response(status=304, headers={"ETag": etag})
+        answer = json_answer(call, body)
+        answer.headers.update({"Content-Type": _AGGREGATED, "ETag": etag, "Vary": "Accept"})
+        return answer
+
+    def _openapi(self, call: Call, group: str, version: str) -> web.Response:
+        document = openapi.openapi_v3(self._registry, group, version)
+        if document is None:
+            raise status.no_route()
+        return json_answer(call, document)
+
+    def _metrics(self) -> str:
+        lines = ["# TYPE apiserver_storage_objects gauge"]
+        for kind in self._registry:
+            count = self._store.count(kind.key)
+            lines.append(f'apiserver_storage_objects{{resource="{kind.key}"}} {count}')
+        return "\n".join(lines) + "\n"
