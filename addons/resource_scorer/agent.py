@@ -72,9 +72,10 @@ class ScoreController(Controller):
 
     async def reconcile(self, key: Key) -> float | None:
         """Publishes when a score changed or its validity is half over; otherwise waits until it is."""
-        live = self.cache(SCORES, **self._own).get(key) or await self._create()
+        live = self.cache(SCORES, **self._own).get(key)
         if live is None:
-            return None  # it is there, and the watch will tell
+            await self._create()
+            return None  # the watch tells when it is there
         await self._claim(live)
         status = live.get("status") or {}
         scores = self.settings.scores(self._ledger.free())
@@ -98,13 +99,13 @@ class ScoreController(Controller):
         if into(name, obj):
             self.queue.add(self._key)
 
-    async def _create(self) -> Json | None:
+    async def _create(self) -> None:
         """Without status: a create drops that."""
         obj = {"apiVersion": SCORES.api_version, "kind": SCORES.kind, "metadata": self._metadata}
         try:
-            return await self.client.create(SCORES, obj)
+            await self.client.create(SCORES, obj)
         except AlreadyExists:
-            return None
+            pass
 
     async def _claim(self, live: Json) -> None:
         """Ours also when it is left from an installation before."""
