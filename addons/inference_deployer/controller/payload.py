@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
+from addon_framework.api.inference import GROUP
 from addon_framework.api.meta import Json
-from addons.inference_deployer.engines.interface import PORT, Engine, Workload
+from addons.inference_deployer.engines.interface import PORT, Engine, EngineSpecError, Workload
 from addons.inference_deployer.kinds import (
     ENDPOINT_LABEL,
-    GROUP,
     HUB_SECRET_ANNOTATION,
-    owner_labels,
-    placement_name,
+    REVISION_ANNOTATION,
     work_name,
 )
-from addons.inference_deployer.launcher.source import launcher_config
+from addons.inference_deployer.launcherfiles import launcher_config
 
 DATA = "data.fluid.io/v1alpha1"
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -26,12 +27,16 @@ RUNTIMES: dict[str, tuple[str, str, Json]] = {
     "rclone": (DATA, "ThinRuntime", {"replicas": 1, "profileName": "rclone"}),
 }
 DEFAULT_RUNTIME = "local"
+CREDENTIAL_KEYS = ("accessKeyId", "secretAccessKey")
 MEDIUM_PATH = "/var/lib/boundaryless/cache"
-FEEDBACK = ("phase", "message", "readyReplicas", "endpoint", "timeline", "dataPhase", "cachedPercentage")
 
 
 class InvalidSpecError(ValueError):
     """The InferenceDeployment cannot be carried out as written; the message names the field."""
+
+    def __init__(self, message: str, reason: str = "InvalidSpec") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def endpoint_labels(name: str) -> dict[str, str]:
@@ -60,80 +65,42 @@ def secret_name(namespace: str, name: str) -> str:
 
 
 def payload(deployment: Json, engine: Engine) -> list[Json]:
-    """The objects on the cluster, in the order in which they depend on each other."""
+    """The objects on the cluster, in the order in which they depend on each other.
+
+    Raises InvalidSpecError.
+    """
     meta, spec = deployment["metadata"], deployment["spec"]
     namespace, name = meta["namespace"], meta["name"]
     labels = endpoint_labels(name)
-    account = f"{name}-engine"
     loads = preloads(spec)
 
     def named(suffix: str = "", **more: Any) -> Json:
         return {"name": f"{name}{suffix}", "namespace": namespace, "labels": labels, **more}
 
-    engine_spec = spec.get("engine") or {}
-    workload = Workload(
-        name=name,
-        namespace=namespace,
-        model=model_name(deployment),
-        claim=name,
-        dataload=name if loads else "",
-        image=str(engine_spec.get("image") or ""),
-        args=tuple(engine_spec.get("args") or ()),
-        env=tuple(engine_spec.get("env") or ()),
-        launcher=str(engine_spec.get("launcher") or "shared"),
-        launcher_config=f"{name}-launcher",
-        resources=spec.get("resources") or {},
-        labels=labels,
-        service_account=account,
-    )
-    objects: list[Json] = [
+    load: Json = {
+        "apiVersion": DATA,
+        "kind": "DataLoad",
+        "metadata": named(),
+        "spec": {
+            "dataset": {"name": name, "namespace": namespace},
+            "target": [{"path": "/", "replicas": 1}],
+        },
+    }
+    return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named("-engine")},
-        {
-            "apiVersion": RBAC,
-            "kind": "Role",
-            "metadata": named("-engine"),
-            "rules": [
-                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "patch"]},
-                {
-                    "apiGroups": ["data.fluid.io"],
-                    "resources": ["dataloads"],
-                    "verbs": ["get", "list", "watch"],
-                },
-            ],
-        },
-        {
-            "apiVersion": RBAC,
-            "kind": "RoleBinding",
-            "metadata": named("-engine"),
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
-        },
+        *_account(named("-engine")),
         _dataset(deployment, labels),
         _runtime(deployment, labels),
-    ]
-    if loads:
-        objects.append(
-            {
-                "apiVersion": DATA,
-                "kind": "DataLoad",
-                "metadata": named(),
-                "spec": {
-                    "dataset": {"name": name, "namespace": namespace},
-                    "target": [{"path": "/", "replicas": 1}],
-                },
-            }
-        )
-    objects += [
+        *([load] if loads else []),
         launcher_config(f"{name}-launcher", namespace, labels),
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": named(),
+            "metadata": named(annotations={REVISION_ANNOTATION: revision(deployment)}),
             "spec": {
                 "replicas": int(spec.get("replicas", 1)),
                 "selector": {"matchLabels": {ENDPOINT_LABEL: name}},
-                "template": engine.pod_template(workload),
+                "template": _pod_template(engine, _workload(deployment, labels)),
             },
         },
         {
@@ -159,7 +126,58 @@ def payload(deployment: Json, engine: Engine) -> list[Json]:
             },
         },
     ]
-    return objects
+
+
+def _account(metadata: Json) -> list[Json]:
+    """Who the launcher is: it reports its timeline on its Pod and waits for the DataLoad."""
+    name, namespace = metadata["name"], metadata["namespace"]
+    reads = {"apiGroups": ["data.fluid.io"], "resources": ["dataloads"], "verbs": ["get", "list", "watch"]}
+    writes = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "patch"]}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {"apiVersion": RBAC, "kind": "Role", "metadata": metadata, "rules": [writes, reads]},
+        {
+            "apiVersion": RBAC,
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+        },
+    ]
+
+
+def _workload(deployment: Json, labels: dict[str, str]) -> Workload:
+    """What the engine plug-in gets to see."""
+    meta, spec = deployment["metadata"], deployment["spec"]
+    engine = spec.get("engine") or {}
+    return Workload(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        model=model_name(deployment),
+        claim=meta["name"],
+        dataload=meta["name"] if preloads(spec) else "",
+        image=str(engine.get("image") or ""),
+        args=tuple(engine.get("args") or ()),
+        env=tuple(engine.get("env") or ()),
+        launcher=str(engine.get("launcher") or "shared"),
+        launcher_config=f"{meta['name']}-launcher",
+        resources=spec.get("resources") or {},
+        labels=labels,
+        service_account=f"{meta['name']}-engine",
+    )
+
+
+def revision(deployment: Json) -> str:
+    """What the spoke must have for its report to be about this spec; where it runs does not matter."""
+    spec = {name: value for name, value in deployment["spec"].items() if name != "placement"}
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _pod_template(engine: Engine, workload: Workload) -> Json:
+    try:
+        return engine.pod_template(workload)
+    except EngineSpecError as error:
+        raise InvalidSpecError(f"spec.engine.{error}") from error
 
 
 def _dataset(deployment: Json, labels: dict[str, str]) -> Json:
@@ -192,6 +210,10 @@ def _runtime(deployment: Json, labels: dict[str, str]) -> Json:
     api_version, kind, base = RUNTIMES[runtime]
     body = dict(base)
     quota = (spec.get("cache") or {}).get("quota")
+    if options := (spec.get("cache") or {}).get("options"):
+        if runtime == "local":
+            raise InvalidSpecError("spec.cache.options: the local runtime has no options, leave them out")
+        body["fuse"] = {"options": {key: str(value) for key, value in options.items()}}
     if runtime in ("local", "juicefs"):
         level: Json = {"mediumtype": "SSD", "path": MEDIUM_PATH}
         if quota:
@@ -199,109 +221,3 @@ def _runtime(deployment: Json, labels: dict[str, str]) -> Json:
         body["tieredstore"] = {"levels": [level]}
     metadata = {"name": meta["name"], "namespace": meta["namespace"], "labels": labels}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": body}
-
-
-def placement(deployment: Json) -> Json:
-    """The Placement that chooses the clusters; garbage collected with the InferenceDeployment."""
-    meta, wanted = deployment["metadata"], deployment["spec"].get("placement") or {}
-    return {
-        "apiVersion": "cluster.open-cluster-management.io/v1beta1",
-        "kind": "Placement",
-        "metadata": {
-            "name": placement_name(meta["name"]),
-            "namespace": meta["namespace"],
-            "labels": owner_labels(meta["namespace"], meta["name"]),
-            "ownerReferences": [owner_reference(deployment)],
-        },
-        "spec": {"numberOfClusters": 1, **wanted},
-    }
-
-
-def owner_reference(deployment: Json) -> Json:
-    """An owner reference to the InferenceDeployment."""
-    meta = deployment["metadata"]
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": "InferenceDeployment",
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def manifest_work(deployment: Json, cluster: str, engine: Engine) -> Json:
-    """The ManifestWork for one cluster."""
-    meta = deployment["metadata"]
-    namespace, name = meta["namespace"], meta["name"]
-    paths = [{"name": field, "path": f".status.{field}"} for field in FEEDBACK]
-    return {
-        "apiVersion": "work.open-cluster-management.io/v1",
-        "kind": "ManifestWork",
-        "metadata": {
-            "name": work_name(namespace, name),
-            "namespace": cluster,
-            "labels": owner_labels(namespace, name),
-        },
-        "spec": {
-            "workload": {"manifests": payload(deployment, engine)},
-            "deleteOption": {
-                # Others may live in the namespace too.
-                "propagationPolicy": "SelectivelyOrphan",
-                "selectivelyOrphans": {
-                    "orphaningRules": [
-                        {"group": "", "resource": "namespaces", "namespace": "", "name": namespace}
-                    ]
-                },
-            },
-            "manifestConfigs": [
-                {
-                    "resourceIdentifier": {
-                        "group": GROUP,
-                        "resource": "inferenceendpoints",
-                        "namespace": namespace,
-                        "name": name,
-                    },
-                    "feedbackRules": [{"type": "JSONPaths", "jsonPaths": paths}],
-                    "feedbackScrapeType": "Watch",
-                }
-            ],
-        },
-    }
-
-
-def credentials(deployment: Json, secret: Json, cluster: str) -> list[Json]:
-    """The Secret's copy in the cluster namespace, readable by that cluster's cache agent and nobody else's."""
-    namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
-    copy = secret_name(namespace, name)
-    metadata = {"name": copy, "namespace": cluster, "labels": owner_labels(namespace, name)}
-    group = f"system:open-cluster-management:cluster:{cluster}:addon:cache-runtime"
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata,
-            "type": secret.get("type", "Opaque"),
-            "data": secret.get("data") or {},
-        },
-        {
-            "apiVersion": RBAC,
-            "kind": "Role",
-            "metadata": metadata,
-            "rules": [
-                {
-                    "apiGroups": [""],
-                    "resources": ["secrets"],
-                    "resourceNames": [copy],
-                    "verbs": ["get", "list", "watch"],
-                }
-            ],
-        },
-        {
-            "apiVersion": RBAC,
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": copy},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
-        },
-    ]

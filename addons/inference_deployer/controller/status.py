@@ -10,6 +10,7 @@ from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
 
 PENDING, DEPLOYING, READY, DEGRADED, FAILED = "Pending", "Deploying", "Ready", "Degraded", "Failed"
+DELETING = "Deleting"
 
 
 def feedback(work: Json) -> Json:
@@ -28,11 +29,13 @@ def _scalar(value: Json) -> Any:
     return None
 
 
-def cluster_status(cluster: str, work: Json | None) -> Json:
-    """One entry of status.clusters."""
+def cluster_status(cluster: str, work: Json | None, revision: str) -> Json:
+    """One entry of status.clusters. What a cluster said of an older revision does not make it Ready."""
     if work is None:
         return {"name": cluster, "phase": PENDING, "readyReplicas": 0}
     said = feedback(work)
+    if said.get("phase") == READY and said.get("revision") != revision:
+        said["phase"] = DEPLOYING
     entry: Json = {
         "name": cluster,
         "phase": str(said.get("phase") or DEPLOYING),
@@ -61,20 +64,41 @@ def _work_problem(work: Json) -> str:
     return ""
 
 
+def failed_status(deployment: Json, reason: str, message: str, *, now: str | None = None) -> Json:
+    """The status when the spec cannot be carried out; what runs already is left alone and still shown."""
+    return _not_ready(deployment, FAILED, reason, message, now)
+
+
+def deleting_status(deployment: Json, clusters: Sequence[str], *, now: str | None = None) -> Json:
+    """The status while clusters still remove it."""
+    return _not_ready(deployment, DELETING, DELETING, f"Waiting for {', '.join(clusters)} to remove it", now)
+
+
+def _not_ready(deployment: Json, phase: str, reason: str, message: str, now: str | None) -> Json:
+    status = dict(deployment.get("status") or {})
+    generation = deployment["metadata"].get("generation", 0)
+    conditions = [dict(condition) for condition in status.get("conditions") or []]
+    set_condition(conditions, "Ready", False, reason, message, generation=generation, now=now)
+    return {**status, "observedGeneration": generation, "conditions": conditions, "phase": phase}
+
+
 def next_status(
     deployment: Json,
     clusters: Sequence[Json],
     *,
     placed: tuple[bool, str, str],
-    endpoint: str = "",
     now: str | None = None,
 ) -> Json:
-    """The whole status. `placed` is (whether, reason, message); `clusters` come from `cluster_status`."""
+    """The whole status. `placed` is (whether, reason, message); `clusters` come from `cluster_status`.
+
+    The endpoint is the gateway's to write.
+    """
     old = deployment.get("status") or {}
     generation = deployment["metadata"].get("generation", 0)
     per_cluster = int(deployment["spec"].get("replicas", 1))
     ready = sum(int(entry["readyReplicas"]) for entry in clusters)
     desired = per_cluster * len(clusters)
+    all_ready = bool(desired) and all(entry["phase"] == READY for entry in clusters)
     conditions = [dict(condition) for condition in old.get("conditions") or []]
 
     def put(kind: str, status: bool, reason: str, message: str) -> None:
@@ -90,8 +114,10 @@ def next_status(
         put("DataReady", True, "Complete", "The data is where the model runs")
     if not placed[0]:
         put("Ready", False, placed[1], placed[2])
-    elif desired and ready >= desired:
+    elif all_ready:
         put("Ready", True, "AllReplicasReady", f"{ready} of {desired} replicas answer")
+    elif not per_cluster:
+        put("Ready", False, "ScaledToZero", "spec.replicas is 0")
     else:
         problem = next((e["message"] for e in clusters if e.get("message")), "")
         text = f"{ready} of {desired} replicas answer"
@@ -99,7 +125,7 @@ def next_status(
 
     if not clusters:
         phase = PENDING
-    elif desired and ready >= desired:
+    elif all_ready:
         phase = READY
     elif ready:
         phase = DEGRADED if old.get("phase") in (READY, DEGRADED) else DEPLOYING
@@ -115,6 +141,6 @@ def next_status(
         "desiredReplicas": desired,
         "clusters": list(clusters),
     }
-    if endpoint:
-        status["endpoint"] = endpoint
+    if old.get("endpoint"):
+        status["endpoint"] = old["endpoint"]
     return status

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 PORT = 8000
 MODEL_PATH = "/models"
-ENGINE_HOST_DIR = "/run/boundaryless/engine-host"
-ENGINE_HOST_SOCKET = f"{ENGINE_HOST_DIR}/host.sock"
-LAUNCHER_DIR = "/launcher"
+
+
+class EngineSpecError(ValueError):
+    """The engine cannot be started like that; the message begins with the field below `spec.engine`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Workload:
     args: Sequence[str] = ()
     env: Sequence[Mapping[str, Any]] = ()
     launcher: str = "shared"
-    launcher_config: str = ""  # the ConfigMap that holds launcher.py
+    launcher_config: str = ""  # the ConfigMap that holds the launcher's files
     resources: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     service_account: str = ""
@@ -40,5 +41,5 @@ class Engine(Protocol):
     """An engine plug-in."""
 
     def pod_template(self, workload: Workload) -> dict[str, Any]:
-        """The pod template of its Deployment. Pure: same workload, same template."""
+        """The pod template of its Deployment. Pure: same workload, same template. Raises EngineSpecError."""
         ...

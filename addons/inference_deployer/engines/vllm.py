@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from addons.inference_deployer.engines.interface import (
-    ENGINE_HOST_DIR,
-    ENGINE_HOST_SOCKET,
+from addons.inference_deployer.engines.host import (
+    HOST_DIR,
+    HOST_LABEL,
     LAUNCHER_DIR,
-    MODEL_PATH,
-    PORT,
-    Workload,
+    QUIET,
+    host_key,
+    host_socket,
+    host_volume,
 )
+from addons.inference_deployer.engines.interface import MODEL_PATH, PORT, EngineSpecError, Workload
 
 IMAGE = "vllm/vllm-openai"
-# What a served model must never do: ask the Internet for files or report usage.
-QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+OURS = ("--model", "--served-model-name", "--host", "--port", "--uds")
 
 
 class VLLMEngine:
@@ -23,7 +24,13 @@ class VLLMEngine:
 
     def pod_template(self, workload: Workload) -> dict[str, Any]:
         """A pod whose engine starts while the data is still being loaded."""
+        for index, argument in enumerate(workload.args):
+            if argument.split("=")[0] in OURS:
+                raise EngineSpecError(
+                    f"args[{index}]: {argument.split('=')[0]} is not yours to set, leave it out"
+                )
         image = workload.image or IMAGE
+        shared = workload.launcher == "shared"
         values = {
             **QUIET,
             "VLLM_HOST_IP": "127.0.0.1",  # its processes talk inside the pod, or inside the engine host
@@ -31,8 +38,8 @@ class VLLMEngine:
         }
         if workload.dataload:
             values["WAIT_FOR_DATALOAD"] = f"{workload.namespace}/{workload.dataload}"
-        if workload.launcher == "shared":
-            values["ENGINE_HOST_SOCKET"] = ENGINE_HOST_SOCKET
+        if shared:
+            values["ENGINE_HOST_SOCKET"] = host_socket(image)
         own = {str(variable.get("name")) for variable in workload.env}
         env: list[dict[str, Any]] = [
             {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
@@ -47,7 +54,7 @@ class VLLMEngine:
         container: dict[str, Any] = {
             "name": "engine",
             "image": image,
-            "command": ["python3", f"{LAUNCHER_DIR}/launcher.py", "--mode", workload.launcher, "--"],
+            "command": ["python3", LAUNCHER_DIR, "--mode", workload.launcher, "--"],
             "args": [
                 *("--model", MODEL_PATH, "--served-model-name", workload.model),
                 *("--host", "$(POD_IP)", "--port", str(PORT)),
@@ -77,19 +84,16 @@ class VLLMEngine:
             {"name": "model", "persistentVolumeClaim": {"claimName": workload.claim, "readOnly": True}},
             {"name": "launcher", "configMap": {"name": workload.launcher_config}},
         ]
-        if workload.launcher == "shared":
-            container["volumeMounts"].append({"name": "engine-host", "mountPath": ENGINE_HOST_DIR})
-            volumes.append(
-                {
-                    "name": "engine-host",
-                    "hostPath": {"path": ENGINE_HOST_DIR, "type": "DirectoryOrCreate"},
-                }
-            )
+        labels = dict(workload.labels)
+        if shared:
+            labels[HOST_LABEL] = host_key(image)
+            container["volumeMounts"].append({"name": "engine-host", "mountPath": HOST_DIR})
+            volumes.append(host_volume())
         if _parallel(workload):  # processes of one model share tensors
             container["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})
             volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
         return {
-            "metadata": {"labels": dict(workload.labels)},
+            "metadata": {"labels": labels},
             "spec": {
                 "serviceAccountName": workload.service_account,
                 "terminationGracePeriodSeconds": 30,

@@ -1,0 +1,128 @@
+"""What one InferenceDeployment needs on the hub: Placement, ManifestWork, credentials. Pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from addon_framework.api.inference import GROUP
+from addon_framework.api.meta import Json
+from addons.inference_deployer.controller.payload import CREDENTIAL_KEYS, RBAC, payload, secret_name
+from addons.inference_deployer.engines.interface import Engine
+from addons.inference_deployer.kinds import REVISION_ANNOTATION, owner_labels, placement_name, work_name
+
+FEEDBACK = (
+    *("phase", "message", "readyReplicas", "endpoint", "revision"),
+    *("timeline", "dataPhase", "cachedPercentage"),
+)
+
+
+def placement(deployment: Json) -> Json:
+    """The Placement that chooses the clusters; garbage collected with the InferenceDeployment.
+
+    The hash makes a field that the user took away a difference, too.
+    """
+    meta, wanted = deployment["metadata"], deployment["spec"].get("placement") or {}
+    text = json.dumps(wanted, sort_keys=True).encode()
+    return {
+        "apiVersion": "cluster.open-cluster-management.io/v1beta1",
+        "kind": "Placement",
+        "metadata": {
+            "name": placement_name(meta["name"]),
+            "namespace": meta["namespace"],
+            "labels": owner_labels(meta["namespace"], meta["name"]),
+            "annotations": {REVISION_ANNOTATION: hashlib.sha256(text).hexdigest()[:12]},
+            "ownerReferences": [owner_reference(deployment)],
+        },
+        "spec": {"numberOfClusters": 1, **wanted},
+    }
+
+
+def owner_reference(deployment: Json) -> Json:
+    """An owner reference to the InferenceDeployment."""
+    meta = deployment["metadata"]
+    return {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": "InferenceDeployment",
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def manifest_work(deployment: Json, cluster: str, engine: Engine) -> Json:
+    """The ManifestWork for one cluster."""
+    meta = deployment["metadata"]
+    namespace, name = meta["namespace"], meta["name"]
+    paths = [{"name": field, "path": f".status.{field}"} for field in FEEDBACK]
+    return {
+        "apiVersion": "work.open-cluster-management.io/v1",
+        "kind": "ManifestWork",
+        "metadata": {
+            "name": work_name(namespace, name),
+            "namespace": cluster,
+            "labels": owner_labels(namespace, name),
+        },
+        "spec": {
+            "workload": {"manifests": payload(deployment, engine)},
+            "deleteOption": {
+                # Others may live in the namespace too.
+                "propagationPolicy": "SelectivelyOrphan",
+                "selectivelyOrphans": {
+                    "orphaningRules": [
+                        {"group": "", "resource": "namespaces", "namespace": "", "name": namespace}
+                    ]
+                },
+            },
+            "manifestConfigs": [
+                {
+                    "resourceIdentifier": {
+                        "group": GROUP,
+                        "resource": "inferenceendpoints",
+                        "namespace": namespace,
+                        "name": name,
+                    },
+                    "feedbackRules": [{"type": "JSONPaths", "jsonPaths": paths}],
+                    "feedbackScrapeType": "Watch",
+                }
+            ],
+        },
+    }
+
+
+def credentials(deployment: Json, secret: Json, cluster: str) -> list[Json]:
+    """The Secret's copy in the cluster namespace, readable by that cluster's cache agent and nobody else."""
+    namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
+    copy = secret_name(namespace, name)
+    metadata = {"name": copy, "namespace": cluster, "labels": owner_labels(namespace, name)}
+    group = f"system:open-cluster-management:cluster:{cluster}:addon:cache-runtime"
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "type": "Opaque",
+            "data": {key: secret["data"][key] for key in CREDENTIAL_KEYS},
+        },
+        {
+            "apiVersion": RBAC,
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": [
+                {
+                    "apiGroups": [""],
+                    "resources": ["secrets"],
+                    "resourceNames": [copy],
+                    "verbs": ["get", "list", "watch"],
+                }
+            ],
+        },
+        {
+            "apiVersion": RBAC,
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": copy},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
+        },
+    ]

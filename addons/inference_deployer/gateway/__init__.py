@@ -1,0 +1,1 @@
+"""One OpenAI endpoint for every model of the hub: Envoy, configured from the InferenceDeployments."""
