@@ -143,9 +143,13 @@ class Volume:
 
 @dataclass(frozen=True)
 class Task:
-    """Something that runs once on every node of the cache. `pod` is a PodSpec."""
+    """Something that runs once on every node of the cache. `pod` is a PodSpec.
+
+    `after` "client": only where a client is ready; else as soon as a node is known.
+    """
 
     pod: Json
+    after: Literal["client", "none"] = "none"
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int
     """Copies what is missing and reports. Raises SourceError and OSError."""
     store = Store(Path(specification["directory"]))
     with store.exclusive():
-        report("start", time=time.time())
+        report("start")
         for attempt in range(_ATTEMPTS):
             try:
                 code = _copy(store, specification, environment)
@@ -76,8 +76,7 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     with _reporting(progress, began):
         Transfer(store, missing, progress, threads=int(specification.get("threads") or THREADS)).run()
     seconds = time.monotonic() - began
-    report("done", time=time.time(), seconds=round(seconds, 3), **_numbers(progress, seconds))
-    report("state", cached=store.cached, files=store.files, capacity=_capacity(specification, store))
+    report("done", seconds=round(seconds, 3), **_numbers(progress, seconds))
     return 0
 
 
@@ -136,7 +135,7 @@ def patiently(
 
 def report(kind: str, **fields: object) -> None:
     """One line that the add-on reads (see runtimes.interface)."""
-    print(json.dumps({"report": kind, **fields}), flush=True)
+    print(json.dumps({"report": kind, "time": time.time(), **fields}), flush=True)
 
 
 def _room(
@@ -159,10 +158,6 @@ def _room(
             f"{store.free()} left; make room or give spec.tieredstore.levels[0].path another disk"
         )
     return None
-
-
-def _capacity(specification: Mapping[str, Any], store: Store) -> int:
-    return int(specification.get("quota") or store.cached + store.free())
 
 
 def _numbers(progress: Progress, seconds: float) -> dict[str, int]:

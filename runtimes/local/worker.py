@@ -1,15 +1,19 @@
 """Keeps a node's cache: `python -m runtimes.local.worker`, told what by CACHE (see loader).
 
-Says what the cache holds when it starts, which after a reboot may be less than before, and stays.
+Says what the cache holds: when it starts, which after a reboot may be less than before, and whenever the
+loader has completed a file.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from runtimes.local.loader import report
 from runtimes.local.store import Store
@@ -17,21 +21,39 @@ from runtimes.local.store import Store
 
 def main() -> int:
     """Until SIGTERM."""
-    signals = {signal.SIGTERM, signal.SIGINT}
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signals = {*ends, signal.SIGIO}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     specification = json.loads(os.environ["CACHE"])
-    store = Store(Path(specification["directory"]))
+    directory = Path(specification["directory"])
+    store = Store(directory)
     try:
         store.data.mkdir(parents=True, exist_ok=True)
-        store.partial.mkdir(exist_ok=True)
-        store.open()
+        watched = _watch(directory)
+        said = tell(store, specification, None)
+        while signal.sigwait(signals) not in ends:
+            said = tell(store, specification, said)
+        os.close(watched)
     except OSError as error:
-        report("failed", reason="DiskError", message=f"{specification['directory']}: {error}")
+        report("failed", reason="DiskError", message=f"{directory}: {error}")
         return 1
-    capacity = int(specification.get("quota") or store.cached + store.free())
-    report("state", cached=store.cached, files=store.files, capacity=capacity)
-    signal.sigwait(signals)
     return 0
+
+
+def tell(store: Store, specification: Mapping[str, Any], said: dict[str, int] | None) -> dict[str, int]:
+    """Reports the state unless it was the last thing said."""
+    store.open()
+    state = {"cached": store.cached, "files": store.files}
+    if state != said:
+        report("state", **state, capacity=int(specification.get("quota") or store.cached + store.free()))
+    return state
+
+
+def _watch(directory: Path) -> int:
+    """SIGIO whenever the index is replaced. https://docs.kernel.org/filesystems/dnotify.html"""
+    descriptor = os.open(directory, os.O_RDONLY)
+    fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
+    return descriptor
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the add-on does on a spoke, for every backend alike."""

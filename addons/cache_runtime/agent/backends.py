@@ -1,0 +1,108 @@
+"""Which backend caches a Dataset: the one whose runtime object has the Dataset's name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Client, Key, NotFound
+from addon_framework.kube.informer import AnyInformer
+from addon_framework.plugins import RUNTIMES, Plugins, discover
+from addons.cache_runtime.agent.names import PROFILES
+from runtimes.interface import Backend, Cache
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A Dataset with its runtime. `problems` say why it cannot be set up as written."""
+
+    dataset: Json
+    runtime: Json
+    backend: Backend
+    cache: Cache
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ending(self) -> bool:
+        """Either of the two is being deleted."""
+        return any(obj["metadata"].get("deletionTimestamp") for obj in (self.dataset, self.runtime))
+
+
+class Resolver:
+    """Reads the bindings from the informers' caches."""
+
+    def __init__(
+        self, backends: Sequence[Backend], image: str, cache: Callable[[Resource], AnyInformer]
+    ) -> None:
+        self.backends, self._image, self._cache = backends, image, cache
+
+    def runtimes(self, key: Key) -> list[tuple[Backend, Json]]:
+        """The runtime objects of that name, oldest first."""
+        found = [
+            (b, runtime) for b in self.backends if (runtime := self._cache(b.resource).get(key)) is not None
+        ]
+        return sorted(
+            found, key=lambda pair: (pair[1]["metadata"].get("creationTimestamp", ""), pair[0].type)
+        )
+
+    def bind(self, dataset: Json, key: Key) -> Binding | None:
+        """The Dataset with its runtime: the one it is bound to already, else the oldest."""
+        candidates = self.runtimes(key)
+        if not candidates:
+            return None
+        bound = {r.get("type") for r in (dataset.get("status") or {}).get("runtimes") or []}
+        backend, runtime = next((pair for pair in candidates if pair[0].type in bound), candidates[0])
+        profile, problems = self._profile(runtime)
+        cache = Cache.of(dataset, runtime, image=self._image, profile=profile)
+        problems += backend.validate(cache)
+        if len(candidates) > 1:
+            others = ", ".join(f"{r['kind']}" for b, r in candidates if b is not backend)
+            log.warning(
+                "several runtimes of one name", dataset=str(key), used=runtime["kind"], ignored=others
+            )
+        return Binding(dataset, runtime, backend, cache, tuple(problems))
+
+    def leftover(self, key: Key) -> Binding | None:
+        """A runtime whose Dataset is gone: enough to clean up after it."""
+        pairs = self.runtimes(key)
+        if not pairs:
+            return None
+        backend, runtime = pairs[0]
+        metadata = {"namespace": key.namespace, "name": key.name, "uid": ""}
+        dataset: Json = {"metadata": metadata, "spec": {}}
+        return Binding(dataset, runtime, backend, Cache.of(dataset, runtime, image=self._image))
+
+    def _profile(self, runtime: Json) -> tuple[Json | None, list[str]]:
+        """A profile of the cluster; without one the backend may have its own of that name."""
+        name = (runtime.get("spec") or {}).get("profileName")
+        return (self._cache(PROFILES).get(Key("", name)), []) if name else (None, [])
+
+
+async def served_backends(
+    client: Client, plugins: Plugins | None = None, *, attempts: int = 60
+) -> list[Backend]:
+    """The installed backends whose kinds the cluster has. Their CRDs arrive at the same time as we do."""
+    found: list[Backend] = []
+    for plugin in (plugins if plugins is not None else discover(RUNTIMES)).usable():
+        backend = plugin.load()
+        if not isinstance(backend, Backend):
+            log.warning("not a cache backend", plugin=plugin.name, origin=plugin.origin)
+            continue
+        for attempt in range(attempts):
+            try:
+                await client.resource_for(backend.resource.api_version, backend.resource.kind)
+            except NotFound:
+                if attempt == attempts - 1:
+                    log.warning("backend left out, its kind is not installed", kind=backend.resource.kind)
+                else:
+                    await asyncio.sleep(0.5)
+            else:
+                found.append(backend)
+                break
+    return found

@@ -1,0 +1,148 @@
+"""A backend's components as DaemonSets, StatefulSets and ConfigMaps. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, STATEFULSETS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Key
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.names import (
+    HASH_ANNOTATION,
+    dataset_id,
+    labels,
+    owner_reference,
+    short_hash,
+)
+from runtimes.interface import Component
+
+_SUFFIX = {"master": "master", "worker": "worker", "client": "fuse"}
+_SECTION = {"master": "master", "worker": "worker", "client": "fuse"}  # of the runtime's spec
+_EVERYWHERE = [{"operator": "Exists"}]
+
+
+def objects(binding: Binding) -> list[tuple[Resource, Json]]:
+    """Everything the runtime needs in the Dataset's namespace, each with a hash of itself."""
+    made: list[tuple[Resource, Json]] = []
+    for component in binding.backend.components(binding.cache):
+        for name, data in component.config_maps.items():
+            config = _object(binding, component, "ConfigMap", "v1", name)
+            made.append((CONFIGMAPS, _hashed({**config, "data": dict(data)})))
+        made.append(_workload(binding, component))
+    return made
+
+
+def template(binding: Binding, component: Component) -> Json:
+    """The pod of a component: the backend's PodSpec, and what Dataset and runtime say of every pod."""
+    key = Key(binding.cache.namespace, binding.cache.name)
+    uid = binding.dataset["metadata"]["uid"]
+    section = binding.cache.spec.get(_SECTION[component.role]) or {}
+    own = {
+        **labels(key, component.role),
+        "app": binding.backend.type,
+        "release": key.name,
+        "role": f"{binding.backend.type}-{_SUFFIX[component.role]}",
+    }
+    own["fluid.io/managed-by"] = "fluid"
+    own["fluid.io/dataset-id"] = dataset_id(key, uid)
+    spec = {"terminationGracePeriodSeconds": 30, **component.pod}
+    if component.role == "client":
+        # A pod with the data may land on any node, so the client must be able to.
+        spec.setdefault("tolerations", _EVERYWHERE)
+    else:
+        own["fluid.io/dataset"] = dataset_id(key, uid)
+        own["fluid.io/dataset-placement"] = placement(binding)
+        spec["tolerations"] = [*(spec.get("tolerations") or []), *binding.cache.dataset.spec.tolerations]
+        spec["affinity"] = _affinity(binding, component)
+        spec = {name: value for name, value in spec.items() if value}
+    metadata: Json = {"labels": {**_pod_metadata(binding, section, "labels"), **own}}
+    if annotations := _pod_metadata(binding, section, "annotations"):
+        metadata["annotations"] = annotations
+    return {"metadata": metadata, "spec": spec}
+
+
+def placement(binding: Binding) -> str:
+    """Exclusive is Fluid's default. A `local` cache is just files, so there it has to be asked for."""
+    said = binding.cache.dataset.spec.placement
+    return said or ("Shared" if binding.backend.type == "local" else "Exclusive")
+
+
+def _workload(binding: Binding, component: Component) -> tuple[Resource, Json]:
+    key = Key(binding.cache.namespace, binding.cache.name)
+    daemon = component.replicas is None
+    kind = "DaemonSet" if daemon else "StatefulSet"
+    obj = _object(binding, component, kind, "apps/v1", f"{key.name}-{_SUFFIX[component.role]}")
+    spec: Json = {
+        "selector": {"matchLabels": labels(key, component.role)},
+        "template": template(binding, component),
+    }
+    if component.role == "client":
+        # Replacing a FUSE client breaks the mounts of pods that use it, so that waits until pods restart.
+        spec["updateStrategy"] = {"type": "OnDelete"}
+    if not daemon:
+        spec |= {
+            "replicas": component.replicas,
+            "serviceName": f"{key.name}-{_SUFFIX[component.role]}",
+            "podManagementPolicy": "Parallel",
+        }
+    return DAEMONSETS if daemon else STATEFULSETS, _hashed({**obj, "spec": spec})
+
+
+def _affinity(binding: Binding, component: Component) -> Json:
+    """Where the Dataset allows its cache; apart from other caches when exclusive; one worker per node."""
+    affinity: Json = {}
+    required = binding.cache.dataset.spec.node_affinity.get("required")
+    if required:
+        affinity["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": required}
+    exclusive = placement(binding) == "Exclusive"
+    others: Json = (
+        {"matchExpressions": [{"key": "fluid.io/dataset", "operator": "Exists"}]}
+        if exclusive
+        else {"matchLabels": {"fluid.io/dataset-placement": "Exclusive"}}
+    )
+    if component.replicas is None:
+        # A DaemonSet's pods are apart already, and must not be kept from nodes by each other's labels.
+        mine = dataset_id(
+            Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
+        )
+        others.setdefault("matchExpressions", []).append(
+            {"key": "fluid.io/dataset", "operator": "NotIn", "values": [mine]}
+        )
+    terms = [_apart(others)]
+    if component.replicas is not None and not exclusive:
+        key = Key(binding.cache.namespace, binding.cache.name)
+        terms.append(_apart({"matchLabels": labels(key, component.role)}))
+    affinity["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    return affinity
+
+
+def _apart(selector: Json) -> Json:
+    return {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname", "namespaceSelector": {}}
+
+
+def _object(binding: Binding, component: Component, kind: str, api_version: str, name: str) -> Json:
+    key = Key(binding.cache.namespace, binding.cache.name)
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": key.namespace,
+            "labels": labels(key, component.role),
+            "ownerReferences": [owner_reference(binding.runtime)],
+        },
+    }
+
+
+def _pod_metadata(binding: Binding, section: Json, field: str) -> dict[str, str]:
+    """The runtime's podMetadata, and the component's over it."""
+    common = (binding.cache.spec.get("podMetadata") or {}).get(field) or {}
+    return {**common, **((section.get("podMetadata") or {}).get(field) or {})}
+
+
+def _hashed(obj: Json) -> Json:
+    """With a hash of what we want, since a server's defaults and our removals cannot be told by comparing."""
+    digest = short_hash(json.dumps(obj, sort_keys=True))
+    metadata = {**obj["metadata"], "annotations": {HASH_ANNOTATION: digest}}
+    return {**obj, "metadata": metadata}

@@ -1,0 +1,379 @@
+"""The Dataset controller: binds a Dataset to its runtime, keeps pods, volume and status, and ends them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from addon_framework.api.core import (
+    CONFIGMAPS,
+    DAEMONSETS,
+    JOBS,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    SECRETS,
+    STATEFULSETS,
+)
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch_status
+from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent import components, status, volumes
+from addons.cache_runtime.agent.backends import Binding, Resolver
+from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
+from addons.cache_runtime.agent.measurements import Measurements
+from addons.cache_runtime.agent.names import (
+    DATALOADS,
+    DATASET_FINALIZER,
+    DATASETS,
+    FIELD_MANAGER,
+    HASH_ANNOTATION,
+    MANAGED,
+    PROFILES,
+    cache_node_label,
+    client_node_label,
+    dataset_id,
+    dataset_key,
+    owner_reference,
+    role_of,
+    runtime_finalizer,
+    short_hash,
+    volume_name,
+)
+from addons.cache_runtime.agent.nodes import set_label
+from addons.cache_runtime.agent.reports import Reports
+from addons.cache_runtime.agent.status import Counts, Observed
+from addons.cache_runtime.agent.teardown import Teardown
+from runtimes.interface import CacheState
+
+_WORKLOADS = (DAEMONSETS, STATEFULSETS)
+_CREDENTIALS_RETRY = 2.0
+_STRANGER_RETRY = 10.0
+
+
+class DatasetController(Controller):
+    """One key per Dataset, and the runtime of the same name."""
+
+    name = "dataset"
+    workers = 4
+
+    def __init__(self, resolver: Resolver, *, install_namespace: str) -> None:
+        self.resolver = resolver
+        self._install_namespace = install_namespace
+        self.credentials: Credentials
+        self.reports: Reports
+        self._teardown: Teardown
+        self.measurements = Measurements(lambda key: self.queue.add(key))
+
+    def wire(self, credentials: Credentials, reports: Reports) -> None:
+        """What is shared with the DataLoad controller."""
+        self.credentials, self.reports = credentials, reports
+        self._teardown = Teardown(self.client, self.of, self._install_namespace)
+
+    def of(self, resource: Resource) -> AnyInformer:
+        """The informer of a resource; of what there is much of, only what we made."""
+        selected = resource in (*_WORKLOADS, CONFIGMAPS, SECRETS, JOBS)
+        return self.cache(resource, label_selector=MANAGED if selected else None)
+
+    def copies(self) -> AnyInformer:
+        """The Secrets that we copied from the hub."""
+        return self.of(SECRETS)
+
+    def watches(self) -> list[Watch]:
+        """Whatever a Dataset's state depends on."""
+        ours = [Watch(r, map=dataset_key, label_selector=MANAGED) for r in (*_WORKLOADS, JOBS, SECRETS)]
+        return [
+            Watch(DATASETS),
+            *(Watch(backend.resource) for backend in self.resolver.backends),
+            *ours,
+            Watch(CONFIGMAPS, map=dataset_key, label_selector=MANAGED),
+            Watch(PROFILES, map=self._of_profile),
+            Watch(DATALOADS, map=_of_load),
+            Watch(PODS, map=_of_pod),
+            Watch(PERSISTENTVOLUMECLAIMS, map=dataset_key),
+            Watch(PERSISTENTVOLUMES, map=dataset_key),
+            Watch(NODES, map=lambda node: (), predicate=lambda old, new: False),
+        ]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Up, or down."""
+        dataset = self.of(DATASETS).get(key)
+        if dataset is None:
+            await self._orphan(key)
+            return None
+        binding = self.resolver.bind(dataset, key)
+        if dataset["metadata"].get("deletionTimestamp") or (binding is not None and binding.ending):
+            return await self._down(key, dataset, binding)
+        await self._finalizer(DATASETS, dataset, DATASET_FINALIZER)
+        if binding is None:
+            self._forget(key)
+            await patch_status(
+                self.client, DATASETS, dataset, status.dataset_status(dataset, None, Observed())
+            )
+            return None
+        return await self._up(key, binding)
+
+    # Up
+
+    async def _up(self, key: Key, binding: Binding) -> float | None:
+        await self._adopt(binding)
+        if binding.problems:
+            await self._write(binding, Observed(problem="; ".join(binding.problems)))
+            return None
+        try:
+            await self.credentials.copy(binding.dataset, key)
+        except CredentialsError as error:
+            await self._write(binding, self._observe(key, binding, waiting=str(error)))
+            return _CREDENTIALS_RETRY
+        try:
+            await self._components(key, binding)
+            await self._label_nodes(key, binding)
+            seen = self._observe(key, binding)
+            if (
+                binding.backend.volume(binding.cache).after == "none"
+                or seen.counts.get("client", Counts()).ready
+            ):
+                await self._volume(key, binding)
+        except _StrangerError as error:
+            await self._write(binding, self._observe(key, binding, problem=str(error)))
+            return _STRANGER_RETRY
+        self._measure(key, binding)
+        await self._write(binding, self._observe(key, binding))
+        return None
+
+    async def _adopt(self, binding: Binding) -> None:
+        """The runtime belongs to the Dataset from now on, and neither goes before the cache is down."""
+        runtime, dataset = binding.runtime, binding.dataset
+        metadata = runtime["metadata"]
+        owner, finalizer = owner_reference(dataset), runtime_finalizer(binding.backend.type)
+        owners = metadata.get("ownerReferences") or []
+        identity = dataset_id(key_of(dataset), dataset["metadata"]["uid"])
+        patch: Json = {}
+        if not any(each.get("uid") == owner["uid"] for each in owners):
+            patch["ownerReferences"] = [*(o for o in owners if o.get("kind") != "Dataset"), owner]
+        if (metadata.get("labels") or {}).get("fluid.io/dataset-id") != identity:
+            patch["labels"] = {"fluid.io/dataset-id": identity}
+        if finalizer not in (metadata.get("finalizers") or []):
+            patch["finalizers"] = [*(metadata.get("finalizers") or []), finalizer]
+        if patch:
+            await self._patch_metadata(binding.backend.resource, runtime, patch)
+
+    async def _components(self, key: Key, binding: Binding) -> None:
+        wanted = components.objects(binding)
+        names = {(resource, obj["metadata"]["name"]) for resource, obj in wanted}
+        for resource, obj in wanted:
+            live = self.of(resource).get(Key(key.namespace, obj["metadata"]["name"]))
+            digest = obj["metadata"]["annotations"][HASH_ANNOTATION]
+            if live is None or (live["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) != digest:
+                await self.client.apply(obj, field_manager=FIELD_MANAGER, resource=resource)
+        for resource in (*_WORKLOADS, CONFIGMAPS):
+            for live in self.of(resource):
+                if dataset_key(live) == [key] and (resource, live["metadata"]["name"]) not in names:
+                    await self.client.delete(resource, live["metadata"]["name"], key.namespace)
+
+    async def _label_nodes(self, key: Key, binding: Binding) -> None:
+        uid = binding.dataset["metadata"]["uid"]
+        labels = {"worker": cache_node_label(key, uid), "client": client_node_label(key, uid)}
+        for role, label in labels.items():
+            hosts = {p["spec"]["nodeName"] for p in self._pods(key, role) if p["spec"].get("nodeName")}
+            await set_label(self.client, self.of(NODES), hosts, label)
+
+    async def _volume(self, key: Key, binding: Binding) -> None:
+        """Creates what is not there; neither object can be changed afterwards."""
+        at = Key("", volume_name(key))
+        volume, claim = self.of(PERSISTENTVOLUMES).get(at), self.of(PERSISTENTVOLUMECLAIMS).get(key)
+        for obj in (volume, claim):
+            if obj is not None and volumes.is_stranger(obj):
+                raise _StrangerError(
+                    f"{obj['kind']} {obj['metadata']['name']} exists and is not of this Dataset; remove it, "
+                    "or give the Dataset another name"
+                )
+        if volume is not None and claim is None and (volume["spec"].get("claimRef") or {}).get("uid"):
+            # It was bound to a claim that somebody deleted; it cannot be bound to another.
+            await self.client.delete(PERSISTENTVOLUMES, at.name, uid=volume["metadata"]["uid"])
+            return
+        if volume is None:
+            await self.client.create(PERSISTENTVOLUMES, volumes.persistent_volume(binding))
+        if claim is None:
+            await self.client.create(PERSISTENTVOLUMECLAIMS, volumes.claim(binding))
+
+    def _measure(self, key: Key, binding: Binding) -> None:
+        versions = sorted(
+            secret["metadata"].get("resourceVersion", "")
+            for secret in self.of(SECRETS).in_namespace(key.namespace)
+            if dataset_key(secret) == [key]
+        )
+        inputs = short_hash(json.dumps([binding.dataset["spec"], versions], sort_keys=True))
+
+        async def count() -> tuple[int, int] | None:
+            return await binding.backend.measure(binding.cache, await self.credentials.values(binding.cache))
+
+        self.measurements.ensure(key, inputs, count)
+
+    # Status
+
+    def _observe(self, key: Key, binding: Binding, *, problem: str = "", waiting: str = "") -> Observed:
+        counts = self._counts(key)
+        needed = (
+            set(counts) if binding.backend.volume(binding.cache).after == "client" else {*counts} - {"client"}
+        )
+        ready = bool(counts) and all(counts[role].ready for role in needed) and not waiting
+        pods = [pod for role in counts for pod in self._pods(key, role)]
+        measured = self.measurements.of(key)
+        claim = self.of(PERSISTENTVOLUMECLAIMS).get(key)
+        return Observed(
+            counts=counts,
+            state=self._state(binding, pods),
+            measured=measured.counted,
+            ready=ready and claim is not None,
+            problem=problem,
+            waiting=waiting or _waiting_for(pods) or measured.problem,
+            loads=[
+                load["metadata"]["name"]
+                for load in self.of(DATALOADS)
+                if _of_load(load) == [key] and (load.get("status") or {}).get("phase") == "Executing"
+            ],
+        )
+
+    def _state(self, binding: Binding, pods: list[Json]) -> CacheState:
+        """Of each node the last word: a worker's and a client's of one node are about the same cache."""
+        by_node: dict[str, Json] = {}
+        for pod in pods:
+            said, node = self.reports.of(pod).last.get("state"), pod["spec"].get("nodeName", "")
+            if said is not None and said.get("time", 0) >= by_node.get(node, {}).get("time", 0):
+                by_node[node] = said
+        return binding.backend.state(binding.cache, list(by_node.values()))
+
+    def _counts(self, key: Key) -> dict[str, Counts]:
+        found: dict[str, Counts] = {}
+        for obj in (obj for resource in _WORKLOADS for obj in self.of(resource)):
+            if dataset_key(obj) != [key]:
+                continue
+            said = obj.get("status") or {}
+            if obj["kind"] == "DaemonSet":
+                names = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady")
+                numbers = [int(said.get(name) or 0) for name in names]
+            else:
+                numbers = [int(obj["spec"].get("replicas", 1))]
+                numbers += [int(said.get(name) or 0) for name in ("replicas", "readyReplicas")]
+            found[role_of(obj)] = Counts(*numbers)
+        return found
+
+    def _pods(self, key: Key, role: str) -> list[Json]:
+        return [pod for pod in self.of(PODS) if dataset_key(pod) == [key] and role_of(pod) == role]
+
+    async def _write(self, binding: Binding, seen: Observed) -> None:
+        await patch_status(
+            self.client, DATASETS, binding.dataset, status.dataset_status(binding.dataset, binding, seen)
+        )
+        wanted = status.runtime_status(binding, seen, datetime.now(UTC))
+        await patch_status(self.client, binding.backend.resource, binding.runtime, wanted)
+
+    # Down
+
+    async def _down(self, key: Key, dataset: Json, binding: Binding | None) -> float | None:
+        """The Dataset goes, or its runtime does and leaves the Dataset unbound."""
+        leaving = bool(dataset["metadata"].get("deletionTimestamp"))
+        if binding is not None:
+            if waiting := await self._teardown.step(binding, key):
+                await self._write(binding, self._observe_ending(key, binding, waiting))
+                return None
+            await self._release(binding)
+        self._forget(key)
+        if leaving:
+            await self._drop_finalizer(DATASETS, dataset, DATASET_FINALIZER)
+        else:
+            await patch_status(
+                self.client, DATASETS, dataset, status.dataset_status(dataset, None, Observed())
+            )
+        return None
+
+    async def _orphan(self, key: Key) -> None:
+        """A runtime without a Dataset: set up it was not, or its Dataset was removed by force."""
+        self._forget(key)
+        binding = self.resolver.leftover(key)
+        if binding is None or not binding.ending:
+            return
+        if not await self._teardown.step(binding, key):
+            await self._release(binding)
+
+    async def _release(self, binding: Binding) -> None:
+        if binding.ending or binding.dataset["metadata"].get("deletionTimestamp"):
+            finalizer = runtime_finalizer(binding.backend.type)
+            await self._drop_finalizer(binding.backend.resource, binding.runtime, finalizer)
+
+    def _observe_ending(self, key: Key, binding: Binding, waiting: str) -> Observed:
+        return Observed(
+            counts=self._counts(key), measured=self.measurements.of(key).counted, in_use=waiting, ready=True
+        )
+
+    def _forget(self, key: Key) -> None:
+        self.measurements.forget(key)
+        self.credentials.forget(key)
+
+    # Metadata
+
+    async def _finalizer(self, resource: Resource, obj: Json, finalizer: str) -> None:
+        there = obj["metadata"].get("finalizers") or []
+        if finalizer not in there:
+            await self._patch_metadata(resource, obj, {"finalizers": [*there, finalizer]})
+
+    async def _drop_finalizer(self, resource: Resource, obj: Json, finalizer: str) -> None:
+        there = obj["metadata"].get("finalizers") or []
+        if finalizer in there:
+            try:
+                await self._patch_metadata(
+                    resource, obj, {"finalizers": [f for f in there if f != finalizer]}
+                )
+            except NotFound:
+                pass
+
+    async def _patch_metadata(self, resource: Resource, obj: Json, patch: Json) -> None:
+        """Only if nobody else changed the object meanwhile, since lists are replaced as a whole."""
+        metadata = obj["metadata"]
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"], **patch}}
+        await self.client.patch(resource, metadata["name"], body, metadata.get("namespace"))
+
+    def _of_profile(self, profile: Json) -> list[Key]:
+        name = profile["metadata"]["name"]
+        return [
+            key_of(runtime)
+            for backend in self.resolver.backends
+            for runtime in self.of(backend.resource)
+            if (runtime.get("spec") or {}).get("profileName") == name
+        ]
+
+
+class _StrangerError(Exception):
+    """Something has a name that we need."""
+
+
+def _of_load(load: Json) -> list[Key]:
+    target = (load.get("spec") or {}).get("dataset") or {}
+    return [Key(target.get("namespace") or load["metadata"]["namespace"], target.get("name", ""))]
+
+
+def _of_pod(pod: Json) -> list[Key]:
+    """Pods of ours, and pods that use a claim, which may be a Dataset's."""
+    namespace = pod["metadata"]["namespace"]
+    claims = [
+        Key(namespace, volume["persistentVolumeClaim"]["claimName"])
+        for volume in pod["spec"].get("volumes") or []
+        if "persistentVolumeClaim" in volume
+    ]
+    return [*dataset_key(pod), *claims]
+
+
+def _waiting_for(pods: list[Json]) -> str:
+    """Why pods of ours do not run, in the kubelet's or the scheduler's words."""
+    for pod in pods:
+        said = pod.get("status") or {}
+        for container in said.get("containerStatuses") or []:
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("message"):
+                return f"pod {pod['metadata']['name']}: {waiting.get('reason')}: {waiting['message']}"
+        for condition in said.get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                return f"pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}"
+    return ""

@@ -1,0 +1,147 @@
+"""The status of a DataLoad. Pure functions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from addon_framework.api.conditions import get_condition, set_condition
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339, parse_time
+from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
+
+PENDING, EXECUTING, COMPLETE, FAILED = "Pending", "Executing", "Complete", "Failed"
+
+
+@dataclass(frozen=True)
+class NodeLoad:
+    """One node's part: what its pods reported, and what became of its job."""
+
+    node: str
+    said: Mapping[str, Json] = field(default_factory=dict)
+    job: str = ""  # Complete, Failed, or "" while it runs
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Everything is there. The loader's word is enough: it has verified what it copied."""
+        return "done" in self.said or self.job == "Complete"
+
+    @property
+    def failed(self) -> bool:
+        """It will not get better by itself."""
+        permanent = bool(self.said.get("failed", {}).get("permanent"))
+        return not self.done and (permanent or self.job == "Failed")
+
+
+def phase_of(nodes: Sequence[NodeLoad]) -> str:
+    """Of the whole: failed when one is, complete when all are."""
+    if any(node.failed for node in nodes):
+        return FAILED
+    return COMPLETE if nodes and all(node.done for node in nodes) else EXECUTING
+
+
+def waiting_status(load: Json, message: str, inputs: str = "") -> Json:
+    """Before anything runs."""
+    old = load.get("status") or {}
+    infos = {"message": message} if message else {}
+    if inputs:
+        infos["inputs"] = inputs
+    return {"phase": PENDING, "duration": "Unfinished", "conditions": [], "infos": infos} | _kept(old)
+
+
+def failed_status(load: Json, reason: str, message: str, inputs: str, now: datetime) -> Json:
+    """Refused, or given up; `inputs` is what has to change for another attempt."""
+    old = load.get("status") or {}
+    infos = {**(old.get("infos") or {}), "message": message, "inputs": inputs}
+    if "startTime" in infos and old.get("phase") != FAILED:
+        infos["finishTime"] = f"{now.timestamp():.3f}"
+    return {
+        "phase": FAILED,
+        "duration": _duration(infos, load, now) if old.get("phase") != FAILED else old.get("duration", "-"),
+        "conditions": _conditions(old, FAILED, reason, message, now),
+        "infos": infos,
+    } | _kept(old)
+
+
+def running_status(
+    load: Json, nodes: Sequence[NodeLoad], inputs: str, now: datetime, measured: tuple[int, int] | None
+) -> Json:
+    """While it runs and after."""
+    old = load.get("status") or {}
+    phase = phase_of(nodes)
+    infos = {**progress(nodes, measured), "inputs": inputs}
+    starts = [float(n.said["start"]["time"]) for n in nodes if "time" in n.said.get("start", {})]
+    if starts:
+        infos["startTime"] = f"{min(starts):.3f}"
+    elif "startTime" in (old.get("infos") or {}):
+        infos["startTime"] = old["infos"]["startTime"]
+    if phase == FAILED:
+        bad = next(node for node in nodes if node.failed)
+        said = bad.said.get("failed", {})
+        reason = str(said.get("reason") or bad.reason or "LoadFailed")
+        message = str(said.get("message") or bad.message or f"the load on node {bad.node} failed")
+        return failed_status({**load, "status": {**old, "infos": infos}}, reason, message, inputs, now)
+    status: Json = {"phase": phase, "duration": "Unfinished", "conditions": [], "infos": infos}
+    if phase == COMPLETE:
+        ends = [float(n.said["done"]["time"]) for n in nodes if "time" in n.said.get("done", {})]
+        infos["finishTime"] = f"{max(ends) if ends else now.timestamp():.3f}"
+        status["duration"] = _duration(infos, load, now)
+        text = f"{infos['loaded']} in {infos['files']} files" if "loaded" in infos else "The data is loaded"
+        status["conditions"] = _conditions(old, COMPLETE, "LoadComplete", text, now)
+    else:
+        retried = next((n.said["failed"] for n in nodes if "failed" in n.said), None)
+        if retried is not None:
+            infos["message"] = f"trying again: {retried.get('message', '')}"
+    return status | _kept(old)
+
+
+def progress(nodes: Sequence[NodeLoad], measured: tuple[int, int] | None) -> dict[str, str]:
+    """Bytes, files and rate: of the slowest node, since all copies are the same, and rates added up."""
+    said = [
+        {**n.said.get("start", {}), **n.said.get("progress", {}), **n.said.get("done", {})} for n in nodes
+    ]
+    infos = {"nodes": ",".join(node.node for node in nodes)}
+    known = [each for each in said if "bytes" in each]
+    if not known or len(known) < len(nodes):
+        return infos
+    slowest = min(known, key=lambda each: int(each["bytes"]))
+    loaded = int(slowest["bytes"])
+    total = int(slowest.get("total") or (measured[0] if measured else 0))
+    files = int(slowest.get("totalFiles") or (measured[1] if measured else 0))
+    infos["bytes"], infos["loaded"] = str(loaded), human_size(loaded)
+    infos["files"] = str(slowest.get("files", 0))
+    if total:
+        infos["totalBytes"], infos["percentage"] = str(total), percentage(min(loaded, total), total)
+    if files:
+        infos["totalFiles"] = str(files)
+    if rate := sum(int(each.get("rate") or 0) for each in known):
+        infos["rate"] = f"{human_size(rate)}/s"
+    return infos
+
+
+def _conditions(old: Json, kind: str, reason: str, message: str, now: datetime) -> list[Json]:
+    conditions = [c for c in copy.deepcopy(old.get("conditions") or []) if c.get("type") == kind]
+    moment = now_rfc3339(now)
+    if set_condition(conditions, kind, True, reason, message, now=moment):
+        condition = get_condition(conditions, kind)
+        assert condition is not None
+        condition["lastProbeTime"] = moment
+    return conditions
+
+
+def _duration(infos: Mapping[str, str], load: Json, now: datetime) -> str:
+    if "startTime" not in infos:
+        created = load["metadata"].get("creationTimestamp")
+        return human_duration((now - parse_time(created)).total_seconds()) if created else "-"
+    end = float(infos.get("finishTime") or now.timestamp())
+    return human_duration(end - float(infos["startTime"]))
+
+
+def _kept(old: Json) -> Json:
+    """Fields that only other policies have."""
+    names = ("lastScheduleTime", "lastSuccessfulTime", "waitingFor", "nodeAffinity")
+    return {name: old[name] for name in names if name in old}

@@ -1,0 +1,103 @@
+"""Names, labels and finalizers. Those of fluid.io are Fluid's own, so that its tools find them."""
+
+from __future__ import annotations
+
+import hashlib
+
+from addon_framework.api.data import DataLoad, Dataset, ThinRuntimeProfile
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Key
+
+DATASETS: Resource = Dataset.RESOURCE
+DATALOADS: Resource = DataLoad.RESOURCE
+PROFILES: Resource = ThinRuntimeProfile.RESOURCE
+
+FIELD_MANAGER = "cache-runtime"
+DATASET_FINALIZER = "fluid-dataset-controller-finalizer"
+LOAD_FINALIZER = "fluid-dataload-controller-finalizer"
+HUB_SECRET_ANNOTATION = "data.boundaryless.io/hub-secret"
+HASH_ANNOTATION = "data.boundaryless.io/hash"
+CAPACITY_ANNOTATION = "pvc.fluid.io/resources.requests.storage"
+
+MANAGED_LABEL = "app.kubernetes.io/managed-by"
+MANAGED = f"{MANAGED_LABEL}={FIELD_MANAGER}"
+# Which Dataset something belongs to; the namespace too, since some things live outside it.
+NAME_LABEL = "data.boundaryless.io/dataset"
+NAMESPACE_LABEL = "data.boundaryless.io/dataset-namespace"
+ROLE_LABEL = "data.boundaryless.io/role"  # master, worker, client, load, clean, credentials
+LOAD_LABEL = "data.boundaryless.io/dataload"
+NODE_LABEL = "data.boundaryless.io/node"
+INPUTS_LABEL = "data.boundaryless.io/inputs"
+
+STORAGE_CLASS = "fluid"
+DEFAULT_CAPACITY = "100Pi"
+
+
+def runtime_finalizer(type_: str) -> str:
+    """Of a runtime object."""
+    return f"{type_}-runtime-controller-finalizer"
+
+
+def dataset_id(key: Key, uid: str) -> str:
+    """Fluid's value of fluid.io/dataset-id: readable, or the uid where that would be too long for a label."""
+    readable = f"{key.namespace}-{key.name}"
+    return readable if len(readable) <= 63 else uid
+
+
+def cache_node_label(key: Key, uid: str) -> str:
+    """On nodes that hold the cache."""
+    return _node_label("s", key, uid)
+
+
+def client_node_label(key: Key, uid: str) -> str:
+    """On nodes where a FUSE client mounts the Dataset."""
+    return _node_label("f", key, uid)
+
+
+def volume_name(key: Key) -> str:
+    """Of the PersistentVolume; the claim is named like the Dataset."""
+    return f"{key.namespace}-{key.name}"
+
+
+def labels(key: Key, role: str, **more: str) -> dict[str, str]:
+    """On everything we make for a Dataset."""
+    return {
+        MANAGED_LABEL: FIELD_MANAGER,
+        NAMESPACE_LABEL: key.namespace,
+        NAME_LABEL: key.name,
+        ROLE_LABEL: role,
+        **more,
+    }
+
+
+def dataset_key(obj: Json) -> list[Key]:
+    """The Dataset that something we made belongs to."""
+    found = obj["metadata"].get("labels") or {}
+    if found.get(MANAGED_LABEL) != FIELD_MANAGER or NAME_LABEL not in found:
+        return []
+    return [Key(found.get(NAMESPACE_LABEL, ""), found[NAME_LABEL])]
+
+
+def role_of(obj: Json) -> str:
+    """What a thing we made is for."""
+    return str((obj["metadata"].get("labels") or {}).get(ROLE_LABEL, ""))
+
+
+def short_hash(*parts: str) -> str:
+    """Ten characters that stand for the parts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+
+
+def owner_reference(obj: Json) -> Json:
+    """To a Dataset or DataLoad, so that the garbage collector ends what we could not."""
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "name": obj["metadata"]["name"],
+        "uid": obj["metadata"]["uid"],
+    }
+
+
+def _node_label(letter: str, key: Key, uid: str) -> str:
+    name = f"{letter}-{key.namespace}-{key.name}"
+    return f"fluid.io/{name if len(name) <= 63 else f'{letter}-{uid}'}"

@@ -1,0 +1,128 @@
+"""What the caches' pods report: their logs, followed, kept as the last word of each kind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import structlog
+
+from addon_framework.api.core import PODS
+from addon_framework.api.meta import Json
+from addon_framework.kube import ApiError, Client, Key
+from addons.cache_runtime.agent.names import dataset_key
+
+log = structlog.get_logger(__name__)
+Parse = Callable[[Key, str], Json | None]  # of a Dataset, a line
+_TAIL = "200"  # lines are reports, and the last of each kind counts
+_RETRY = 0.5
+
+
+@dataclass
+class PodReports:
+    """Of one pod. `ended` holds the containers whose log was read to its end after they ended."""
+
+    last: dict[str, Json] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+
+
+class Reports:
+    """Follows the logs of every pod that belongs to a Dataset."""
+
+    def __init__(self, client: Client, parse: Parse, changed: Callable[[Json], None]) -> None:
+        self._client, self._parse, self._changed = client, parse, changed
+        self._pods: dict[str, PodReports] = {}
+        self._current: dict[str, Json] = {}
+        self._tasks: dict[tuple[str, str, int], asyncio.Task[None]] = {}
+
+    def of(self, pod: Json) -> PodReports:
+        """What a pod said so far."""
+        return self._pods.get(pod["metadata"]["uid"]) or PodReports()
+
+    def drained(self, pod: Json) -> bool:
+        """Whether a pod has said everything it will ever say."""
+        statuses = (pod.get("status") or {}).get("containerStatuses") or []
+        return {status["name"] for status in statuses} <= self.of(pod).ended
+
+    def pod_changed(self, old: Json | None, new: Json | None) -> None:
+        """An event of the pods' informer."""
+        if new is None:
+            assert old is not None
+            self._forget(old["metadata"]["uid"])
+            return
+        if not dataset_key(new):
+            return
+        uid = new["metadata"]["uid"]
+        self._current[uid] = new
+        for status in (new.get("status") or {}).get("containerStatuses") or []:
+            if {"running", "terminated"} & (status.get("state") or {}).keys():
+                self._follow(uid, status["name"], int(status.get("restartCount") or 0))
+
+    def close(self) -> None:
+        """Ends all followers."""
+        for uid in list(self._current):
+            self._forget(uid)
+
+    def _follow(self, uid: str, container: str, restart: int) -> None:
+        if (uid, container, restart) not in self._tasks:
+            task = asyncio.create_task(self._read(uid, container, restart))
+            self._tasks[(uid, container, restart)] = task
+
+    def _forget(self, uid: str) -> None:
+        self._current.pop(uid, None)
+        self._pods.pop(uid, None)
+        for key in [key for key in self._tasks if key[0] == uid]:
+            self._tasks.pop(key).cancel()
+
+    async def _read(self, uid: str, container: str, restart: int) -> None:
+        """One life of one container, through broken connections."""
+        while (pod := self._current.get(uid)) is not None:
+            over = self._over(pod, container, restart)
+            try:
+                await self._stream(pod, container)
+            except ApiError as error:
+                log.debug("log not read", pod=pod["metadata"]["name"], reason=error.message)
+                over = over and error.status in (400, 404)  # its log is gone for good
+            if over:
+                if self._is_last(uid, container, restart):
+                    self._pods.setdefault(uid, PodReports()).ended.add(container)
+                self._changed(pod)
+                return
+            await asyncio.sleep(_RETRY)
+
+    async def _stream(self, pod: Json, container: str) -> None:
+        metadata = pod["metadata"]
+        path = PODS.path(metadata["namespace"], metadata["name"], "log")
+        params = {"container": container, "follow": "true", "tailLines": _TAIL}
+        key = dataset_key(pod)[0]
+        # A cache may have nothing to say for days.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        async for line in self._client.stream("GET", path, params=params, timeout=timeout):
+            report = self._parse(key, line.decode(errors="replace"))
+            if report is not None:
+                self._take(metadata["uid"], pod, report)
+
+    def _take(self, uid: str, pod: Json, report: Json) -> None:
+        said = self._pods.setdefault(uid, PodReports()).last
+        kind = str(report["report"])
+        if kind == "start":  # of another attempt
+            said.pop("failed", None)
+        if said.get(kind) != report:
+            said[kind] = report
+            self._changed(pod)
+
+    def _over(self, pod: Json, container: str, restart: int) -> bool:
+        status = self._status(pod, container)
+        return int(status.get("restartCount") or 0) > restart or "terminated" in (status.get("state") or {})
+
+    def _is_last(self, uid: str, container: str, restart: int) -> bool:
+        status = self._status(self._current.get(uid) or {}, container)
+        return int(status.get("restartCount") or 0) == restart and "terminated" in (status.get("state") or {})
+
+    @staticmethod
+    def _status(pod: Json, container: str) -> dict[str, Any]:
+        statuses = (pod.get("status") or {}).get("containerStatuses") or []
+        return next((status for status in statuses if status["name"] == container), {})

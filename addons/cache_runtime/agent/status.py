@@ -1,0 +1,149 @@
+"""The status of a Dataset and of its runtime. Pure functions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from addon_framework.api.conditions import get_condition, set_condition
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339, parse_time
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
+from runtimes.interface import CacheState
+
+NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pods of one component."""
+
+    desired: int = 0
+    current: int = 0
+    ready: int = 0
+
+    @property
+    def phase(self) -> str:
+        """As Fluid's RuntimePhase; nothing wanted is ready."""
+        if self.ready >= self.desired:
+            return "Ready" if self.ready or not self.desired else "NotReady"
+        return "PartialReady" if self.ready else "NotReady"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the controller found out; the status follows from it."""
+
+    counts: dict[str, Counts] = field(default_factory=dict)  # by role
+    state: CacheState = field(default_factory=CacheState)
+    measured: tuple[int, int] | None = None
+    ready: bool = False
+    problem: str = ""  # the specs are wrong, or something failed
+    waiting: str = ""  # for what, while not ready
+    loads: Sequence[str] = ()  # operations that execute now
+    in_use: str = ""  # why it is not deleted yet
+
+
+def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: str | None = None) -> Json:
+    """The whole status; times move only when something else does."""
+    old: Json = dataset.get("status") or {}
+    conditions: list[Json] = copy.deepcopy(old.get("conditions") or [])
+
+    def put(kind: str, status: bool, reason: str, message: str) -> None:
+        moment = now or now_rfc3339()
+        if set_condition(conditions, kind, status, reason, message, now=moment):
+            condition = get_condition(conditions, kind)
+            assert condition is not None
+            condition["lastUpdateTime"] = moment
+
+    status: Json = {"phase": _phase(binding, seen), "conditions": conditions}
+    if binding is None:
+        put("Ready", False, "RuntimeNotFound", "no runtime has the name of this Dataset")
+        return status
+    kind = binding.runtime.get("kind", "")
+    if seen.problem:
+        put("Ready", False, "DatasetFailedToSetup", seen.problem)
+        put("NotReady", True, "DatasetFailedToSetup", seen.problem)
+    elif seen.in_use:
+        put("Ready", False, "DatasetDeleting", seen.in_use)
+    elif seen.ready:
+        put("Ready", True, "DatasetReady", "The data can be mounted")
+        put("RuntimeScheduled", True, "DatasetReady", f"{kind} runs")
+        if get_condition(conditions, "NotReady") is not None:
+            put("NotReady", False, "DatasetReady", "")
+    else:
+        put("Ready", False, "DatasetNotReady", seen.waiting or f"waiting for {kind}")
+    if seen.measured is not None:
+        put("Initialized", True, "DatasetReady", "The source has been read")
+    status["runtimes"] = [
+        {
+            "name": binding.cache.name,
+            "namespace": binding.cache.namespace,
+            "category": "Accelerate",
+            "type": binding.backend.type,
+        }
+    ]
+    status["mounts"] = [
+        {k: v for k, v in mount.items() if k != "encryptOptions"}
+        for mount in (dataset.get("spec") or {}).get("mounts") or []
+    ]
+    known = old.get("ufsTotal") not in (None, "", CALCULATING)
+    if seen.measured is not None:
+        status["ufsTotal"], status["fileNum"] = human_size(seen.measured[0]), str(seen.measured[1])
+    elif known:  # what an earlier run of this agent found
+        status["ufsTotal"], status["fileNum"] = old["ufsTotal"], old.get("fileNum", "")
+    else:
+        status["ufsTotal"] = status["fileNum"] = CALCULATING
+    status["cacheStates"] = cache_states(seen.state, seen.measured)
+    if seen.loads:
+        status["operationRef"] = {"DataLoad": ",".join(sorted(seen.loads))}
+    return status
+
+
+def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:
+    """Numbers for people, as Fluid writes them; what is not known is left out."""
+    found: Json = {}
+    if state.cached is not None:
+        found["cached"] = human_size(state.cached)
+        if measured is not None:
+            found["cachedPercentage"] = percentage(min(state.cached, measured[0]), measured[0])
+    if state.capacity is not None:
+        found["cacheCapacity"] = human_size(state.capacity)
+    if state.hit_ratio is not None:
+        found["cacheHitRatio"] = percentage(state.hit_ratio, 1)
+    return found
+
+
+def runtime_status(binding: Binding, seen: Observed, now: datetime) -> Json:
+    """Counts and phases; every field that Fluid's schema requires is there."""
+    old = binding.runtime.get("status") or {}
+    status: Json = {"valueFile": "", "conditions": copy.deepcopy(old.get("conditions") or [])}
+    for role, prefix in (("master", "master"), ("worker", "worker"), ("client", "fuse")):
+        counts = seen.counts.get(role, Counts())
+        name = prefix.capitalize()
+        status[f"{prefix}Phase"] = counts.phase if role in seen.counts else ""
+        status[f"desired{name}NumberScheduled"] = counts.desired
+        status[f"current{name}NumberScheduled"] = counts.current
+        status[f"{prefix}NumberReady"] = counts.ready
+        if role != "master":
+            status[f"{prefix}NumberAvailable"] = counts.ready
+            status[f"{prefix}NumberUnavailable"] = max(0, counts.desired - counts.ready)
+    if seen.problem:
+        status["workerReason"] = seen.problem
+    status["cacheStates"] = cache_states(seen.state, seen.measured)
+    status["setupDuration"] = old.get("setupDuration", "")
+    if seen.ready and not status["setupDuration"]:
+        created = parse_time(binding.runtime["metadata"]["creationTimestamp"])
+        status["setupDuration"] = human_duration((now - created).total_seconds())
+    return status
+
+
+def _phase(binding: Binding | None, seen: Observed) -> str:
+    if binding is None:
+        return NOT_BOUND
+    if seen.problem:
+        return FAILED
+    return BOUND if seen.ready else PENDING

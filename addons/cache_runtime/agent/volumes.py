@@ -1,0 +1,98 @@
+"""The PersistentVolume and its claim, named as Fluid names them. Pure."""
+
+from __future__ import annotations
+
+from addon_framework.api.meta import Json
+from addon_framework.kube import Key
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.names import (
+    CAPACITY_ANNOTATION,
+    DEFAULT_CAPACITY,
+    STORAGE_CLASS,
+    cache_node_label,
+    client_node_label,
+    dataset_id,
+    labels,
+    volume_name,
+)
+
+
+def persistent_volume(binding: Binding) -> Json:
+    """A directory of every node that has the label; pods that claim it are scheduled to such nodes only."""
+    key, uid = _identity(binding)
+    volume = binding.backend.volume(binding.cache)
+    node_label = client_node_label(key, uid) if volume.after == "client" else cache_node_label(key, uid)
+    requirement = {"key": node_label, "operator": "In", "values": ["true"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {
+            "name": volume_name(key),
+            "labels": _labels(key, uid),
+            "annotations": {"CreatedBy": "fluid"},
+        },
+        "spec": {
+            "accessModes": access_modes(binding),
+            "capacity": {"storage": capacity(binding)},
+            "storageClassName": STORAGE_CLASS,
+            "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": volume.path, "type": "DirectoryOrCreate"},
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": key.namespace,
+                "name": key.name,
+            },
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}},
+        },
+    }
+
+
+def claim(binding: Binding) -> Json:
+    """Bound to that volume and to no other."""
+    key, uid = _identity(binding)
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "labels": _labels(key, uid),
+            "annotations": {"CreatedBy": "fluid"},
+        },
+        "spec": {
+            "accessModes": access_modes(binding),
+            "resources": {"requests": {"storage": capacity(binding)}},
+            "storageClassName": STORAGE_CLASS,
+            "volumeMode": "Filesystem",
+            "volumeName": volume_name(key),
+        },
+    }
+
+
+def access_modes(binding: Binding) -> list[str]:
+    """The Dataset's, or Fluid's default."""
+    return binding.cache.dataset.spec.access_modes or ["ReadOnlyMany"]
+
+
+def capacity(binding: Binding) -> str:
+    """What the claim says it is large; nothing enforces it."""
+    annotations = binding.dataset["metadata"].get("annotations") or {}
+    return str(annotations.get(CAPACITY_ANNOTATION) or DEFAULT_CAPACITY)
+
+
+def is_stranger(obj: Json) -> bool:
+    """Something of the same name that neither we nor Fluid made."""
+    return (obj["metadata"].get("annotations") or {}).get("CreatedBy") != "fluid"
+
+
+def _identity(binding: Binding) -> tuple[Key, str]:
+    return Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
+
+
+def _labels(key: Key, uid: str) -> dict[str, str]:
+    return {
+        **labels(key, "volume"),
+        cache_node_label(key, uid): "true",
+        "fluid.io/dataset-id": dataset_id(key, uid),
+    }

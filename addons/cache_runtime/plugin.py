@@ -1,0 +1,75 @@
+"""Add-on `cache-runtime`: Fluid's Datasets, runtimes and DataLoads on every cluster, without Fluid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from addon_framework.api.crd import load_crds
+from addon_framework.api.data import GROUP, LOCAL_GROUP
+from addon_framework.api.meta import Json
+from addon_framework.plugins import AddonDescription, AgentContext, Lease, agent_manifests, hookimpl
+from addon_framework.plugins.manifests import DEFAULT_IMAGE
+
+NAME = "cache-runtime"
+_IMAGE = "IMAGE"  # of the agent, its workers and loaders: a variable of AddOnDeploymentConfig
+_ALL = ["get", "list", "watch", "create", "update", "patch", "delete"]
+_READ = ["get", "list", "watch"]
+
+SPOKE_RULES: list[Json] = [
+    # Finalizers, owners, labels and status; operations are deleted after their time to live.
+    {"apiGroups": [GROUP, LOCAL_GROUP], "resources": ["*"], "verbs": [*_READ, "update", "patch", "delete"]},
+    {"apiGroups": ["apps"], "resources": ["daemonsets", "statefulsets"], "verbs": _ALL},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": _ALL},
+    {
+        "apiGroups": [""],
+        # Secrets: copies of the hub's beside a Dataset, and the values that a source is counted with.
+        "resources": ["configmaps", "persistentvolumes", "persistentvolumeclaims", "secrets"],
+        "verbs": _ALL,
+    },
+    {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": _READ},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": [*_READ, "patch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+]
+
+
+class CacheRuntime:
+    """The hooks."""
+
+    @hookimpl
+    def addon_describe(self) -> AddonDescription:
+        """Healthy as long as its agent renews its lease."""
+        return AddonDescription(
+            name=NAME,
+            display_name="Cache runtime",
+            description="Caches data on the nodes that need it: Datasets, runtimes, DataLoads",
+            health=Lease(),
+        )
+
+    @hookimpl
+    def addon_manifests(self, cluster: Json, addon: Json, values: Mapping[str, Any]) -> Sequence[Json]:
+        """The kinds, and the agent."""
+        image = str(values.get(_IMAGE) or DEFAULT_IMAGE)
+        crds = [crd for crd in load_crds("spoke") if crd["spec"]["group"] in (GROUP, LOCAL_GROUP)]
+        agent = agent_manifests(
+            NAME,
+            values["install_namespace"],
+            values["cluster_name"],
+            spoke_rules=SPOKE_RULES,
+            image=image,
+            env={_IMAGE: image},
+        )
+        return [*crds, *agent]
+
+    @hookimpl
+    def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json]:
+        """None of its own: each Secret it may read comes with a Role for exactly that Secret."""
+        return []
+
+    @hookimpl
+    async def addon_agent(self, context: AgentContext) -> None:
+        """In its pod on the spoke."""
+        from addons.cache_runtime.agent.run import run_agent
+
+        await run_agent(context, image=os.environ.get(_IMAGE) or DEFAULT_IMAGE)

@@ -1,0 +1,109 @@
+"""What runs in JuiceFS's own image, which has a shell and nothing of ours.
+
+Variables: MOUNT_POINT, DIRECTORY (the cache's own), METAURL, NAME, FORMAT and OPTIONS (flags), and for a load
+SOURCE, TARGETS (one a line) and FLAGS. Keys come from the environment and stay there.
+https://juicefs.com/docs/community/command_reference
+"""
+
+from __future__ import annotations
+
+from runtimes.fuse import PREPARE
+
+# juicefs takes the password of a metadata engine from META_PASSWORD, so that no process list shows it.
+_META = """
+set -eu
+META_PASSWORD=$(printf %s "$METAURL" | sed -nE 's#^[a-z0-9]+://[^:@/]*:([^@]*)@.*#\\1#p')
+META=$(printf %s "$METAURL" | sed -E 's#^([a-z0-9]+://[^:@/]*):[^@]*@#\\1@#')
+[ -n "$META_PASSWORD" ] && export META_PASSWORD || unset META_PASSWORD
+"""
+# The client and the loader may come at the same time: one formats while the other waits.
+_FORMAT = (
+    _META
+    + """
+mkdir -p "$DIRECTORY"
+(
+  flock 9
+  juicefs status "$META" >/dev/null 2>&1 || juicefs format $FORMAT "$META" "$NAME"
+) 9>"$DIRECTORY/lock"
+"""
+)
+_STORED = (
+    "find \"$DIRECTORY/blocks\" -type f -printf '%s\\n' 2>/dev/null"
+    " | awk '{s += $1} END {printf \"%.0f\", s}'"
+)
+# The counters are a virtual file that tells nobody when it changes, so it is read every two seconds.
+_STATE = f"""
+state() {{
+  last=
+  while kill -0 $$ 2>/dev/null; do
+    sleep 2
+    now=$(awk -v stored="$({_STORED})" '
+      $1 == "juicefs_blockcache_bytes" {{ b = $2 }}
+      $1 == "juicefs_blockcache_hits" {{ h = $2 }}
+      $1 == "juicefs_blockcache_miss" {{ m = $2 }}
+      END {{ if (stored > 0) printf "\\"cached\\": %.0f", stored
+            else printf "\\"cached\\": %.0f, \\"hits\\": %.0f, \\"misses\\": %.0f", b, h, m }}
+    ' "$MOUNT_POINT/.stats" 2>/dev/null) || continue
+    [ "$now" = "$last" ] || printf '{{"report": "state", "time": %s, %s}}\\n' "$(date +%s.%N)" "$now"
+    last=$now
+  done
+}}
+"""
+
+MOUNT = (
+    _FORMAT
+    + PREPARE
+    + _STATE
+    + """
+state &
+exec juicefs mount "$META" "$MOUNT_POINT" $OPTIONS --no-usage-report
+"""
+)
+
+# A load that fails says why in juicefs's own last words.
+_LOAD = f"""
+say() {{ printf '{{"report": "%s", "time": %s%s}}\\n' "$1" "$(date +%s.%N)" "$2"; }}
+say start ''
+log=$(mktemp)
+progress() {{
+  last=
+  while kill -0 $$ 2>/dev/null; do
+    sleep 0.5
+    now=$({_STORED})
+    [ "$now" = "$last" ] || say progress ", \\"bytes\\": $now"
+    last=$now
+  done
+}}
+failed() {{
+  why=$(grep -E 'FATAL|ERROR|failed' "$log" | tail -n 1 | tr -d '"\\\\' | tr '\\t' ' ' | cut -c 1-400)
+  say failed ", \\"reason\\": \\"JuiceFS\\", \\"message\\": \\"$why\\""
+  exit 1
+}}
+"""
+
+# `jfs://META` means the volume whose address is in the variable META.
+SYNC = (
+    _FORMAT
+    + _LOAD
+    + f"""
+export META
+progress &
+printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
+  juicefs sync $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
+done || failed
+cat "$log"
+say done ", \\"bytes\\": $({_STORED})"
+"""
+)
+
+WARMUP = (
+    "set -eu\nMETAURL=; DIRECTORY=${DIRECTORY:-/nowhere}\n"
+    + _LOAD
+    + """
+printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
+  juicefs warmup $FLAGS "$MOUNT_POINT/$target" >"$log" 2>&1 || exit 1
+done || failed
+cat "$log"
+say done ''
+"""
+)

@@ -1,0 +1,65 @@
+"""The description of the `thin` backend. Pure but for `measure`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from addon_framework.api.data import DataLoad, ThinRuntime
+from addon_framework.api.meta import Json
+from runtimes.interface import Backend, Cache, CacheState, Component, SecretKey, Task, Volume
+from runtimes.measure import measure
+from runtimes.node.command import clean_pod
+from runtimes.thin import profile, s3fs
+
+BUILT_IN = "s3fs"
+
+
+class ThinBackend(Backend):
+    """A FUSE client per node. A profile in the cluster comes before the built-in one of the same name."""
+
+    type = "thin"
+    resource = ThinRuntime.RESOURCE
+
+    def validate(self, cache: Cache) -> list[str]:
+        """By profile."""
+        name = cache.spec.get("profileName") or ""
+        if not cache.sources:
+            return [f"Dataset {cache.namespace}/{cache.name}: spec.mounts: at least one is needed"]
+        if cache.profile is not None:
+            return profile.validate(cache)
+        if name == BUILT_IN:
+            return s3fs.validate(cache)
+        if not name:
+            return [f"{cache.title}: spec.profileName: is needed; {BUILT_IN} is built in"]
+        return [
+            f"{cache.title}: spec.profileName: ThinRuntimeProfile {name} does not exist; create it, or use "
+            f"the built-in {BUILT_IN}"
+        ]
+
+    def components(self, cache: Cache) -> list[Component]:
+        """The client alone."""
+        if cache.profile is None:
+            return [Component("client", s3fs.pod(cache, cache.spec.get("fuse") or {}))]
+        config = {profile.config_map(cache): {"config.json": profile.configuration(cache)}}
+        return [Component("client", profile.pod(cache), config_maps=config)]
+
+    def volume(self, cache: Cache) -> Volume:
+        """The mount; there is nothing to see before."""
+        return Volume(cache.mount_point, after="client")
+
+    def warm(self, cache: Cache, load: DataLoad) -> Task | None:
+        """What keeps nothing cannot be warmed."""
+        return None
+
+    def clean(self, cache: Cache) -> Task:
+        """Ends a mount whose client could not."""
+        return Task(clean_pod(cache.image, unmount=[cache.mount_point]))
+
+    def state(self, cache: Cache, reports: Sequence[Json]) -> CacheState:
+        """Nothing is kept between reads."""
+        return CacheState(cached=0)
+
+    async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
+        """What S3 and the web say; other file systems are opaque."""
+        return await asyncio.to_thread(measure, cache, secrets)
