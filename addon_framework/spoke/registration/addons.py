@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from addon_framework.spoke.registration.credentials import (
     kubeconfig,
 )
 from addon_framework.spoke.registration.enrolment import Declined, Enrolment, advance, forget
-from addon_framework.spoke.registration.renewal import LONGEST_SLEEP
+from addon_framework.spoke.registration.renewal import LONGEST_SLEEP, REST
 
 log = structlog.get_logger(__name__)
 ROTATED = "ClusterCertificateRotated"
@@ -92,6 +93,7 @@ class AddonRegistrationController(Controller):
         self, spoke: Client, cluster: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._spoke, self._cluster, self._now = spoke, cluster, now
+        self._rest_until: dict[Key, float] = {}
         self._selector = f"{ADDON_NAME_LABEL},{CLUSTER_NAME_LABEL}={cluster}"
 
     def watches(self) -> list[Watch]:
@@ -147,6 +149,7 @@ class AddonRegistrationController(Controller):
             self._spoke, wanted.secret.name, wanted.secret.namespace, data, wanted.enrolment.labels
         )
         await forget(self._spoke, wanted.enrolment)
+        self._rest_until[wanted.secret] = asyncio.get_running_loop().time() + REST
         log.info("add-on registered", addon=addon["metadata"]["name"], secret=str(wanted.secret))
         return None  # the secret's own event goes on
 
@@ -162,7 +165,8 @@ class AddonRegistrationController(Controller):
         since, until = leaf.not_valid_before_utc, leaf.not_valid_after_utc
         text = f"client certificate rotated starting from {since} to {until}"
         await self._condition(addon, True, "ClientCertificateUpdated", text)
-        return (pair.renewal() - self._now()).total_seconds()
+        rest = self._rest_until.get(wanted.secret, 0.0) - asyncio.get_running_loop().time()
+        return max(rest, (pair.renewal() - self._now()).total_seconds())
 
     def _data(self, pair: KeyPair, wanted: Registration) -> dict[str, bytes]:
         data = {CERTIFICATE: pair.certificate, KEY: pair.key}
@@ -180,6 +184,7 @@ class AddonRegistrationController(Controller):
             key = Key(secret["metadata"]["namespace"], secret["metadata"]["name"])
             if secret["metadata"]["labels"][ADDON_NAME_LABEL] == addon and key not in keep:
                 await secrets.remove(self._spoke, key.name, key.namespace)
+                self._rest_until.pop(key, None)
                 log.info("add-on's secret removed", addon=addon, secret=str(key))
 
     async def _condition(self, addon: Json, status: bool, reason: str, message: str) -> None:

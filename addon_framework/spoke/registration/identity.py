@@ -166,9 +166,10 @@ class HubIdentity:
         return fresh
 
     async def _join(self, hub: Client, data: dict[str, bytes]) -> dict[str, bytes]:
-        await ensure_cluster(hub, self.cluster, self.spoke.config)
         wanted = self.enrolment(data)
         pair = await advance(hub, self.spoke, wanted, self.now())
+        # The cluster last: whoever sees it and accepts it finds the request there too.
+        await ensure_cluster(hub, self.cluster, self.spoke.config)
         while pair is None:
             log.info("waiting for approval", cluster=self.cluster, next=f"fleetadm accept {self.cluster}")
             await answered(hub, self.spoke, wanted, LOOK_AGAIN)

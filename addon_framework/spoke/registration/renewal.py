@@ -18,6 +18,7 @@ from addon_framework.spoke.registration.identity import DECLINED_PAUSE, HubIdent
 
 log = structlog.get_logger(__name__)
 LONGEST_SLEEP = 3600.0  # the wall clock may jump
+REST = 60.0  # after a renewal, even if by our clock the new certificate is old already
 
 
 class RenewalController(Controller):
@@ -40,6 +41,7 @@ class RenewalController(Controller):
     ) -> None:
         self._identity, self._hub, self._lost, self._renew = identity, hub, lost, renew
         self._in_use = in_use
+        self._rest_until = 0.0
 
     def watches(self) -> list[Watch]:
         """The secret, and where we ask for certificates our requests."""
@@ -65,7 +67,8 @@ class RenewalController(Controller):
         pair = secrets.key_pair(data)
         if not self._renew or pair is None:
             return LONGEST_SLEEP
-        left = (pair.renewal() - self._identity.now()).total_seconds()
+        rest = self._rest_until - asyncio.get_running_loop().time()
+        left = max(rest, (pair.renewal() - self._identity.now()).total_seconds())
         if left > 0:
             return min(left + 0.1, LONGEST_SLEEP)
         live = secrets.contents(await secrets.read(self._identity.spoke, HUB_SECRET, AGENT_NAMESPACE))
@@ -86,6 +89,7 @@ class RenewalController(Controller):
         if pair is None:
             return DECLINED_PAUSE  # the request's own events come sooner
         await self._identity.store(data, pair, self._hub.config)
+        self._rest_until = asyncio.get_running_loop().time() + REST
         return None  # the secret's own event goes on
 
     def refused(self, message: str) -> None:

@@ -77,7 +77,7 @@ class Applier:
     async def apply(self, wish: Wish) -> Json | None:
         """The object as it is afterwards. Raises ApiError, and PathError for a bad ignoreFields."""
         live = await self._objects.live(wish.target)
-        strategy: Mapping[str, Any] = wish.options.strategy
+        strategy = wish.options.strategy
         if strategy == READ_ONLY:
             if live is None:
                 raise ApiError(404, "NotFound", "it does not exist, and the strategy is ReadOnly")
@@ -143,10 +143,10 @@ class Applier:
         return result
 
     async def _send(self, wish: Wish, desired: Json, paths: list[Parts]) -> Json:
-        strategy: Mapping[str, Any] = (
-            wish.options.server_side if wish.options.strategy == SERVER_SIDE_APPLY else {"force": True}
-        )
-        manager = strategy.get("fieldManager") or FIELD_MANAGER
+        options: Mapping[str, Any] = {"force": True}  # Update
+        if wish.options.strategy == SERVER_SIDE_APPLY:
+            options = wish.options.server_side
+        manager = options.get("fieldManager") or FIELD_MANAGER
         target = wish.target
         if paths:
             fresh = await self._objects.client.get(target.resource, target.name, target.namespace or None)
@@ -154,7 +154,7 @@ class Applier:
             # Exactly this version: somebody who changes an ignored field meanwhile must win.
             desired["metadata"]["resourceVersion"] = fresh["metadata"]["resourceVersion"]
         return await self._client(wish).apply(
-            desired, field_manager=manager, force=bool(strategy.get("force")), resource=target.resource
+            desired, field_manager=manager, force=bool(options.get("force")), resource=target.resource
         )
 
     def _is_settled(self, wish: Wish, live: Json, required: Json, sent: str) -> bool:

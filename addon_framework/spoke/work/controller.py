@@ -59,6 +59,7 @@ class WorkController(Controller):
         self._applier = Applier(objects)
         self._deletion = WorkDeletion(objects)
         self._failed: set[Key] = set()
+        self._reported: dict[Key, str] = {}  # the version that our last status was written over
         objects.listen(self._object_changed)
 
     def watches(self) -> list[Watch]:
@@ -106,8 +107,11 @@ class WorkController(Controller):
         errors = await self._apply(key, work, applied, outcomes)
         if not is_true(work, "Complete"):
             applied = await self._settle(key, work, applied, outcomes)
+        if self._reported.get(key) == work["metadata"]["resourceVersion"]:
+            return None  # we have written since: the event of that calls us again
         status = work_status(work, outcomes)
         if await write_status(self.client, WORK, work, status):
+            self._reported[key] = work["metadata"]["resourceVersion"]
             condition = get_condition({"status": status}, "Applied") or {}
             log.debug(
                 "work", work=str(key), applied=condition.get("status"), message=condition.get("message")
@@ -283,6 +287,7 @@ class WorkController(Controller):
 
     def _forget(self, key: Key, applied: Json | None = None) -> None:
         self._failed.discard(key)
+        self._reported.pop(key, None)
         self._objects.watch(key, ())
         if applied is not None:
             self._applier.forget(applied["metadata"]["uid"])

@@ -39,7 +39,10 @@ class WorkDeletion:
         if WORK_FINALIZER not in finalizers:
             return
         if applied is None:
-            await set_finalizers(hub, WORK, work, [f for f in finalizers if f != WORK_FINALIZER])
+            try:
+                await set_finalizers(hub, WORK, work, [f for f in finalizers if f != WORK_FINALIZER])
+            except NotFound:
+                return  # the cache is behind
             log.info("work gone", work=work["metadata"]["name"])
             return
         if not applied["metadata"].get("deletionTimestamp"):
@@ -125,7 +128,10 @@ class AppliedWorkController(Controller):
             return
         self._objects.watch(("applied", key), ())
         kept_finalizers = [f for f in finalizers if f != APPLIED_WORK_FINALIZER]
-        await set_finalizers(self.client, bookkeeping.RESOURCE, applied, kept_finalizers)
+        try:
+            await set_finalizers(self.client, bookkeeping.RESOURCE, applied, kept_finalizers)
+        except NotFound:
+            pass  # the cache is behind
 
     async def _evict(self, applied: Json) -> float | None:
         """Its work vanished without us, or its hub is no longer ours. Not at once: hubs are restored."""
