@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
-
-from addon_framework.kube import Client, ConfigError
-from addons.inference_deployer.gateway.envoy import GatewayError
-from addons.inference_deployer.gateway.run import run_gateway
 
 
 @click.group()
@@ -30,6 +23,14 @@ def run(
     kubeconfig: Path | None, context: str | None, address: str, port: int, url: str, directory: Path | None
 ) -> None:
     """Run Envoy, configured from the hub's InferenceDeployments."""
+    # Imported here, because fleetadm --help loads this module to list the command.
+    import asyncio
+    import tempfile
+    from contextlib import ExitStack
+
+    from addon_framework.kube import Client, ConfigError
+    from addons.inference_deployer.gateway.envoy import GatewayError
+    from addons.inference_deployer.gateway.run import run_gateway
 
     async def work(place: Path) -> None:
         async with Client.from_kubeconfig(kubeconfig, context) as client:

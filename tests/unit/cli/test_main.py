@@ -16,7 +16,7 @@ from addon_framework.cli.lazy import LazyGroup
 from addon_framework.cli.main import cli
 from addon_framework.plugins import AddonDescription, Plugins, hookimpl
 
-HEAVY = ("aiohttp", "structlog", "kubernetes", "rich", "orjson", "yaml", "cryptography", "boto3")
+HEAVY = ("aiohttp", "structlog", "kubernetes", "rich", "orjson", "cryptography", "boto3", "asyncio")
 OTHERS_ROOM = ("demo",)  # written apart from this one
 
 
