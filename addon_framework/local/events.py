@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import structlog
 
@@ -41,7 +42,7 @@ class Recorder:
             {
                 "apiVersion": "v1",
                 "kind": "Event",
-                "metadata": {"generateName": f"{metadata['name']}.", "namespace": namespace},
+                "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}", "namespace": namespace},
                 "involvedObject": {
                     "apiVersion": obj.get("apiVersion", "v1"),
                     "kind": obj.get("kind", "Pod"),

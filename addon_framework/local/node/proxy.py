@@ -6,7 +6,6 @@ What kube-proxy does with packets, this does with connections; it needs no right
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,6 +13,7 @@ import structlog
 from addon_framework.api.core import ENDPOINTSLICES, SERVICES
 from addon_framework.api.meta import Json
 from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
+from addon_framework.local.workloads.endpoints import service_key
 
 log = structlog.get_logger(__name__)
 _CHUNK = 256 * 1024
@@ -44,7 +44,7 @@ class ServiceProxy(Controller):
 
     def watches(self) -> list[Watch]:
         """Services, and the slices that say where they lead."""
-        return [Watch(SERVICES), Watch(ENDPOINTSLICES, map=_service_of)]
+        return [Watch(SERVICES), Watch(ENDPOINTSLICES, map=service_key)]
 
     async def reconcile(self, key: Key) -> float | None:
         """Opens, closes and points the listeners of one service."""
@@ -133,7 +133,11 @@ class ServiceProxy(Controller):
             return
         listener.active[backend] = listener.active.get(backend, 0) + 1
         try:
-            await asyncio.gather(_copy(reader, upstream[1]), _copy(upstream[0], writer))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_copy(reader, upstream[1]))
+                group.create_task(_copy(upstream[0], writer))
+        except* (OSError, RuntimeError):
+            writer.transport.abort()  # one side broke off, so does the other
         finally:
             listener.active[backend] -= 1
             if not listener.active[backend]:
@@ -143,15 +147,9 @@ class ServiceProxy(Controller):
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Bytes as they come, then half a close."""
-    with contextlib.suppress(ConnectionError, OSError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
-
-
-def _service_of(endpoint_slice: Json) -> list[Key]:
-    name = (endpoint_slice["metadata"].get("labels") or {}).get("kubernetes.io/service-name")
-    return [Key(endpoint_slice["metadata"]["namespace"], name)] if name else []
+    """Bytes as they come, then half a close. uvloop says RuntimeError of a transport that is closed."""
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()

@@ -10,6 +10,7 @@ from addon_framework.local.workloads.deployments import template_hash
 from addon_framework.local.workloads.fit import misfits
 from addon_framework.local.workloads.pods import (
     Expectations,
+    create_pod,
     delete_pod,
     is_ready,
     owned_by,
@@ -57,7 +58,8 @@ class DaemonSetController(Controller):
         for name in fitting - by_node.keys():
             pod = pod_from(template, daemon_set, DAEMONSETS)
             pod["spec"] = {**pod["spec"], "affinity": _pinned(pod["spec"].get("affinity"), name)}
-            created = await self.client.create(PODS, pod)
+            if (created := await create_pod(self.client, pod)) is None:
+                return None
             self._created.expect(key, created["metadata"]["uid"])
             name = created["metadata"]["name"]
             self._recorder.event(daemon_set, "Normal", "SuccessfulCreate", f"Created pod: {name}")

@@ -18,6 +18,7 @@ from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.pods import (
     Expectations,
+    create_pod,
     delete_pod,
     is_active,
     is_ready,
@@ -117,7 +118,8 @@ class JobController(Controller):
         for position in range(wanted - len(active)):
             indexed = spec.get("completionMode") == "Indexed"
             pod = _indexed_pod(job, free[position]) if indexed else pod_from(spec["template"], job, JOBS)
-            created = await self.client.create(PODS, pod)
+            if (created := await create_pod(self.client, pod)) is None:
+                return None
             self._created.expect(key, created["metadata"]["uid"])
             name = created["metadata"]["name"]
             self._recorder.event(job, "Normal", "SuccessfulCreate", f"Created pod: {name}")

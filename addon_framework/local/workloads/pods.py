@@ -9,7 +9,7 @@ from typing import Any
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import PODS
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Client, Key, NotFound
+from addon_framework.kube import Client, Forbidden, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 
 _BY_OWNER = "controller-uid"
@@ -74,6 +74,16 @@ def pod_from(template: Json, owner: Json, resource: Resource, **metadata: Any) -
         meta["generateName"] = f"{owner['metadata']['name']}-"
     meta |= metadata
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
+
+
+async def create_pod(client: Client, pod: Json) -> Json | None:
+    """Creates a pod; None when its namespace is on its way out and nothing new may come in."""
+    try:
+        return await client.create(PODS, pod)
+    except Forbidden as error:
+        if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+            return None
+        raise
 
 
 async def delete_pod(client: Client, pod: Json) -> None:

@@ -10,6 +10,7 @@ from addon_framework.kube import Controller, Key, Watch, patch_status
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.pods import (
     Expectations,
+    create_pod,
     delete_pod,
     is_active,
     is_ready,
@@ -46,16 +47,12 @@ class ReplicaSetController(Controller):
         if not replica_set["metadata"].get("deletionTimestamp"):
             if len(active) < wanted:
                 template = replica_set["spec"]["template"]
-                created = await asyncio.gather(
-                    *(
-                        self.client.create(PODS, pod_from(template, replica_set, REPLICASETS))
-                        for _ in range(wanted - len(active))
-                    )
-                )
-                for pod in created:
-                    self._created.expect(key, pod["metadata"]["uid"])
-                    name = pod["metadata"]["name"]
-                    self._recorder.event(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name}")
+                new = [pod_from(template, replica_set, REPLICASETS) for _ in range(wanted - len(active))]
+                for pod in await asyncio.gather(*(create_pod(self.client, pod) for pod in new)):
+                    if pod is not None:
+                        self._created.expect(key, pod["metadata"]["uid"])
+                        message = f"Created pod: {pod['metadata']['name']}"
+                        self._recorder.event(replica_set, "Normal", "SuccessfulCreate", message)
             elif len(active) > wanted:
                 surplus = sorted(active, key=_worth)[: len(active) - wanted]
                 await asyncio.gather(*(delete_pod(self.client, pod) for pod in surplus))

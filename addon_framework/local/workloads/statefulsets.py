@@ -13,6 +13,7 @@ from addon_framework.kube import AlreadyExists, Controller, Key, Watch, patch_st
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.deployments import template_hash
 from addon_framework.local.workloads.pods import (
+    create_pod,
     delete_pod,
     is_active,
     is_ready,
@@ -96,7 +97,8 @@ class StatefulSetController(Controller):
             "volumes": [*kept, *volumes],
         }
         try:
-            await self.client.create(PODS, pod)
+            if await create_pod(self.client, pod) is None:
+                return
         except AlreadyExists:
             return  # our cache has not seen it yet, or its predecessor is not gone
         self._recorder.event(

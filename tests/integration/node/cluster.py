@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ class NodeProcess:
         pair = authority.issue(f"system:node:{name}", usage="server auth", addresses=["127.0.0.1"])
         write_private(directory / "kubelet.key", pair.key)
         (directory / "kubelet.crt").write_bytes(pair.cert)
-        self.secret = directory / "secret"
-        self.secret.mkdir(exist_ok=True)
+        # Not below /tmp, which pods have an own one of anyway.
+        self.secret = Path(tempfile.mkdtemp(prefix="boundaryless-test-", dir="/var/tmp"))
         (self.secret / "key").write_text("nobody may see this")
         config = {
             "address": "127.0.0.1",
@@ -51,15 +53,16 @@ class NodeProcess:
         }
         (directory / "node.json").write_text(json.dumps(config))
         self.state = directory / "state"
+        self.command = [sys.executable, "-m", "addon_framework.local.node", "--name", name, "--kubeconfig"]
+        self.command += [str(server.kubeconfig), "--dir", str(self.state)]
+        self.command += ["--config", str(directory / "node.json")]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts the process; it registers its node by itself."""
         with (self.directory / "node.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "addon_framework.local.node", "--kubeconfig"]
-                + [str(self.server.kubeconfig), "--dir", str(self.state), "--name", self.name]
-                + ["--config", str(self.directory / "node.json")],
+                self.command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -68,7 +71,13 @@ class NodeProcess:
         """Signals the process and waits for its end; its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(20)
+        code = self.process.wait(20)
+        self.process = None
+        return code
+
+    def remove(self) -> None:
+        """What the test made outside its own directory."""
+        shutil.rmtree(self.secret)
 
     @property
     def host(self) -> Path:

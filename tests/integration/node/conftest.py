@@ -29,7 +29,9 @@ def node_process(
     node = NodeProcess(node_server, tmp_path_factory.mktemp("node"), "node1", "127.78.0.0/24")
     node.start()
     yield node
-    assert node.end() == 0, node.log()[-3000:]
+    code = node.end()
+    node.remove()
+    assert code == 0, node.log()[-3000:]
     assert "Traceback" not in node.log()
 
 
