@@ -16,7 +16,7 @@ from addon_framework.cli.lazy import LazyGroup
 from addon_framework.cli.main import cli
 from addon_framework.plugins import AddonDescription, Plugins, hookimpl
 
-HEAVY = ("aiohttp", "structlog", "kubernetes", "rich", "orjson", "cryptography", "boto3", "asyncio")
+HEAVY = ("aiohttp", "structlog", "kubernetes", "rich", "orjson", "cryptography", "boto3")
 OTHERS_ROOM = ("demo",)  # written apart from this one
 
 
