@@ -69,10 +69,11 @@ async def _accept(
         for name in clusters:
             click.echo(f"{name}: {'accepted' if name in changed else 'was accepted already'}")
         if wait:
-            await asyncio.gather(*(_joined(client, name, deadline) for name in clusters))
+            await asyncio.gather(*(_report_joined(client, name, deadline) for name in clusters))
 
 
-async def _joined(client: Client, name: str, deadline: float) -> None:
+async def until_joined(client: Client, name: str, timeout: float) -> None:
+    """Returns when a cluster is joined and available. Raises TimeoutError."""
     from addon_framework.api.cluster import ManagedCluster
     from addon_framework.api.conditions import is_true
     from addon_framework.api.names import CONDITION_AVAILABLE
@@ -86,7 +87,11 @@ async def _joined(client: Client, name: str, deadline: float) -> None:
             obj is not None
             and all(is_true(obj, kind) for kind in ("ManagedClusterJoined", CONDITION_AVAILABLE))
         ),
-        timeout=max(0.1, deadline - asyncio.get_running_loop().time()),
+        timeout=timeout,
         what="joined and available",
     )
+
+
+async def _report_joined(client: Client, name: str, deadline: float) -> None:
+    await until_joined(client, name, max(0.1, deadline - asyncio.get_running_loop().time()))
     click.echo(f"{name}: joined and available")

@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from addon_framework.cli.fleet import directory_option
-
 if TYPE_CHECKING:
     from addon_framework.kube import ApiError, Client
 
 T = TypeVar("T")
 HUB_CONTEXT = "hub"
+
+directory_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path.home() / ".boundaryless",
+    envvar="BOUNDARYLESS_DIR",
+    show_default="~/.boundaryless",
+    help="Where the fleet is kept.",
+)
 
 
 class Failure(click.ClickException):
@@ -104,19 +113,29 @@ def locate(directory: Path, said: bool, environment: str) -> Path:
 
 
 def run(work: Callable[[], Awaitable[T]], *, verbosity: str = "warning") -> T:
-    """Runs a command's coroutine; what may go wrong comes out as a message and an exit code."""
-    from addon_framework.cli.logs import configure
-    from addon_framework.kube import ApiError, ConfigError
+    """Runs a command's coroutine, with `errors_for_people`."""
 
     async def main() -> T:
         return await work()
 
+    with errors_for_people(verbosity=verbosity):
+        return asyncio.run(main())
+
+
+@contextmanager
+def errors_for_people(*, verbosity: str = "warning") -> Iterator[None]:
+    """What may go wrong comes out as a message and an exit code."""
+    from addon_framework.cli.logs import configure
+    from addon_framework.hub.install import CannotAccept
+    from addon_framework.kube import ApiError, ConfigError
+    from addon_framework.local.fleet import FleetError
+
     configure(verbosity)
     try:
-        return asyncio.run(main())
+        yield
     except ApiError as error:
         raise explained(error) from None
-    except ConfigError as error:
+    except (ConfigError, CannotAccept, FleetError) as error:
         raise Failure(str(error)) from None
     except TimeoutError as error:
         raise TimedOut(str(error) or "timed out") from None

@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from addon_framework.cli.connect import directory_option, errors_for_people, run
 
 if TYPE_CHECKING:
     from addon_framework.kube import Client
@@ -19,16 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LINK = "1gbit"
 JOIN_TIMEOUT = 60.0
-
-directory_option = click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path.home() / ".boundaryless",
-    envvar="BOUNDARYLESS_DIR",
-    show_default="~/.boundaryless",
-    help="Where the fleet is kept.",
-)
 
 
 @click.command()
@@ -62,8 +53,7 @@ def up(
       kubectl --kubeconfig ~/.boundaryless/kubeconfig --context hub get managedclusters
     """
     options = fleet_options(spokes, gpus, regions, link)
-    with errors_for_people():
-        state = asyncio.run(bring_up(directory, options, accept=accept, say=progress))
+    state = run(lambda: bring_up(directory, options, accept=accept, say=progress))
     endpoints = {
         "kubeconfig": str(directory.resolve() / "kubeconfig"),
         "contexts": ["hub", *(cluster.name for cluster in state.clusters)],
@@ -148,41 +138,12 @@ async def bring_up(
 
 async def join(hub: Client, clusters: Sequence[str], say: Callable[[str], None]) -> None:
     """Accepts clusters as they ask to join, and returns when all are joined and available."""
-    from addon_framework.api.cluster import ManagedCluster
-    from addon_framework.api.conditions import is_true
+    from addon_framework.cli.accept import until_joined
     from addon_framework.hub.install import accept_when_asked
-    from addon_framework.kube import wait_for
-
-    def joined(cluster: dict[str, Any] | None) -> bool:
-        kinds = ("ManagedClusterJoined", "ManagedClusterConditionAvailable")
-        return cluster is not None and all(is_true(cluster, kind) for kind in kinds)
 
     await accept_when_asked(hub, clusters, timeout=JOIN_TIMEOUT)
-    for name in clusters:
-        await wait_for(
-            hub,
-            ManagedCluster.RESOURCE,
-            name,
-            until=joined,
-            timeout=JOIN_TIMEOUT,
-            what="joined and available",
-        )
+    await asyncio.gather(*(until_joined(hub, name, JOIN_TIMEOUT) for name in clusters))
     say(f"{', '.join(clusters)} joined the hub and are available")
-
-
-@contextmanager
-def errors_for_people() -> Iterator[None]:
-    """What went wrong is one line for a person, and exit code 1."""
-    from addon_framework.cli.logs import configure
-    from addon_framework.hub.install import CannotAccept
-    from addon_framework.kube import ApiError
-    from addon_framework.local.fleet import FleetError
-
-    configure("warning")
-    try:
-        yield
-    except (FleetError, CannotAccept, ApiError, TimeoutError) as error:
-        raise click.ClickException(str(error)) from None
 
 
 def progress(text: str) -> None:

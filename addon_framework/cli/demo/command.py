@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from addon_framework.cli.fleet import (
-    DEFAULT_LINK,
-    bring_up,
-    errors_for_people,
-    fleet_options,
-    join,
-    progress,
-)
+from addon_framework.cli.connect import errors_for_people
+from addon_framework.cli.fleet import DEFAULT_LINK, bring_up, fleet_options, join, progress
 
 if TYPE_CHECKING:
     from addon_framework.cli.demo.report import Report
