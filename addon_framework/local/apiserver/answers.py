@@ -35,7 +35,8 @@ def json_answer(call: Call, body: Json, code: int = 200) -> web.Response:
         headers["Content-Encoding"] = "gzip"
     response = web.Response(body=data, status=code, headers=headers)
     for warning in dict.fromkeys(call.warnings):
-        text = warning.replace("\\", "\\\\").replace('"', '\\"')
+        text = "".join(each if each.isprintable() else "?" for each in warning)  # it is in a header
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{text}"')
     return response
 

@@ -34,7 +34,12 @@ class Call:
 
     def flag(self, name: str) -> bool:
         """A boolean parameter."""
-        return self.query.get(name) in ("true", "1")
+        return is_true(self.query, name)
+
+
+def is_true(query: Mapping[str, str], name: str) -> bool:
+    """Whatever is not false is true, as the API server has it."""
+    return name in query and query[name].lower() not in ("false", "0")
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ import orjson
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.call import is_true
 from addon_framework.local.apiserver.registry import Kind, Version
 from addon_framework.local.apiserver.schemas import Cause
 from addon_framework.local.apiserver.selectors import Matches, field_selector, label_selector
 from addon_framework.local.apiserver.store import Event, Store, TooOldError
 
 BOOKMARK_SECONDS = 60.0
+WATCH_SECONDS = 1800
 _SNAPSHOT_SECONDS = 300.0
 _INITIAL_END = "k8s.io/initial-events-end"
 
@@ -90,32 +92,33 @@ class Reader:
         self, selection: Selection, query: Mapping[str, str], present: Present
     ) -> AsyncGenerator[bytes]:
         """Lines of watch events until the time is over; an ERROR event where the history does not reach."""
-        return self._lines(selection, query, present, *self._start(query))
+        since, initial = self._start(query)
+        deadline = self._clock() + (_number(query, "timeoutSeconds") or WATCH_SECONDS)
+        return self._lines(_Encoder(selection, present), query, since, initial, deadline)
 
     async def _lines(
         self,
-        selection: Selection,
+        encoder: _Encoder,
         query: Mapping[str, str],
-        present: Present,
         since: int | None,
         initial: bool,
+        deadline: float,
     ) -> AsyncGenerator[bytes]:
+        selection = encoder.selection
         try:
             watcher = self._store.watch(selection.kind.key, since)
         except TooOldError:
             yield _error(status.gone(f"too old resource version: {since} ({self._store.oldest})"))
             return
-        bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
-        deadline = self._clock() + (_number(query, "timeoutSeconds") or 1800)
+        bookmarks = is_true(query, "allowWatchBookmarks")
         sent = since if since is not None else self._store.version
-        encoder = _Encoder(selection, present)
         try:
             if initial:
                 sent = self._store.version
                 for obj in self._store.list(selection.kind.key, selection.namespace):
                     if selection(obj):
                         yield encoder.line("ADDED", obj)
-                if query.get("sendInitialEvents") in ("true", "1"):
+                if is_true(query, "sendInitialEvents"):
                     yield encoder.bookmark(sent, {_INITIAL_END: "true"})
             while True:
                 watcher.wake.clear()  # before looking: what comes while we write must wake us again
@@ -146,14 +149,14 @@ class Reader:
     def _start(self, query: Mapping[str, str]) -> tuple[int | None, bool]:
         """Where a watch begins: after a version, or with the present state as ADDED events."""
         text = query.get("resourceVersion", "")
-        send, match = query.get("sendInitialEvents"), query.get("resourceVersionMatch")
-        if send is not None and match != "NotOlderThan":
+        asked, match = "sendInitialEvents" in query, query.get("resourceVersionMatch")
+        if asked and match != "NotOlderThan":
             raise _forbidden_match("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        if send is None and match:
+        if match and not asked:
             raise _forbidden_match(
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is set"
             )
-        if send in ("true", "1") or (send is None and text in ("", "0")):
+        if is_true(query, "sendInitialEvents") or (not asked and text in ("", "0")):
             return None, True
         if text in ("", "0"):
             return None, False
@@ -219,12 +222,12 @@ class _Encoder:
     """Events as one watcher sees them: what enters or leaves its selection is added or deleted."""
 
     def __init__(self, selection: Selection, present: Present) -> None:
-        self._selection, self._present = selection, present
+        self.selection, self._present = selection, present
 
     def event(self, event: Event) -> bytes:
         """The line of an event; empty if it does not concern the selection."""
-        now = event.type != "DELETED" and self._selection(event.obj)
-        before = event.old is not None and self._selection(event.old)
+        now = event.type != "DELETED" and self.selection(event.obj)
+        before = event.old is not None and self.selection(event.old)
         if now:
             return self.line("MODIFIED" if before else "ADDED", event.obj)
         if before:
@@ -245,7 +248,7 @@ class _Encoder:
         metadata: Json = {"resourceVersion": str(version), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
-        kind, name = self._selection.kind, self._selection.version.name
+        kind, name = self.selection.kind, self.selection.version.name
         obj = {"kind": kind.kind, "apiVersion": kind.api_version(name), "metadata": metadata}
         return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
 
