@@ -28,7 +28,7 @@ mkdir -p "$DIRECTORY"
 """
 )
 _STORED = (
-    "find \"$DIRECTORY/blocks\" -type f -printf '%s\\n' 2>/dev/null"
+    "find \"$DIRECTORY\"/blocks/*/chunks -type f -printf '%s\\n' 2>/dev/null"
     " | awk '{s += $1} END {printf \"%.0f\", s}'"
 )
 # The counters are a virtual file that tells nobody when it changes, so it is read every two seconds.

@@ -90,7 +90,7 @@ def running_status(
         ends = [float(n.said["done"]["time"]) for n in nodes if "time" in n.said.get("done", {})]
         infos["finishTime"] = f"{max(ends) if ends else now.timestamp():.3f}"
         status["duration"] = _duration(infos, load, now)
-        text = f"{infos['loaded']} in {infos['files']} files" if "loaded" in infos else "The data is loaded"
+        text = f"{infos['loaded']} in {infos['files']} files" if "files" in infos else "The data is loaded"
         status["conditions"] = _conditions(old, COMPLETE, "LoadComplete", text, now)
     else:
         retried = next((n.said["failed"] for n in nodes if "failed" in n.said), None)
@@ -113,11 +113,14 @@ def progress(nodes: Sequence[NodeLoad], measured: tuple[int, int] | None) -> dic
     total = int(slowest.get("total") or (measured[0] if measured else 0))
     files = int(slowest.get("totalFiles") or (measured[1] if measured else 0))
     infos["bytes"], infos["loaded"] = str(loaded), human_size(loaded)
-    infos["files"] = str(slowest.get("files", 0))
     if total:
         infos["totalBytes"], infos["percentage"] = str(total), percentage(min(loaded, total), total)
     if files:
         infos["totalFiles"] = str(files)
+    # Some programs count files only when they have ended.
+    complete = str(files) if all(node.done for node in nodes) else None
+    if (copied := slowest.get("files", complete)) is not None:
+        infos["files"] = str(copied)
     if rate := sum(int(each.get("rate") or 0) for each in known):
         infos["rate"] = f"{human_size(rate)}/s"
     return infos

@@ -1,0 +1,97 @@
+"""SeaweedFS as the S3 server of a test session."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ACCESS_KEY, SECRET_KEY = "test-access", "test-secret-key"
+BUCKET = "models"
+
+
+class ObjectStore:
+    """`weed mini`, to be stopped and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ports = [_free_port() for _ in range(4)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Its URL."""
+        return f"http://127.0.0.1:{self._ports[0]}"
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        s3, master, volume, filer = self._ports
+        data = self._directory / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        command = [str(Path(sys.executable).parent / "weed"), "mini", f"-dir={data}", "-ip=127.0.0.1"]
+        command += ["-ip.bind=127.0.0.1", f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
+        command += ["-webdav=false", "-admin.ui=false"]
+        environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        with (self._directory / "weed.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(self.endpoint, timeout=2)
+            except urllib.error.HTTPError:
+                return  # it answers, and wants credentials
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise RuntimeError(f"weed does not answer: {(self._directory / 'weed.log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """Ends it."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def client(self) -> Any:
+        """boto3's."""
+        import boto3
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+        )
+        if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+            client.create_bucket(Bucket=BUCKET)
+        return client
+
+
+def _free_port() -> int:
+    """With its gRPC port, which is 10000 above it."""
+    while True:
+        port = random.randrange(11000, 30000)
+        try:
+            for candidate in (port, port + 10000):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", candidate))
+        except OSError:
+            continue
+        return port
