@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import ipaddress
 from collections.abc import Coroutine
 from pathlib import Path
@@ -32,6 +31,7 @@ from addon_framework.local.node.mounts import remove_tree, share, unmount_all
 from addon_framework.local.node.pod import PodWorker
 from addon_framework.local.node.registration import capacity
 from addon_framework.local.node.reports import Reports
+from addon_framework.local.node.volumes import memory_directory
 
 log = structlog.get_logger(__name__)
 
@@ -64,8 +64,7 @@ class Kubelet:
     def __init__(self, client: Client, name: str, config: NodeConfig, directory: Path) -> None:
         self.client, self.name, self.config, self.directory = client, name, config, directory
         self.host = directory / "host"
-        digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
-        self.memory = Path("/dev/shm") / f"boundaryless-{digest}"
+        self.memory = memory_directory(directory)
         self.capacity = capacity(config)
         self.hidden = [*config.hidden, str(directory)]  # other pods' volumes and logs among it
         self.addresses = Addresses(config.addresses)

@@ -54,6 +54,8 @@ class Sandbox:
     def command(self, argv: Sequence[str], *, status_fd: int, block_fd: int | None) -> list[str]:
         """bwrap's command line. It tells the child's pid on `status_fd` and waits for `block_fd`."""
         line = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--new-session"]
+        # Root in a namespace of its own. Another id would take a second namespace, which nobody could enter.
+        line += [] if os.geteuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"]
         line += ["--unshare-uts", "--hostname", self.hostname] if self.hostname else []
         line += ["--json-status-fd", str(status_fd)]
         line += ["--block-fd", str(block_fd)] if block_fd is not None else []

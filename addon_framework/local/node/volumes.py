@@ -6,6 +6,8 @@ symlink `..data` points to, so that a change is seen whole or not at all.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import os
 import secrets
 import shutil
@@ -85,9 +87,10 @@ class Volumes:
     async def _make(self, volume: Json) -> Path:
         path: Path = self._around.directory / volume["name"]
         if "hostPath" in volume:
-            return self._host_path(volume["hostPath"])
+            return await asyncio.to_thread(self._host_path, volume["hostPath"])
         if "persistentVolumeClaim" in volume:
-            return self._persistent(volume["persistentVolumeClaim"]["claimName"])
+            claim = volume["persistentVolumeClaim"]["claimName"]
+            return await asyncio.to_thread(self._host_path, self._persistent(claim))
         if "emptyDir" in volume:
             if volume["emptyDir"].get("medium") == "Memory":
                 path = self._around.memory / volume["name"]
@@ -112,6 +115,7 @@ class Volumes:
         return path
 
     def _host_path(self, source: Json) -> Path:
+        """In a thread: it may lie in a FUSE mount, which answers when its process likes."""
         path: Path = self._around.host / source["path"].lstrip("/")
         kind = source.get("type") or ""
         if is_dead(path):
@@ -125,14 +129,14 @@ class Volumes:
             path.mkdir(parents=True)
         return path
 
-    def _persistent(self, claim: str) -> Path:
+    def _persistent(self, claim: str) -> Json:
         volume = self._around.claim(claim)
         if volume is None:
             raise MissingSourceError(f"persistentvolumeclaim {claim!r} is not bound")
         spec = volume["spec"]
         for kind in ("hostPath", "local"):
             if kind in spec:
-                return self._host_path({**spec[kind], "type": ""})
+                return {**spec[kind], "type": ""}
         raise MissingSourceError(
             f"persistentvolume {volume['metadata']['name']!r} is neither hostPath nor local, the kinds that "
             "the embedded fleet has"
@@ -191,6 +195,11 @@ class Volumes:
             token = await self._around.token(account, seconds, reference.get("audience", ""))
             self._tokens[key] = (token, self._clock() + 0.8 * seconds)
         return token
+
+
+def memory_directory(node: Path) -> Path:
+    """Where a node keeps emptyDirs of medium Memory: a tmpfs that is there and needs no right to mount."""
+    return Path("/dev/shm") / f"boundaryless-{hashlib.sha256(str(node).encode()).hexdigest()[:12]}"
 
 
 def write_atomically(directory: Path, files: Mapping[str, bytes], mode: int = 0o644) -> bool:

@@ -45,7 +45,7 @@ def service(name: str, **spec: Any) -> Json:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}], **spec},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 8080, "targetPort": "http"}], **spec},
     }
 
 
@@ -82,7 +82,7 @@ async def test_deployment_scales_and_rolls_behind_its_service(cluster: Cluster) 
     names = {pod["metadata"]["name"] for pod in await pods_of(cluster, "web")}
 
     async def answered() -> set[str]:
-        return set(await asyncio.gather(*(get(f"http://{address}") for _ in range(8))))
+        return set(await asyncio.gather(*(get(f"http://{address}:8080") for _ in range(8))))
 
     await eventually(lambda: _equal(answered, names), timeout=10, swallow=aiohttp.ClientError)
 
@@ -98,7 +98,7 @@ async def test_deployment_scales_and_rolls_behind_its_service(cluster: Cluster) 
     async def ask_on() -> None:
         while rolling:
             try:
-                await get(f"http://{address}")
+                await get(f"http://{address}:8080")
             except aiohttp.ClientError as error:
                 failures.append(error)
 
@@ -129,7 +129,7 @@ async def test_service_names_resolve_and_load_balancers_have_an_address(cluster:
     )
     outside = balanced["status"]["loadBalancer"]["ingress"][0]["ip"]
     node_port = balanced["spec"]["ports"][0]["nodePort"]
-    for url in (f"http://{outside}", f"http://127.0.0.1:{node_port}"):
+    for url in (f"http://{outside}:8080", f"http://127.0.0.1:{node_port}"):
         await eventually(lambda url=url: _equal(lambda: get(url), "web"), swallow=aiohttp.ClientError)
     await cluster.pod("names", f"getent hosts web web.{cluster.namespace}.svc names", restartPolicy="Never")
     lines = (await cluster.output("names")).splitlines()
