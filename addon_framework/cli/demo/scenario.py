@@ -26,6 +26,7 @@ from addon_framework.kube import Client, NotFound, wait_for
 
 Say = Callable[[str], None]
 BUCKET = "models"
+SHOWN_SCORES = ("gpuAvailable", "cpuAvailable", "memAvailable")
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,9 @@ class Scenario:
                 timeout=self.options.cluster_wait,
                 what="scored",
             )
-            scores = ", ".join(f"{s['name']} {s['value']}" for s in (obj or {})["status"]["scores"])
-            self.say(f"{cluster}: {scores}")
+            scores = {score["name"]: score["value"] for score in (obj or {})["status"]["scores"]}
+            shown = (f"{name} {scores[name]}" for name in SHOWN_SCORES)
+            self.say(f"Scores of {cluster} (-100 to 100): {', '.join(shown)}")
 
     def provide_model(self) -> str:
         """Makes the model if none was given, and puts it into the fleet's bucket once."""
@@ -232,7 +234,9 @@ class Scenario:
             status = obj.get("status") or {}
             serving = [c for c in status.get("clusters") or [] if c.get("readyReplicas", 0) == replicas]
             current = status.get("observedGeneration") == obj["metadata"]["generation"]
-            return current and is_true(obj, "Ready") and len(serving) == clusters
+            # Marks travel from pod to hub on their own; the last may come after readiness.
+            marked = all(_is_whole(entry) for c in serving for entry in c.get("timeline") or [{}])
+            return current and is_true(obj, "Ready") and len(serving) == clusters and marked
 
         obj = await wait_for(
             self.hub,
@@ -271,6 +275,10 @@ class Scenario:
                 if line.startswith(b"data: ") and data != "[DONE]":
                     pieces.append(json.loads(data)["choices"][0]["text"])
         return "".join(pieces)
+
+
+def _is_whole(entry: Json) -> bool:
+    return all(name in entry for name in ("processStart", "weightsSeconds", "weightsLoaded", "ready"))
 
 
 def row_from_timeline(label: str, cluster: str, entry: Json) -> Row:

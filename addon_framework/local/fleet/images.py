@@ -35,5 +35,7 @@ def images() -> dict[str, Image]:
         table["vllm/vllm-openai"] = Image(
             path=[str(engine / "bin")],
             entrypoint=[python, "-m", "vllm.entrypoints.openai.api_server"],
+            # Pod addresses are routed to the node without being an interface's; Gloo looks for one that has it.
+            env={"GLOO_SOCKET_IFNAME": "lo"},
         )
     return table
