@@ -166,6 +166,7 @@ async def _accepted(hub: Client, identity: HubIdentity, data: dict[str, bytes]) 
             # Until it is accepted a cluster may not even watch itself.
             if pause == _MIN_PAUSE:
                 log.info("waiting to be accepted", cluster=cluster, next=f"fleetadm accept {cluster}")
+                await identity.announce()
         except ApiError as error:
             log.warning("cannot reach the hub yet", reason=error.message)
         await asyncio.sleep(pause)
@@ -193,7 +194,8 @@ async def _serve(
     if "work" in chosen:
         hash_ = hub_hash(hub.server)
         manager.add(WorkController(objects, cluster, hash_, agent_id))
-        manager.add(AppliedWorkController(objects, hub, cluster, hash_, agent_id), spoke)
+        books = AppliedWorkController(objects, hub, cluster, hash_, agent_id, now=identity.now)
+        manager.add(books, spoke)
     running = asyncio.ensure_future(manager.run())
     try:
         await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,12 +38,13 @@ class Subject:
         parts = [(NameOID.ORGANIZATION_NAME, group) for group in self.groups]
         parts += [(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in self.units]
         parts.append((NameOID.COMMON_NAME, self.user))
-        # OCM's user names are longer than X.509's 64 characters; neither Go nor Kubernetes minds.
-        return x509.Name([x509.NameAttribute(oid, value, _validate=False) for oid, value in parts])
+        with _long_names():
+            return x509.Name([x509.NameAttribute(oid, value, _validate=False) for oid, value in parts])
 
     def is_of(self, certificate: x509.Certificate) -> bool:
         """Whether a certificate says the same, in whatever order."""
-        return set(certificate.subject) == set(self.name())
+        with _long_names():
+            return set(certificate.subject) == set(self.name())
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,14 @@ class KeyPair:
         lifetime = leaf.not_valid_after_utc - leaf.not_valid_before_utc
         left = _LEAST_LEFT + _SPREAD * (leaf.serial_number % 997) / 997
         return leaf.not_valid_after_utc - lifetime * left
+
+
+@contextlib.contextmanager
+def _long_names() -> Iterator[None]:
+    """OCM's user names are longer than X.509's 64 characters; neither Go nor Kubernetes minds."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Attribute's length must be")
+        yield
 
 
 def new_key() -> bytes:

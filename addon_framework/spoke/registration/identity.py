@@ -120,6 +120,14 @@ class HubIdentity:
                 continue
             await asyncio.sleep(pause)
 
+    async def announce(self) -> None:
+        """Ask again to be accepted, in case the hub has dropped the cluster; as best we can."""
+        try:
+            async with Client(load_kubeconfig(self.bootstrap)) as hub:
+                await ensure_cluster(hub, self.cluster, self.spoke.config)
+        except (ApiError, ConfigError) as error:
+            log.debug("cannot ask to be accepted", reason=str(error))
+
     async def wait(self) -> dict[str, bytes]:
         """The identity that another process obtains."""
 

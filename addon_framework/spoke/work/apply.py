@@ -33,6 +33,10 @@ _SERVER_FIELDS = (
 )
 
 
+class Waiting(ApiError):
+    """Nothing can be done before the object itself changes; the watch will say when."""
+
+
 @dataclass
 class Wish:
     """What one work wants of one object. `owner` is its reference there, None where it must not own it.
@@ -80,10 +84,10 @@ class Applier:
         strategy = wish.options.strategy
         if strategy == READ_ONLY:
             if live is None:
-                raise ApiError(404, "NotFound", "it does not exist, and the strategy is ReadOnly")
+                raise Waiting(404, "NotFound", "it does not exist, and the strategy is ReadOnly")
             return live
         if live is not None and live["metadata"].get("deletionTimestamp"):
-            raise ApiError(
+            raise Waiting(
                 409, "BeingDeleted", f"it is being deleted{_held(live)}; it is made anew after that"
             )
         if strategy == CREATE_ONLY:
@@ -211,11 +215,8 @@ def _references(wish: Wish, desired: Json, live: Json | None) -> list[Json]:
 
 def is_final(error: ApiError) -> bool:
     """The same again would get the same answer: not valid, or a field belongs to somebody else."""
-    return (
-        isinstance(error, Invalid)
-        or error.status == 400
-        or bool(isinstance(error, Conflict) and error.causes)
-    )
+    taken = isinstance(error, Conflict) and bool(error.causes)
+    return taken or isinstance(error, Invalid | Waiting) or error.status == 400
 
 
 def _digest(value: object) -> str:

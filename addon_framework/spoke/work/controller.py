@@ -150,7 +150,10 @@ class WorkController(Controller):
             if kind in missing:
                 outcome.error = missing[kind]
                 continue
-            metadata, resource = outcome.manifest["metadata"], resources[kind]
+            metadata, resource = outcome.manifest.get("metadata") or {}, resources[kind]
+            if not metadata.get("name"):
+                outcome.error = f"spec.workload.manifests[{outcome.ordinal}].metadata.name is missing"
+                continue
             namespace = (metadata.get("namespace") or "default") if resource.namespaced else ""
             outcome.target = Target(resource, namespace, metadata["name"])
             outcome.options = options_for(configs, outcome.target)

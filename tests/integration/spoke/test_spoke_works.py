@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,11 +17,12 @@ from addon_framework.api.core import (
     CRDS,
     DEPLOYMENTS,
     NAMESPACES,
+    SECRETS,
     SERVICEACCOUNTS,
 )
 from addon_framework.api.meta import Json
 from addon_framework.api.work import AppliedManifestWork, ManifestWork
-from addon_framework.kube import NotFound
+from addon_framework.kube import Client, NotFound
 from addon_framework.spoke.work.bookkeeping import applied_name, hub_hash
 from tests.integration.spoke.conftest import Fleet
 from tests.integration.spoke.objects import (
@@ -95,20 +98,36 @@ async def test_drift_is_repaired_within_a_second(joined: Fleet) -> None:
     assert (await fleet.spoke.get(CONFIGMAPS, name, "default"))["data"]["others"] == "keep"
 
 
-async def test_a_settled_work_is_not_written_again(joined: Fleet) -> None:
+async def test_a_settled_work_is_not_written_again(joined: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet, name = joined, f"still-{joined.mark}"
+    odd = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}}
+    odd["stringData"] = {"never": "read back"}  # the server says it in other words
     manifests = [deployment(name, "default"), config_map(name, "default", x="1")]
-    work = await fleet.applied(await fleet.work("still", manifests))
-    live = await fleet.spoke.get(DEPLOYMENTS, name, "default")
+    await fleet.applied(await fleet.work("still", manifests))
+    await fleet.applied(await fleet.work("odd", [odd]))
     await fleet.kill()
+    writes: list[str] = []
+    request = Client.request
+
+    async def recording(client: Client, method: str, path: str, **options: Any) -> Json:
+        if method != "GET":
+            writes.append(f"{method} {path}")
+        return await request(client, method, path, **options)
+
+    monkeypatch.setattr(Client, "request", recording)
     fleet.start_agent()
     other = f"other-{fleet.mark}"
     await fleet.applied(await fleet.work("other", [config_map(other, "default")]))
-    assert (await fleet.hub.get(WORK, work["metadata"]["name"], fleet.cluster))["metadata"][
-        "resourceVersion"
-    ] == (work["metadata"]["resourceVersion"])
-    again = await fleet.spoke.get(DEPLOYMENTS, name, "default")
-    assert again["metadata"]["generation"] == live["metadata"]["generation"]
+    for resource in ("deployments", "configmaps"):
+        assert not [w for w in writes if w.endswith(f"{resource}/{name}")]
+    assert not [w for w in writes if "manifestworks" in w and f"/still-{fleet.mark}" in w]
+    poke = {"metadata": {"annotations": {"touched": "by another"}}}
+    for resource in (SECRETS, DEPLOYMENTS):
+        await fleet.spoke.patch(resource, name, poke, "default")
+    await fleet.set_work(f"other-{fleet.mark}", [config_map(other, "default", x="2")])
+    await fleet.applied(f"other-{fleet.mark}")
+    sent = [w for w in writes if w.startswith("PATCH") and w.endswith(f"secrets/{name}")]
+    assert len(sent) <= 3  # ours after the restart, the poke, and one answer to it
 
 
 async def test_feedback_comes_by_watch(joined: Fleet) -> None:
@@ -410,3 +429,26 @@ async def test_a_kill_anywhere_converges(joined: Fleet) -> None:
         fleet.start_agent()
     await fleet.until_gone(fleet.hub, WORK, name, fleet.cluster)
     await fleet.until_gone(fleet.spoke, NAMESPACES, space)
+
+
+async def test_a_work_that_vanished_is_evicted_after_its_grace(joined: Fleet) -> None:
+    fleet, name = joined, f"lost-{joined.mark}"
+    work = await fleet.work("lost", [config_map(name, "default", x="1")])
+    await fleet.applied(work)
+    await fleet.kill()
+    await fleet.hub.patch(WORK, work, {"metadata": {"finalizers": None}}, fleet.cluster)
+    await fleet.hub.delete(WORK, work, fleet.cluster)
+    fleet.start_agent()
+
+    async def marked() -> bool:
+        applied = await fleet.spoke.get(AppliedManifestWork.RESOURCE, book(fleet, work))
+        return bool(applied["status"].get("evictionStartTime"))
+
+    await fleet.until(marked)
+    assert await fleet.spoke.get(CONFIGMAPS, name, "default")
+    await fleet.kill()
+    fleet.shift = timedelta(minutes=61)
+    fleet.start_agent()
+    await fleet.until_gone(fleet.spoke, AppliedManifestWork.RESOURCE, book(fleet, work))
+    await fleet.until_gone(fleet.spoke, CONFIGMAPS, name, "default")
+    fleet.shift = timedelta()
