@@ -249,11 +249,6 @@ class Kubelet:
         """Sends a pod's status soon."""
         self._reports.report(worker.pod, status)
 
-    def forget(self, worker: PodWorker) -> None:
-        """A pod's processes have ended; its address and its directory are free."""
-        remove_tree(worker.directory)
-        self.addresses.release(worker.uid)
-
     async def gone(self, worker: PodWorker) -> None:
         """A deleted pod's processes have ended; the object may go."""
         await self._reports.delete(worker.pod["metadata"])

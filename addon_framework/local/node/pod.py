@@ -15,6 +15,7 @@ from addon_framework.api.meta import Json
 from addon_framework.kube import ApiError
 from addon_framework.local.node.environment import MissingSourceError
 from addon_framework.local.node.hosts import hosts_file
+from addon_framework.local.node.mounts import remove_tree
 from addon_framework.local.node.podstatus import PodStatus, terminated, waiting
 from addon_framework.local.node.runner import ContainerRunner
 from addon_framework.local.node.volumes import Surroundings, Volumes
@@ -94,7 +95,7 @@ class PodWorker:
         """The node stops, or the object is gone: end the processes."""
         await self._cancel()
         await self._stop_all(_SHUTDOWN_GRACE)
-        self._clean_up()
+        await self._clean_up()
 
     def lookup(self, kind: str, name: str) -> Json | None:
         """A ConfigMap or Secret of the pod's namespace."""
@@ -147,8 +148,8 @@ class PodWorker:
                 status.message = "Pod was active on the node longer than the specified deadline"
             else:
                 log.exception("pod failed", pod=f"{self.namespace}/{self.name}")
-        self._clean_up()
         self.report()
+        await self._clean_up()
 
     def _resume(self) -> bool:
         """Takes up what an earlier life of the node said; whether the pod's end follows from that."""
@@ -253,7 +254,7 @@ class PodWorker:
                 self.event("Normal", "Killing", f"Stopping container {runner.name}")
         self.report()
         await self._stop_all(float(self.pod["metadata"].get("deletionGracePeriodSeconds", 30)))
-        self._clean_up()
+        await self._clean_up()
         await self.kubelet.gone(self)
 
     async def _cancel(self) -> None:
@@ -263,6 +264,8 @@ class PodWorker:
     async def _stop_all(self, grace: float) -> None:
         await asyncio.gather(*(runner.stop(grace) for runner in self.runners))
 
-    def _clean_up(self) -> None:
-        self.volumes.remove()
-        self.kubelet.forget(self)
+    async def _clean_up(self) -> None:
+        """In a thread: gigabytes of a volume take their time."""
+        await asyncio.to_thread(self.volumes.remove)
+        await asyncio.to_thread(remove_tree, self.directory)
+        self.kubelet.addresses.release(self.uid)

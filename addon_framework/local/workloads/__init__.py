@@ -3,6 +3,7 @@
 from addon_framework.kube import Controller
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.claims import ClaimController
+from addon_framework.local.workloads.cronjobs import CronJobController
 from addon_framework.local.workloads.daemonsets import DaemonSetController
 from addon_framework.local.workloads.deployments import DeploymentController
 from addon_framework.local.workloads.endpoints import EndpointController
@@ -20,6 +21,7 @@ def controllers(recorder: Recorder) -> list[Controller]:
         DaemonSetController(recorder),
         StatefulSetController(recorder),
         JobController(recorder),
+        CronJobController(recorder),
         EndpointController(),
         ClaimController(),
         Scheduler(recorder),

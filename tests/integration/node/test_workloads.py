@@ -9,6 +9,7 @@ import aiohttp
 
 from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import (
+    CRONJOBS,
     DAEMONSETS,
     DEPLOYMENTS,
     JOBS,
@@ -155,6 +156,25 @@ async def test_job_gives_up_at_its_backoff_limit(cluster: Cluster) -> None:
     condition = get_condition(job, "Failed")
     assert condition is not None
     assert (condition["reason"], job["status"]["failed"]) == ("BackoffLimitExceeded", 2)
+
+
+async def test_cron_job_starts_what_is_due_once(cluster: Cluster) -> None:
+    template = {"spec": {"template": {"spec": pod("x", "echo tick", restartPolicy="Never")["spec"]}}}
+    created = await cluster.create(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": "tick"},
+            "spec": {"schedule": "0 0 1 1 *", "jobTemplate": template},
+        }
+    )
+    assert not created.get("status")
+    # As if the last New Year's job had been forgotten.
+    status = {"status": {"lastScheduleTime": "2020-06-01T00:00:00Z"}}
+    await cluster.client.patch(CRONJOBS, "tick", status, cluster.namespace, subresource="status")
+    await cluster.wait(CRONJOBS, "tick", lambda c: (c.get("status") or {}).get("lastSuccessfulTime"))
+    jobs = (await cluster.client.list(JOBS, cluster.namespace))["items"]
+    assert len(jobs) == 1
 
 
 async def test_daemon_set_runs_on_the_node_and_rolls(cluster: Cluster) -> None:

@@ -1,0 +1,138 @@
+"""CronJobs: a Job whenever the schedule says so.
+
+https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from addon_framework.api.conditions import is_true
+from addon_framework.api.core import CRONJOBS, JOBS
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339, parse_time
+from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch, patch_status
+from addon_framework.local.events import Recorder
+from addon_framework.local.workloads.pods import owned_by, owner_key, owner_reference
+from addon_framework.local.workloads.schedule import Schedule
+
+
+class CronJobController(Controller):
+    """Of times that were missed only the last is made up for, and that within startingDeadlineSeconds."""
+
+    name = "cronjob"
+
+    def __init__(self, recorder: Recorder, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._recorder, self._now = recorder, now
+
+    def watches(self) -> list[Watch]:
+        """CronJobs and their Jobs."""
+        return [Watch(CRONJOBS), Watch(JOBS, map=owner_key("CronJob"))]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One CronJob; when its next time is."""
+        cron = self.cache(CRONJOBS).get(key)
+        if cron is None or cron["metadata"].get("deletionTimestamp"):
+            return None
+        spec, status = cron["spec"], dict(cron.get("status") or {})
+        jobs = owned_by(self.cache(JOBS), cron)
+        await self._forget_history(spec, jobs)
+        try:
+            schedule = Schedule.parse(spec["schedule"])
+            zone = ZoneInfo(spec.get("timeZone") or "UTC")
+        except (ValueError, ZoneInfoNotFoundError) as error:
+            self._recorder.event(cron, "Warning", "UnparseableSchedule", str(error))
+            return None
+        now = self._now().astimezone(zone)
+        due = self._due(cron, schedule, now)
+        if due is not None and not spec.get("suspend") and await self._start(cron, jobs, due):
+            status["lastScheduleTime"] = now_rfc3339(due)
+        status["active"] = [_reference(job) for job in jobs if not _has_ended(job)]
+        done = [job["status"]["completionTime"] for job in jobs if is_true(job, "Complete")]
+        if done:
+            status["lastSuccessfulTime"] = max(done)
+        if not status["active"]:
+            del status["active"]
+        await patch_status(self.client, CRONJOBS, cron, status)
+        following = schedule.following(now)
+        return max((following - now).total_seconds(), 0.05) if following else None
+
+    def _due(self, cron: Json, schedule: Schedule, now: datetime) -> datetime | None:
+        """The last time of the schedule that has come and was not yet served."""
+        metadata = cron["metadata"]
+        since = (cron.get("status") or {}).get("lastScheduleTime") or metadata["creationTimestamp"]
+        moment, due = parse_time(since).astimezone(now.tzinfo), None
+        while (following := schedule.following(moment)) is not None and following <= now:
+            moment = due = following
+        deadline = cron["spec"].get("startingDeadlineSeconds")
+        if due is not None and deadline is not None and (now - due).total_seconds() > int(deadline):
+            return None
+        return due
+
+    async def _start(self, cron: Json, jobs: list[Json], due: datetime) -> bool:
+        """Whether this time is served."""
+        active = [job for job in jobs if not _has_ended(job)]
+        policy = cron["spec"].get("concurrencyPolicy", "Allow")
+        if active and policy == "Forbid":
+            return False
+        if active and policy == "Replace":
+            for old in active:
+                await self._delete(old)
+        template, metadata = cron["spec"]["jobTemplate"], cron["metadata"]
+        given = template.get("metadata") or {}
+        name = f"{metadata['name']}-{int(due.timestamp()) // 60}"  # the same time never makes two
+        job: Json = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": name,
+                "namespace": metadata["namespace"],
+                "labels": dict(given.get("labels") or {}),
+                "annotations": {
+                    **(given.get("annotations") or {}),
+                    "batch.kubernetes.io/cronjob-scheduled-timestamp": now_rfc3339(due),
+                },
+                "ownerReferences": [owner_reference(cron, CRONJOBS)],
+            },
+            "spec": template["spec"],
+        }
+        try:
+            await self.client.create(JOBS, job)
+        except AlreadyExists:
+            return True
+        self._recorder.event(cron, "Normal", "SuccessfulCreate", f"Created job {name}")
+        return True
+
+    async def _forget_history(self, spec: Json, jobs: list[Json]) -> None:
+        for kind, field, default in (
+            ("Complete", "successfulJobsHistoryLimit", 3),
+            ("Failed", "failedJobsHistoryLimit", 1),
+        ):
+            ended = [job for job in jobs if is_true(job, kind)]
+            ended.sort(key=lambda job: str(job["metadata"]["creationTimestamp"]))
+            for job in ended[: max(len(ended) - int(spec.get(field, default)), 0)]:
+                await self._delete(job)
+
+    async def _delete(self, job: Json) -> None:
+        metadata = job["metadata"]
+        try:
+            await self.client.delete(JOBS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+        except NotFound:
+            return
+
+
+def _has_ended(job: Json) -> bool:
+    return is_true(job, "Complete") or is_true(job, "Failed")
+
+
+def _reference(job: Json) -> Json:
+    metadata = job["metadata"]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "uid": metadata["uid"],
+    }

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from addon_framework.local.workloads.schedule import Schedule
+
+NOW = datetime(2026, 11, 25, 10, 7, 30, tzinfo=UTC)  # a Wednesday
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("* * * * *", "2026-11-25 10:08"),
+        ("*/15 * * * *", "2026-11-25 10:15"),
+        ("7 10 * * *", "2026-11-26 10:07"),
+        ("0 0 1 * *", "2026-12-01 00:00"),
+        ("30 6 * * mon-fri", "2026-11-26 06:30"),
+        ("0 12 * * 7", "2026-11-29 12:00"),
+        ("0 0 13 * 5", "2026-11-27 00:00"),  # the 13th, or a Friday
+        ("0 0 29 2 *", "2028-02-29 00:00"),
+        ("5/20 * * jan,dec *", "2026-12-01 00:05"),
+        ("@weekly", "2026-11-29 00:00"),
+    ],
+)
+def test_the_next_time(text: str, expected: str) -> None:
+    following = Schedule.parse(text).following(NOW)
+    assert following is not None
+    assert following.strftime("%Y-%m-%d %H:%M") == expected
+
+
+def test_a_day_that_never_comes() -> None:
+    assert Schedule.parse("0 0 31 2 *").following(NOW) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "x * * * *", "5-1 * * * *"]
+)
+def test_what_is_no_schedule_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"fields|within|not a number"):
+        Schedule.parse(text)
