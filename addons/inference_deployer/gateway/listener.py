@@ -80,21 +80,32 @@ def _connection_manager(directory: Path) -> Json:
             ),
             _filter("router", f"{extensions}.http.router.v3.Router", {}),
         ],
-        # What Envoy itself answers (no healthy upstream, too large, ...) in the words of OpenAI's API.
-        "local_reply_config": {
-            "body_format": {
-                "json_format": {
-                    "error": {
-                        "message": "%LOCAL_REPLY_BODY%",
-                        "type": "gateway_error",
-                        "code": "%RESPONSE_CODE%",
-                    }
-                }
-            }
-        },
+        "local_reply_config": {"mappers": [{"filter": _TROUBLE, "body_format_override": _ERROR}]},
     }
 
 
+# What Envoy itself answers (no healthy upstream, too large, ...) in the words of OpenAI's API; the answers
+# that stand in the routes have no flag and are in them already.
+_TROUBLE: Json = {
+    "or_filter": {
+        "filters": [
+            {"response_flag_filter": {}},
+            {
+                "status_code_filter": {
+                    "comparison": {
+                        "op": "EQ",
+                        "value": {"default_value": 413, "runtime_key": "gateway.too_large"},
+                    }
+                }
+            },
+        ]
+    }
+}
+_ERROR: Json = {
+    "json_format": {
+        "error": {"message": "%LOCAL_REPLY_BODY%", "type": "gateway_error", "code": "%RESPONSE_CODE%"}
+    }
+}
 _MODEL_RULE: Json = {
     "request_rules": {
         "rules": [

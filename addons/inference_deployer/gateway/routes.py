@@ -140,7 +140,8 @@ def cluster(model: Model, endpoints: Json | None) -> Json:
     if endpoints is not None:
         source = {"service_name": model.key, "eds_config": endpoints}
         return {**result, "type": "EDS", "eds_cluster_config": source}
-    return {**result, "type": "STRICT_DNS", "load_assignment": load_assignment(model)}
+    assignment = {name: value for name, value in load_assignment(model).items() if name != "@type"}
+    return {**result, "type": "STRICT_DNS", "dns_lookup_family": "ALL", "load_assignment": assignment}
 
 
 def needs_dns(model: Model) -> bool:

@@ -152,6 +152,7 @@ def serve(arguments: list[str], listener: socket.socket, marks: int, ready: int)
 
     AsyncEngineArgs.create_engine_config = create_engine_config
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
+    os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGKILL))  # the core never outlives us
     threads_for_engine()
     if not os.read(ready, 1):
         raise SystemExit("the launcher is gone before the data was there")

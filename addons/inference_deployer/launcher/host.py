@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import fcntl
 import json
 import os
 import selectors
@@ -16,6 +17,30 @@ from .engine import die_with_parent, import_engine, reset_signals, run_child, se
 from .timeline import say
 
 FDS = ("listener", "stdout", "stderr", "marks", "ready", "model")
+
+
+def host_lives(path: str) -> bool:
+    """Whether a host holds the lock beside its socket, which it does from before its import to its end."""
+    try:
+        with open(path + ".lock", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def ask(connection: socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
+    """Hand a host the request and what its engine works with. Raises OSError when it refuses."""
+    request = {**request, "image": os.environ.get("ENGINE_IMAGE", "")}
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+    data = json.dumps(request).encode() + b"\n"
+    sent = connection.sendmsg([data], rights)
+    connection.sendall(data[sent:])
+    answer = json.loads(connection.makefile("rb").readline() or b"{}")
+    if "pid" not in answer:
+        raise OSError(answer.get("refused", "it closed the connection"))
 
 
 class Host:
@@ -32,37 +57,51 @@ class Host:
     def run(self) -> int:
         """Import, listen, fork; until SIGTERM, which ends the engines too."""
         before = time.time()
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        self.lock = open(self.path + ".lock", "w", encoding="ascii")  # noqa: SIM115 - for all our life
+        fcntl.flock(self.lock, fcntl.LOCK_EX)  # one host at a time: the next waits for the last to end
         import_engine()
         if not serves_cpu():
+            self.lock.close()
             say("the engine host serves CPU engines only; the engines of this node start cold")
             signal.sigwait({signal.SIGTERM, signal.SIGINT})
             return 0
         if (count := len(os.listdir("/proc/self/task"))) > 1:
             say(f"vLLM's import started {count - 1} threads, so its engines cannot be forked from here")
             return 1
-        if os.path.exists(self.path):
-            os.unlink(self.path)
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(self.path + ".new")
-        os.chmod(self.path + ".new", 0o600)
-        listener.listen(64)
-        os.rename(self.path + ".new", self.path)  # appears only when it answers
         signal.set_wakeup_fd(self.wake_w)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
+        listener = self.listen()
+        say(f"engine host ready after {time.time() - before:.1f} s on {self.path}")
+        self.serve(listener)
+        os.unlink(self.path)
+        for pid in self.children:
+            self.kill(pid, signal.SIGTERM)
+        return 0
+
+    def listen(self) -> socket.socket:
+        """The socket appears only when it answers."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        fresh = self.path + ".new"
+        if os.path.exists(fresh):
+            os.unlink(fresh)
+        listener.bind(fresh)
+        os.chmod(fresh, 0o600)
+        listener.listen(64)
+        os.rename(fresh, self.path)
+        return listener
+
+    def serve(self, listener: socket.socket) -> None:
+        """Until SIGTERM."""
         self.selector.register(self.wake_r, selectors.EVENT_READ)
         self.selector.register(listener, selectors.EVENT_READ)
-        say(f"engine host ready after {time.time() - before:.1f} s on {self.path}")
         while True:
             for key, _ in self.selector.select():
                 if key.fileobj == self.wake_r:
                     signals = os.read(self.wake_r, 64)
                     if signal.SIGTERM in signals or signal.SIGINT in signals:
-                        os.unlink(self.path)
-                        for pid in self.children:
-                            self.kill(pid, signal.SIGTERM)
-                        return 0
+                        return
                     self.reap()
                 elif key.fileobj is listener:
                     self.accept(listener)
@@ -112,6 +151,7 @@ class Host:
             os.setsid()
             die_with_parent(signal.SIGKILL)
             self.selector.close()
+            self.lock.close()
             listener.close()
             for connection in self.children.values():
                 connection.close()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import array
 import http.client
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -18,7 +18,11 @@ import traceback
 from .arguments import option
 from .cluster import in_cluster, patch_pod, wait_for_dataload
 from .engine import RELAYED, die_with_parent, import_engine, reset_signals, run_child
+from .host import ask, host_lives
 from .timeline import Timeline, marks_in, say
+
+HOST_WAIT = 60.0
+STOP = {signal.SIGTERM, signal.SIGINT}
 
 
 class Launcher:
@@ -67,28 +71,17 @@ class Launcher:
     def connect_host(self, listener: socket.socket) -> bool:
         """Ask the node's engine host for an engine; False when there is none or it refuses."""
         path, model = os.environ.get("ENGINE_HOST_SOCKET", ""), option(self.arguments, "--model") or ""
-        if not path or not os.path.exists(path):
+        if not path:
             return False
         if not os.path.isdir(model):
             raise SystemExit(f"the model directory {model!r} does not exist; is the volume mounted there?")
+        connection = self.reach_host(path)
+        if connection is None:
+            return False
         directory = os.open(model, os.O_RDONLY | os.O_DIRECTORY)
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(5)
         try:
-            connection.connect(path)
-            request = {
-                "arguments": self.arguments,
-                "env": dict(os.environ),
-                "image": os.environ.get("ENGINE_IMAGE", ""),
-            }
             fds = [listener.fileno(), 1, 2, self.marks_w, self.ready_r, directory]
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-            data = json.dumps(request).encode() + b"\n"
-            sent = connection.sendmsg([data], rights)
-            connection.sendall(data[sent:])
-            answer = json.loads(connection.makefile("rb").readline() or b"{}")
-            if "pid" not in answer:
-                raise OSError(answer.get("refused", "it closed the connection"))
+            ask(connection, {"arguments": self.arguments, "env": dict(os.environ)}, fds)
         except (OSError, ValueError) as error:
             say(f"no warm start from the engine host at {path}: {error}")
             connection.close()
@@ -98,6 +91,27 @@ class Launcher:
         connection.settimeout(None)
         self.connection = connection
         return True
+
+    def reach_host(self, path: str) -> socket.socket | None:
+        """A connection to the host. One that is still importing is waited for: it has a head start on us."""
+        deadline = time.monotonic() + HOST_WAIT
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(5)
+            try:
+                connection.connect(path)
+                return connection
+            except OSError:
+                connection.close()
+            if not host_lives(path) or time.monotonic() > deadline:
+                return None
+            if self.stopped_within(0.05):
+                raise SystemExit(128 + signal.SIGTERM)
+
+    def stopped_within(self, seconds: float) -> bool:
+        """Whether we are asked to stop in this time."""
+        ready, _, _ = select.select([self.wake_r], [], [], seconds)
+        return bool(ready) and bool(STOP & set(os.read(self.wake_r, 64)))
 
     def fork_cold(self, listener: socket.socket) -> None:
         """Fork before any thread exists; the child imports vLLM."""
@@ -145,7 +159,7 @@ class Launcher:
             selector.register(self.ready_r, selectors.EVENT_READ)
             while True:
                 ready = {key.fd for key, _ in selector.select()}
-                if self.wake_r in ready and {signal.SIGTERM, signal.SIGINT} & set(os.read(self.wake_r, 64)):
+                if self.wake_r in ready and STOP & set(os.read(self.wake_r, 64)):
                     return False
                 if self.ready_r in ready:
                     return True
