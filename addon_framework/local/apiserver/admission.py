@@ -6,12 +6,10 @@ grant what they do not hold.
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Any
-
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.addresses import Addresses
 from addon_framework.local.apiserver.authn import User
 from addon_framework.local.apiserver.rbac import GROUP as RBAC
 from addon_framework.local.apiserver.rbac import Access, Authorizer
@@ -21,7 +19,6 @@ from addon_framework.local.apiserver.store import Store
 
 PERMANENT_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
-_NODE_PORTS = range(30000, 32768)
 _NOT_READY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
@@ -30,7 +27,7 @@ class Admission:
 
     def __init__(self, store: Store, authorizer: Authorizer, service_cidr: str) -> None:
         self._store, self._authorizer = store, authorizer
-        self._services = ipaddress.ip_network(service_cidr)
+        self._addresses = Addresses(store, service_cidr)
 
     def namespace(self, kind: Kind, namespace: str) -> None:
         """New content needs a namespace that is there and stays."""
@@ -88,7 +85,7 @@ class Admission:
             if obj["spec"]["finalizers"] is None:
                 del obj["spec"]["finalizers"]
         if kind.key == "services":
-            self._service(obj, current)
+            self._addresses.assign(kind, obj, current)
 
     def validate(self, user: User, kind: Kind, obj: Json, current: Json | None, subresource: str) -> None:
         """Refuses what this user may not do although the endpoint is theirs."""
@@ -164,43 +161,6 @@ class Admission:
             container.setdefault("volumeMounts", []).append(
                 {"name": volume, "mountPath": _TOKEN_DIR, "readOnly": True}
             )
-
-    def _service(self, obj: Json, current: Json | None) -> None:
-        spec = obj.setdefault("spec", {})
-        before = (current or {}).get("spec") or {}
-        kind = spec.get("type", "ClusterIP")
-        if kind == "ExternalName":
-            return
-        if not spec.get("clusterIP"):
-            spec["clusterIP"] = before.get("clusterIP") or self._free_address()
-        spec["clusterIPs"] = [spec["clusterIP"]]
-        spec.setdefault("ipFamilies", ["IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
-        if kind in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts") is not False:
-            taken = self._node_ports() - {port.get("nodePort") for port in before.get("ports") or ()}
-            for port, old in zip(
-                spec.get("ports") or (), [*(before.get("ports") or ()), *[{}] * 100], strict=False
-            ):
-                if not port.get("nodePort"):
-                    port["nodePort"] = old.get("nodePort") or next(p for p in _NODE_PORTS if p not in taken)
-                taken.add(port["nodePort"])
-
-    def _free_address(self) -> str:
-        taken = {(s.get("spec") or {}).get("clusterIP") for s in self._store.list("services")}
-        # The first address is the API server's own service.
-        for address in list(self._services.hosts())[1:]:
-            if str(address) not in taken:
-                return str(address)
-        raise status.StatusError(
-            500, "InternalError", f"no free cluster IP is left in {self._services}; delete services"
-        )
-
-    def _node_ports(self) -> set[Any]:
-        return {
-            port.get("nodePort")
-            for service in self._store.list("services")
-            for port in (service.get("spec") or {}).get("ports") or ()
-        }
 
     # Permissions
 

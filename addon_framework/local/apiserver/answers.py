@@ -12,6 +12,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import Call, Target
+from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.tables import to_table
 from addon_framework.local.apiserver.tables.table import partial_metadata
@@ -76,7 +77,7 @@ def presenter(call: Call, target: Target) -> Callable[[Json], Json]:
         return lambda obj: _table(call, target, [obj])
     if form == "PartialObjectMetadata":
         return partial_metadata
-    return lambda obj: _in_version(obj, target)
+    return lambda obj: in_version(obj, target.api_version)
 
 
 def _form(call: Call) -> str:
@@ -89,13 +90,8 @@ def _form(call: Call) -> str:
     raise status.not_acceptable()
 
 
-def _in_version(obj: Json, target: Target) -> Json:
-    wanted = target.api_version
-    return obj if obj.get("apiVersion") == wanted else {**obj, "apiVersion": wanted}
-
-
 def _table(call: Call, target: Target, objects: list[Json]) -> Json:
     columns = list(target.version.columns) if target.version.columns else None
     include = call.query.get("includeObject") or "Metadata"
-    shown = [_in_version(obj, target) for obj in objects]
+    shown = [in_version(obj, target.api_version) for obj in objects]
     return to_table(target.kind, shown, columns, include, now_rfc3339())

@@ -152,11 +152,12 @@ class CustomResources:
     def _clean_up(self, crd: Json, name: str) -> None:
         kind = self._registry.kinds.get((crd["spec"]["group"], crd["spec"]["names"]["plural"]))
         if kind is not None and kind.crd_uid == crd["metadata"]["uid"]:
-            version = next(v for v in kind.versions if v.name == kind.storage)
             for obj in self._store.list(kind.key):
                 metadata = obj["metadata"]
                 if not metadata.get("deletionTimestamp"):
-                    write = Write(SYSTEM, kind, version, metadata.get("namespace", ""), metadata["name"])
+                    write = Write(
+                        SYSTEM, kind, kind.storage_version, metadata.get("namespace", ""), metadata["name"]
+                    )
                     self._objects.delete(write, {})
             if self._store.count(kind.key):
                 return

@@ -18,6 +18,7 @@ from addon_framework.local.apiserver import deletion, fieldmanager, status
 from addon_framework.local.apiserver.admission import Admission
 from addon_framework.local.apiserver.authn import User
 from addon_framework.local.apiserver.changes import spec_changed, unchanged
+from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.patches import patched
 from addon_framework.local.apiserver.registry import Kind, Version
 from addon_framework.local.apiserver.schemas import (
@@ -60,6 +61,11 @@ class Write:
     def key(self) -> ObjectKey:
         """Where storage has it."""
         return (self.namespace if self.kind.namespaced else "", self.name)
+
+    @property
+    def api_version(self) -> str:
+        """As the request spells it."""
+        return self.kind.api_version(self.version.name)
 
     @property
     def schema(self) -> SchemaNode | None:
@@ -124,7 +130,7 @@ class Objects:
         current = self.store.get(write.kind.key, write.key)
         if current is None:
             raise status.not_found(write.kind, write.name)
-        shown = self.as_version(copy_json(current), write.kind, write.version)
+        shown = copy_json(in_version(current, write.api_version))
         obj = patched(shown, patch_type, patch, write.schema)
         self._keep_identity(obj, shown)
         self._envelope(write, obj)
@@ -149,7 +155,7 @@ class Objects:
             raise status.conflict(
                 kind, write.name, "uid mismatch: the provided object specified uid " + metadata["uid"]
             )
-        shown = self.as_version(copy_json(live), kind, write.version) if live else None
+        shown = copy_json(in_version(live, write.api_version)) if live else None
         try:
             merged = fieldmanager.apply(
                 shown,
@@ -215,18 +221,10 @@ class Objects:
 
     # Forms
 
-    def as_version(self, obj: Json, kind: Kind, version: Version) -> Json:
-        """The object in another version; only names differ, as with conversion strategy None."""
-        wanted = kind.api_version(version.name)
-        if obj.get("apiVersion") != wanted:
-            obj["apiVersion"] = wanted
-        return obj
-
     def _envelope(self, write: Write, obj: Json) -> Json:
         """Checks apiVersion, kind and namespace against the request; returns metadata, made if absent."""
         kind = write.kind
-        expected = kind.api_version(write.version.name)
-        for name, wanted in (("apiVersion", expected), ("kind", kind.kind)):
+        for name, wanted in (("apiVersion", write.api_version), ("kind", kind.kind)):
             sent = obj.get(name)
             if sent in (None, ""):
                 obj[name] = wanted
@@ -291,11 +289,11 @@ class Objects:
             obj = self._track(write, None, obj)
         elif write.subresource == "" and "managedFields" in metadata:
             obj["metadata"]["managedFields"] = metadata["managedFields"]
-        obj = self.as_version(obj, kind, _storage(kind))
+        obj = in_version(obj, kind.storage_api_version)
         return obj if write.dry_run else self.store.put(kind.key, write.key, obj)
 
     def _replace(self, write: Write, current: Json, obj: Json, operation: str) -> Json:
-        kind = write.kind
+        kind, stored, current = write.kind, current, in_version(current, write.api_version)
         old, metadata = current["metadata"], obj["metadata"]
         self._preconditions(write, current, metadata)
         if operation != "Apply":
@@ -321,12 +319,12 @@ class Objects:
         self._complete(write, obj, current)
         if operation != "Apply":
             obj = self._track(write, current, obj)
-        obj = self.as_version(obj, kind, _storage(kind))
+        obj = in_version(obj, kind.storage_api_version)
         if not metadata.get("finalizers"):
             obj["metadata"].pop("finalizers", None)
-        if unchanged(current, obj):
-            return current
-        if write.counts and spec_changed(kind, write.version, current, obj):
+        if unchanged(stored, obj):
+            return stored
+        if write.counts and spec_changed(kind, write.version, stored, obj):
             obj["metadata"]["generation"] = int(old.get("generation") or 0) + 1
         if write.dry_run:
             return obj
@@ -418,7 +416,3 @@ class Objects:
             if self.store.get(write.kind.key, write.key) is None:
                 return name
         raise status.already_exists(write.kind, prefix)
-
-
-def _storage(kind: Kind) -> Version:
-    return next(v for v in kind.versions if v.name == kind.storage)

@@ -28,7 +28,10 @@ class Version:
 
 @dataclass(frozen=True)
 class Kind:
-    """A resource as discovery and storage know it. `storage` is the version objects are kept in."""
+    """A resource as discovery and storage know it.
+
+    `storage` is the version objects are kept in; `stored_as` is another group's kind that they are kept as.
+    """
 
     group: str
     plural: str
@@ -45,12 +48,23 @@ class Kind:
     list_kind: str = ""
     has_generation: bool = True  # whether spec changes count in metadata.generation
     crd_uid: str = ""
+    stored_as: str = ""
     unconditional: bool = True  # whether an update without resourceVersion is taken
 
     @property
     def key(self) -> str:
         """How storage names the resource."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
+        return self.stored_as or (f"{self.plural}.{self.group}" if self.group else self.plural)
+
+    @property
+    def storage_api_version(self) -> str:
+        """What stored objects say of themselves."""
+        return self.storage if self.stored_as else self.api_version(self.storage)
+
+    @property
+    def storage_version(self) -> Version:
+        """The version objects are kept in."""
+        return next(version for version in self.versions if version.name == self.storage)
 
     def version(self, name: str) -> Version | None:
         """A served version."""
@@ -86,6 +100,7 @@ def _kind(
     verbs: Iterable[str] = ALL_VERBS,
     generation: bool = False,
     unconditional: bool = True,
+    stored_as: str = "",
 ) -> Kind:
     return Kind(
         group=group,
@@ -102,6 +117,7 @@ def _kind(
         list_kind=f"{kind}List",
         has_generation=generation,
         unconditional=unconditional,
+        stored_as=stored_as,
     )
 
 
@@ -149,7 +165,7 @@ def _builtin() -> list[Kind]:
               generation=True, unconditional=False),
         _kind("coordination.k8s.io", "v1", "leases", "Lease", unconditional=False),
         _kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
-        _kind("events.k8s.io", "v1", "events", "Event", short="ev"),
+        _kind("events.k8s.io", "v1", "events", "Event", short="ev", stored_as="events"),
         _kind(rbac, "v1", "roles", "Role"),
         _kind(rbac, "v1", "rolebindings", "RoleBinding"),
         _kind(rbac, "v1", "clusterroles", "ClusterRole", **cluster),

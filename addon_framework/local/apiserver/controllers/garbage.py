@@ -136,8 +136,7 @@ class GarbageCollector:
         self._objects.patch(self._write(kind, key), MERGE, patch)
 
     def _write(self, kind: Kind, key: ObjectKey) -> Write:
-        version = next(v for v in kind.versions if v.name == kind.storage)
-        return Write(SYSTEM, kind, version, key[0], key[1], manager="kube-controller-manager")
+        return Write(SYSTEM, kind, kind.storage_version, key[0], key[1], manager="kube-controller-manager")
 
     def _dependents_of(self, uid: str) -> Iterator[tuple[str, ObjectKey, Json]]:
         for resource, key in list(self._dependents.get(uid, ())):

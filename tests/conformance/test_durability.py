@@ -1,0 +1,81 @@
+"""What was acknowledged survives kill -9, and readers go on. Only the embedded server may be killed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from addon_framework.api.core import CONFIGMAPS
+from addon_framework.api.meta import Json
+from addon_framework.kube import Client, Informer, Key
+from addon_framework.kube.config import load_kubeconfig
+from addon_framework.testing import EmbeddedApiServer, eventually
+from tests.conformance.api import Api
+from tests.conformance.objects import config_map, config_maps
+
+
+async def write_until_it_fails(api: Api, writer: int, versions: dict[str, int]) -> None:
+    for number in range(100_000):
+        name = f"w{writer}-{number}"
+        try:
+            made = await api.post(config_maps("default"), config_map(name, {"k": "v"}))
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return
+        versions[name] = int(made.ok(201)["metadata"]["resourceVersion"])
+
+
+async def test_56_no_acknowledged_write_is_lost(own_server: EmbeddedApiServer) -> None:
+    for _ in range(3):
+        api = Api(load_kubeconfig(own_server.kubeconfig))
+        versions: dict[str, int] = {}
+        writers = [asyncio.create_task(write_until_it_fails(api, n, versions)) for n in range(8)]
+
+        async def under_load(versions: dict[str, int] = versions) -> bool:
+            return len(versions) > 100
+
+        await eventually(under_load)
+        await asyncio.to_thread(own_server.kill)
+        await asyncio.gather(*writers)
+        await api.close()
+        await asyncio.to_thread(own_server.start)
+        api = Api(load_kubeconfig(own_server.kubeconfig))
+        listed = (await api.get(config_maps("default"))).ok()
+        found = {o["metadata"]["name"]: int(o["metadata"]["resourceVersion"]) for o in listed["items"]}
+        assert versions.items() <= found.items()
+        after = (await api.post(config_maps("default"), config_map("after"))).ok(201)
+        assert int(after["metadata"]["resourceVersion"]) > max(found.values())
+        (await api.delete(config_maps("default"))).ok()
+        await api.close()
+
+
+async def test_10_versions_from_before_a_restart_are_gone(own_server: EmbeddedApiServer) -> None:
+    api = Api(load_kubeconfig(own_server.kubeconfig))
+    (await api.post(config_maps("default"), config_map("a"))).ok(201)
+    await asyncio.to_thread(own_server.stop)
+    await asyncio.to_thread(own_server.start)
+    current = (await api.get(config_maps("default"))).ok()["metadata"]["resourceVersion"]
+    async with api.watch(config_maps("default"), resourceVersion=current) as events:
+        (await api.post(config_maps("default"), config_map("b"))).ok(201)
+        assert (await anext(events))["object"]["metadata"]["name"] == "b"
+    async with api.watch(config_maps("default"), resourceVersion="2") as events:
+        event = await anext(events)
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    await api.close()
+
+
+async def test_56_informers_go_on_after_a_restart(own_server: EmbeddedApiServer) -> None:
+    async with Client.from_kubeconfig(own_server.kubeconfig) as client:
+        informer: Informer[Json] = Informer(client, CONFIGMAPS, namespace="default")
+        running = asyncio.create_task(informer.run())
+        await informer.synced()
+        await client.create(CONFIGMAPS, config_map("before", namespace="default"))
+        await asyncio.to_thread(own_server.kill)
+        await asyncio.to_thread(own_server.start)
+        await client.create(CONFIGMAPS, config_map("after", namespace="default"))
+        for name in ("before", "after"):
+            await eventually(lambda name=name: informer.get(Key("default", name)))
+        await client.delete(CONFIGMAPS, "before", "default")
+        await eventually(lambda: informer.get(Key("default", "before")) is None)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
