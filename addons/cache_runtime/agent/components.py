@@ -54,8 +54,8 @@ def template(binding: Binding, component: Component) -> Json:
         own["fluid.io/dataset"] = dataset_id(key, uid)
         own["fluid.io/dataset-placement"] = placement(binding)
         spec["tolerations"] = [*(spec.get("tolerations") or []), *binding.cache.dataset.spec.tolerations]
-        spec["affinity"] = _affinity(binding, component)
-        spec = {name: value for name, value in spec.items() if value}
+    spec["affinity"] = _affinity(binding, component)
+    spec = {name: value for name, value in spec.items() if value}
     metadata: Json = {"labels": {**_pod_metadata(binding, section, "labels"), **own}}
     if annotations := _pod_metadata(binding, section, "annotations"):
         metadata["annotations"] = annotations
@@ -90,30 +90,26 @@ def _workload(binding: Binding, component: Component) -> tuple[Resource, Json]:
 
 
 def _affinity(binding: Binding, component: Component) -> Json:
-    """Where the Dataset allows its cache; apart from other caches when exclusive; one worker per node."""
+    """Where the Dataset allows its cache, apart from other caches when exclusive, one of a kind per node."""
+    key, uid = Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
     affinity: Json = {}
-    required = binding.cache.dataset.spec.node_affinity.get("required")
-    if required:
+    if required := binding.cache.dataset.spec.node_affinity.get("required"):
         affinity["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": required}
-    exclusive = placement(binding) == "Exclusive"
-    others: Json = (
-        {"matchExpressions": [{"key": "fluid.io/dataset", "operator": "Exists"}]}
-        if exclusive
-        else {"matchLabels": {"fluid.io/dataset-placement": "Exclusive"}}
-    )
-    if component.replicas is None:
-        # A DaemonSet's pods are apart already, and must not be kept from nodes by each other's labels.
-        mine = dataset_id(
-            Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
-        )
-        others.setdefault("matchExpressions", []).append(
-            {"key": "fluid.io/dataset", "operator": "NotIn", "values": [mine]}
-        )
-    terms = [_apart(others)]
-    if component.replicas is not None and not exclusive:
-        key = Key(binding.cache.namespace, binding.cache.name)
+    terms = []
+    if component.replicas is not None:
         terms.append(_apart({"matchLabels": labels(key, component.role)}))
-    affinity["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    if component.role != "client":
+        others: Json = {
+            "matchExpressions": [
+                {"key": "fluid.io/dataset", "operator": "Exists"},
+                {"key": "fluid.io/dataset", "operator": "NotIn", "values": [dataset_id(key, uid)]},
+            ]
+        }
+        if placement(binding) != "Exclusive":
+            others["matchLabels"] = {"fluid.io/dataset-placement": "Exclusive"}
+        terms.append(_apart(others))
+    if terms:
+        affinity["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
     return affinity
 
 

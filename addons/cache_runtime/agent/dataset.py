@@ -264,10 +264,9 @@ class DatasetController(Controller):
         return [pod for pod in self.of(PODS) if dataset_key(pod) == [key] and role_of(pod) == role]
 
     async def _write(self, binding: Binding, seen: Observed) -> None:
-        await patch_status(
-            self.client, DATASETS, binding.dataset, status.dataset_status(binding.dataset, binding, seen)
-        )
-        wanted = status.runtime_status(binding, seen, datetime.now(UTC))
+        said = status.dataset_status(binding.dataset, binding, seen)
+        await patch_status(self.client, DATASETS, binding.dataset, said)
+        wanted = status.runtime_status(binding, seen, said.get("cacheStates") or {}, datetime.now(UTC))
         await patch_status(self.client, binding.backend.resource, binding.runtime, wanted)
 
     # Down

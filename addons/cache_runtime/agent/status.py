@@ -97,7 +97,7 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         status["ufsTotal"], status["fileNum"] = old["ufsTotal"], old.get("fileNum", "")
     else:
         status["ufsTotal"] = status["fileNum"] = CALCULATING
-    status["cacheStates"] = cache_states(seen.state, seen.measured)
+    status["cacheStates"] = _states(old, seen)
     if seen.loads:
         status["operationRef"] = {"DataLoad": ",".join(sorted(seen.loads))}
     return status
@@ -117,7 +117,18 @@ def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:
     return found
 
 
-def runtime_status(binding: Binding, seen: Observed, now: datetime) -> Json:
+def _states(old: Json, seen: Observed) -> Json:
+    """An agent that has just started does not know everything yet; that is no news."""
+    before = old.get("cacheStates") or {}
+    if seen.state.cached is None:
+        return dict(before)
+    states = cache_states(seen.state, seen.measured)
+    if seen.measured is None and "cachedPercentage" in before and states["cached"] == before.get("cached"):
+        states["cachedPercentage"] = before["cachedPercentage"]
+    return states
+
+
+def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime) -> Json:
     """Counts and phases; every field that Fluid's schema requires is there."""
     old = binding.runtime.get("status") or {}
     status: Json = {"valueFile": "", "conditions": copy.deepcopy(old.get("conditions") or [])}
@@ -133,7 +144,7 @@ def runtime_status(binding: Binding, seen: Observed, now: datetime) -> Json:
             status[f"{prefix}NumberUnavailable"] = max(0, counts.desired - counts.ready)
     if seen.problem:
         status["workerReason"] = seen.problem
-    status["cacheStates"] = cache_states(seen.state, seen.measured)
+    status["cacheStates"] = states
     status["setupDuration"] = old.get("setupDuration", "")
     if seen.ready and not status["setupDuration"]:
         created = parse_time(binding.runtime["metadata"]["creationTimestamp"])

@@ -135,3 +135,9 @@ async def _no_task_left_behind() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     await eventually(lambda: not asyncio.all_tasks() - before - {asyncio.current_task()}, timeout=5)
+
+
+@pytest.fixture
+def hub_kubeconfig(kubeconfig: Path) -> bytes:
+    """The agent's identity on the hub."""
+    return kubeconfig.read_bytes()

@@ -1,0 +1,41 @@
+"""The agent as it is shipped: a Deployment of the agent image with its own service account."""
+
+from __future__ import annotations
+
+import base64
+
+from addon_framework.api.core import DEPLOYMENTS, LEASES, SECRETS
+from addon_framework.api.meta import Json
+from addons.cache_runtime.plugin import NAME, CacheRuntime
+from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE
+from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
+
+
+async def test_the_shipped_agent_binds_and_loads(
+    fleet: Fleet, hub_kubeconfig: bytes, model: dict[str, bytes]
+) -> None:
+    await fleet.stop_agent()
+    data = {"kubeconfig": base64.b64encode(hub_kubeconfig).decode()}
+    secret: Json = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"{NAME}-hub-kubeconfig", "namespace": INSTALL_NAMESPACE},
+        "data": data,
+    }
+    await fleet.client.apply(secret, field_manager="tests")
+    values = {"cluster_name": "cluster1", "install_namespace": INSTALL_NAMESPACE}
+    manifests = CacheRuntime().addon_manifests(cluster={}, addon={}, values=values)
+    deployment = next(obj for obj in manifests if obj["kind"] == "Deployment")
+    await fleet.client.apply(deployment, field_manager="tests")
+    try:
+        await fleet.secret()
+        await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
+        await fleet.phase(DATALOADS, "llama", "Complete")
+        await fleet.phase(DATASETS, "llama", "Bound")
+        lease = await fleet.client.get(LEASES, NAME, INSTALL_NAMESPACE)
+        assert lease["spec"]["renewTime"]
+    finally:
+        name = deployment["metadata"]["name"]
+        await fleet.client.delete(DEPLOYMENTS, name, INSTALL_NAMESPACE)
+        await fleet.client.delete(SECRETS, f"{NAME}-hub-kubeconfig", INSTALL_NAMESPACE)
+        fleet.start_agent()
