@@ -1,0 +1,166 @@
+"""Statuses as functions of what was seen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from addon_framework.api.meta import Json
+from addon_framework.kube import Key
+from addons.cache_runtime.agent import loadstatus
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.components import template
+from addons.cache_runtime.agent.loadstatus import NodeLoad, running_status
+from addons.cache_runtime.agent.names import cache_node_label, dataset_id
+from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
+from addons.cache_runtime.agent.status import Counts, Observed, dataset_status, runtime_status
+from addons.cache_runtime.plugin import CacheRuntime
+from runtimes.interface import Cache, CacheState
+from runtimes.local import LocalBackend
+
+NOW = datetime(2026, 11, 25, 10, 0, 0, tzinfo=UTC)
+STAMP = "2026-11-25T10:00:00Z"
+
+
+def binding(*problems: str, **dataset_spec: Any) -> Binding:
+    metadata = {"name": "m", "namespace": "demo", "uid": "u", "creationTimestamp": "2026-11-25T09:59:50Z"}
+    dataset: Json = {
+        "apiVersion": "data.fluid.io/v1alpha1",
+        "kind": "Dataset",
+        "metadata": metadata,
+        "spec": {"mounts": [{"mountPoint": "s3://b/m", "name": "m"}], **dataset_spec},
+    }
+    runtime: Json = {"kind": "LocalRuntime", "metadata": metadata, "spec": {"replicas": 1}}
+    backend = LocalBackend()
+    return Binding(dataset, runtime, backend, Cache.of(dataset, runtime, image="agent"), problems)
+
+
+def test_numbers_are_written_as_fluid_writes_them() -> None:
+    assert [human_size(n) for n in (0, 1023, 1024, 465_452_851)] == [
+        "0.00B",
+        "1023.00B",
+        "1.00KiB",
+        "443.89MiB",
+    ]
+    assert (percentage(1, 8), percentage(0, 0)) == ("12.5%", "100.0%")
+    assert [human_duration(s) for s in (0.4, 61, 3723)] == ["0s", "1m1s", "1h2m3s"]
+
+
+def test_names_that_are_too_long_give_way_to_the_uid() -> None:
+    short, long = Key("demo", "m"), Key("n" * 40, "m" * 40)
+    assert cache_node_label(short, "u") == "fluid.io/s-demo-m"
+    assert cache_node_label(long, "u") == "fluid.io/s-u"
+    assert (dataset_id(short, "u"), dataset_id(long, "u")) == ("demo-m", "u")
+
+
+def test_a_dataset_on_its_way() -> None:
+    bound = binding()
+    pending = dataset_status(bound.dataset, bound, Observed(waiting="waiting for Secret keys"), STAMP)
+    assert (pending["phase"], pending["ufsTotal"]) == ("Pending", "[Calculating]")
+    assert pending["conditions"][0]["message"] == "waiting for Secret keys"
+    seen = Observed(state=CacheState(512, 4096), measured=(1024, 3), ready=True, loads=("b", "a"))
+    ready = dataset_status({**bound.dataset, "status": pending}, bound, seen, STAMP)
+    assert ready["phase"] == "Bound"
+    assert ready["cacheStates"] == {
+        "cached": "512.00B",
+        "cachedPercentage": "50.0%",
+        "cacheCapacity": "4.00KiB",
+    }
+    assert (ready["ufsTotal"], ready["fileNum"]) == ("1.00KiB", "3")
+    assert ready["operationRef"] == {"DataLoad": "a,b"}
+    failed = dataset_status({**bound.dataset, "status": ready}, bound, Observed(problem="wrong"), STAMP)
+    assert failed["phase"] == "Failed"
+    assert {c["type"]: c["status"] for c in failed["conditions"]}["NotReady"] == "True"
+    again = dataset_status({**bound.dataset, "status": failed}, bound, seen, STAMP)
+    assert {c["type"]: c["status"] for c in again["conditions"]}["NotReady"] == "False"
+    assert dataset_status({**bound.dataset, "status": again}, bound, seen, "later") == again
+
+
+def test_an_agent_that_knows_nothing_yet_says_nothing_new() -> None:
+    bound = binding()
+    full = Observed(state=CacheState(1024, 4096), measured=(1024, 3), ready=True)
+    status = dataset_status(bound.dataset, bound, full, STAMP)
+    dataset = {**bound.dataset, "status": status}
+    for seen in (Observed(ready=True), Observed(state=CacheState(1024, 4096), ready=True)):
+        assert dataset_status(dataset, bound, seen, "later") == status
+
+
+def test_a_runtimes_counts() -> None:
+    seen = Observed(counts={"worker": Counts(2, 2, 1)}, ready=True)
+    status = runtime_status(binding(), seen, {}, NOW)
+    assert (status["workerPhase"], status["fusePhase"], status["workerNumberUnavailable"]) == (
+        "PartialReady",
+        "",
+        1,
+    )
+    assert status["setupDuration"] == "10s"
+
+
+def load(**status: Any) -> Json:
+    metadata = {"name": "m", "namespace": "demo", "creationTimestamp": STAMP}
+    return {"metadata": metadata, "spec": {}, "status": status}
+
+
+def test_a_load_of_two_nodes_is_as_far_as_the_slower() -> None:
+    fast = {
+        "start": {"time": 100.0},
+        "done": {"time": 103.0, "bytes": 10, "total": 10, "files": 2, "rate": 5},
+    }
+    slow = {
+        "start": {"time": 101.0},
+        "progress": {"bytes": 4, "total": 10, "files": 1, "totalFiles": 2, "rate": 3},
+    }
+    nodes = [NodeLoad("a", fast), NodeLoad("b", slow)]
+    status = running_status(load(), nodes, "x", NOW, None)
+    assert status["phase"] == "Executing"
+    infos = status["infos"]
+    assert (infos["bytes"], infos["percentage"], infos["rate"]) == ("4", "40.0%", "8.00B/s")
+    assert infos["startTime"] == "100.000"
+    nodes[1] = NodeLoad("b", {**slow, "done": {"time": 109.0, "bytes": 10, "total": 10, "files": 2}})
+    complete = running_status(load(**status), nodes, "x", NOW, None)
+    assert (complete["phase"], complete["duration"]) == ("Complete", "9s")
+    assert complete["infos"]["finishTime"] == "109.000"
+    assert complete["conditions"][0]["type"] == "Complete"
+
+
+def test_a_load_fails_for_good_or_goes_on() -> None:
+    passing = {"start": {"time": 1.0}, "failed": {"reason": "DiskError", "message": "full"}}
+    assert (
+        running_status(load(), [NodeLoad("a", passing)], "x", NOW, None)["infos"]["message"]
+        == "trying again: full"
+    )
+    lasting = {**passing, "failed": {"reason": "QuotaExceeded", "message": "too big", "permanent": True}}
+    failed = running_status(load(), [NodeLoad("a", lasting)], "x", NOW, None)
+    assert (failed["phase"], failed["conditions"][0]["reason"]) == ("Failed", "QuotaExceeded")
+    gone = running_status(
+        load(), [NodeLoad("a", passing, "Failed", "BackoffLimitExceeded", "m")], "x", NOW, None
+    )
+    assert (gone["phase"], gone["infos"]["message"]) == ("Failed", "full")
+    assert loadstatus.failed_status({**load(), "status": failed}, "r", "m", "x", NOW)["phase"] == "Failed"
+
+
+def test_exclusive_caches_stay_apart_and_shared_ones_do_not() -> None:
+    def terms(placement: str) -> list[Json]:
+        bound = binding(placement=placement)
+        (component,) = bound.backend.components(bound.cache)
+        spec = template(bound, component)["spec"]
+        found: list[Json] = spec["affinity"]["podAntiAffinity"][
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        ]
+        return found
+
+    assert "matchLabels" not in terms("Exclusive")[1]["labelSelector"]
+    shared = terms("Shared")[1]["labelSelector"]["matchLabels"]
+    assert shared == {"fluid.io/dataset-placement": "Exclusive"}
+
+
+def test_the_plugin_ships_what_the_spoke_needs_and_asks_nothing_of_the_hub() -> None:
+    plugin = CacheRuntime()
+    values = {"cluster_name": "c1", "install_namespace": "ns", "IMAGE": "mine"}
+    manifests = plugin.addon_manifests(cluster={}, addon={}, values=values)
+    kinds = {(o["kind"], o["metadata"]["name"]) for o in manifests}
+    assert ("CustomResourceDefinition", "datasets.data.fluid.io") in kinds
+    assert ("CustomResourceDefinition", "localruntimes.data.boundaryless.io") in kinds
+    deployment = next(o for o in manifests if o["kind"] == "Deployment")
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "mine"
+    assert plugin.addon_hub_permissions(cluster_name="c1") == []
