@@ -197,8 +197,8 @@ def _own_cluster(environment: Mapping[str, str]) -> ClientConfig:
     try:
         return in_cluster_config()
     except ConfigError:
-        if environment.get("KUBECONFIG"):  # outside a pod, for its author
-            return load_kubeconfig()
+        if path := environment.get("KUBECONFIG"):  # outside a pod, for its author
+            return load_kubeconfig(path)
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import CSRS, DEPLOYMENTS, LEASES, NAMESPACES, SECRETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
-from addon_framework.kube import Client, Forbidden
-from addon_framework.spoke.addon_agent import Settings, follow_files, run_addon_agent
+from addon_framework.kube import Client, ConfigError, Forbidden, NotFound
+from addon_framework.plugins import AddonDescription, AgentContext, PluginError, Plugins, hookimpl
+from addon_framework.spoke.addon_agent import Settings, follow_files, main_async, run_addon_agent
 from addon_framework.spoke.names import AGENT_NAMESPACE
 from addon_framework.spoke.registration import secrets
 from addon_framework.spoke.registration.credentials import client_config
+from addon_framework.testing import eventually
 from tests.integration.spoke.conftest import Fleet
 from tests.integration.spoke.greeter import SCORES, Greeter
 
@@ -163,9 +166,47 @@ async def test_registrations_that_go_take_their_secrets_along(fleet: Fleet) -> N
     await fleet.start_hub()
 
 
-def test_settings_name_what_is_missing(tmp_path: Path) -> None:
-    from addon_framework.kube import ConfigError
+class Quiet:
+    """An agent without a hub."""
 
+    @hookimpl
+    def addon_describe(self) -> AddonDescription:
+        return AddonDescription(name="quiet")
+
+    @hookimpl
+    async def addon_agent(self, context: AgentContext) -> None:
+        assert context.hub is None
+        await asyncio.Event().wait()
+
+
+async def test_the_image_runs_an_agent_until_sigterm(
+    client: Client, kubeconfig: Path, namespace: str
+) -> None:
+    plugins = Plugins()
+    plugins.add("quiet", Quiet())
+    environment = {"CLUSTER_NAME": "c", "INSTALL_NAMESPACE": namespace, "KUBECONFIG": str(kubeconfig)}
+    agent = asyncio.create_task(main_async("quiet", plugins, environment))
+    lease = await eventually(lambda: client.get(LEASES, "quiet", namespace), swallow=NotFound)
+    assert lease["spec"]["leaseDurationSeconds"] == 60
+    signal.raise_signal(signal.SIGTERM)
+    await agent  # in order, not with an error
+    with pytest.raises(PluginError, match='no plug-in is named "loud"'):
+        await main_async("loud", plugins, environment)
+
+
+async def test_an_agent_that_ends_by_itself_is_an_error(client: Client, namespace: str) -> None:
+    class Done(Quiet):
+        @hookimpl
+        async def addon_agent(self) -> None:  # type: ignore[override]
+            return
+
+    plugins = Plugins()
+    plugin = plugins.add("quiet", Done())
+    with pytest.raises(PluginError, match="ended by itself"):
+        await run_addon_agent(plugin, Settings("quiet", "c", namespace, None), client)
+
+
+def test_settings_name_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="CLUSTER_NAME"):
         Settings.from_environment("a", {})
     missing = {"CLUSTER_NAME": "c", "HUB_KUBECONFIG": str(tmp_path / "kubeconfig")}

@@ -33,7 +33,6 @@ async def test_a_cluster_joins_and_reports_itself(fleet: Fleet) -> None:
     asked = await fleet.until(lambda: fleet.hub.get(CLUSTER, fleet.cluster))
     assert asked["spec"]["hubAcceptsClient"] is False
     assert asked["spec"]["managedClusterClientConfigs"][0]["url"] == fleet.spoke.server
-    await fleet.until(lambda: requests(fleet))
     await fleet.spoke.create(
         ClusterClaim.RESOURCE,
         {
@@ -102,7 +101,7 @@ async def test_the_lease_is_renewed_as_often_as_the_cluster_says(fleet: Fleet) -
 
 async def test_a_kill_while_the_hub_decides_loses_nothing(fleet: Fleet) -> None:
     fleet.start_agent()
-    await fleet.until(lambda: requests(fleet))
+    await fleet.until(lambda: fleet.hub.get(CLUSTER, fleet.cluster))
     await fleet.kill()
     await fleet.accept()
     before = await requests(fleet)
@@ -184,7 +183,7 @@ async def test_an_identity_of_another_hub_is_not_used(fleet: Fleet) -> None:
 
 async def test_a_denied_request_is_said_and_not_repeated_at_once(fleet: Fleet) -> None:
     fleet.start_agent()
-    await fleet.until(lambda: requests(fleet))
+    await fleet.until(lambda: fleet.hub.get(CLUSTER, fleet.cluster))
     (name,) = await requests(fleet)
     csr = await fleet.hub.get(CSRS, name)
     csr["status"] = {"conditions": [{"type": "Denied", "status": "True", "reason": "No", "message": "no"}]}
