@@ -31,13 +31,19 @@ FOLDERS = {
     },
 }  # fmt: skip
 SCALARS = {
-    "string": "s", "bool": "b", "int": "i", "int32": "i", "int64": "i", "byte": "y", 
+    "string": "s", "bool": "b", "int": "i", "int32": "i", "int64": "i", "byte": "y",
     "metav1.Time": "T", "metav1.MicroTime": "T", "metav1.Duration": "D", "metav1.FieldsV1": "F",
     "resource.Quantity": "Q", "intstr.IntOrString": "I", "runtime.RawExtension": "R",
 }  # fmt: skip
 FIELD = re.compile(r"^\t(?:(\w+)\s+)?(\S+)\s+`([^`]*protobuf:\"[^`]*)`", re.M)
 LEFT_OUT = ("schedulingv1alpha3",)  # alpha fields
-IMPORTED = {"v1": "core/v1", "apiv1": "core/v1", "corev1": "core/v1", "metav1": "meta/v1", "rbacv1": "rbac/v1"}
+IMPORTED = {
+    "v1": "core/v1",
+    "apiv1": "core/v1",
+    "corev1": "core/v1",
+    "metav1": "meta/v1",
+    "rbacv1": "rbac/v1",
+}
 
 
 class Types:

