@@ -81,20 +81,18 @@ class Applier:
     async def apply(self, wish: Wish) -> Json | None:
         """The object as it is afterwards. Raises ApiError, and PathError for a bad ignoreFields."""
         live = await self._objects.live(wish.target)
-        strategy = wish.options.strategy
-        if strategy == READ_ONLY:
+        if wish.options.strategy == READ_ONLY:
             if live is None:
                 raise Waiting(404, "NotFound", "it does not exist, and the strategy is ReadOnly")
-            return live
-        if live is not None and live["metadata"].get("deletionTimestamp"):
-            raise Waiting(
-                409, "BeingDeleted", f"it is being deleted{_held(live)}; it is made anew after that"
-            )
-        if strategy == CREATE_ONLY:
+            result = live
+        elif live is not None and live["metadata"].get("deletionTimestamp"):
+            text = f"it is being deleted{_held(live)}; it is made anew after that"
+            raise Waiting(409, "BeingDeleted", text)
+        elif wish.options.strategy == CREATE_ONLY:
             result = await self._create_only(wish, live)
         else:
             result = await self._server_side(wish, live)
-        if wish.owner is None and ownership.is_owned(result, wish.work_uid):
+        if wish.owner is None and ownership.is_owned(result, wish.work_uid):  # it was ours once
             left = [r for r in ownership.references(result) if r.get("uid") != wish.work_uid]
             result = await ownership.set_references(self._objects.client, wish.target.resource, result, left)
             self._objects.wrote(wish.target, result)

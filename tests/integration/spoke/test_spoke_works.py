@@ -264,11 +264,15 @@ async def test_update_strategies(joined: Fleet) -> None:
     assert await data("once") == {"x": "9"}
     assert await data("ssa") == {"owner": "person", "x": "2"}
     assert await data("read") == {"owner": "person", "x": "1"}
+    configs[1]["updateStrategy"] = {"type": "ReadOnly"}  # what it owned it lets go of
+    await fleet.set_work(name, manifests, manifestConfigs=configs)
+    await fleet.applied(name)
     await fleet.hub.delete(WORK, name, fleet.cluster)
     await fleet.until_gone(fleet.hub, WORK, name, fleet.cluster)
     await fleet.until_gone(fleet.spoke, CONFIGMAPS, names["once"], "default")
     assert await data("read") == {"owner": "person", "x": "1"}
-    await fleet.spoke.delete(CONFIGMAPS, names["read"], "default")
+    for key in ("read", "ssa"):
+        await fleet.spoke.delete(CONFIGMAPS, names[key], "default")
 
 
 async def test_ignored_fields_are_left_to_others(joined: Fleet) -> None:
