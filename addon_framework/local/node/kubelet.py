@@ -31,6 +31,7 @@ from addon_framework.local.node.mounts import remove_tree, share, unmount_all
 from addon_framework.local.node.pod import PodWorker
 from addon_framework.local.node.registration import capacity
 from addon_framework.local.node.reports import Reports
+from addon_framework.local.node.sandbox import end_sandboxes
 from addon_framework.local.node.volumes import memory_directory
 
 log = structlog.get_logger(__name__)
@@ -106,6 +107,7 @@ class Kubelet:
 
     def _prepare_host(self) -> None:
         """Nothing is left of an earlier life; mounts of the host directory are shared."""
+        end_sandboxes(self.directory / "pods")
         self._tidy()
         share(self.host)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import aiohttp
 
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _MIN_BACKOFF, _MAX_BACKOFF, _RESET_AFTER = 1.0, 300.0, 600.0
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _MESSAGE_LIMIT = 4096
+_HOOK_TIMEOUT = 60.0
 
 
 class ContainerRunner:
@@ -68,7 +70,7 @@ class ContainerRunner:
     async def run_once(self) -> int | None:
         """Starts the container and waits for its end; the exit code, or None when it cannot be started."""
         try:
-            process = self.process = await self._start()
+            process = await self._start()
         except UnknownImageError as error:
             problem = waiting("ErrImagePull", str(error))
         except MissingSourceError as error:
@@ -90,9 +92,11 @@ class ContainerRunner:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         if (hook := (self.spec.get("lifecycle") or {}).get("preStop")) and grace > 0:
-            with contextlib.suppress(TimeoutError, SandboxError):
+            try:
                 async with asyncio.timeout(grace):
                     await self._hook(process, hook, grace)
+            except Exception as error:  # whatever it is, the container has to end
+                self.pod.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {error}")
         left = deadline - loop.time()
         code = await process.stop(max(left, 2) if grace > 0 else 0)  # a hook that took all leaves two seconds
         if self.process is process:  # nobody attends to it any more
@@ -165,9 +169,9 @@ class ContainerRunner:
             cwd=spec.get("workingDir") or "/",
             security={**inherited, **(spec.get("securityContext") or {})},
         )
-        process = await containers.start(sandbox, argv, variables, self.log_path())
+        process = self.process = await containers.start(sandbox, argv, variables, self.log_path())
         if hook := (spec.get("lifecycle") or {}).get("postStart"):
-            good, why = await self._hook(process, hook, 60)
+            good, why = await self._hook(process, hook, _HOOK_TIMEOUT)
             if not good:
                 self.pod.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {why}")
                 await process.stop(0)
@@ -257,7 +261,10 @@ class ContainerRunner:
             code, output = await process.execute(action["command"], timeout)
             return code == 0, output[-200:] or f"exit code {code}"
         if action := hook.get("httpGet"):
-            return await http(action, self.spec, self.pod.address, timeout)
+            try:
+                return await http(action, self.spec, self.pod.address, timeout)
+            except (OSError, aiohttp.ClientError, ValueError) as error:
+                return False, str(error)
         if action := hook.get("sleep"):
             await asyncio.sleep(float(action["seconds"]))
         return True, ""

@@ -6,6 +6,7 @@ bubblewrap makes the namespaces: https://github.com/containers/bubblewrap. The n
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,8 @@ class Sandbox:
         ):
             if bind.shared:
                 line += ["--dir", target]
+            elif bind.source.is_relative_to("/dev") and not bind.source.is_relative_to("/dev/shm"):
+                line += ["--dev-bind", str(bind.source), target]
             else:
                 line += ["--ro-bind" if bind.read_only else "--bind", str(bind.source), target]
         return line
@@ -122,6 +125,23 @@ def graft_command(pid: int, binds: Iterable[Bind]) -> list[str]:
     """Hangs what bubblewrap cannot share into a sandbox that waits."""
     pairs = [part for bind in binds for part in (str(bind.source), _resolved(bind.target))]
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("graft.py")), str(pid), MARKER, *pairs]
+
+
+def end_sandboxes(pods: Path) -> None:
+    """Kills sandboxes that a killed node left.
+
+    They die with the node, but for one: bubblewrap's child in the moment before it has asked for that.
+    """
+    own = f"{pods}/".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            program, *arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            if os.path.basename(program) == b"bwrap" and any(word.startswith(own) for word in arguments):
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:
+            continue
 
 
 def _plain(names: Iterable[str]) -> set[str]:

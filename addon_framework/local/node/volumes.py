@@ -116,17 +116,20 @@ class Volumes:
 
     def _host_path(self, source: Json) -> Path:
         """In a thread: it may lie in a FUSE mount, which answers when its process likes."""
-        path: Path = self._around.host / source["path"].lstrip("/")
+        if source["path"].startswith("/dev/"):
+            path = Path(source["path"])  # devices are the machine's
+        else:
+            path = self._around.host / source["path"].lstrip("/")
         kind = source.get("type") or ""
         if is_dead(path):
             unmount_dead(path)
-        if kind in ("File", "Directory", "Socket") and not path.exists():
-            raise MissingSourceError(f"hostPath {source['path']} is not there, and type is {kind}")
+        if kind in ("File", "Directory", "Socket", "CharDevice", "BlockDevice") and not path.exists():
+            raise FileNotFoundError(f"hostPath {source['path']} is not there, and its type is {kind}")
         if kind == "FileOrCreate":
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         elif not path.exists():
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)
         return path
 
     def _persistent(self, claim: str) -> Json:

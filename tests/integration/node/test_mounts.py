@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from addon_framework.api.core import PODS
+from addon_framework.kube import ApiError
 from addon_framework.testing import eventually
 
 from .cluster import PYTHON_IMAGE, Cluster
@@ -66,7 +67,10 @@ async def test_a_mount_reaches_a_pod_that_runs_already_and_again_when_it_is_made
 
 
 async def _said(cluster: Cluster, pod: str, word: str) -> bool:
-    return word in (await cluster.logs(pod)).split()
+    try:
+        return word in (await cluster.logs(pod)).split()
+    except ApiError:  # it has not started
+        return False
 
 
 async def test_without_propagation_a_mount_stays_in_its_pod(cluster: Cluster) -> None:
@@ -101,8 +105,8 @@ async def test_a_fuse_client_that_was_killed_is_replaced(cluster: Cluster) -> No
     mounted = cluster.node.host / f"var/lib/boundaryless/mounts/{cluster.namespace}/m"
     await cluster.pod(
         "reader",
-        "until cat /data/m/first; do sleep 0.05; done 2>/dev/null; "
-        "until cat /data/m/second; do sleep 0.05; done 2>/dev/null",
+        "until grep by /data/m/first; do sleep 0.05; done 2>/dev/null; "
+        "until grep by /data/m/second; do sleep 0.05; done 2>/dev/null",
         container={"volumeMounts": mount("/data", "HostToContainer")},
         volumes=volume(cluster),
         restartPolicy="Never",
@@ -114,9 +118,12 @@ async def test_a_fuse_client_that_was_killed_is_replaced(cluster: Cluster) -> No
             container={
                 "image": PYTHON_IMAGE,
                 "securityContext": {"privileged": True},
-                "volumeMounts": mount(at, "Bidirectional"),
+                "volumeMounts": [*mount(at, "Bidirectional"), {"name": "fuse", "mountPath": "/dev/fuse"}],
             },
-            volumes=volume(cluster),
+            volumes=[
+                *volume(cluster),
+                {"name": "fuse", "hostPath": {"path": "/dev/fuse", "type": "CharDevice"}},
+            ],
             restartPolicy="Never",
         )
         await eventually(lambda name=name: _write(mounted / name), timeout=20, swallow=OSError)

@@ -294,6 +294,36 @@ async def test_termination_is_graceful(cluster: Cluster) -> None:
     assert out.read_text().split() == ["hook", "term"]
 
 
+async def test_hooks_that_fail_do_not_hold_the_end_up(cluster: Cluster) -> None:
+    hooks = {
+        "postStart": {"exec": {"command": ["touch", "/tmp/started"]}},
+        "preStop": {"httpGet": {"port": 1}},
+    }
+    await cluster.pod(
+        "hooks",
+        "until [ -e /tmp/started ]; do sleep 0.05; done; echo hooked; sleep 1000",
+        container={"lifecycle": hooks},
+    )
+    await eventually(lambda: _has_line(cluster, "hooks", "hooked"), timeout=10)
+    await cluster.client.delete(PODS, "hooks", cluster.namespace)
+    await cluster.gone(PODS, "hooks")
+
+
+async def test_a_host_path_that_must_exist_is_waited_for(cluster: Cluster) -> None:
+    path = f"/{cluster.namespace}/late"
+    await cluster.pod(
+        "late",
+        "cat /late",
+        container={"volumeMounts": [{"name": "late", "mountPath": "/late"}]},
+        volumes=[{"name": "late", "hostPath": {"path": path, "type": "File"}}],
+        restartPolicy="Never",
+    )
+    await cluster.wait(PODS, "late", lambda p: "ContainerCreating" in str(p["status"]))
+    (cluster.node.host / cluster.namespace).mkdir()
+    (cluster.node.host / path.lstrip("/")).write_text("here\n")
+    assert await cluster.output("late") == "here\n"
+
+
 async def test_who_ignores_sigterm_is_killed(cluster: Cluster) -> None:
     await cluster.pod("deaf", "trap '' TERM; while :; do sleep 0.05; done", terminationGracePeriodSeconds=1)
     pod = await cluster.running("deaf")
