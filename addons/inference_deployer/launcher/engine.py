@@ -16,7 +16,7 @@ import time
 import traceback
 import warnings
 
-from .timeline import MarkHandler, say, send_mark
+from .timeline import mark_log_lines, say, send_mark
 
 RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # Imported late by vLLM, on the way to the first answer: worth having before the fork.
@@ -140,7 +140,7 @@ def serve(arguments: list[str], listener: socket.socket, marks: int, ready: int)
     else:
         configure_logging_from_args(args)
     cli_args.validate_parsed_serve_args(args)
-    logging.getLogger("vllm").addHandler(MarkHandler(marks))
+    mark_log_lines(marks)
 
     created = AsyncEngineArgs.create_engine_config
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 STARTED = time.time()
 ANNOTATION = "inference.boundaryless.io/timeline"
@@ -57,17 +58,21 @@ class Timeline:
                 self.changed.set()
 
 
-class MarkHandler(logging.Handler):
-    """Turns vLLM's log lines about weights into marks; inherited by the forked engine core."""
+def mark_log_lines(fd: int) -> None:
+    """Turn vLLM's log lines about weights into marks, also in the engine core that is forked from here.
 
-    def __init__(self, fd: int) -> None:
-        super().__init__(logging.INFO)
-        self.fd = fd
+    By the factory of records, since vLLM configures handlers anew in each of its processes.
+    """
+    factory = logging.getLogRecordFactory()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """One log record."""
-        for name, value in marks_in(record.getMessage()).items():
-            send_mark(self.fd, name, value)
+    def record(*args: Any, **named: Any) -> logging.LogRecord:
+        made = factory(*args, **named)
+        if made.name.startswith("vllm."):
+            for name, value in marks_in(made.getMessage()).items():
+                send_mark(fd, name, value)
+        return made
+
+    logging.setLogRecordFactory(record)
 
 
 def marks_in(line: str) -> dict[str, float]:
