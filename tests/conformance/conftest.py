@@ -90,7 +90,10 @@ async def established(api: Api, custom: Custom) -> Json:
 
 @pytest.fixture
 def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
-    """Runs kubectl ($KUBECTL, or the first there is) and returns its output; with `fails=True` the error output of a command that must fail."""
+    """Runs kubectl ($KUBECTL, or the first there is) and returns its output.
+
+    With `fails=True` the command must fail, and its error output is returned.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     program = os.environ.get("KUBECTL") or shutil.which("kubectl", path=path)
     if program is None:

@@ -13,10 +13,10 @@ from aiohttp import web
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import protobuf, status
 from addon_framework.local.apiserver.call import Call, Target
-from addon_framework.local.apiserver.objects import Write
 from addon_framework.local.apiserver.patches import APPLY, JSON_PATCH, MERGE, STRATEGIC
 from addon_framework.local.apiserver.schemas import Cause
 from addon_framework.local.apiserver.status import StatusError
+from addon_framework.local.apiserver.write import Write
 
 MAX_BODY = 3 * 1024 * 1024
 _TYPES = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)

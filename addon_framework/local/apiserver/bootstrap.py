@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.admission import PERMANENT_NAMESPACES
-from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.rbac import GROUP
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.system import SYSTEM
+from addon_framework.local.apiserver.write import Write
 
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "delete", "deletecollection", "patch", "update"]

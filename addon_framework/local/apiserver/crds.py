@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.controllers.loop import work
+from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.registry import Kind, Registry, Version
 from addon_framework.local.apiserver.schemas import copy_json, crd_schema
-from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Event, Store
 from addon_framework.local.apiserver.system import SYSTEM
+from addon_framework.local.apiserver.write import Write
 
-log = structlog.get_logger(__name__)
 RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
@@ -81,12 +79,7 @@ class CustomResources:
         """Writes conditions and cleans up after deleted CRDs."""
         for crd in self._store.list(RESOURCE):
             self._queue.put_nowait(crd["metadata"]["name"])
-        while True:
-            name = await self._queue.get()
-            try:
-                self._sync(name)
-            except StatusError as error:
-                log.warning("CRD", name=name, reason=error.message)
+        await work("definitions", self._queue, self._sync)
 
     def _changed(self, event: Event) -> None:
         if event.resource == RESOURCE:

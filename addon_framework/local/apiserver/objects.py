@@ -9,22 +9,17 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.local.apiserver import deletion, fieldmanager, status
 from addon_framework.local.apiserver.admission import Admission
-from addon_framework.local.apiserver.authn import User
 from addon_framework.local.apiserver.changes import spec_changed, unchanged
 from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.patches import patched
-from addon_framework.local.apiserver.registry import Kind, Version
 from addon_framework.local.apiserver.schemas import (
     Cause,
-    SchemaNode,
-    builtin_schema,
     copy_json,
     decode_error,
     default,
@@ -33,56 +28,12 @@ from addon_framework.local.apiserver.schemas import (
     validate,
 )
 from addon_framework.local.apiserver.status import StatusError
-from addon_framework.local.apiserver.store import ObjectKey, Store
+from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.validation import default_builtin, validate_builtin
+from addon_framework.local.apiserver.write import Write
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 _SERVER_SET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
-
-
-@dataclass
-class Write:
-    """One request to change something, and the warnings it earns."""
-
-    user: User
-    kind: Kind
-    version: Version
-    namespace: str
-    name: str = ""
-    subresource: str = ""
-    manager: str = "unknown"
-    force: bool = False
-    dry_run: bool = False
-    field_validation: str = "Warn"
-    twice: list[str] = field(default_factory=list)  # fields that the body gives more than once
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def key(self) -> ObjectKey:
-        """Where storage has it."""
-        return (self.namespace if self.kind.namespaced else "", self.name)
-
-    @property
-    def api_version(self) -> str:
-        """As the request spells it."""
-        return self.kind.api_version(self.version.name)
-
-    @property
-    def schema(self) -> SchemaNode | None:
-        """The type of the kind in this version."""
-        if self.kind.custom:
-            return self.version.schema
-        return builtin_schema(self.kind.group, self.version.name, self.kind.kind)
-
-    @property
-    def keeps_status(self) -> bool:
-        """Whether the main endpoint leaves status alone."""
-        return self.kind.has_status and (not self.kind.custom or self.version.status)
-
-    @property
-    def counts(self) -> bool:
-        """Whether metadata.generation is kept."""
-        return self.kind.custom or self.kind.has_generation
 
 
 class Objects:

@@ -1,4 +1,4 @@
-"""Lists and watches: selection, pages of one snapshot, bookmarks, and events encoded once for all watchers.
+"""Lists and watches: selection, pages of one snapshot, bookmarks, and the events that follow.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """

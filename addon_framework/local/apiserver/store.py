@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ import orjson
 
 from addon_framework.api.meta import Json
 
-HISTORY = 20_000
+HISTORY = 10_000
+HISTORY_SECONDS = 300.0
 _SLOW_WATCHER = 5_000
 
 ObjectKey = tuple[str, str]  # namespace ("" for cluster scope), name
@@ -33,6 +35,7 @@ class Event:
     key: ObjectKey
     obj: Json
     old: Json | None
+    at: float = 0.0
 
 
 @dataclass(eq=False)
@@ -60,7 +63,8 @@ class TooOldError(Exception):
 class Store:
     """The objects of one cluster. Stored dicts are never changed in place: a write brings a new one."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript(
             """
@@ -135,7 +139,7 @@ class Store:
         old = objects.get(key)
         objects[key] = obj
         self._uids[obj["metadata"]["uid"]] = (resource, key)
-        self._publish(Event(version, resource, "MODIFIED" if old else "ADDED", key, obj, old))
+        self._publish(Event(version, resource, "MODIFIED" if old else "ADDED", key, obj, old, self._clock()))
         return obj
 
     def remove(self, resource: str, key: ObjectKey) -> Json:
@@ -152,7 +156,7 @@ class Store:
         self.version = version
         del self._objects[resource][key]
         self._uids.pop(old["metadata"]["uid"], None)
-        self._publish(Event(version, resource, "DELETED", key, last, old))
+        self._publish(Event(version, resource, "DELETED", key, last, old, self._clock()))
         return last
 
     # Watching
@@ -179,9 +183,10 @@ class Store:
         self._watchers.get(watcher.resource, set()).discard(watcher)
 
     def _publish(self, event: Event) -> None:
-        self._history.append(event)
-        if len(self._history) > HISTORY:
-            self.oldest = self._history.popleft().version
+        history = self._history
+        history.append(event)
+        while len(history) > HISTORY or history[0].at < event.at - HISTORY_SECONDS:
+            self.oldest = history.popleft().version
         for watcher in self._watchers.get(event.resource, ()):
             watcher.push(event)
         for listener in self._listeners:

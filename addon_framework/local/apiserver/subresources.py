@@ -9,11 +9,12 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.authn import Tokens
 from addon_framework.local.apiserver.call import Target
-from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import MERGE, STRATEGIC, patched
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import Cause, copy_json
 from addon_framework.local.apiserver.store import Store
+from addon_framework.local.apiserver.write import Write
 
 _BUILTIN_SCALE = {
     "specReplicasPath": ".spec.replicas",

@@ -9,21 +9,20 @@ import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 
-import structlog
 from cryptography import x509
 
 from addon_framework.api.conditions import is_true, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.time import parse_time
-from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.controllers.loop import work
+from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import copy_json
-from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Event, Store
 from addon_framework.local.apiserver.system import SYSTEM
+from addon_framework.local.apiserver.write import Write
 from addon_framework.local.pki import YEAR, Authority
 
-log = structlog.get_logger(__name__)
 RESOURCE = "certificatesigningrequests.certificates.k8s.io"
 _CLIENT = {"client auth", "digital signature", "key encipherment"}
 _SERVING = {"server auth", "digital signature", "key encipherment"}
@@ -50,8 +49,7 @@ class CertificateSigner:
             self._queue.put_nowait(csr["metadata"]["name"])
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweep())
-            while True:
-                self.sync(await self._queue.get())
+            await work("certificates", self._queue, self.sync)
 
     def sync(self, name: str) -> None:
         """Signs one request if it is approved and ours to sign."""
@@ -77,10 +75,7 @@ class CertificateSigner:
             set_condition(changed["status"]["conditions"], "Failed", True, "SigningError", str(error))
         write = Write(SYSTEM, self._kind, self._kind.versions[0], "", name, "status")
         write.manager = "kube-controller-manager"
-        try:
-            self._objects.update(write, changed)
-        except StatusError as error:
-            log.warning("cannot sign", csr=name, reason=error.message)
+        self._objects.update(write, changed)
 
     def _changed(self, event: Event) -> None:
         if event.resource == RESOURCE and event.type != "DELETED":

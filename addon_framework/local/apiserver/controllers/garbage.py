@@ -8,18 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-import structlog
-
 from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.controllers.loop import work
 from addon_framework.local.apiserver.deletion import FOREGROUND, ORPHAN
-from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import MERGE
 from addon_framework.local.apiserver.registry import Kind, Registry
-from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Event, ObjectKey, Store
 from addon_framework.local.apiserver.system import SYSTEM
-
-log = structlog.get_logger(__name__)
+from addon_framework.local.apiserver.write import Write
 
 
 class GarbageCollector:
@@ -36,14 +33,7 @@ class GarbageCollector:
         for resource, key, obj in self._store.everything():
             self._index(resource, key, None, obj)
             self._queue.put_nowait((resource, key))
-        while True:
-            resource, key = await self._queue.get()
-            try:
-                self._look(resource, key)
-            except StatusError as error:
-                log.debug("garbage collection", resource=resource, key=key, reason=error.message)
-            if self._queue.qsize() % 64 == 0:
-                await asyncio.sleep(0)  # a large sweep must not hold up requests
+        await work("garbage", self._queue, self._look)
 
     def _changed(self, event: Event) -> None:
         gone = event.type == "DELETED"
@@ -66,7 +56,8 @@ class GarbageCollector:
         for uid in after - before:
             self._dependents.setdefault(uid, set()).add((resource, key))
 
-    def _look(self, resource: str, key: ObjectKey) -> None:
+    def _look(self, where: tuple[str, ObjectKey]) -> None:
+        resource, key = where
         obj = self._store.get(resource, key)
         kind = self._kind(resource)
         if obj is None or kind is None:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.controllers.loop import work
+from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.registry import Kind, Registry
 from addon_framework.local.apiserver.schemas import copy_json
-from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Event, Store
 from addon_framework.local.apiserver.system import SYSTEM
+from addon_framework.local.apiserver.write import Write
 
-log = structlog.get_logger(__name__)
 _ROOT_CA = "kube-root-ca.crt"
 
 
@@ -35,21 +33,17 @@ class NamespaceController:
         """Looks at all namespaces once, then at those that change."""
         for namespace in self._store.list("namespaces"):
             self._queue.put_nowait(namespace["metadata"]["name"])
-        while True:
-            self.sync(await self._queue.get())
+        await work("namespaces", self._queue, self.sync)
 
     def sync(self, name: str) -> None:
         """Brings one namespace to where it should be."""
         namespace = self._store.get("namespaces", ("", name))
         if namespace is None:
             return
-        try:
-            if namespace["metadata"].get("deletionTimestamp"):
-                self._empty(namespace, name)
-            else:
-                self._furnish(name)
-        except StatusError as error:
-            log.warning("namespace", name=name, reason=error.message)
+        if namespace["metadata"].get("deletionTimestamp"):
+            self._empty(name)
+        else:
+            self._furnish(name)
 
     def _changed(self, event: Event) -> None:
         if event.resource == "namespaces":
@@ -70,7 +64,7 @@ class NamespaceController:
         kind = self._registry.kinds[("", plural)]
         self._objects.create(self._write(kind, namespace), obj)
 
-    def _empty(self, namespace: Json, name: str) -> None:
+    def _empty(self, name: str) -> None:
         """Deletes the content; when nothing is left, lets the namespace go."""
         remaining: dict[str, int] = {}
         for kind in self._registry:
@@ -90,10 +84,8 @@ class NamespaceController:
         changed = copy_json(current)
         if not remaining:
             changed["spec"]["finalizers"] = []
-            if changed["metadata"].get("finalizers"):
-                self._store.put("namespaces", ("", name), changed)
-            else:
-                self._store.put("namespaces", ("", name), changed)
+            self._store.put("namespaces", ("", name), changed)
+            if not changed["metadata"].get("finalizers"):
                 self._store.remove("namespaces", ("", name))
             return
         message = "Some resources are remaining: " + ", ".join(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.objects import Objects, Write
+from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.rbac import GROUP
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import copy_json
 from addon_framework.local.apiserver.selectors import selector_from_object
 from addon_framework.local.apiserver.store import Event, Store
 from addon_framework.local.apiserver.system import SYSTEM
+from addon_framework.local.apiserver.write import Write
 
 _RESOURCE = f"clusterroles.{GROUP}"
 
