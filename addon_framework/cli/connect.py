@@ -125,10 +125,10 @@ def run(work: Callable[[], Awaitable[T]], *, verbosity: str = "warning") -> T:
 @contextmanager
 def errors_for_people(*, verbosity: str = "warning") -> Iterator[None]:
     """What may go wrong comes out as a message and an exit code."""
-    from addon_framework.cli.logs import configure
     from addon_framework.hub.install import CannotAccept
     from addon_framework.kube import ApiError, ConfigError
     from addon_framework.local.fleet import FleetError
+    from addon_framework.logs import configure
 
     configure(verbosity)
     try:

@@ -32,6 +32,7 @@ from addon_framework.kube import (
     in_cluster_config,
     load_kubeconfig,
 )
+from addon_framework.logs import configure
 from addon_framework.plugins import (
     DEFAULT_INSTALL_NAMESPACE,
     AgentContext,
@@ -161,6 +162,7 @@ def main() -> None:
     """The command line. Exit status 1 with a sentence when the agent cannot run, so that the pod restarts."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m addon_framework.spoke.addon_agent NAME")
+    configure()
     try:
         asyncio.run(main_async(sys.argv[1], discover(), os.environ))
     except (ConfigError, PluginError) as error:

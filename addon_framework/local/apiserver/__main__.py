@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import logging
 import signal
 import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-import structlog
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -33,6 +31,7 @@ from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.server import Server
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.pki import Authority, kubeconfig, private_pem, write_private
+from addon_framework.logs import configure
 
 
 class Controller(Protocol):
@@ -54,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     options.dir.mkdir(parents=True, exist_ok=True)
     options.dir.chmod(0o700)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    configure()
     try:
         import uvloop
 
@@ -74,7 +73,7 @@ async def serve(options: argparse.Namespace) -> None:
     authorizer = Authorizer(store)
     objects = Objects(store, Admission(store, authorizer, options.service_cidr))
     crds = CustomResources(store, registry, objects)
-    bootstrap(store, registry, objects, advertise, options.port)
+    bootstrap(store, registry, objects, options.port)
     tokens = Tokens(account_key, store)
     kubelets = Kubelets(store, pki)
     server = Server(store, registry, objects, authorizer, tokens, kubelets, f"{advertise}:{options.port}")

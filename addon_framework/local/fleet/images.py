@@ -19,23 +19,25 @@ def engine_directory() -> Path:
 
 def images() -> dict[str, Image]:
     """By repository. An engine that is not installed is left out, so a pod that wants it says so."""
-    ours = str(Path(sys.executable).parent)
+    path = [str(Path(sys.executable).parent)]
+    # Wherever these lie, the pods see them: our environment, the Python below it, and the code.
+    files = [sys.prefix, sys.base_prefix, str(Path(__file__).parents[3])]
+    agent = [sys.executable, "-m", "addon_framework.spoke.addon_agent"]
     table = {
-        "ghcr.io/boundaryless/agent": Image(
-            path=[ours], entrypoint=[sys.executable, "-m", "addon_framework.spoke.addon_agent"]
-        ),
-        "juicedata/juicefs-fuse": Image(path=[ours]),
-        "ghcr.io/boundaryless/s3fs": Image(path=[ours]),
+        "ghcr.io/boundaryless/agent": Image(path=path, entrypoint=agent, files=files),
+        "juicedata/juicefs-fuse": Image(path=path, files=files),
+        "ghcr.io/boundaryless/s3fs": Image(path=path, files=files),
         "busybox": Image(path=_DEBIAN, entrypoint=["/bin/sh"]),
         "debian": Image(path=_DEBIAN, entrypoint=["/bin/bash"]),
     }
-    engine = engine_directory().resolve()
+    engine = engine_directory().absolute()
     if (engine / "bin" / "python3").exists():
         python = str(engine / "bin" / "python3")
         table["vllm/vllm-openai"] = Image(
             path=[str(engine / "bin")],
             entrypoint=[python, "-m", "vllm.entrypoints.openai.api_server"],
-            # Pod addresses are routed to the node without being an interface's; Gloo looks for one that has it.
+            # Pod addresses are local without being an interface's; Gloo looks for the interface.
             env={"GLOO_SOCKET_IFNAME": "lo"},
+            files=[str(engine), sys.base_prefix],
         )
     return table

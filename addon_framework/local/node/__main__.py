@@ -9,11 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import logging
 import signal
 from pathlib import Path
-
-import structlog
 
 from addon_framework.kube import Client, Manager
 from addon_framework.local.events import Recorder
@@ -23,6 +20,7 @@ from addon_framework.local.node.kubelet import Kubelet
 from addon_framework.local.node.proxy import ServiceProxy
 from addon_framework.local.node.registration import register, renew_lease
 from addon_framework.local.workloads import controllers
+from addon_framework.logs import configure
 
 
 def main() -> None:
@@ -33,12 +31,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of the node")
     parser.add_argument("--config", type=Path, required=True, help="node.json")
     options = parser.parse_args()
-    # Plain tracebacks: the default ones show local variables, and those may be secrets.
-    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), plain],
-    )
+    configure()
     config = load(options.config)
     options.dir.mkdir(parents=True, exist_ok=True)
     try:
