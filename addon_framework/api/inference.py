@@ -109,6 +109,7 @@ class ClusterStatus(Struct, frozen=True):
     endpoint: str = ""
     data_phase: str = ""
     cached_percentage: str = ""
+    engine_host: str = ""
     timeline: Annotated[list[ReplicaTimeline], schema(preserve=True)] = []
 
 
@@ -166,7 +167,8 @@ class InferenceEndpointSpec(Struct, frozen=True):
 class InferenceEndpointStatus(Struct, frozen=True):
     """Scalars, so that ManifestWork feedback can carry them; `timeline` is JSON of ReplicaTimeline[].
 
-    `revision` is that of the Deployment which the rest speaks of.
+    `revision` is that of the Deployment which the rest speaks of; `engineHost` Ready means that the next
+    replica on a node that serves starts warm.
     """
 
     observed_generation: Annotated[int, schema(format="int64")] = 0
@@ -178,6 +180,7 @@ class InferenceEndpointStatus(Struct, frozen=True):
     revision: str = ""
     data_phase: str = ""
     cached_percentage: str = ""
+    engine_host: str = ""
     timeline: str = ""
 
 

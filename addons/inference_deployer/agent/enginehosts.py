@@ -22,7 +22,7 @@ from addons.inference_deployer.launcherfiles import launcher_config
 MODES = SERVING, ALWAYS, NEVER = "serving", "always", "never"
 LAUNCHER = "engine-host-launcher"
 LABELS = {"app.kubernetes.io/managed-by": "inference-deployer", "app.kubernetes.io/name": HOST_APP}
-_OURS = f"app.kubernetes.io/name={HOST_APP}"
+HOSTS = f"app.kubernetes.io/name={HOST_APP}"
 _MANAGER = "inference-deployer"
 
 
@@ -37,9 +37,9 @@ class EngineHostController(Controller):
     def watches(self) -> list[Watch]:
         """Engine pods, the Deployments that want a host, and what we made."""
         return [
-            Watch(PODS, map=_wanted_by, label_selector=ENDPOINT_LABEL),
-            Watch(DEPLOYMENTS, map=_wanted_by, label_selector=ENDPOINT_LABEL),
-            Watch(DAEMONSETS, map=_key_of, namespace=self._namespace, label_selector=_OURS),
+            Watch(PODS, map=wanted_hosts, label_selector=ENDPOINT_LABEL),
+            Watch(DEPLOYMENTS, map=wanted_hosts, label_selector=ENDPOINT_LABEL),
+            Watch(DAEMONSETS, map=_key_of, namespace=self._namespace, label_selector=HOSTS),
         ]
 
     async def start(self) -> None:
@@ -50,7 +50,7 @@ class EngineHostController(Controller):
     async def reconcile(self, key: Key) -> float | None:
         """One engine image."""
         name = f"{HOST_APP}-{key.name}"
-        cache = self.cache(DAEMONSETS, namespace=self._namespace, label_selector=_OURS)
+        cache = self.cache(DAEMONSETS, namespace=self._namespace, label_selector=HOSTS)
         live: Json | None = cache.get(Key(self._namespace, name))
         image = self._image(key)
         if not image:
@@ -69,14 +69,14 @@ class EngineHostController(Controller):
         if self._mode == NEVER:
             return ""
         for deployment in self.cache(DEPLOYMENTS, label_selector=ENDPOINT_LABEL):
-            if key in _wanted_by(deployment) and not deployment["metadata"].get("deletionTimestamp"):
+            if key in wanted_hosts(deployment) and not deployment["metadata"].get("deletionTimestamp"):
                 return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
         return IMAGE if self._mode == ALWAYS and key.name == host_key(IMAGE) else ""
 
     def _serving(self, key: Key) -> Iterable[str]:
         """The nodes with a ready engine that would have been quicker with a host."""
         for pod in self.cache(PODS, label_selector=ENDPOINT_LABEL):
-            if key in _wanted_by(pod) and is_true(pod, "Ready"):
+            if key in wanted_hosts(pod) and is_true(pod, "Ready"):
                 yield str(pod["spec"]["nodeName"])
 
     async def _ensure(self, live: Json | None, image: str, nodes: Sequence[str]) -> None:
@@ -107,7 +107,7 @@ async def _owner(client: Client, namespace: str, name: str) -> Json | None:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": deployment["metadata"]["uid"]}
 
 
-def _wanted_by(obj: Json) -> list[Key]:
+def wanted_hosts(obj: Json) -> list[Key]:
     """The host that a Pod's or Deployment's engine asks first."""
     holder = (obj.get("spec") or {}).get("template") or obj
     key = ((holder.get("metadata") or {}).get("labels") or {}).get(HOST_LABEL)

@@ -16,7 +16,7 @@ async def run_agent(context: AgentContext) -> None:
     """Run until cancelled."""
     mode = os.environ.get(ENGINE_HOST_VARIABLE) or SERVING
     manager = Manager(context.spoke, name=context.addon_name)
-    manager.add(EndpointController())
+    manager.add(EndpointController(context.install_namespace))
     manager.add(EngineHostController(mode, context.install_namespace, f"{context.addon_name}-agent"))
     context.log.info("inference deployer's agent runs", engine_host=mode)
     await manager.run()

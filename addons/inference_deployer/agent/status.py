@@ -28,6 +28,7 @@ class Parts:
     service: Json | None = None
     dataset: Json | None = None
     load: Json | None = None
+    host: Json | None = None  # the DaemonSet of its engine host
     pods: Sequence[Json] = field(default=())
 
 
@@ -60,6 +61,7 @@ def endpoint_status(endpoint: Json, parts: Parts, *, now: str | None = None) -> 
         "revision": _revision(parts.deployment),
         "dataPhase": data,
         "cachedPercentage": cached,
+        "engineHost": _host(parts.host),
         "timeline": timeline(pods, parts.load),
     }
     return {name: value for name, value in status.items() if value != ""}
@@ -94,6 +96,16 @@ def _data(endpoint: Json, parts: Parts) -> tuple[str, str]:
         return str(((parts.load or {}).get("status") or {}).get("phase") or PENDING), cached
     phase = str(dataset.get("phase") or PENDING)
     return (READY if phase == "Bound" else phase), cached
+
+
+def _host(host: Json | None) -> str:
+    """Ready when every node that serves has one that has imported."""
+    if host is None:
+        return ""
+    status = host.get("status") or {}
+    wanted = status.get("desiredNumberScheduled") or 0
+    current = status.get("observedGeneration", 0) >= host["metadata"].get("generation", 0)
+    return READY if current and 0 < wanted <= (status.get("numberReady") or 0) else STARTING
 
 
 def _phase(parts: Parts, pods: Sequence[Json], ready: int, data: str, problem: Problem | None) -> str:

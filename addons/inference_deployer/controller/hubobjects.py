@@ -13,7 +13,7 @@ from addons.inference_deployer.kinds import REVISION_ANNOTATION, owner_labels, p
 
 FEEDBACK = (
     *("phase", "message", "readyReplicas", "endpoint", "revision"),
-    *("timeline", "dataPhase", "cachedPercentage"),
+    *("timeline", "dataPhase", "cachedPercentage", "engineHost"),
 )
 
 

@@ -41,7 +41,7 @@ def cluster_status(cluster: str, work: Json | None, revision: str) -> Json:
         "phase": str(said.get("phase") or DEPLOYING),
         "readyReplicas": int(said.get("readyReplicas") or 0),
     }
-    for field in ("endpoint", "message", "dataPhase", "cachedPercentage"):
+    for field in ("endpoint", "message", "dataPhase", "cachedPercentage", "engineHost"):
         if said.get(field):
             entry[field] = str(said[field])
     if said.get("timeline"):

@@ -67,6 +67,10 @@ def host_daemon_set(
                 "image": image,
                 "command": ["python3", LAUNCHER_DIR, "--mode", "host"],
                 "env": [{"name": name, "value": value} for name, value in env.items()],
+                "readinessProbe": {
+                    "exec": {"command": ["test", "-S", host_socket(image)]},
+                    "periodSeconds": 1,
+                },
                 "volumeMounts": [
                     {"name": "launcher", "mountPath": LAUNCHER_DIR, "readOnly": True},
                     {"name": "engine-host", "mountPath": HOST_DIR},

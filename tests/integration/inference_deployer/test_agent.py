@@ -32,7 +32,7 @@ class Spoke:
         # The agent looks at all namespaces: tests tell their hosts apart by the image.
         self.image = IMAGE if mode == ALWAYS else f"engine/{namespace}"
         self._manager = Manager(client, name="test")
-        self._manager.add(EndpointController())
+        self._manager.add(EndpointController(namespace))
         self._manager.add(EngineHostController(mode, namespace, "inference-deployer-agent"))
         self._task = asyncio.create_task(self._manager.run())
 
@@ -138,6 +138,16 @@ async def test_a_host_comes_with_the_first_ready_replica_and_goes_with_the_last_
     host = await eventually(spoke.host)
     assert host_nodes(host) == ["n1"]
     assert host["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    await spoke.endpoint(lambda s: s.get("engineHost") == "Starting")
+    counts = {
+        "desiredNumberScheduled": 1,
+        "numberReady": 1,
+        "currentNumberScheduled": 1,
+        "numberMisscheduled": 0,
+    }
+    name = host["metadata"]["name"]
+    await spoke.set_status(DAEMONSETS, name, observedGeneration=host["metadata"]["generation"], **counts)
+    await spoke.endpoint(lambda s: s.get("engineHost") == "Ready")
     pod = host["spec"]["template"]["spec"]
     assert pod["volumes"][1]["hostPath"]["path"] == HOST_DIR
     config = await spoke.client.get(CONFIGMAPS, LAUNCHER, spoke.namespace)
