@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -101,9 +102,11 @@ class Authority:
     ) -> bytes:
         """PEM of a certificate for `request`; subject and alternative names are the request's."""
         now = now or datetime.now(UTC)
+        with warnings.catch_warnings(action="ignore"):  # names longer than X.509 would have them
+            subject = request.subject
         builder = (
             x509.CertificateBuilder()
-            .subject_name(request.subject)
+            .subject_name(subject)
             .issuer_name(self._cert.subject)
             .public_key(request.public_key())
             .serial_number(x509.random_serial_number())

@@ -6,8 +6,10 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 from __future__ import annotations
 
 import base64
+import functools
 import hmac
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,9 +57,11 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 _AUTHENTICATED = "system:authenticated"
 
 
+@functools.lru_cache(1024)
 def user_from_certificate(der: bytes) -> User:
     """CN is the name, each O a group; the TLS layer has verified the chain."""
-    subject = x509.load_der_x509_certificate(der).subject
+    with warnings.catch_warnings(action="ignore"):  # names of add-on agents are longer than X.509 would have
+        subject = x509.load_der_x509_certificate(der).subject
     names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     groups = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
     return User(str(names[0].value) if names else "", (*groups, _AUTHENTICATED))

@@ -136,9 +136,7 @@ def write_of(call: Call, target: Target, verb: str, media: str = "") -> Write:
 
 def delete_options(call: Call, body: bytes) -> Json:
     """DeleteOptions, from the body or else from parameters."""
-    media = call.request.content_type
-    if media == "application/octet-stream":  # what aiohttp says where the client says nothing
-        media = "application/json"
+    media = call.media
     if body.strip() and media not in _TYPES:
         raise status.unsupported_media_type(media, _TYPES)
     options = decode_object(body, media) if body.strip() else {}

@@ -113,7 +113,7 @@ _BINDINGS = {
 }
 
 
-def bootstrap(store: Store, registry: Registry, objects: Objects, server_ip: str, port: int) -> None:
+def bootstrap(store: Store, registry: Registry, objects: Objects, port: int) -> None:
     """Makes what is missing; what is there, changed or not, stays as it is."""
 
     def ensure(group: str, plural: str, obj: Json, namespace: str = "") -> None:

@@ -28,6 +28,11 @@ class Call:
         return self.request.headers.get(name, "")
 
     @property
+    def media(self) -> str:
+        """The form of the body; JSON where the client says nothing."""
+        return self.request.content_type if self.header("Content-Type") else "application/json"
+
+    @property
     def method(self) -> str:
         """HEAD is a GET whose body is not sent."""
         return "GET" if self.request.method == "HEAD" else self.request.method

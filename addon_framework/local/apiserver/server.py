@@ -132,7 +132,7 @@ class Server:
         )
 
     def _write(self, call: Call, target: Target, verb: str, body: bytes) -> web.Response:
-        media = call.request.content_type
+        media = call.media
         check_media_type(verb, target, media)
         write = write_of(call, target, verb, media)
         if target.kind.verbs == ("create",):

@@ -1,0 +1,62 @@
+"""Other people's clients."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+import pytest
+
+from tests.conformance.objects import deployment
+
+
+@pytest.fixture
+def official(kubeconfig: Path) -> Any:
+    """Kubernetes' own Python client."""
+    return kubernetes.config.new_client_from_config(str(kubeconfig))
+
+
+async def test_55_the_official_python_client(official: Any, namespace: str) -> None:
+    def use() -> list[str]:
+        core, apps = kubernetes.client.CoreV1Api(official), kubernetes.client.AppsV1Api(official)
+        metadata = kubernetes.client.V1ObjectMeta(name="a")
+        core.create_namespaced_config_map(
+            namespace, kubernetes.client.V1ConfigMap(metadata=metadata, data={"k": "v"})
+        )
+        listed = core.list_namespaced_config_map(namespace)
+        watch = kubernetes.watch.Watch()
+        core.patch_namespaced_config_map("a", namespace, {"data": {"k": "w"}})
+        core.delete_namespaced_config_map("a", namespace)
+        seen = [
+            event["type"]
+            for event in watch.stream(
+                core.list_namespaced_config_map,
+                namespace,
+                resource_version=listed.metadata.resource_version,
+                timeout_seconds=1,
+            )
+            if event["object"].metadata.name == "a"
+        ]
+        made = apps.create_namespaced_deployment(namespace, deployment("web"))
+        assert made.spec.strategy.type == "RollingUpdate"
+        with pytest.raises(kubernetes.client.ApiException) as caught:
+            core.read_namespaced_config_map("a", namespace)
+        assert caught.value.status == 404
+        return seen
+
+    assert await asyncio.to_thread(use) == ["MODIFIED", "DELETED"]
+
+
+async def test_55_the_official_dynamic_client(official: Any, namespace: str) -> None:
+    def use() -> None:
+        dynamic = kubernetes.dynamic.DynamicClient(official)
+        resource = dynamic.resources.get(api_version="apps/v1", kind="Deployment")
+        applied = dynamic.server_side_apply(
+            resource, body=deployment("web"), namespace=namespace, field_manager="suite"
+        )
+        assert applied.metadata.name == "web"
+        assert [each.metadata.name for each in resource.get(namespace=namespace).items] == ["web"]
+
+    await asyncio.to_thread(use)
