@@ -15,7 +15,8 @@ set -eu
 while grep -q " $MOUNT_POINT " /proc/self/mountinfo; do umount -l "$MOUNT_POINT"; done
 mkdir -p "$MOUNT_POINT"
 """
-_MOUNTED = 'grep -q " $MOUNT_POINT " /proc/self/mountinfo && stat -t "$MOUNT_POINT" >/dev/null'
+# A dead client's attributes may still be cached; the file system's own numbers (-f) never are.
+_MOUNTED = 'grep -q " $MOUNT_POINT " /proc/self/mountinfo && stat -f "$MOUNT_POINT" >/dev/null'
 _UNMOUNT = 'umount -l "$MOUNT_POINT" || true'
 
 

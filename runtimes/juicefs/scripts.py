@@ -51,8 +51,8 @@ state() {{
 """
 
 MOUNT = (
-    _FORMAT
-    + PREPARE
+    PREPARE
+    + _FORMAT
     + _STATE
     + """
 state &

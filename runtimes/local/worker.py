@@ -52,7 +52,10 @@ def tell(store: Store, specification: Mapping[str, Any], said: dict[str, int] | 
 def _watch(directory: Path) -> int:
     """SIGIO whenever the index is replaced. https://docs.kernel.org/filesystems/dnotify.html"""
     descriptor = os.open(directory, os.O_RDONLY)
-    fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
+    except OSError as error:  # a file system without it: then the state is that of the start
+        print(f"{directory}: changes are not noticed: {error}", file=sys.stderr, flush=True)
     return descriptor
 
 
