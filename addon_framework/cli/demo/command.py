@@ -64,7 +64,7 @@ def demo(
     Example:
       fleetadm demo --model-mb 500 --link 1gbit --runtime local
     """
-    from addon_framework.cli.demo.scenario import Options
+    from addon_framework.cli.demo.scenario import Options, StepFailed
     from addon_framework.local.fleet import Fleet
 
     fleet = Fleet(output / "fleet")
@@ -75,6 +75,8 @@ def demo(
         fleet.delete()  # of a demo that was interrupted, or kept
         try:
             report = asyncio.run(_run(fleet, fleet_wanted, options, s3_endpoint))
+        except StepFailed as error:
+            raise click.ClickException(str(error)) from None
         finally:
             if not keep:
                 fleet.delete()

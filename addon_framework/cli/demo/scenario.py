@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ from addon_framework.kube import Client, NotFound, wait_for
 Say = Callable[[str], None]
 BUCKET = "models"
 SHOWN_SCORES = ("gpuAvailable", "cpuAvailable", "memAvailable")
+
+
+class StepFailed(Exception):
+    """A step of the demo did not work; the message has what was said."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class Scenario:
         self.say(f"Copying {directory} to {target}.")
         try:
             self._s5cmd("mb", f"s3://{BUCKET}")
-        except RuntimeError as error:
+        except StepFailed as error:
             if "BucketAlreadyOwnedByYou" not in str(error):
                 raise
         self._s5cmd("sync", f"{directory}/", f"{target}/")
@@ -143,19 +147,19 @@ class Scenario:
 
     async def through_s3fs(self, source: str) -> Row:
         """The baseline: stock vLLM, weights read through an s3fs mount of the same bucket, the same link."""
-        async with self._served("baseline", source, "s3fs", preload=False, launcher="stock") as obj:
-            row = self._row("s3fs", obj, 0)
+        asked = await self._ask("baseline", source, "s3fs", preload=False, launcher="stock")
+        row = self._row("s3fs", asked, await self._ready("baseline", clusters=1, replicas=1), 0)
+        await self._end("baseline")
         self.say(f"Through s3fs, with stock vLLM: ready after {row.sum_s:.1f} s.")
         return row
 
     async def preloaded(self, source: str) -> tuple[Row, str]:
         """The product: the cache fills while the engine starts."""
         name = "demo"
-        _drop_page_cache()
-        await self.hub.apply(self._inference(name, source, self.options.runtime, True, "shared"), **_AS_DEMO)
+        asked = await self._ask(name, source, self.options.runtime, preload=True, launcher="shared")
         obj = await self._ready(name, clusters=1, replicas=1)
         self.used = [cluster["name"] for cluster in obj["status"]["clusters"]]
-        row = self._row("dataset preload", obj, 0)
+        row = self._row("dataset preload", asked, obj, 0)
         self.say(f"Preloaded on {row.cluster}: ready after {row.sum_s:.1f} s.")
         completion = await self._complete(obj["status"]["endpoint"], name)
         self.say(f"The gateway at {obj['status']['endpoint']} streams: {completion!r}")
@@ -163,21 +167,22 @@ class Scenario:
 
     async def scale_out(self) -> Row:
         """A second replica where the model already is."""
-        await self._patch("demo", {"spec": {"replicas": 2}})
+        await self._wait("demo", _is_warm, "warm, with an engine host that has imported the engine")
+        asked = await self._patch("demo", {"spec": {"replicas": 2}})
         obj = await self._ready("demo", clusters=1, replicas=2)
-        row = self._row("scale-out, warm", obj, 0, replica=-1)
+        row = self._row("scale-out, warm", asked, obj, 0, replica=-1)
         self.say(f"A second replica on {row.cluster}: ready after {row.sum_s:.1f} s.")
         return row
 
     async def second_cluster(self) -> Row:
         """Out to the other cluster, which has one GPU and no model yet."""
         patch = {"spec": {"replicas": 1, "placement": {"numberOfClusters": 2}}}
-        await self._patch("demo", patch)
+        asked = await self._patch("demo", patch)
         obj = await self._ready("demo", clusters=2, replicas=1)
         names = [cluster["name"] for cluster in obj["status"]["clusters"]]
         new = next(index for index, name in enumerate(names) if name not in self.used)
         self.used.append(names[new])
-        row = self._row("scale-out, new cluster", obj, new)
+        row = self._row("scale-out, new cluster", asked, obj, new)
         self.say(f"Out to {row.cluster}: ready after {row.sum_s:.1f} s.")
         return row
 
@@ -191,9 +196,11 @@ class Scenario:
             AWS_REGION="us-east-1",
         )
 
-    def _inference(self, name: str, source: str, runtime: str, preload: bool, launcher: str) -> Json:
+    async def _ask(self, name: str, source: str, runtime: str, *, preload: bool, launcher: str) -> float:
+        """Applies an InferenceDeployment, with cold caches; when it was asked for, in epoch seconds."""
+        _drop_page_cache()
         quota = f"{max(64, self.options.model_mb * 2)}Mi"
-        return objects.inference(
+        deployment = objects.inference(
             name,
             source,
             self.store.endpoint,
@@ -202,30 +209,23 @@ class Scenario:
             launcher=launcher,
             quota=quota,
         )
+        asked = time.time()
+        await self.hub.apply(deployment, **_AS_DEMO)
+        return asked
 
-    @asynccontextmanager
-    async def _served(
-        self, name: str, source: str, runtime: str, *, preload: bool, launcher: str
-    ) -> AsyncIterator[Json]:
-        _drop_page_cache()
-        await self.hub.apply(self._inference(name, source, runtime, preload, launcher), **_AS_DEMO)
-        yield await self._ready(name, clusters=1, replicas=1)
+    async def _end(self, name: str) -> None:
+        """Deletes an InferenceDeployment and waits until it is gone: the next shall have the machine."""
         try:
             await self.hub.delete(InferenceDeployment.RESOURCE, name, objects.NAMESPACE)
         except NotFound:
             pass
-        await wait_for(
-            self.hub,
-            InferenceDeployment.RESOURCE,
-            name,
-            objects.NAMESPACE,
-            until=lambda obj: obj is None,
-            timeout=self.options.cluster_wait,
-            what="deleted",
-        )
+        await self._wait(name, lambda obj: obj is None, "deleted")
 
-    async def _patch(self, name: str, patch: Json) -> None:
+    async def _patch(self, name: str, patch: Json) -> float:
+        """When it was asked for, in epoch seconds."""
+        asked = time.time()
         await self.hub.patch(InferenceDeployment.RESOURCE, name, patch, objects.NAMESPACE)
+        return asked
 
     async def _ready(self, name: str, *, clusters: int, replicas: int) -> Json:
         def until(obj: Json | None) -> bool:
@@ -236,24 +236,28 @@ class Scenario:
             current = status.get("observedGeneration") == obj["metadata"]["generation"]
             # Marks travel from pod to hub on their own; the last may come after readiness.
             marked = all(_is_whole(entry) for c in serving for entry in c.get("timeline") or [{}])
-            return current and is_true(obj, "Ready") and len(serving) == clusters and marked
+            routed = bool(status.get("endpoint"))
+            return current and is_true(obj, "Ready") and len(serving) == clusters and marked and routed
 
-        obj = await wait_for(
+        obj = await self._wait(name, until, f"ready with {replicas} replicas on {clusters} clusters")
+        assert obj is not None
+        return obj
+
+    async def _wait(self, name: str, until: Callable[[Json | None], bool], what: str) -> Json | None:
+        return await wait_for(
             self.hub,
             InferenceDeployment.RESOURCE,
             name,
             objects.NAMESPACE,
             until=until,
             timeout=self.options.model_wait,
-            what=f"ready with {replicas} replicas on {clusters} clusters",
+            what=what,
         )
-        assert obj is not None
-        return obj
 
-    def _row(self, label: str, obj: Json, cluster: int, *, replica: int = 0) -> Row:
+    def _row(self, label: str, asked: float, obj: Json, cluster: int, *, replica: int = 0) -> Row:
         status = obj["status"]["clusters"][cluster]
         entries = sorted(status["timeline"], key=lambda entry: float(entry["scheduled"]))
-        return row_from_timeline(label, status["name"], entries[replica])
+        return row_from_timeline(label, status["name"], entries[replica], asked)
 
     async def _complete(self, endpoint: str, model: str) -> str:
         """A streamed completion through the gateway; every event as it comes."""
@@ -269,7 +273,8 @@ class Scenario:
             aiohttp.ClientSession() as session,
             session.post(f"{endpoint.rstrip('/')}/v1/completions", json=body) as response,
         ):
-            response.raise_for_status()
+            if response.status != 200:
+                raise StepFailed(f"{response.url} answered {response.status}: {await response.text()}")
             async for line in response.content:
                 data = line.decode().removeprefix("data: ").strip()
                 if line.startswith(b"data: ") and data != "[DONE]":
@@ -277,21 +282,23 @@ class Scenario:
         return "".join(pieces)
 
 
+def _is_warm(obj: Json | None) -> bool:
+    clusters = ((obj or {}).get("status") or {}).get("clusters") or []
+    return bool(clusters) and all(cluster.get("engineHost") == "Ready" for cluster in clusters)
+
+
 def _is_whole(entry: Json) -> bool:
     return all(name in entry for name in ("processStart", "weightsSeconds", "weightsLoaded", "ready"))
 
 
-def row_from_timeline(label: str, cluster: str, entry: Json) -> Row:
-    """A row of the table from one replica's timeline (epoch seconds), as the status has it.
+def row_from_timeline(label: str, cluster: str, entry: Json, began: float) -> Row:
+    """A row of the table from one replica's timeline as the status has it; all times in epoch seconds.
 
-    The row begins when the replica was asked for, which for a preload is when its data was, too.
+    The row begins when the user asked, not when something noticed. Data loaded before that is no part of it.
     """
     at = {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
     load_start, load_end = at.get("dataLoadStart"), at.get("dataLoaded")
-    began = at["scheduled"]
     loads = load_start is not None and load_end is not None and load_end > began
-    if loads and load_start is not None:
-        began = min(began, load_start)
     ends = [
         ("schedule", at["processStart"]),
         ("engine start", at.get("imported")),
@@ -323,7 +330,7 @@ def _run(command: list[str], **secrets: str) -> None:
     done = subprocess.run(command, env={**os.environ, **secrets}, capture_output=True, text=True, check=False)
     if done.returncode:
         tail = (done.stderr or done.stdout)[-2000:]
-        raise RuntimeError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {tail}")
+        raise StepFailed(f"{Path(command[0]).name} failed with exit code {done.returncode}: {tail}")
 
 
 def _drop_page_cache() -> None:
