@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +118,7 @@ def _store(state: FleetState, endpoint: str | None) -> Store:
 def _show(report: Report, output: Path) -> None:
     from rich.console import Console
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(report.table())
     for name, ratio in report.ratios().items():
         console.print(f"  {name}: {ratio:g}", highlight=False)

@@ -26,10 +26,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Row:
-    """One way to get a model served. Seconds; `sum_s` is wall time from decision to ready."""
+    """One way to get a model served. Seconds; `sum_s` is wall time from the user's request to ready.
+
+    `engine` is how it started: stock, cold (one import, while the data loads) or warm (forked by a process that
+    has imported already).
+    """
 
     name: str
     cluster: str
+    engine: str
     data_load_s: float
     model_loading_s: float
     server_ready_s: float
@@ -83,6 +88,7 @@ class Report:
         table = Table(title=f"{self.model_mb} MB model, link {self.link}, {self.runtime} cache (seconds)")
         table.add_column("")
         table.add_column("cluster")
+        table.add_column("engine")
         for heading in ("data load", "model loading", "server ready", "sum", "/ s3fs", "talk's / s3fs"):
             table.add_column(heading, justify="right")
         ratios = self.ratios()
@@ -93,6 +99,7 @@ class Report:
             table.add_row(
                 row.name,
                 row.cluster,
+                row.engine,
                 *(f"{value:.1f}" for value in seconds),
                 "1" if row.name == "s3fs" else f"{ratio:.2f}",
                 f"{talk:.2f}" if talk else ("1" if row.name == "s3fs" else ""),
@@ -105,6 +112,7 @@ _COLOURS = {
     "data load": "#4e79a7",
     "engine start": "#f28e2b",
     "wait for data": "#edc948",
+    "engine set-up": "#b07aa1",
     "weights": "#e15759",
     "server start": "#59a14f",
 }
@@ -130,7 +138,7 @@ def _draw(rows: Sequence[Row], title: str, path: Path) -> None:
                 color=_COLOURS.get(span.label, "#999999"),
             )
         axes.text(row.sum_s, index + 0.2, f" {row.sum_s:.1f} s", va="center", fontsize=10)
-    axes.set_yticks(range(len(rows)), [f"{row.name}\n({row.cluster})" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row.name}\n({row.cluster}, {row.engine})" for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, max(row.sum_s for row in rows) * 1.1)
     axes.set_xlabel("seconds since the replica was asked for")

@@ -302,7 +302,8 @@ def row_from_timeline(label: str, cluster: str, entry: Json, began: float) -> Ro
     ends = [
         ("schedule", at["processStart"]),
         ("engine start", at.get("imported")),
-        ("wait for data", at.get("weightsStart")),
+        ("wait for data", at.get("dataReady")),
+        ("engine set-up", at.get("weightsStart")),
         ("weights", at.get("weightsLoaded")),
         ("server start", at["ready"]),
     ]
@@ -317,6 +318,7 @@ def row_from_timeline(label: str, cluster: str, entry: Json, began: float) -> Ro
     return Row(
         name=label,
         cluster=cluster,
+        engine=str(entry.get("mode", "")),
         data_load_s=round(load_end - load_start, 2) if loads and load_start and load_end else 0.0,
         model_loading_s=round(at["weightsSeconds"], 2),
         server_ready_s=round(at["ready"] - at["processStart"], 2),
