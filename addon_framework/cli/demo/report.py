@@ -28,8 +28,8 @@ class Span:
 class Row:
     """One way to get a model served. Seconds; `sum_s` is wall time from the user's request to ready.
 
-    `engine` is how it started: stock, cold (one import, while the data loads) or warm (forked by a process that
-    has imported already).
+    `engine` is how it started: stock, cold (one import, while the data loads) or warm (forked by a process
+    that has imported already).
     """
 
     name: str

@@ -22,13 +22,19 @@ def gateway() -> None:
 def run(
     kubeconfig: Path | None, context: str | None, address: str, port: int, url: str, directory: Path | None
 ) -> None:
-    """Run Envoy, configured from the hub's InferenceDeployments."""
+    """Run Envoy, configured from the hub's InferenceDeployments.
+
+    \b
+    Example:
+      fleetadm gateway run --kubeconfig hub.kubeconfig --address 0.0.0.0 --port 8080
+    """
     # Imported here, because fleetadm --help loads this module to list the command.
     import asyncio
     import tempfile
     from contextlib import ExitStack
 
     from addon_framework.kube import Client, ConfigError
+    from addon_framework.logs import configure
     from addons.inference_deployer.gateway.envoy import GatewayError
     from addons.inference_deployer.gateway.run import run_gateway
 
@@ -36,6 +42,7 @@ def run(
         async with Client.from_kubeconfig(kubeconfig, context) as client:
             await run_gateway(client, place, address, port, url=url)
 
+    configure()
     with ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="boundaryless-gateway-")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -26,6 +26,9 @@ from addons.inference_deployer.kinds import INFERENCEDEPLOYMENTS
 log = structlog.get_logger(__name__)
 
 _ALL = Key("", "configuration")
+_PROBE_AGAIN = 0.05  # seconds; Envoy does not say when it has applied a file
+
+Answers = Callable[[Model], Awaitable[bool]]
 
 
 class GatewayController(Controller):
@@ -36,8 +39,8 @@ class GatewayController(Controller):
 
     name = "gateway"
 
-    def __init__(self, directory: Path, url: str) -> None:
-        self._directory, self._url = directory, url
+    def __init__(self, directory: Path, url: str, answers: Answers) -> None:
+        self._directory, self._url, self._answers = directory, url, answers
         self._told: set[str] = set()
 
     def watches(self) -> list[Watch]:
@@ -49,7 +52,7 @@ class GatewayController(Controller):
         self.queue.add(_ALL)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Files first, so that what the status promises is there."""
+        """Files first, and an endpoint only once the model answers there: what the status promises is so."""
         deployments = [
             d for d in self.cache(INFERENCEDEPLOYMENTS) if not d["metadata"].get("deletionTimestamp")
         ]
@@ -57,17 +60,23 @@ class GatewayController(Controller):
         if write_configuration(self._directory, models):
             ready = sorted(model.key for model in models if model.places)
             log.info("routes written", models=len(models), ready=ready)
-        for deployment in deployments:
-            await self._tell(deployment)
-        return None
+        pending = False
+        for deployment, model in zip(deployments, models, strict=True):
+            if model.places and not self._is_told(deployment):
+                if await self._answers(model):
+                    await self._tell(deployment)
+                else:
+                    pending = True
+        return _PROBE_AGAIN if pending else None
+
+    def _is_told(self, deployment: Json) -> bool:
+        """Where another gateway says another endpoint, both must not write for ever."""
+        present = (deployment.get("status") or {}).get("endpoint")
+        return present == self._url or (bool(present) and deployment["metadata"]["uid"] in self._told)
 
     async def _tell(self, deployment: Json) -> None:
-        """Write the endpoint once; where another gateway says another one, both must not write for ever."""
-        status, uid = deployment.get("status") or {}, deployment["metadata"]["uid"]
-        present = status.get("endpoint")
-        if present == self._url or (present and uid in self._told):
-            return
-        self._told.add(uid)
+        status = deployment.get("status") or {}
+        self._told.add(deployment["metadata"]["uid"])
         try:
             await patch_status(
                 self.client, INFERENCEDEPLOYMENTS, deployment, {**status, "endpoint": self._url}

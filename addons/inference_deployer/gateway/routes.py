@@ -67,13 +67,15 @@ def by_name(models: Iterable[Model]) -> dict[str, Model]:
 
 
 def route_configuration(models: Sequence[Model]) -> Json:
-    """/NAMESPACE/NAME/v1/... for each deployment, /v1/... by the request's model, and /v1/models."""
+    """/NAMESPACE/NAME/v1/... and its /health, /v1/... by the request's model, and /v1/models."""
     named = by_name(models)
     routes = [
         _answer({"path": "/healthz"}, 200, "ok"),
         _answer({"path": "/v1/models", **_method("GET")}, 200, _listing(named.values())),
     ]
     for model in sorted(models, key=lambda model: model.key):
+        health: Json = {"path": f"/{model.key}/health"}
+        routes.append(_route(health, model, rewrite="/health"))
         match: Json = {"prefix": f"/{model.key}/v1/"}
         routes.append(_route(match, model, rewrite="/v1/"))
     for name, model in sorted(named.items()):

