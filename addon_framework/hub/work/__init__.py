@@ -1,0 +1,1 @@
+"""Works on the hub: replica sets fanned out with a rollout strategy, and works that end some time after."""
