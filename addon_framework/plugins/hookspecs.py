@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from addon_framework.api.meta import Json
     from addon_framework.kube import Controller
-    from addon_framework.plugins.types import AddonDescription, AgentContext, Registration
+    from addon_framework.plugins.types import AddonDescription, AgentContext, HubPermission, Registration
 
 PROJECT = "boundaryless"
 
@@ -42,8 +42,12 @@ class Hooks:
         """
 
     @hookspec(firstresult=True)
-    def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json] | None:
-        """Return the RBAC rules this cluster's agent gets on the hub, in its cluster namespace only."""
+    def addon_hub_permissions(self, cluster_name: str) -> Sequence[HubPermission] | None:
+        """Return what this cluster's agent may do on the hub.
+
+        RBAC rules and CurrentCluster hold in its cluster namespace only; SingleNamespace binds a Role in a
+        namespace that the agents of all clusters share.
+        """
 
     @hookspec(firstresult=True)
     def addon_registrations(self, cluster_name: str) -> Sequence[Registration] | None:
@@ -52,6 +56,10 @@ class Hooks:
     @hookspec(firstresult=True)
     def addon_csr_approve(self, cluster: Json, addon: Json, csr: Json) -> bool | None:
         """Decide on a certificate request that OCM's default checks have passed; None approves it."""
+
+    @hookspec(firstresult=True)
+    def addon_csr_sign(self, cluster: Json, addon: Json, csr: Json) -> bytes | None:
+        """Return the PEM certificate for an approved request of a CustomSigner without a `signing_ca`."""
 
     @hookspec(firstresult=True)
     def addon_agent(self, context: AgentContext) -> Awaitable[None] | None:

@@ -79,6 +79,8 @@ class AddonDescription:
     health: Health | type[Lease] | type[Workload] | type[NoProbe] = field(default_factory=Lease)
     supported_configs: Sequence[ConfigKind] = (ADDON_DEPLOYMENT_CONFIG,)
     manifest_configs: Sequence[Mapping[str, Any]] = ()  # OCM ManifestConfigOption, added to the works
+    relocatable: bool = False  # namespaced manifests move to the namespace an AddOnDeploymentConfig names
+    pre_delete_deadline: float = 600.0  # seconds after which a deletion no longer waits for pre-delete work
 
     @property
     def prober(self) -> Health:
@@ -95,16 +97,48 @@ class KubeClient:
 
 
 @dataclass(frozen=True)
+class SigningCA:
+    """A Secret on the hub with tls.crt and tls.key of an authority."""
+
+    name: str
+    namespace: str
+
+
+@dataclass(frozen=True)
 class CustomSigner:
-    """A certificate of another signer, for example "example.com/agents"."""
+    """A certificate of another signer, for example "example.com/agents".
+
+    The add-on manager signs with `signing_ca`; without one, the hook `addon_csr_sign` does. Empty user and
+    groups stand for OCM's defaults.
+    """
 
     signer_name: str
     user: str = ""
     groups: Sequence[str] = ()
     organization_units: Sequence[str] = ()
+    signing_ca: SigningCA | None = None
 
 
 Registration = KubeClient | CustomSigner
+
+
+@dataclass(frozen=True)
+class CurrentCluster:
+    """Hub permission: a ClusterRole that exists, in the cluster's own namespace."""
+
+    cluster_role: str
+
+
+@dataclass(frozen=True)
+class SingleNamespace:
+    """Hub permission: a Role (or ClusterRole) that exists, in one namespace that all clusters share."""
+
+    namespace: str
+    role: str
+    kind: str = "Role"
+
+
+HubPermission = Mapping[str, Any] | CurrentCluster | SingleNamespace  # the first is an RBAC rule
 
 
 @dataclass

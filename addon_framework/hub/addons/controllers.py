@@ -7,6 +7,7 @@ from addon_framework.hub.addons.config_controller import AddonConfigController
 from addon_framework.hub.addons.csr import AddonCsrController
 from addon_framework.hub.addons.deploy_controller import AddonDeployController
 from addon_framework.hub.addons.install import InstallController
+from addon_framework.hub.addons.signing import AddonSignController
 from addon_framework.kube import Controller
 from addon_framework.plugins import Plugins
 
@@ -18,5 +19,6 @@ def addon_controllers(plugins: Plugins) -> list[Controller]:
         AddonConfigController(),
         AddonDeployController(plugins),
         AddonCsrController(plugins),
+        AddonSignController(plugins),
         CmaStatusController(),
     ]

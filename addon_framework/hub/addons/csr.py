@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import structlog
 
-from addon_framework.api.addon import ManagedClusterAddOn
+from addon_framework.api.addon import AddOnTemplate, ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.core import CSRS
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
 from addon_framework.hub.addons.identity import check_addon_csr
+from addon_framework.hub.addons.sources import source_of
 from addon_framework.hub.registration.csr import CsrError, approve, is_settled, subject_of
 from addon_framework.kube import Controller, Key, Watch
 from addon_framework.plugins import PluginError, Plugins
@@ -31,6 +32,7 @@ class AddonCsrController(Controller):
         return [
             Watch(CSRS, label_selector=_LABELS),
             Watch(ManagedClusterAddOn.RESOURCE, map=self._pending, predicate=_registrations_changed),
+            Watch(AddOnTemplate.RESOURCE, map=lambda _: ()),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -40,9 +42,9 @@ class AddonCsrController(Controller):
             return None
         labels = csr["metadata"]["labels"]
         cluster_name, addon_name = labels[CLUSTER_NAME_LABEL], labels[ADDON_NAME_LABEL]
-        plugin = self._plugins.get(addon_name)
         addon = self.cache(ManagedClusterAddOn.RESOURCE).get(Key(cluster_name, addon_name))
         cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", cluster_name))
+        plugin = source_of(self, self._plugins, addon) if addon is not None else None
         if plugin is None or addon is None or cluster is None:
             return None
         if not (cluster.get("spec") or {}).get("hubAcceptsClient"):

@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
-from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
+from addon_framework.api.addon import (
+    AddOnDeploymentConfig,
+    AddOnTemplate,
+    ClusterManagementAddOn,
+    ManagedClusterAddOn,
+)
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, is_true, set_condition
-from addon_framework.api.core import ROLEBINDINGS, ROLES
-from addon_framework.api.meta import Json, Resource
-from addon_framework.api.names import ADDON_NAME_LABEL, CONDITION_AVAILABLE
+from addon_framework.api.meta import Json
+from addon_framework.api.names import CONDITION_AVAILABLE
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons import works as shipping
 from addon_framework.hub.addons.configs import hash_annotation
 from addon_framework.hub.addons.health import available
-from addon_framework.hub.addons.identity import permissions, registration_status, role_name
+from addon_framework.hub.addons.identity import registration_status, role_name
 from addon_framework.hub.addons.install import spec_changed
 from addon_framework.hub.addons.lookup import DEPLOY_LABELS, addon_of_labelled, works_of
 from addon_framework.hub.addons.packing import TooLarge
-from addon_framework.hub.addons.values import BadValues, decorate, install_namespace, render_values
+from addon_framework.hub.addons.predelete import PRE_DELETE, split_hooks
+from addon_framework.hub.addons.removal import finish
+from addon_framework.hub.addons.rights import grant, rights_watches
+from addon_framework.hub.addons.sources import source_of
+from addon_framework.hub.addons.template import TemplateAddon
+from addon_framework.hub.addons.values import (
+    BadValues,
+    decorate,
+    install_namespace,
+    mirrors_of,
+    moves,
+    relocate,
+    render_values,
+)
 from addon_framework.kube import ApiError, Conflict, Controller, Key, Watch
-from addon_framework.kube.ensure import ensure, remove, write_status
+from addon_framework.kube.ensure import remove, set_finalizers, write_status
 from addon_framework.plugins import AddonDescription, KubeClient, Lease, Plugin, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
@@ -40,34 +57,33 @@ class AddonDeployController(Controller):
     name = "addon-deploy"
     workers = 16
 
-    def __init__(self, plugins: Plugins) -> None:
-        self._plugins = plugins
+    def __init__(self, plugins: Plugins, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._plugins, self._now = plugins, now
 
     def watches(self) -> list[Watch]:
         """Add-ons, what configures and what is made for them, and the clusters they are on."""
-        made = [
-            Watch(r, map=addon_of_labelled, label_selector=ADDON_NAME_LABEL) for r in (ROLES, ROLEBINDINGS)
-        ]
         return [
             Watch(ManagedClusterAddOn.RESOURCE),
             Watch(ClusterManagementAddOn.RESOURCE, map=self._installed, predicate=spec_changed),
             Watch(ManifestWork.RESOURCE, map=addon_of_labelled, label_selector=DEPLOY_LABELS),
             Watch(ManagedCluster.RESOURCE, map=self._on_cluster, predicate=_cluster_matters),
-            Watch(
-                AddOnDeploymentConfig.RESOURCE, map=lambda _: ()
-            ),  # its hash in the add-on's status calls us
-            *made,
+            # Their hashes in the add-on's status call us.
+            *(Watch(r, map=lambda _: ()) for r in (AddOnDeploymentConfig.RESOURCE, AddOnTemplate.RESOURCE)),
+            *rights_watches(),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
         """One add-on on one cluster, all steps on one copy of its status."""
         addon = self.cache(ManagedClusterAddOn.RESOURCE).get(key)
-        plugin = self._plugins.get(key.name)
+        if addon is None:
+            await grant(self, key, None, (), MANAGER)  # what lies in other namespaces has no owner to go with
+            return None
+        plugin = source_of(self, self._plugins, addon)
         cma = self.cache(ClusterManagementAddOn.RESOURCE).get(Key("", key.name))
         cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", key.namespace))
-        if addon is None or plugin is None or cma is None or cluster is None:
-            return None
-        if addon["metadata"].get("deletionTimestamp") or cluster["metadata"].get("deletionTimestamp"):
+        if addon["metadata"].get("deletionTimestamp"):
+            return await self._remove(cluster, addon, plugin)
+        if plugin is None or cma is None or cluster is None or cluster["metadata"].get("deletionTimestamp"):
             return None
         owners = addon["metadata"].get("ownerReferences") or []
         if not any(owner.get("uid") == cma["metadata"]["uid"] for owner in owners):
@@ -81,8 +97,8 @@ class AddonDeployController(Controller):
             configs = self._deployment_configs(addon)
             self._describe(cma, description, configs, status)
             await self._register(addon, plugin, status)
-            if self._configured(cma, addon):
-                await self._deploy(cluster, addon, plugin, description, configs, status)
+            if self._configured(cma, addon) and not await self._deploy(cluster, addon, plugin, status):
+                return None  # that write calls us again
             self._health(cluster, key, description, conditions)
         except _NOT_RENDERED as error:
             set_condition(conditions, "ManifestApplied", "False", "ManifestWorkApplyFailed", str(error))
@@ -114,10 +130,10 @@ class AddonDeployController(Controller):
         conditions = status["conditions"]
         try:
             registrations = plugin.call("addon_registrations", cluster_name=cluster)
-            rules = plugin.call("addon_hub_permissions", cluster_name=cluster) or []
+            wanted = plugin.call("addon_hub_permissions", cluster_name=cluster) or []
             if registrations is None:
                 registrations = [KubeClient()]
-            await self._permit(addon, rules)
+            await grant(self, Key(cluster, name), addon, wanted, MANAGER)
         except (PluginError, ApiError) as error:
             if not isinstance(error, Conflict):
                 text = f"Role {role_name(name)}: {error}" if isinstance(error, ApiError) else str(error)
@@ -131,43 +147,26 @@ class AddonDeployController(Controller):
             text = "Registration of the addon agent is not needed"
             set_condition(conditions, "RegistrationApplied", "True", "NilRegistration", text)
 
-    async def _permit(self, addon: Json, rules: Sequence[Json]) -> None:
-        role, binding = permissions(addon, rules)
-        for resource, desired in ((ROLES, role), (ROLEBINDINGS, binding)):
-            live = self._live(resource, desired)
-            if not rules:
-                await remove(self.client, resource, live)
-            elif resource is ROLES and live is not None and live.get("rules") != desired["rules"]:
-                # Rules in fewer words than before must not be taken for rules that are there.
-                await self.client.apply(desired, field_manager=MANAGER, resource=resource)
-            else:
-                await ensure(self.client, live, desired, field_manager=MANAGER, resource=resource)
-
-    def _live(self, resource: Resource, desired: Json) -> Json | None:
-        key = Key(desired["metadata"]["namespace"], desired["metadata"]["name"])
-        found: Json | None = self.cache(resource, label_selector=ADDON_NAME_LABEL).get(key)
-        return found
-
     def _configured(self, cma: Json, addon: Json) -> bool:
         supported = (cma.get("spec") or {}).get("supportedConfigs")
         return not supported or is_true(addon, "Configured")
 
-    async def _deploy(
-        self,
-        cluster: Json,
-        addon: Json,
-        plugin: Plugin,
-        description: AddonDescription,
-        configs: Sequence[Json],
-        status: Json,
-    ) -> None:
+    async def _deploy(self, cluster: Json, addon: Json, plugin: Plugin, status: Json) -> bool:
+        """Ship the works; False when a finalizer had to be written first."""
         conditions = status["conditions"]
         key = Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
-        values = render_values(cluster, addon, status["namespace"], configs)
-        manifests, notes = self._render(cluster, addon, plugin, values, configs)
+        rendered, notes = self._render(cluster, addon, plugin, status["namespace"])
+        manifests, hooks = split_hooks(rendered)
+        finalizers = addon["metadata"].get("finalizers") or []
+        if bool(hooks) != (PRE_DELETE in finalizers):
+            others = [each for each in finalizers if each != PRE_DELETE]
+            wanted = [*others, PRE_DELETE] if hooks else others
+            await set_finalizers(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
+            return False
+        description = plugin.describe()
         present = {work["metadata"]["name"]: work for work in works_of(self, key)}
         references = status.get("configReferences") or []
-        wanted = shipping.build(
+        works = shipping.build(
             addon,
             manifests,
             health=description.prober,
@@ -176,14 +175,14 @@ class AddonDeployController(Controller):
             present=present.values(),
         )
         try:
-            for work in wanted:
+            for work in works:
                 live = present.get(work["metadata"]["name"])
                 if live is not None and live["metadata"].get("deletionTimestamp"):
                     continue  # of an earlier life of this add-on; once it is gone we are called again
                 if live is None or not shipping.same_work(live, work):
                     await self.client.apply(work, field_manager=MANAGER, resource=ManifestWork.RESOURCE)
                     log.info("work shipped", cluster=key.namespace, work=work["metadata"]["name"])
-            names = {work["metadata"]["name"] for work in wanted}
+            names = {work["metadata"]["name"] for work in works}
             gone = [
                 remove(self.client, ManifestWork.RESOURCE, w) for n, w in present.items() if n not in names
             ]
@@ -196,19 +195,36 @@ class AddonDeployController(Controller):
             raise
         text = "; ".join(["manifests of addon are applied successfully", *notes])
         set_condition(conditions, "ManifestApplied", "True", "AddonManifestApplied", text)
+        return True
+
+    async def _remove(self, cluster: Json | None, addon: Json, plugin: Plugin | None) -> float | None:
+        """See the pre-delete hooks through; afterwards owners take the rest along."""
+        if PRE_DELETE not in (addon["metadata"].get("finalizers") or []):
+            return None
+        hooks: list[Json] = []
+        deadline, problem = AddonDescription(name="").pre_delete_deadline, ""
+        if cluster is not None and plugin is not None:
+            try:
+                deadline = plugin.describe().pre_delete_deadline
+                namespace = (addon.get("status") or {}).get("namespace", "")
+                hooks = split_hooks(self._render(cluster, addon, plugin, namespace)[0])[1]
+            except _NOT_RENDERED as error:
+                problem = str(error)
+        return await finish(self, addon, hooks, problem=problem, deadline=deadline, now=self._now())
 
     def _render(
-        self,
-        cluster: Json,
-        addon: Json,
-        plugin: Plugin,
-        values: Mapping[str, Any],
-        configs: Sequence[Json],
+        self, cluster: Json, addon: Json, plugin: Plugin, namespace: str
     ) -> tuple[list[Json], list[str]]:
         """The manifests as shipped, and what a person should know about them."""
-        rendered = plugin.call("addon_manifests", cluster=cluster, addon=addon, values=values) or []
-        shipping.check(rendered)
-        manifests, notes = decorate(rendered, configs), []
+        configs, notes = self._deployment_configs(addon), []
+        values = render_values(cluster, addon, namespace, configs)
+        manifests = plugin.call("addon_manifests", cluster=cluster, addon=addon, values=values) or []
+        shipping.check(manifests)
+        if isinstance(template := plugin.load(), TemplateAddon) and (unset := template.unset(values)):
+            notes.append(f"variables without a value: {', '.join(unset)}")
+        if moves(plugin.describe(), configs):
+            manifests = relocate(manifests, namespace)
+        manifests = decorate(manifests, configs, name=addon["metadata"]["name"], mirrors=mirrors_of(cluster))
         for other in self._plugins:
             try:
                 changed = other.call("mutate_manifests", cluster=cluster, addon=addon, manifests=manifests)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
 from addon_framework.hub.addons.works import owner_reference
 from addon_framework.hub.registration.csr import CsrError, Subject
-from addon_framework.plugins import CustomSigner, Registration, default_groups, default_user
+from addon_framework.plugins import (
+    CurrentCluster,
+    CustomSigner,
+    HubPermission,
+    Registration,
+    SingleNamespace,
+    default_groups,
+    default_user,
+)
 from addon_framework.plugins.types import KUBE_CLIENT_SIGNER
 
 RBAC = "rbac.authorization.k8s.io"
@@ -18,17 +26,20 @@ def registration_status(registrations: Iterable[Registration], cluster: str, add
     """status.registrations, v1alpha1: the signer and the subject of every identity."""
     result: list[Json] = []
     for registration in registrations:
+        # A user of the author's own keeps the author's groups, even if they are none.
+        groups = [] if registration.user else default_groups(cluster, addon)
+        subject: Json = {
+            "user": registration.user or default_user(cluster, addon, addon),
+            "groups": list(registration.groups) or groups,
+        }
+        signer = KUBE_CLIENT_SIGNER
         if isinstance(registration, CustomSigner):
-            subject: Json = {"user": registration.user, "groups": list(registration.groups)}
+            signer = registration.signer_name
             if registration.organization_units:
                 subject["organizationUnit"] = list(registration.organization_units)
-            result.append({"signerName": registration.signer_name, "subject": subject})
-        else:
-            subject = {
-                "user": registration.user or default_user(cluster, addon, addon),
-                "groups": list(registration.groups) or default_groups(cluster, addon),
-            }
-            result.append({"signerName": KUBE_CLIENT_SIGNER, "subject": subject})
+        elif not subject["groups"]:
+            subject["groups"] = default_groups(cluster, addon)
+        result.append({"signerName": signer, "subject": subject})
     return result
 
 
@@ -37,29 +48,52 @@ def role_name(addon: str) -> str:
     return f"open-cluster-management:addon:{addon}:agent"
 
 
-def permissions(addon: Json, rules: Sequence[Json]) -> tuple[Json, Json]:
-    """A Role with the rules and its binding to the agents of this cluster only."""
+def permissions(addon: Json, wanted: Sequence[HubPermission]) -> list[Json]:
+    """The Role and the RoleBindings, for the agents of this cluster only."""
+    cluster = addon["metadata"]["namespace"]
+    rules = [dict(each) for each in wanted if isinstance(each, Mapping)]
+    result: list[Json] = []
+    if rules:
+        role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": _metadata(addon), "rules": rules}
+        result += [role, _binding(addon, "Role", role_name(addon["metadata"]["name"]))]
+    for each in wanted:
+        if isinstance(each, CurrentCluster):
+            result.append(
+                _binding(addon, "ClusterRole", each.cluster_role, f":clusterrole:{each.cluster_role}")
+            )
+        elif isinstance(each, SingleNamespace):
+            suffix = f":{each.kind.lower()}:{each.role}:{cluster}"
+            result.append(_binding(addon, each.kind, each.role, suffix, each.namespace))
+    return result
+
+
+def is_permission(obj: Json, addon: str) -> bool:
+    """Whether a labelled Role or RoleBinding is one of `permissions`, and not another's with that label."""
+    name = obj["metadata"]["name"]
+    return bool(name == role_name(addon) or name.startswith(f"{role_name(addon)}:"))
+
+
+def _binding(addon: Json, kind: str, role: str, suffix: str = "", namespace: str = "") -> Json:
     name, cluster = addon["metadata"]["name"], addon["metadata"]["namespace"]
-    metadata = {
-        "name": role_name(name),
-        "namespace": cluster,
-        "labels": {ADDON_NAME_LABEL: name, CLUSTER_NAME_LABEL: cluster},
-        "ownerReferences": [owner_reference(addon)],
-    }
-    role = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "Role",
-        "metadata": metadata,
-        "rules": [dict(rule) for rule in rules],
-    }
-    binding = {
+    return {
         "apiVersion": f"{RBAC}/v1",
         "kind": "RoleBinding",
-        "metadata": metadata,
-        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": role_name(name)},
+        "metadata": _metadata(addon, suffix, namespace),
+        "roleRef": {"apiGroup": RBAC, "kind": kind, "name": role},
         "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": default_groups(cluster, name)[0]}],
     }
-    return role, binding
+
+
+def _metadata(addon: Json, suffix: str = "", namespace: str = "") -> Json:
+    name, cluster = addon["metadata"]["name"], addon["metadata"]["namespace"]
+    result: Json = {
+        "name": role_name(name) + suffix,
+        "namespace": namespace or cluster,
+        "labels": {ADDON_NAME_LABEL: name, CLUSTER_NAME_LABEL: cluster},
+    }
+    if result["namespace"] == cluster:  # owners work within a namespace only
+        result["ownerReferences"] = [owner_reference(addon)]
+    return result
 
 
 def check_addon_csr(csr: Json, addon: Json, subject: Subject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ from addon_framework.api.meta import Json
 from addon_framework.api.names import VALUES_ANNOTATION
 from addon_framework.plugins import DEFAULT_INSTALL_NAMESPACE, AddonDescription
 
+IMAGE_REGISTRIES_ANNOTATION = "open-cluster-management.io/image-registries"
+_CA_DIR, _CA_FILE = "/managed/proxy-ca", "ca-bundle.crt"
 POD_KINDS = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job")
 
 
@@ -53,19 +56,65 @@ def install_namespace(description: AddonDescription, configs: Iterable[Json]) ->
     return description.install_namespace
 
 
-def decorate(manifests: Sequence[Json], configs: Iterable[Json]) -> list[Json]:
+def mirrors_of(cluster: Json) -> list[Json]:
+    """The image registries that an annotation gives a cluster; an AddOnDeploymentConfig's come first."""
+    text = (cluster["metadata"].get("annotations") or {}).get(IMAGE_REGISTRIES_ANNOTATION)
+    if not text:
+        return []
+    try:
+        registries = json.loads(text)["registries"]
+        return [{"source": r.get("source", ""), "mirror": r["mirror"]} for r in registries]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadValues(
+            f"annotation {IMAGE_REGISTRIES_ANNOTATION} of the cluster is not "
+            f'{{"registries": [{{"source", "mirror"}}]}}: {error}'
+        ) from error
+
+
+def moves(description: AddonDescription, configs: Iterable[Json]) -> bool:
+    """Whether the manifests go to the install namespace whatever they say: "" keeps them where they are."""
+    asked = [(config.get("spec") or {}).get("agentInstallNamespace") for config in configs]
+    return description.relocatable and any(asked)
+
+
+def relocate(manifests: Sequence[Json], namespace: str) -> list[Json]:
+    """Move everything namespaced, what binds it, and the Namespace itself, as OCM does for templates."""
+    result = [copy.deepcopy(obj) for obj in manifests]
+    for obj in result:
+        metadata = obj.setdefault("metadata", {})
+        if metadata.get("namespace"):
+            metadata["namespace"] = namespace
+        if obj.get("kind") == "Namespace":
+            metadata["name"] = namespace
+        elif obj.get("kind") in ("RoleBinding", "ClusterRoleBinding"):
+            for subject in obj.get("subjects") or []:
+                if subject.get("kind") == "ServiceAccount":
+                    subject["namespace"] = namespace
+    return result
+
+
+def decorate(
+    manifests: Sequence[Json], configs: Iterable[Json], *, name: str, mirrors: Sequence[Json] = ()
+) -> list[Json]:
     """Apply AddOnDeploymentConfigs to the workloads: node placement, image mirrors, proxy, resources."""
     result = [copy.deepcopy(obj) for obj in manifests]
-    for config in configs:
-        spec = config.get("spec") or {}
-        for obj in result:
-            pod = _pod_spec(obj)
-            if pod is not None:
-                _node_placement(pod, spec.get("nodePlacement") or {})
-                _mirrors(pod, spec.get("registries") or [])
-                _proxy(pod, spec.get("proxyConfig") or {})
-                _resources(obj, pod, spec.get("resourceRequirements") or [])
-    return result
+    specs = [config.get("spec") or {} for config in configs]
+    registries = [registry for spec in specs for registry in spec.get("registries") or []] or mirrors
+    bundles: dict[str, Json] = {}
+    for obj in result:
+        pod = _pod_spec(obj)
+        if pod is None:
+            continue
+        _mirrors(pod, registries)
+        for spec in specs:
+            proxy = spec.get("proxyConfig") or {}
+            _node_placement(pod, spec.get("nodePlacement") or {})
+            _proxy(pod, proxy)
+            _resources(obj, pod, spec.get("resourceRequirements") or [])
+            if proxy.get("caBundle"):
+                namespace = obj["metadata"].get("namespace", "")
+                bundles[namespace] = _proxy_authority(pod, name, namespace, proxy["caBundle"])
+    return [*result, *bundles.values()]
 
 
 def _pod_spec(obj: Json) -> Json | None:
@@ -97,12 +146,37 @@ def _mirrors(pod: Json, registries: Sequence[Json]) -> None:
 
 
 def _proxy(pod: Json, proxy: Json) -> None:
-    names = {"httpProxy": "HTTP_PROXY", "httpsProxy": "HTTPS_PROXY", "noProxy": "NO_PROXY"}
-    wanted = {env: proxy[field] for field, env in names.items() if proxy.get(field)}
+    fields = {"httpProxy": "HTTP_PROXY", "httpsProxy": "HTTPS_PROXY", "noProxy": "NO_PROXY"}
+    wanted = {
+        spelling: proxy[field]
+        for field, variable in fields.items()
+        if proxy.get(field)
+        for spelling in (variable, variable.lower())  # programs differ in which one they read
+    }
+    if wanted:
+        _set_env(pod, wanted)
+
+
+def _set_env(pod: Json, wanted: dict[str, str]) -> None:
     for container in _containers(pod):
         env = [e for e in container.get("env") or [] if e["name"] not in wanted]
-        if wanted:
-            container["env"] = env + [{"name": name, "value": value} for name, value in wanted.items()]
+        container["env"] = env + [{"name": name, "value": value} for name, value in wanted.items()]
+
+
+def _proxy_authority(pod: Json, name: str, namespace: str, bundle: str) -> Json:
+    """Mount the proxy's CA bundle as OCM does, and return the ConfigMap that has it."""
+    try:
+        text = base64.b64decode(bundle, validate=True).decode()
+    except ValueError as error:
+        raise BadValues(f"proxyConfig.caBundle is not base64 of PEM text: {error}") from error
+    metadata = {"name": f"{name}-proxy-ca", "namespace": namespace}
+    _set_env(pod, {"CA_BUNDLE_FILE_PATH": f"{_CA_DIR}/{_CA_FILE}"})
+    mount = {"name": "proxy-ca-bundle", "mountPath": _CA_DIR}
+    for container in _containers(pod):
+        container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
+    volume = {"name": mount["name"], "configMap": {"name": metadata["name"]}}
+    pod["volumes"] = [*(pod.get("volumes") or []), volume]
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {_CA_FILE: text}}
 
 
 def _resources(obj: Json, pod: Json, requirements: Sequence[Json]) -> None:

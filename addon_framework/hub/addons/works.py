@@ -65,7 +65,7 @@ def build(
 ) -> list[Json]:
     """The works that ship these manifests; objects stay in the works of `present` that have them."""
     check(manifests)
-    name, namespace = addon["metadata"]["name"], addon["metadata"]["namespace"]
+    name = addon["metadata"]["name"]
     homes = {
         index: [identity(m) for m in (work["spec"].get("workload") or {}).get("manifests") or []]
         for work in present
@@ -82,25 +82,23 @@ def build(
                 "propagationPolicy": "SelectivelyOrphan",
                 "selectivelyOrphans": {"orphaningRules": rules},
             }
-        works.append(
-            {
-                "apiVersion": ManifestWork.RESOURCE.api_version,
-                "kind": ManifestWork.RESOURCE.kind,
-                "metadata": {
-                    "name": work_name(name, index),
-                    "namespace": namespace,
-                    "labels": {ADDON_NAME_LABEL: name},
-                    "annotations": {
-                        CONFIG_SPEC_HASH_ANNOTATION: orjson.dumps(
-                            dict(config_hashes), option=orjson.OPT_SORT_KEYS
-                        ).decode()
-                    },
-                    "ownerReferences": [owner_reference(addon)],
-                },
-                "spec": spec,
-            }
-        )
+        work = addon_work(addon, work_name(name, index), spec)
+        hashes = orjson.dumps(dict(config_hashes), option=orjson.OPT_SORT_KEYS).decode()
+        work["metadata"]["annotations"] = {CONFIG_SPEC_HASH_ANNOTATION: hashes}
+        works.append(work)
     return works
+
+
+def addon_work(addon: Json, name: str, spec: Json) -> Json:
+    """A work of the add-on on its cluster."""
+    metadata = {
+        "name": name,
+        "namespace": addon["metadata"]["namespace"],
+        "labels": {ADDON_NAME_LABEL: addon["metadata"]["name"]},
+        "ownerReferences": [owner_reference(addon)],
+    }
+    resource = ManifestWork.RESOURCE
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
 
 
 def owner_reference(addon: Json) -> Json:

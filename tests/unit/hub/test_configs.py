@@ -131,14 +131,19 @@ def test_decoration_reaches_every_workload_and_changes_no_input() -> None:
         ],
     }
     config_map: Json = {"kind": "ConfigMap", "metadata": {"name": "m"}}
-    decorated, untouched = decorate([deployment, config_map], [{"spec": spec}])
+    decorated, untouched = decorate([deployment, config_map], [{"spec": spec}], name="a")
     pod = decorated["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"a": "b"}
     assert pod["containers"] == [
         {
             "name": "c",
             "image": "local/x/img:1",
-            "env": [{"name": "HTTP_PROXY", "value": "http://p"}, {"name": "NO_PROXY", "value": "10.0.0.0/8"}],
+            "env": [
+                {"name": "HTTP_PROXY", "value": "http://p"},
+                {"name": "http_proxy", "value": "http://p"},
+                {"name": "NO_PROXY", "value": "10.0.0.0/8"},
+                {"name": "no_proxy", "value": "10.0.0.0/8"},
+            ],
             "resources": {"limits": {"cpu": "2"}},
         }
     ]

@@ -1,0 +1,21 @@
+"""Who makes an add-on: the plug-in of its name, or else the AddOnTemplate that it is configured with."""
+
+from __future__ import annotations
+
+from addon_framework.api.addon import AddOnTemplate
+from addon_framework.api.meta import Json
+from addon_framework.hub.addons.template import template_name, template_plugin
+from addon_framework.kube import Controller, Key
+from addon_framework.plugins import Plugin, Plugins
+
+
+def source_of(controller: Controller, plugins: Plugins, addon: Json) -> Plugin | None:
+    """None when there is neither (yet). The controller must watch AddOnTemplates."""
+    name = addon["metadata"]["name"]
+    if (plugin := plugins.get(name)) is not None:
+        return plugin
+    if wanted := template_name(addon):
+        template = controller.cache(AddOnTemplate.RESOURCE).get(Key("", wanted))
+        if template is not None:
+            return template_plugin(name, template)
+    return None
