@@ -284,7 +284,7 @@ class PlacementSpec(Struct, frozen=True):
     tolerations: list[Toleration] = []
     decision_strategy: DecisionStrategy | None = None
     sort_by: Annotated[str, schema(enum=["ClusterName", "Score"])] = ""
-    score_rate_limit: Raw = {}
+    score_rate_limit: Annotated[str, schema(pattern=r"^[0-9]+[hms]$")] = ""
 
 
 class DecisionGroupStatus(Struct, frozen=True):
@@ -326,7 +326,7 @@ class ClusterDecision(Struct, frozen=True):
 
     cluster_name: Annotated[str, REQUIRED] = ""
     reason: Annotated[str, REQUIRED] = ""
-    score: Annotated[int | None, schema(format="int32")] = None
+    score: Annotated[int | None, schema(format="int64")] = None
 
 
 class PlacementDecisionStatus(Struct, frozen=True):

@@ -18,9 +18,9 @@ def is_member(cluster: Json, cluster_set: Json) -> bool:
     """Whether the set selects the cluster, by the exclusive label or by its own selector."""
     selector = (cluster_set.get("spec") or {}).get("clusterSelector") or {}
     if selector.get("selectorType", EXCLUSIVE) == LABEL_SELECTOR:
-        return matches(
-            selector.get("labelSelector"), labels_of(cluster), "spec.clusterSelector.labelSelector"
-        )
+        if (labels := selector.get("labelSelector")) is None:
+            return False  # an absent selector selects nothing, an empty one everything
+        return matches(labels, labels_of(cluster), "spec.clusterSelector.labelSelector")
     return bool(labels_of(cluster).get(CLUSTER_SET_LABEL) == cluster_set["metadata"]["name"])
 
 

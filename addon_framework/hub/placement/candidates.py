@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from addon_framework.api.meta import Json
 from addon_framework.hub.clustersets import eligible_sets, is_member
 from addon_framework.hub.placement.prioritizers import ALLOCATABLE, score_resources
+from addon_framework.hub.placement.spread import constraints_of
 
 ANY_SCORE = "*"
+ANYTHING = "anything"  # the facet that is the whole cluster
 _SCORES_CALL = re.compile(r"""\.scores\(\s*(?:"([^"]*)"|'([^']*)')?""")
 
 
@@ -56,13 +58,14 @@ def reads(placement: Json) -> set[str]:
     predicates = [p.get("requiredClusterSelector") or {} for p in spec.get("predicates") or []]
     groups = ((spec.get("decisionStrategy") or {}).get("groupStrategy") or {}).get("decisionGroups") or []
     selectors = predicates + [g.get("groupClusterSelector") or {} for g in groups]
-    if any(selector.get("claimSelector") for selector in selectors):
+    topologies = [c.get("topologyKeyType") for c in constraints_of(spec)]
+    if any(selector.get("claimSelector") for selector in selectors) or "Claim" in topologies:
         facets.add("claims")
     configurations = (spec.get("prioritizerPolicy") or {}).get("configurations") or []
     if any((c.get("scoreCoordinate") or {}).get("builtIn") in ALLOCATABLE for c in configurations):
         facets.add("resources")
     if any(True for _ in _cel_expressions(spec)):
-        facets.add("anything")
+        facets.add(ANYTHING)
     return facets
 
 
@@ -81,7 +84,7 @@ FACETS: dict[str, Callable[[Json], object]] = {
     "selection": _selection,
     "claims": lambda cluster: (cluster.get("status") or {}).get("clusterClaims"),
     "resources": _resources,
-    "anything": lambda cluster: (
+    ANYTHING: lambda cluster: (
         {k: v for k, v in cluster["metadata"].items() if k not in ("resourceVersion", "generation")},
         cluster.get("spec"),
         cluster.get("status"),

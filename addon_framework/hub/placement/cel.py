@@ -12,6 +12,7 @@ from typing import Any
 import cel
 
 from addon_framework.api.meta import Json
+from addon_framework.hub.placement.cel_functions import functions_in
 from addon_framework.hub.selectors import SelectorError
 
 
@@ -19,9 +20,15 @@ class CelSelector:
     """Compiled expressions of one predicate; all must be true."""
 
     def __init__(
-        self, expressions: Sequence[str], where: str, scores: Mapping[tuple[str, str], Json]
+        self,
+        expressions: Sequence[str],
+        where: str,
+        scores: Mapping[tuple[str, str], Json],
+        strict: bool = False,
     ) -> None:
         self._scores = scores
+        self._strict = strict
+        self._functions = functions_in(expressions)
         self._programs: list[tuple[str, Any]] = []
         for index, expression in enumerate(expressions):
             try:
@@ -35,8 +42,11 @@ class CelSelector:
         """The reason why an expression does not hold, "" when all do."""
         if not self._programs:
             return ""
-        context = cel.Context(variables={"managedCluster": _as_variable(cluster)})
+        variable = _as_typed(cluster) if self._strict else _as_variable(cluster)
+        context = cel.Context(variables={"managedCluster": variable})
         context.add_function("scores", self._lookup)
+        for name, function in self._functions.items():
+            context.add_function(name, function)
         for index, (expression, program) in enumerate(self._programs):
             try:
                 holds = program.execute(context)
@@ -52,8 +62,26 @@ class CelSelector:
         return ""
 
     def _lookup(self, cluster: Json, resource: str) -> list[Json]:
-        score = self._scores.get((cluster["metadata"]["name"], resource)) or {}
+        score = self._scores.get((cluster["metadata"]["name"], resource))
+        if score is None:
+            if self._strict:  # OCM: an error, so the expression does not hold whatever else it says
+                raise ValueError(f"no AddOnPlacementScore {resource}")
+            return []
         return list((score.get("status") or {}).get("scores") or [])
+
+
+def _as_typed(cluster: Json) -> Json:
+    """The cluster as OCM's Go type writes it: what is empty is absent, and reading it an error."""
+    metadata = {
+        k: v for k, v in cluster["metadata"].items() if k != "managedFields" and v not in ({}, [], "")
+    }
+    spec = {k: v for k, v in (cluster.get("spec") or {}).items() if v not in ({}, [])}
+    status = {k: v for k, v in (cluster.get("status") or {}).items() if v not in ({}, [])}
+    return {
+        "metadata": metadata,
+        "spec": {"hubAcceptsClient": False, **spec},
+        "status": {"conditions": None, "version": {}, **status},
+    }
 
 
 def _as_variable(cluster: Json) -> Json:

@@ -1,4 +1,4 @@
-"""The placement controller: events to the placements they can change, one pure schedule, and its writing."""
+"""The placement controller: events to the placements they can change, their schedules, and the writing."""
 
 from __future__ import annotations
 
@@ -11,32 +11,30 @@ from addon_framework.api.cluster import (
     AddOnPlacementScore,
     ManagedCluster,
     ManagedClusterSet,
-    ManagedClusterSetBinding,
     Placement,
     PlacementDecision,
 )
 from addon_framework.api.meta import Json
-from addon_framework.api.names import PLACEMENT_LABEL, SCHEDULING_DISABLED_ANNOTATION
-from addon_framework.hub.clustersets import sets_of
+from addon_framework.api.names import SCHEDULING_DISABLED_ANNOTATION
 from addon_framework.hub.events import EventRecorder
 from addon_framework.hub.placement.candidates import (
     ANY_SCORE,
-    FACETS,
+    ANYTHING,
     Candidates,
     find_candidates,
     reads,
     scores_read,
 )
 from addon_framework.hub.placement.decisions import DecisionView
+from addon_framework.hub.placement.events import EventMap, News
 from addon_framework.hub.placement.groups import slices
-from addon_framework.hub.placement.model import Fleet, Group
-from addon_framework.hub.placement.scheduler import schedule
+from addon_framework.hub.placement.model import Fleet
+from addon_framework.hub.placement.scheduler import Scheduler
+from addon_framework.hub.placement.standing import ScoreRates, Standing
 from addon_framework.hub.placement.status import placement_status
 from addon_framework.hub.placement.writer import DecisionWriter
 from addon_framework.kube import Controller, Key, Watch
 from addon_framework.kube.ensure import write_status
-from addon_framework.kube.informer import AnyInformer
-from addon_framework.kube.key import key_of
 from addon_framework.plugins import PluginError, Plugins
 
 log = structlog.get_logger(__name__)
@@ -48,26 +46,23 @@ class PlacementController(Controller):
     name = "placement"
 
     def __init__(
-        self, plugins: Plugins | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        plugins: Plugins | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        strict_ocm: bool = False,
     ) -> None:
         self._plugins = plugins if plugins is not None else Plugins()
         self._now = now
+        self._strict = strict_ocm
         self._view = DecisionView()
+        self._events_map = EventMap(self.cache)
+        self._standing: dict[Key, Standing] = {}
+        self._rates = ScoreRates()
 
     def watches(self) -> list[Watch]:
         """Everything a decision depends on, each mapped to the placements that read it."""
-        facets = [
-            Watch(ManagedCluster.RESOURCE, map=self._readers_of(facet), predicate=_facet_changed(facet))
-            for facet in FACETS
-        ]
-        return [
-            Watch(Placement.RESOURCE, predicate=_spec_changed),
-            Watch(PlacementDecision.RESOURCE, map=_placement_of),
-            *facets,
-            Watch(ManagedClusterSet.RESOURCE, map=self._bound_to, predicate=_spec_changed),
-            Watch(ManagedClusterSetBinding.RESOURCE, map=self._in_namespace, predicate=_spec_changed),
-            Watch(AddOnPlacementScore.RESOURCE, map=self._score_readers, predicate=_status_changed),
-        ]
+        return self._events_map.watches()
 
     async def start(self) -> None:
         """The present decisions, and from now on every change of them."""
@@ -75,34 +70,79 @@ class PlacementController(Controller):
         self._events = EventRecorder(self.client, "placementController")
 
     async def reconcile(self, key: Key) -> float | None:
-        """Schedule one placement and write what changed."""
-        placement = self._placements().get(key)
+        """Schedule one placement, as little of it anew as can be, and write what changed."""
+        news, standing = self._events_map.take(key), self._standing.pop(key, None)
+        placement = self._events_map.placements().get(key)
         if placement is None or placement["metadata"].get("deletionTimestamp"):
+            self._rates.forget(key)
             return None
         annotations = placement["metadata"].get("annotations") or {}
         if annotations.get(SCHEDULING_DISABLED_ANNOTATION) == "true":
             return None
+        changed = None if standing is None else self._update(key, standing, news)
+        if standing is None or changed is None:
+            standing, changed = self._look(key, placement), True
+        if not changed and not news.of_decisions:
+            delay = None
+        else:
+            delay = await self._write(key, placement, standing)
+        # Only now: whoever fails above starts anew.
+        self._standing[key] = standing
+        due = standing.scheduler.due
+        if due is not None:
+            left = max((due - self._now()).total_seconds(), 0.0) + 0.01
+            delay = left if delay is None else min(delay, left)
+        return delay
+
+    def _look(self, key: Key, placement: Json) -> Standing:
+        """Everything, from the caches."""
         candidates = find_candidates(
             placement,
-            self._bindings().in_namespace(key.namespace),
+            self._events_map.bindings().in_namespace(key.namespace),
             self.cache(ManagedClusterSet.RESOURCE).items(),
             self.cache(ManagedCluster.RESOURCE).items(),
         )
-        result = schedule(placement, self._fleet(key, placement, candidates))
-        parts = slices(key.name, result.groups or [Group("", [])])
-        before = self._view.clusters(key)
+        scheduler = Scheduler(placement, self._fleet(key, placement, candidates))
+        return Standing(
+            candidates, scheduler, self._view.revision_elsewhere(key), self._can_update(placement)
+        )
+
+    def _can_update(self, placement: Json) -> bool:
+        """Whether scores come in one by one: no expression and no plug-in reads them all."""
+        by_plugin = not self._strict and any(self._plugins.get(name) for name in scores_read(placement))
+        return ANYTHING not in reads(placement) and not by_plugin
+
+    def _update(self, key: Key, standing: Standing, news: News) -> bool | None:
+        """What changed, into the schedule that stands; None when it takes a whole new look."""
+        scheduler = standing.scheduler
+        if news.of_anything or not standing.can_update:
+            return None
+        if scheduler.uses_balance and self._view.revision_elsewhere(key) != standing.elsewhere:
+            return None
+        cache = self.cache(AddOnPlacementScore.RESOURCE)
+        scores = {(score.namespace, score.name): cache.get(score) for score in news.of_scores}
+        return scheduler.update(scores, self._view.clusters(key), self._now())
+
+    async def _write(self, key: Key, placement: Json, standing: Standing) -> float | None:
+        """Make decisions and status what the schedule says; seconds to wait where scores come too often."""
+        result = standing.scheduler.result
+        parts = slices(key.name, result.groups)
+        before, after = self._view.clusters(key), frozenset(result.selected)
+        if result.by_score and before == after and (wait := self._rates.wait(key, placement, self._now())):
+            return wait
         writer = DecisionWriter(self.client, self._view, placement)
         await writer.write(parts, result)
-        after = frozenset(result.selected)
         if before != after:
             self._tell(placement, sorted(after - before), sorted(before - after))
-        status = placement_status(placement, candidates, result, parts)
+        if result.by_score and writer.notes:
+            self._rates.wrote(key, self._now())
+        status = placement_status(placement, standing.candidates, result, parts)
         try:
             await write_status(self.client, Placement.RESOURCE, placement, status)
         finally:  # events last: nobody waits for them
             for note in writer.notes:
                 await self._events.record(placement, note.reason, note.message, warning=note.warning)
-        return None if result.requeue_after is None else result.requeue_after + 0.01
+        return None
 
     def _fleet(self, key: Key, placement: Json, candidates: Candidates) -> Fleet:
         scores, contributed = {}, {}
@@ -117,7 +157,8 @@ class PlacementController(Controller):
                 for resource in wanted:
                     if (score := cache.get(Key(name, resource))) is not None:
                         scores[name, resource] = score
-            contributed = self._contributed(placement, candidates, wanted)
+            if not self._strict:
+                contributed = self._contributed(placement, candidates, wanted)
         return Fleet(
             clusters=candidates.clusters,
             current=self._view.clusters(key),
@@ -125,6 +166,7 @@ class PlacementController(Controller):
             scores=scores,
             plugin_scores=contributed,
             now=self._now(),
+            strict=self._strict,
         )
 
     def _contributed(
@@ -154,89 +196,3 @@ class PlacementController(Controller):
                 plugin.call("decision_observed", placement=placement, added=added, removed=removed)
             except PluginError as error:
                 log.warning("plug-in failed on a decision", placement=name, reason=str(error))
-
-    # From an event to the placements that it may change
-
-    def _placements(self) -> AnyInformer:
-        cache = self.cache(Placement.RESOURCE)
-        cache.add_index("score", scores_read)
-        cache.add_index("facet", lambda p: [f"{p['metadata']['namespace']}/{facet}" for facet in reads(p)])
-        return cache
-
-    def _bindings(self) -> AnyInformer:
-        cache = self.cache(ManagedClusterSetBinding.RESOURCE)
-        cache.add_index("set", lambda binding: [binding["metadata"]["name"]])
-        return cache
-
-    def _readers_of(self, facet: str) -> Callable[[Json], Iterable[Key]]:
-        def readers(cluster: Json) -> Iterable[Key]:
-            sets = sets_of(cluster, self.cache(ManagedClusterSet.RESOURCE).items())
-            for name, namespace in self._namespaces_of(sets):
-                for placement in self._placements().by_index("facet", f"{namespace}/{facet}"):
-                    if _may_use(placement, name):
-                        yield key_of(placement)
-
-        return readers
-
-    def _namespaces_of(self, sets: Iterable[str]) -> Iterable[tuple[str, str]]:
-        for name in sets:
-            for binding in self._bindings().by_index("set", name):
-                yield name, binding["metadata"]["namespace"]
-
-    def _bound_to(self, cluster_set: Json) -> Iterable[Key]:
-        for name, namespace in self._namespaces_of([cluster_set["metadata"]["name"]]):
-            for placement in self._placements().in_namespace(namespace):
-                if _may_use(placement, name):
-                    yield key_of(placement)
-
-    def _in_namespace(self, binding: Json) -> Iterable[Key]:
-        placements = self._placements().in_namespace(binding["metadata"]["namespace"])
-        return [key_of(p) for p in placements if _may_use(p, binding["metadata"]["name"])]
-
-    def _score_readers(self, score: Json) -> Iterable[Key]:
-        cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", score["metadata"]["namespace"]))
-        if cluster is None:
-            return
-        sets = sets_of(cluster, self.cache(ManagedClusterSet.RESOURCE).items())
-        open_to = set(self._namespaces_of(sets))
-        for resource in (score["metadata"]["name"], ANY_SCORE):
-            for placement in self._placements().by_index("score", resource):
-                namespace = placement["metadata"]["namespace"]
-                if any(_may_use(placement, name) for name, where in open_to if where == namespace):
-                    yield key_of(placement)
-
-
-def _may_use(placement: Json, cluster_set: str) -> bool:
-    asked = (placement.get("spec") or {}).get("clusterSets") or []
-    return not asked or cluster_set in asked
-
-
-def _placement_of(decision: Json) -> Iterable[Key]:
-    name = (decision["metadata"].get("labels") or {}).get(PLACEMENT_LABEL)
-    return [Key(decision["metadata"]["namespace"], name)] if name else []
-
-
-def _facet_changed(facet: str) -> Callable[[Json | None, Json | None], bool]:
-    look = FACETS[facet]
-
-    def changed(old: Json | None, new: Json | None) -> bool:
-        if old is None or new is None:
-            return facet == "selection"  # every placement has that facet: once is enough
-        return bool(look(old) != look(new))
-
-    return changed
-
-
-def _spec_changed(old: Json | None, new: Json | None) -> bool:
-    if old is None or new is None:
-        return True
-    return any(old["metadata"].get(f) != new["metadata"].get(f) for f in _SPEC_FIELDS) or (
-        old.get("spec") != new.get("spec")
-    )
-
-
-_SPEC_FIELDS = ("annotations", "deletionTimestamp", "uid")
-
-
-def _status_changed(old: Json | None, new: Json | None) -> bool:
-    return old is None or new is None or old.get("status") != new.get("status")

@@ -29,6 +29,8 @@ class DecisionView:
         self._entries: dict[Key, _Entry] = {}
         self._by_placement: dict[Key, set[Key]] = defaultdict(set)
         self._counts: Counter[str] = Counter()
+        self._changes: Counter[Key] = Counter()
+        self._all_changes = 0
 
     def on_event(self, old: Json | None, new: Json | None) -> None:
         """Take an informer's event."""
@@ -44,12 +46,16 @@ class DecisionView:
         present = self._entries.get(key)
         if present is not None and _older(version, present.obj["metadata"]["resourceVersion"]):
             return
-        self.drop(key)
         placement = Key(key.namespace, (metadata.get("labels") or {}).get(PLACEMENT_LABEL, ""))
         entry = _Entry(placement, clusters_of(decision), decision)
+        if present is not None and present[:2] == entry[:2]:
+            self._entries[key] = entry
+            return
+        self.drop(key)
         self._entries[key] = entry
         self._by_placement[placement].add(key)
         self._counts.update(entry.clusters)
+        self._changed(placement)
 
     def clusters(self, placement: Key) -> frozenset[str]:
         """The clusters a placement has chosen."""
@@ -68,6 +74,14 @@ class DecisionView:
                 counts[cluster] -= 1
         return {cluster: count for cluster, count in counts.items() if count > 0}
 
+    def revision_elsewhere(self, placement: Key) -> int:
+        """A number that grows whenever a decision of another placement changes."""
+        return self._all_changes - self._changes[placement]
+
+    def _changed(self, placement: Key) -> None:
+        self._changes[placement] += 1
+        self._all_changes += 1
+
     def drop(self, key: Key) -> None:
         """Forget an object that is gone."""
         entry = self._entries.pop(key, None)
@@ -76,6 +90,7 @@ class DecisionView:
         self._by_placement[entry.placement].discard(key)
         if not self._by_placement[entry.placement]:
             del self._by_placement[entry.placement]
+        self._changed(entry.placement)
         self._counts.subtract(entry.clusters)
         for cluster in entry.clusters:
             if not self._counts[cluster]:

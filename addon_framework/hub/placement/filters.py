@@ -14,12 +14,15 @@ from addon_framework.hub.selectors import SelectorError, claims_of, labels_of, m
 
 PREDICATE = "Predicate"
 TAINT_TOLERATION = "TaintToleration"
+PREFER_NO_SELECT = "PreferNoSelect"
 
 
 def by_predicates(spec: Json, clusters: list[Json], fleet: Fleet) -> FilterResult:
     """Keep clusters that one of the predicates accepts; no predicates accept every cluster."""
     predicates = spec.get("predicates") or []
     result = FilterResult(PREDICATE)
+    if fleet.strict and not clusters:
+        return result  # OCM looks at the predicates only when there is something to select
     try:
         checks = [_Predicate(p, index, fleet) for index, p in enumerate(predicates)]
         for cluster in clusters:
@@ -43,7 +46,7 @@ class _Predicate:
         self._labels = selector.get("labelSelector")
         self._claims = selector.get("claimSelector")
         expressions = (selector.get("celSelector") or {}).get("celExpressions") or []
-        self._cel = CelSelector(expressions, f"{self._where}.celSelector", fleet.scores)
+        self._cel = CelSelector(expressions, f"{self._where}.celSelector", fleet.scores, fleet.strict)
 
     def refuses(self, cluster: Json) -> str:
         """The reason why the cluster does not match, "" when it does."""
@@ -54,23 +57,34 @@ class _Predicate:
         return self._cel.refuses(cluster)
 
 
-def by_taints(spec: Json, clusters: list[Json], fleet: Fleet) -> tuple[FilterResult, float | None]:
-    """Keep clusters whose taints are tolerated; also the seconds until the first toleration runs out."""
+def by_taints(
+    spec: Json, clusters: list[Json], fleet: Fleet, avoided: dict[str, str]
+) -> tuple[FilterResult, float | None]:
+    """Keep clusters whose taints are tolerated; also the seconds until the first toleration runs out.
+
+    Clusters that are better not selected are kept, and put into `avoided` with the reason.
+    """
     tolerations = spec.get("tolerations") or []
-    for index, toleration in enumerate(tolerations):
-        _check_toleration(toleration, index)
     result = FilterResult(TAINT_TOLERATION)
     requeue: float | None = None
+    for index, toleration in enumerate(tolerations if clusters or not fleet.strict else ()):
+        _check_toleration(toleration, index)
     for cluster in clusters:
         name = cluster["metadata"]["name"]
         reason = ""
         for taint in (cluster.get("spec") or {}).get("taints") or []:
+            if fleet.strict and taint.get("effect") == PREFER_NO_SELECT:
+                continue
             tolerated, seconds, why = tolerates(taint, tolerations, name in fleet.current, fleet.now)
             if seconds is not None:
                 requeue = seconds if requeue is None else min(requeue, seconds)
-            if not tolerated:
-                reason = why
-                break
+            if tolerated:
+                continue
+            if taint.get("effect") == PREFER_NO_SELECT:
+                avoided.setdefault(name, why)
+                continue
+            reason = why
+            break
         if reason:
             result.rejected[name] = reason
         else:
@@ -83,8 +97,8 @@ def tolerates(
 ) -> tuple[bool, float | None, str]:
     """Whether a taint is tolerated, for how many seconds more if not for ever, and why it is not."""
     effect = taint.get("effect", "")
-    if effect == "PreferNoSelect" or (effect == "NoSelectIfNew" and in_decision):
-        return True, None, ""
+    if effect in (PREFER_NO_SELECT, "NoSelectIfNew") and in_decision:
+        return True, None, ""  # neither makes a decision move
     text = f"{taint.get('key', '')}={taint.get('value', '')}:{effect}"
     reason = f"taint {text} is not tolerated"
     for toleration in tolerations:

@@ -13,6 +13,14 @@ from addon_framework.hub.selectors import SelectorError, claims_of, labels_of, m
 MAX_DECISIONS = 100  # per PlacementDecision
 
 
+class BadGroups(Misconfigured):
+    """A decision group that cannot be evaluated; `groups` are those before it."""
+
+    def __init__(self, message: str, groups: list[Group]) -> None:
+        super().__init__("", message)
+        self.groups = groups
+
+
 @dataclass(frozen=True)
 class Slice:
     """What one PlacementDecision holds."""
@@ -23,8 +31,14 @@ class Slice:
     clusters: tuple[str, ...]
 
 
-def group(spec: Json, selected: Sequence[str], clusters: Mapping[str, Json]) -> list[Group]:
-    """Divide the selected clusters into groups; always at least one, maybe empty."""
+def group(
+    spec: Json, selected: Sequence[str], clusters: Mapping[str, Json], *, by_score: bool = False
+) -> list[Group]:
+    """Divide the selected clusters into groups; always at least one, maybe empty.
+
+    Within a group they are in order of their names, or as they were selected. Raises BadGroups.
+    """
+    order = list(selected) if by_score else sorted(selected)
     strategy = (spec.get("decisionStrategy") or {}).get("groupStrategy") or {}
     size = _group_size(strategy.get("clustersPerDecisionGroup"), len(selected))
     left = set(selected)
@@ -33,12 +47,12 @@ def group(spec: Json, selected: Sequence[str], clusters: Mapping[str, Json]) -> 
         where = f"spec.decisionStrategy.groupStrategy.decisionGroups[{index}].groupClusterSelector"
         selector = wanted.get("groupClusterSelector") or {}
         try:
-            matched = [name for name in sorted(left) if _selects(selector, clusters[name], where)]
+            matched = [name for name in order if name in left and _selects(selector, clusters[name], where)]
         except SelectorError as error:
-            raise Misconfigured("", str(error)) from error
+            raise BadGroups(str(error), groups) from error
         left.difference_update(matched)
         groups += _chunks(wanted.get("groupName", ""), matched, size)
-    groups += _chunks("", sorted(left), size)
+    groups += _chunks("", [name for name in order if name in left], size)
     return groups or [Group("", [])]
 
 
@@ -69,7 +83,7 @@ def _group_size(setting: int | str | None, total: int) -> int:
             size = math.ceil(float(setting[:-1]) / 100 * total)
         except ValueError:
             where = "spec.decisionStrategy.groupStrategy.clustersPerDecisionGroup"
-            raise Misconfigured("", f'{where}: "{setting}" is neither a number nor a percentage') from None
+            raise BadGroups(f'{where}: "{setting}" is neither a number nor a percentage', []) from None
     else:
         size = setting
     return total if size <= 0 or size > total else size

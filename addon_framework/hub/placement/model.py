@@ -27,6 +27,7 @@ class Fleet:
     scores: Mapping[tuple[str, str], Json] = field(default_factory=dict)  # (cluster, resource name) -> score
     plugin_scores: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by AddOn resource name
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    strict: bool = False  # decide exactly as OCM's controller: nothing that its API names and its code lacks
 
 
 @dataclass
@@ -64,10 +65,14 @@ class Schedule:
     filters: list[FilterResult] = field(default_factory=list)
     prioritizers: list[PrioritizerResult] = field(default_factory=list)
     totals: dict[str, int] = field(default_factory=dict)
+    avoided: dict[str, str] = field(default_factory=dict)  # last in the order, whatever they score; why
+    unspread: dict[str, str] = field(default_factory=dict)  # would break a spread constraint; which
     feasible: int = 0
     unscheduled: int = 0
     requeue_after: float | None = None  # seconds until time alone may change the decision
     warnings: list[str] = field(default_factory=list)
+    tells: bool = True  # whether messages say more than OCM's
+    by_score: bool = False  # decisions are in order of scores, and carry them
     misconfigured: Misconfigured | None = None
 
     def explain(self) -> list[Json]:
@@ -77,13 +82,16 @@ class Schedule:
         for step in self.filters:
             for name, reason in step.rejected.items():
                 rows[name] = {"cluster": name, "selected": False, "filter": step.name, "reason": reason}
-        for name in sorted(self.totals, key=lambda c: (-self.totals[c], c)):
+        for name in sorted(self.totals, key=lambda c: (c in self.avoided, -self.totals[c], c)):
             rows[name] = {
                 "cluster": name,
                 "selected": name in rank,
                 "rank": rank.get(name),
                 "total": self.totals[name],
                 "scores": {p.name: {"weight": p.weight, "score": p.scores[name]} for p in self.prioritizers},
-                "reason": "" if name in rank else "other clusters score higher",
+                "reason": "" if name in rank else self._why_not(name),
             }
         return list(rows.values())
+
+    def _why_not(self, name: str) -> str:
+        return self.unspread.get(name) or self.avoided.get(name) or "other clusters score higher"

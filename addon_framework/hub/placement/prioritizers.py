@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from addon_framework.api.meta import Json
-from addon_framework.api.quantity import parse_quantity
 from addon_framework.api.time import parse_time
 from addon_framework.hub.placement.model import Fleet, Misconfigured, PrioritizerResult
 
@@ -22,55 +23,114 @@ class Coordinate:
     built_in: str = ""
     resource_name: str = ""
     score_name: str = ""
+    where: str = field(default="", compare=False)  # the field that names it
 
     def __str__(self) -> str:
         return self.built_in or f"AddOn/{self.resource_name}/{self.score_name}"
 
 
-def weights(spec: Json) -> dict[Coordinate, int]:
-    """The prioritizers to run with their weights, from spec.prioritizerPolicy."""
+def weights(spec: Json, *, strict: bool = False) -> list[tuple[Coordinate, int]]:
+    """The prioritizers to run with their weights, from spec.prioritizerPolicy.
+
+    A built-in one that is named twice has its last weight; every naming of an add-on's score counts, in OCM
+    too.
+    """
     policy = spec.get("prioritizerPolicy") or {}
     mode = policy.get("mode") or "Additive"
     if mode not in ("Additive", "Exact"):
         raise Misconfigured("prioritizer", f'spec.prioritizerPolicy.mode: "{mode}" is not Additive or Exact')
-    result = {Coordinate(BALANCE): 1, Coordinate(STEADY): 1} if mode == "Additive" else {}
+    built_in = {Coordinate(BALANCE): 1, Coordinate(STEADY): 1} if mode == "Additive" else {}
+    add_on: list[tuple[Coordinate, int]] = []
     for index, configuration in enumerate(policy.get("configurations") or []):
         where = f"spec.prioritizerPolicy.configurations[{index}].scoreCoordinate"
-        weight = configuration.get("weight")
-        result[_coordinate(configuration.get("scoreCoordinate") or {}, where)] = (
-            1 if weight is None else weight
-        )
-    return {coordinate: weight for coordinate, weight in result.items() if weight != 0}
+        raw, weight = configuration.get("scoreCoordinate") or {}, configuration.get("weight")
+        weight = 1 if weight is None else weight
+        if strict and weight == 0 and raw.get("type") == "AddOn":
+            continue  # OCM looks closer only at what weighs
+        coordinate = _coordinate(raw, where, strict=strict)
+        if coordinate.built_in:
+            built_in[coordinate] = weight
+        else:
+            add_on.append((coordinate, weight))
+    chosen = [(coordinate, weight) for coordinate, weight in (*built_in.items(), *add_on) if weight != 0]
+    for coordinate, _ in chosen:
+        _known(coordinate)
+    return chosen
 
 
 def score_resources(spec: Json) -> set[str]:
     """Names of the AddOnPlacementScores that the placement reads when it ranks clusters."""
     try:
-        return {c.resource_name for c in weights(spec) if c.resource_name}
+        return {c.resource_name for c, _ in weights(spec) if c.resource_name}
     except Misconfigured:
         return set()
 
 
-def _coordinate(raw: Json, where: str) -> Coordinate:
+def _coordinate(raw: Json, where: str, *, strict: bool) -> Coordinate:
     kind = raw.get("type") or "BuiltIn"
     if kind == "AddOn":
-        add_on = raw.get("addOn") or {}
-        if not add_on.get("resourceName") or not add_on.get("scoreName"):
+        add_on = raw.get("addOn")
+        if add_on is None or (not strict and not (add_on.get("resourceName") and add_on.get("scoreName"))):
             raise Misconfigured("prioritizer", f"{where}.addOn: resourceName and scoreName are both needed")
-        return Coordinate(resource_name=add_on["resourceName"], score_name=add_on["scoreName"])
-    name = raw.get("builtIn", "")
-    if kind != "BuiltIn" or name not in (BALANCE, STEADY, *ALLOCATABLE):
-        known = ", ".join((BALANCE, STEADY, *ALLOCATABLE))
-        raise Misconfigured("prioritizer", f'{where}: incorrect builtIn "{name}"; known are {known}')
-    return Coordinate(name)
+        return Coordinate("", add_on.get("resourceName", ""), add_on.get("scoreName", ""))
+    if kind != "BuiltIn":
+        raise Misconfigured("prioritizer", f'{where}.type: "{kind}" is not BuiltIn or AddOn')
+    return Coordinate(raw.get("builtIn") or "(none)", where=where)
+
+
+def _known(coordinate: Coordinate) -> None:
+    known = (BALANCE, STEADY, *ALLOCATABLE)
+    if coordinate.built_in and coordinate.built_in not in known:
+        message = f'incorrect builtIn "{coordinate.built_in}"; known are {", ".join(known)}'
+        raise Misconfigured("prioritizer", f"{coordinate.where}: {message}")
+
+
+@dataclass
+class Expiry:
+    """When time alone changes a schedule, and which scores it has taken already."""
+
+    strict: bool
+    due: datetime | None = None
+    _expired: dict[Coordinate, set[str]] = field(default_factory=dict)
+
+    def in_seconds(self, now: datetime, seconds: float | None) -> None:
+        """Something changes in some seconds, if at all."""
+        if seconds is not None:
+            self.at(now + timedelta(seconds=seconds))
+
+    def at(self, moment: datetime) -> None:
+        """Something changes at this moment."""
+        self.due = moment if self.due is None else min(self.due, moment)
+
+    def value(self, coordinate: Coordinate, cluster: str, score: Json | None, now: datetime) -> int:
+        """What an AddOnPlacementScore says; 0 when it does not, or no longer."""
+        status = (score or {}).get("status") or {}
+        expired = self._expired.setdefault(coordinate, set())
+        expired.discard(cluster)
+        if valid_until := status.get("validUntil"):
+            moment = parse_time(valid_until)
+            if now > moment:
+                expired.add(cluster)
+                return 0
+            if not self.strict:  # OCM sets no timer: the score counts until something else happens
+                self.at(moment)
+        named = (s for s in status.get("scores") or [] if s["name"] == coordinate.score_name)
+        return next((int(s["value"]) for s in named), 0)
+
+    def warnings(self) -> list[str]:
+        """Which scores have expired."""
+        return [
+            f"AddOnPlacementScores {coordinate.resource_name} of {', '.join(sorted(names))} have expired"
+            for coordinate, names in self._expired.items()
+            if names
+        ]
 
 
 def score(
-    coordinate: Coordinate, weight: int, clusters: Sequence[Json], fleet: Fleet, warnings: list[str]
-) -> tuple[PrioritizerResult, float | None]:
-    """Score every candidate; also the seconds until a score runs out, if one will."""
+    coordinate: Coordinate, weight: int, clusters: Sequence[Json], fleet: Fleet, expiry: Expiry
+) -> PrioritizerResult:
+    """Score every candidate."""
     result = PrioritizerResult(str(coordinate), weight)
-    requeue: float | None = None
     names = [cluster["metadata"]["name"] for cluster in clusters]
     if coordinate.built_in == STEADY:
         result.scores = {name: MAX_SCORE if name in fleet.current else 0 for name in names}
@@ -79,8 +139,14 @@ def score(
     elif coordinate.built_in:
         result.scores = _allocatable(ALLOCATABLE[coordinate.built_in], clusters)
     else:
-        result.scores, requeue = _add_on(coordinate, names, fleet, warnings)
-    return result, requeue
+        resource = coordinate.resource_name
+        contributed = {} if fleet.strict else fleet.plugin_scores.get(resource) or {}
+        for name in names:
+            obj = fleet.scores.get((name, resource))
+            result.scores[name] = (
+                contributed.get(name, 0) if obj is None else expiry.value(coordinate, name, obj, fleet.now)
+            )
+    return result
 
 
 def _balance(names: Sequence[str], fleet: Fleet) -> dict[str, int]:
@@ -99,7 +165,7 @@ def _allocatable(resource: str, clusters: Sequence[Json]) -> dict[str, int]:
         status = cluster.get("status") or {}
         amount = (status.get("allocatable") or {}).get(resource)
         if amount is not None and resource in (status.get("capacity") or {}):
-            amounts[cluster["metadata"]["name"]] = float(parse_quantity(amount))
+            amounts[cluster["metadata"]["name"]] = approximate(amount)
     if not amounts:
         return scores
     low, high = min(amounts.values()), max(amounts.values())
@@ -109,30 +175,18 @@ def _allocatable(resource: str, clusters: Sequence[Json]) -> dict[str, int]:
     return scores
 
 
-def _add_on(
-    coordinate: Coordinate, names: Sequence[str], fleet: Fleet, warnings: list[str]
-) -> tuple[dict[str, int], float | None]:
-    resource, wanted = coordinate.resource_name, coordinate.score_name
-    scores = dict.fromkeys(names, 0)
-    requeue: float | None = None
-    contributed = fleet.plugin_scores.get(resource) or {}
-    expired: list[str] = []
-    for name in names:
-        obj = fleet.scores.get((name, resource))
-        if obj is None:
-            scores[name] = contributed.get(name, 0)
-            continue
-        status = obj.get("status") or {}
-        if valid_until := status.get("validUntil"):
-            left = (parse_time(valid_until) - fleet.now).total_seconds()
-            if left <= 0:
-                expired.append(name)
-                continue
-            requeue = left if requeue is None else min(requeue, left)
-        for entry in status.get("scores") or []:
-            if entry.get("name") == wanted:
-                scores[name] = int(entry.get("value") or 0)
-                break
-    if expired:
-        warnings.append(f"AddOnPlacementScores {resource} of {', '.join(sorted(expired))} have expired")
-    return scores, requeue
+_QUANTITY = re.compile(r"([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+)|([KMGTPE]i)|([numkMGTPE]?))")
+
+
+def approximate(quantity: str | int | float) -> float:
+    """A quantity as the float that Go's AsApproximateFloat64 makes of it, to the last bit."""
+    match = _QUANTITY.fullmatch(str(quantity).strip())
+    if match is None or not (match[2] or match[3]):
+        return 0.0
+    sign, whole, fraction, exponent, binary, decimal = match.groups()
+    base = int(whole + fraction) * (1024 ** ("KMGTPE".index(binary[0]) + 1) if binary else 1)
+    power = int(exponent or 0) - len(fraction) + (3 * ("num kMGTPE".index(decimal) - 3) if decimal else 0)
+    value = float(base)
+    # A product with 10^-n, which is not the same as a quotient by 10^n.
+    value *= 10.0**power if power >= 0 else 1.0 / 10.0**-power
+    return -value if sign == "-" else value

@@ -1,55 +1,150 @@
-"""The scheduler: filter, score, select, group. A pure function of the placement and the fleet."""
+"""The scheduler: filter, score, select, group. A function of the placement and the fleet, kept current."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from datetime import datetime
+
 from addon_framework.api.meta import Json
 from addon_framework.hub.placement import filters, prioritizers
-from addon_framework.hub.placement.groups import group
-from addon_framework.hub.placement.model import Fleet, Misconfigured, Schedule
+from addon_framework.hub.placement.groups import BadGroups, group
+from addon_framework.hub.placement.model import Fleet, Group, Misconfigured, PrioritizerResult, Schedule
+from addon_framework.hub.placement.prioritizers import BALANCE, STEADY, Coordinate
+from addon_framework.hub.placement.spread import constraints_of, spread
 
 
 def schedule(placement: Json, fleet: Fleet) -> Schedule:
     """Decide where a placement lies. Never raises: a bad spec is told in `misconfigured`."""
-    spec = placement.get("spec") or {}
-    result = Schedule()
-    by_name = {cluster["metadata"]["name"]: cluster for cluster in fleet.clusters}
-    try:
-        candidates = _filter(spec, [by_name[name] for name in sorted(by_name)], fleet, result)
-        result.feasible = len(candidates)
-        _score(spec, candidates, fleet, result)
-        ranked = sorted(result.totals, key=lambda name: (-result.totals[name], name))
+    return Scheduler(placement, fleet).result
+
+
+class Scheduler:
+    """A schedule that can take in new scores without looking at the rest of the fleet."""
+
+    def __init__(self, placement: Json, fleet: Fleet) -> None:
+        self._spec: Json = placement.get("spec") or {}
+        self._strict = fleet.strict
+        self._clusters = {cluster["metadata"]["name"]: cluster for cluster in fleet.clusters}
+        self._current = fleet.current
+        self._coordinates: list[tuple[Coordinate, PrioritizerResult]] = []
+        self._ranking: list[tuple[bool, int, str]] = []
+        self._expiry = prioritizers.Expiry(fleet.strict)
+        self.result = Schedule(
+            tells=not fleet.strict, by_score=not fleet.strict and self._spec.get("sortBy") == "Score"
+        )
+        try:
+            candidates = self._filter(fleet)
+            self.result.feasible = len(candidates)
+            self._score(candidates, fleet)
+            self._ranking = sorted(self._place(name) for name in self.result.totals)
+            self._select()
+        except Misconfigured as error:
+            self.result.misconfigured = error
+            self._group()
+        if self.due is not None:
+            self.result.requeue_after = (self.due - fleet.now).total_seconds()
+
+    @property
+    def uses_balance(self) -> bool:
+        """Whether other placements' decisions count."""
+        return any(coordinate.built_in == BALANCE for coordinate, _ in self._coordinates)
+
+    @property
+    def due(self) -> datetime | None:
+        """When time alone may change the decision."""
+        return self._expiry.due
+
+    def update(
+        self, scores: Mapping[tuple[str, str], Json | None], current: frozenset[str], now: datetime
+    ) -> bool | None:
+        """Take in changed scores (None: deleted) and the present decision; whether the decision changed.
+
+        None when it takes a whole new look. The cost is that of what changed and of what is selected.
+        """
+        if self.result.misconfigured is not None or (self.due is not None and now >= self.due):
+            return None
+        moved = current ^ self._current
+        if any((self._clusters.get(n, {}).get("spec") or {}).get("taints") for n in moved):
+            return None  # some taints mean something else to those that are already there
+        before = self.result.selected
+        for coordinate, scored in self._coordinates:
+            if coordinate.built_in == STEADY:
+                for name in moved & self.result.totals.keys():
+                    self._rescore(scored, name, prioritizers.MAX_SCORE if name in current else 0)
+            for (name, resource), score in scores.items():
+                if resource == coordinate.resource_name and name in self.result.totals:
+                    self._rescore(scored, name, self._expiry.value(coordinate, name, score, now))
+        self._current = current
+        self.result.warnings = self._expiry.warnings()
+        if self._keeps_all():
+            return False
+        self._select()
+        return before != self.result.selected or self.result.by_score
+
+    def _keeps_all(self) -> bool:
+        """Whether every feasible cluster is selected, in an order that scores do not touch."""
+        return self._spec.get("numberOfClusters") is None and not self.result.by_score and not self._spreads()
+
+    def _spreads(self) -> bool:
+        return not self._strict and bool(constraints_of(self._spec))
+
+    def _place(self, name: str) -> tuple[bool, int, str]:
+        """Where a cluster stands: by score, then by name; what is better avoided comes last."""
+        return name in self.result.avoided, -self.result.totals[name], name
+
+    def _rescore(self, scored: PrioritizerResult, name: str, value: int) -> None:
+        difference = scored.weight * (value - scored.scores[name])
+        scored.scores[name] = value
+        if difference:
+            self._ranking.pop(bisect_left(self._ranking, self._place(name)))
+            self.result.totals[name] += difference
+            insort(self._ranking, self._place(name))
+
+    def _filter(self, fleet: Fleet) -> list[Json]:
+        spec, result = self._spec, self.result
+        clusters = [self._clusters[name] for name in sorted(self._clusters)]
+        predicates = filters.by_predicates(spec, clusters, fleet)
+        result.filters.append(predicates)
+        clusters = [self._clusters[name] for name in predicates.kept]
+        taints, seconds = filters.by_taints(spec, clusters, fleet, result.avoided)
+        result.filters.append(taints)
+        self._expiry.in_seconds(fleet.now, seconds)
+        return [self._clusters[name] for name in taints.kept]
+
+    def _score(self, candidates: list[Json], fleet: Fleet) -> None:
+        self.result.totals = {cluster["metadata"]["name"]: 0 for cluster in candidates}
+        for coordinate, weight in prioritizers.weights(self._spec, strict=fleet.strict):
+            scored = prioritizers.score(coordinate, weight, candidates, fleet, self._expiry)
+            self._coordinates.append((coordinate, scored))
+            self.result.prioritizers.append(scored)
+            for name, value in scored.scores.items():
+                self.result.totals[name] += weight * value
+        self.result.warnings = self._expiry.warnings()
+
+    def _select(self) -> None:
+        spec, result = self._spec, self.result
         wanted = spec.get("numberOfClusters")
-        result.selected = ranked if wanted is None else ranked[: max(wanted, 0)]
-        result.unscheduled = 0 if wanted is None else max(wanted - len(result.selected), 0)
-        result.groups = group(spec, result.selected, by_name)
-    except Misconfigured as error:
-        result.misconfigured = error
-        result.selected = []
-    return result
+        limit = None if wanted is None else max(wanted, 0)
+        if self._spreads():
+            ranked = [name for _, _, name in self._ranking]
+            selected, result.unspread = spread(spec, ranked, self._clusters, limit)
+        else:
+            selected = [name for _, _, name in self._ranking[:limit]]
+        result.unscheduled = 0 if limit is None else limit - len(selected)
+        if not result.by_score and result.groups and set(selected) == set(result.selected):
+            return  # groups are in order of names
+        result.selected = selected
+        self._group()
 
-
-def _filter(spec: Json, clusters: list[Json], fleet: Fleet, result: Schedule) -> list[Json]:
-    predicates = filters.by_predicates(spec, clusters, fleet)
-    result.filters.append(predicates)
-    kept = set(predicates.kept)
-    clusters = [cluster for cluster in clusters if cluster["metadata"]["name"] in kept]
-    taints, seconds = filters.by_taints(spec, clusters, fleet)
-    result.filters.append(taints)
-    _requeue(result, seconds)
-    kept = set(taints.kept)
-    return [cluster for cluster in clusters if cluster["metadata"]["name"] in kept]
-
-
-def _score(spec: Json, candidates: list[Json], fleet: Fleet, result: Schedule) -> None:
-    result.totals = {cluster["metadata"]["name"]: 0 for cluster in candidates}
-    for coordinate, weight in prioritizers.weights(spec).items():
-        scored, seconds = prioritizers.score(coordinate, weight, candidates, fleet, result.warnings)
-        result.prioritizers.append(scored)
-        _requeue(result, seconds)
-        for name, value in scored.scores.items():
-            result.totals[name] += weight * value
-
-
-def _requeue(result: Schedule, seconds: float | None) -> None:
-    if seconds is not None:
-        result.requeue_after = seconds if result.requeue_after is None else min(result.requeue_after, seconds)
+    def _group(self) -> None:
+        result = self.result
+        try:
+            result.groups = group(self._spec, result.selected, self._clusters, by_score=result.by_score)
+        except BadGroups as error:
+            # OCM keeps the groups before the bad one, deletes the others, and says that all is satisfied.
+            result.groups = error.groups
+            if not self._strict:
+                result.selected, result.groups = [], [Group("", [])]
+            if self._strict or result.misconfigured is None:
+                result.misconfigured = error

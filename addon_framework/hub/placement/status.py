@@ -15,7 +15,7 @@ from addon_framework.api.names import (
 )
 from addon_framework.hub.placement.candidates import Candidates
 from addon_framework.hub.placement.groups import Slice
-from addon_framework.hub.placement.model import Group, Schedule
+from addon_framework.hub.placement.model import Schedule
 
 SATISFIED, MISCONFIGURED = "PlacementSatisfied", "PlacementMisconfigured"
 MAX_SCORE_TEXT = 1000
@@ -35,11 +35,20 @@ def satisfied(placement: Json, candidates: Candidates, result: Schedule) -> tupl
         message = f"All ManagedClusterSets [{sets}] have no member ManagedCluster"
         return "False", "AllManagedClusterSetsEmpty", message
     if not result.selected:
-        message = "No ManagedCluster matches any of the cluster predicate"
+        message = "No ManagedCluster matches any of the cluster predicate" + _rejections(result)
         return "False", "NoManagedClusterMatched", message
     if not result.unscheduled:
         return "True", "AllDecisionsScheduled", "All cluster decisions scheduled"
-    return "False", "NotAllDecisionsScheduled", f"{result.unscheduled} cluster decisions unscheduled"
+    message = f"{result.unscheduled} cluster decisions unscheduled" + _rejections(result)
+    return "False", "NotAllDecisionsScheduled", message
+
+
+def _rejections(result: Schedule) -> str:
+    """Who kept how many clusters out. OCM does not say, so strict schedules do not either."""
+    counts = [(step.name, len(step.rejected)) for step in result.filters] if result.tells else []
+    counts += [("spread constraints", len(result.unspread))]
+    said = ", ".join(f"{name} rejected {count}" for name, count in counts if count)
+    return f": {said}" if said else ""
 
 
 def placement_status(
@@ -63,7 +72,7 @@ def placement_status(
             "decisions": [part.name for part in slices if part.group_index == index],
             "clusterCount": len(group.clusters),
         }
-        for index, group in enumerate(result.groups or [Group("", [])])
+        for index, group in enumerate(result.groups)
     ]
     return status
 
@@ -96,15 +105,20 @@ def decision_object(placement: Json, part: Slice) -> Json:
     }
 
 
-def decision_status(part: Slice) -> Json:
+def decision_status(part: Slice, result: Schedule) -> Json:
     """The status of a PlacementDecision. The reason is always there, and always empty, as OCM has it."""
-    return {"decisions": [{"clusterName": name, "reason": ""} for name in part.clusters]}
+    decisions: list[Json] = [{"clusterName": name, "reason": ""} for name in part.clusters]
+    if result.by_score:
+        for decision in decisions:
+            if score := result.totals[decision["clusterName"]]:  # 0 is what its absence means
+                decision["score"] = score
+    return {"decisions": decisions}
 
 
 def score_text(result: Schedule) -> str:
     """The totals of all candidates for an event, cut at OCM's length."""
     text = ""
-    for name in sorted(result.totals, key=lambda c: (-result.totals[c], c)):
+    for name in sorted(result.totals):
         entry = f"{name}:{result.totals[name]} "
         if len(text) + len(entry) > MAX_SCORE_TEXT:
             return text + "......"

@@ -46,10 +46,10 @@ class DecisionWriter:
         present = {name: clusters_of(decision) for name, decision in live.items()}
         # Decisions that only gain clusters come first and together; nobody misses anything meanwhile.
         gaining = [part for part in parts if set(present[part.name]) <= set(part.clusters)]
-        await asyncio.gather(*(self._fill(part, live[part.name], warning) for part in gaining))
+        await asyncio.gather(*(self._fill(part, live[part.name], result, warning) for part in gaining))
         present.update({part.name: part.clusters for part in gaining})
         for part in write_order([part for part in parts if part not in gaining], present):
-            await self._fill(part, live[part.name], warning)
+            await self._fill(part, live[part.name], result, warning)
         stale = sorted(live.keys() - {part.name for part in parts})
         await asyncio.gather(*map(self._delete, stale))
         if self.notes and result.totals:
@@ -64,8 +64,8 @@ class DecisionWriter:
         self.notes.append(Note("DecisionCreate", f"Decision {part.name} is created {self._where}"))
         return made
 
-    async def _fill(self, part: Slice, live: Json, warning: str) -> None:
-        desired, status = decision_object(self._placement, part), decision_status(part)
+    async def _fill(self, part: Slice, live: Json, result: Schedule, warning: str) -> None:
+        desired, status = decision_object(self._placement, part), decision_status(part, result)
         if not covers(live, desired):
             metadata = {name: desired["metadata"][name] for name in ("labels", "ownerReferences")}
             live = await self._patch(part.name, live, {"metadata": metadata})

@@ -197,7 +197,7 @@ def test_cluster_sets() -> None:
     }
     everything = {
         "metadata": {"name": "global"},
-        "spec": {"clusterSelector": {"selectorType": "LabelSelector"}},
+        "spec": {"clusterSelector": {"selectorType": "LabelSelector", "labelSelector": {}}},
     }
     assert sets_of(cluster, [exclusive, other, by_label, everything]) == {"eu", "gpus", "global"}
     assert is_member({"metadata": {"name": "d"}}, everything)

@@ -1,0 +1,49 @@
+"""What the controller remembers of a placement between two looks. All of it can be lost at any time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from addon_framework.api.meta import Json
+from addon_framework.hub.placement.candidates import Candidates
+from addon_framework.hub.placement.scheduler import Scheduler
+from addon_framework.kube import Key
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+_RATE = re.compile(r"(\d+)([smh])")
+
+
+@dataclass
+class Standing:
+    """A placement's schedule, and what it was made of."""
+
+    candidates: Candidates
+    scheduler: Scheduler
+    elsewhere: int  # revision of the other placements' decisions
+    can_update: bool
+
+
+class ScoreRates:
+    """How often scores are written into decisions that stay the same: spec.scoreRateLimit."""
+
+    def __init__(self) -> None:
+        self._written: dict[Key, datetime] = {}
+
+    def wrote(self, key: Key, now: datetime) -> None:
+        """Scores were written."""
+        self._written[key] = now
+
+    def forget(self, key: Key) -> None:
+        """The placement is gone."""
+        self._written.pop(key, None)
+
+    def wait(self, key: Key, placement: Json, now: datetime) -> float:
+        """Seconds until they may be written again; 0 when they may."""
+        written = self._written.get(key)
+        match = _RATE.fullmatch((placement.get("spec") or {}).get("scoreRateLimit") or "1m")
+        if written is None or match is None:
+            return 0.0
+        limit = timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+        return max((written + limit - now).total_seconds(), 0.0)
