@@ -37,18 +37,34 @@ def hub() -> None:
 
 @hub.command("run")
 @cluster_options
-@click.option("--controllers", metavar="A,B", help="Only these of registration, placement, addons. [all]")
+@click.option(
+    "--controllers",
+    metavar="A,B",
+    help="Only these of registration, placement, work, addons. [those that OCM does not run on this hub]",
+)
+@click.option(
+    "--strict-ocm", is_flag=True, help="Placements are decided exactly as OCM's own controller decides."
+)
 @click.option("--elect", is_flag=True, help="Work only while holding a Lease: for several at a time.")
 @click.option(
     "--health-port", type=click.IntRange(1, 65535), help="Serve /healthz, /readyz, /metrics on 127.0.0.1."
 )
 @verbosity_option
 def run_command(
-    where: Where, controllers: str | None, elect: bool, health_port: int | None, verbosity: str
+    where: Where,
+    controllers: str | None,
+    strict_ocm: bool,
+    elect: bool,
+    health_port: int | None,
+    verbosity: str,
 ) -> None:
     """Run the hub's controllers and those of the plug-ins, until SIGTERM or SIGINT.
 
-    On a hub that OCM runs, leave registration and placement to it: --controllers addons.
+    By default it looks what OCM runs on this hub already, by its Deployments and by the Leases that its
+    processes hold in the namespace open-cluster-management-hub, and adds what is missing; the log's first
+    line says what was chosen and why. Add-ons of plug-ins always run; where OCM's add-on manager is, install
+    strategies and configs are left to it. With --controllers nothing is looked for: name OCM's missing parts
+    where its processes run without leader election, since those cannot be seen.
 
     \b
     Example:
@@ -70,7 +86,7 @@ def run_command(
             except Unreachable:
                 pass  # it may be starting, as we are
             try:
-                await run_hub(client, chosen, elect=elect, health_port=health_port)
+                await run_hub(client, chosen, strict_ocm=strict_ocm, elect=elect, health_port=health_port)
             except OSError as error:
                 if health_port is None:
                     raise

@@ -231,5 +231,5 @@ def _deadline(value: object, where: str) -> timedelta | None:
 def _is_named(group: Group, reference: Json) -> bool:
     """By name, which may be that of several; else by index."""
     if name := reference.get("groupName"):
-        return group.name == name
+        return bool(group.name == name)
     return bool(group.index == (reference.get("groupIndex") or 0))
