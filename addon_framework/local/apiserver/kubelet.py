@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -10,10 +12,23 @@ from aiohttp import web
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.call import is_true
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
 
+_CHANNELS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+_PROTOCOLS = {
+    "exec": _CHANNELS,
+    "attach": _CHANNELS,
+    "portforward": ("SPDY/3.1+portforward.k8s.io", "v2.portforward.k8s.io", "v4.channel.k8s.io"),
+}
+_PATHS = {"portforward": "portForward"}
+_STREAM_OPTIONS = ("command", "stdin", "stdout", "stderr", "tty", "ports")
+_MAX_MESSAGE = 16 << 20
 _LOG_OPTIONS = ("follow", "previous", "tailLines", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
+_CLOSING = aiohttp.ClientWSTimeout(ws_close=1)
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
 class Kubelets:
@@ -35,14 +50,28 @@ class Kubelets:
         pod = self._store.get("pods", (namespace, name))
         if pod is None:
             raise StatusError(404, "NotFound", f'pods "{name}" not found', {"name": name, "kind": "pods"})
-        if subresource != "log":
-            raise StatusError(
-                501, "NotImplemented", f"{subresource} is not supported by the embedded fleet yet"
-            )
-        container = self._container(pod, request.query.get("container", ""))
-        options = {key: request.query[key] for key in _LOG_OPTIONS if key in request.query}
-        url = f"{self._node(pod)}/containerLogs/{namespace}/{name}/{container}"
-        return await self._stream(request, url, options)
+        if subresource == "log":
+            container = self._container(pod, request.query.get("container", ""))
+            options = {key: request.query[key] for key in _LOG_OPTIONS if key in request.query}
+            url = f"{self._node(pod)}/containerLogs/{namespace}/{name}/{container}"
+            return await self._stream(request, url, options)
+        path, query = (
+            f"{namespace}/{name}",
+            [(k, v) for k, v in request.query.items() if k in _STREAM_OPTIONS],
+        )
+        if subresource != "portforward":
+            path += f"/{self._container(pod, request.query.get('container', ''))}"
+            phase = (pod.get("status") or {}).get("phase")
+            if phase in ("Succeeded", "Failed"):
+                raise status.bad_request(
+                    f"cannot exec into a container in a completed pod; current phase is {phase}"
+                )
+            if not any(is_true(request.query, stream) for stream in ("stdin", "stdout", "stderr")):
+                raise status.bad_request("you must specify at least 1 of stdin, stdout, stderr")
+        if subresource == "exec" and not request.query.get("command"):
+            raise status.bad_request("you must specify a command")
+        url = f"{self._node(pod)}/{_PATHS.get(subresource, subresource)}/{path}"
+        return await self._tunnel(request, url, query, _PROTOCOLS[subresource])
 
     def _container(self, pod: Json, wanted: str) -> str:
         spec, name = pod["spec"], pod["metadata"]["name"]
@@ -72,16 +101,59 @@ class Kubelets:
             )
         return f"https://{addresses[0]}:{port}"
 
-    async def _stream(self, request: web.BaseRequest, url: str, query: dict[str, str]) -> web.StreamResponse:
+    async def _tunnel(
+        self, request: web.BaseRequest, url: str, query: Sequence[tuple[str, str]], known: Sequence[str]
+    ) -> web.StreamResponse:
+        """A WebSocket through to the kubelet, message by message."""
+        offered = [each.strip() for each in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        spoken = [each for each in offered if each in known]
+        upgrade = request.headers.get("Upgrade", "").lower()
+        if upgrade.startswith("spdy"):
+            raise StatusError(
+                501, "NotImplemented", "SPDY is not spoken here: use a client that streams over WebSockets"
+            )
+        if upgrade != "websocket" or request.method != "GET":
+            raise status.bad_request("Upgrade request required")
+        if not spoken:
+            raise status.bad_request(f"unable to upgrade: none of the protocols {offered} is known")
+        dialing = self._open().ws_connect(
+            url, params=query, protocols=spoken, max_msg_size=_MAX_MESSAGE, timeout=_CLOSING
+        )
+        try:
+            kubelet = await dialing
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise StatusError(500, "InternalError", f"error dialing the kubelet at {url}: {error}") from None
+        async with kubelet:
+            client = web.WebSocketResponse(
+                protocols=[kubelet.protocol or ""], max_msg_size=_MAX_MESSAGE, compress=False, timeout=1
+            )
+            await client.prepare(request)
+            ways = [
+                asyncio.create_task(_relay(kubelet, client)),
+                asyncio.create_task(_relay(client, kubelet)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+            await client.close()
+        return client
+
+    def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             context = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
             context.load_cert_chain(self._pki / "kubelet-client.crt", self._pki / "kubelet-client.key")
             context.check_hostname = False  # a node's certificate names the node, we call its address
             connector = aiohttp.TCPConnector(ssl=context, limit=0)
             self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+    async def _stream(self, request: web.BaseRequest, url: str, query: dict[str, str]) -> web.StreamResponse:
         try:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-            async with self._session.get(url, params=query, timeout=timeout) as answer:
+            async with self._open().get(url, params=query, timeout=timeout) as answer:
                 if answer.status >= 400:
                     text = await answer.text()
                     code = answer.status
@@ -94,3 +166,11 @@ class Kubelets:
                 return response
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             raise StatusError(500, "InternalError", f"error dialing the kubelet at {url}: {error}") from None
+
+
+async def _relay(source: Socket, sink: Socket) -> None:
+    async for message in source:
+        if message.type == aiohttp.WSMsgType.BINARY:
+            await sink.send_bytes(message.data)
+        elif message.type == aiohttp.WSMsgType.TEXT:
+            await sink.send_str(message.data)

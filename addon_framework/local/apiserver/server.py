@@ -98,6 +98,10 @@ class Server:
         named = exact_name(call.query.get("fieldSelector", "")) if verb in ("list", "watch") else target.name
         self._authorize(call.user, verb, target, named or target.name)
         if target.subresource in _STREAMED:
+            if verb not in (("get",) if target.subresource == "log" else ("get", "create")):
+                raise status.method_not_allowed()
+            if target.subresource != "log":  # a WebSocket comes as GET, and still does more than to read
+                self._authorize(call.user, "create", target, target.name)
             return await self._kubelets.proxy(call.request, target.namespace, target.name, target.subresource)
         match verb:
             case "list":

@@ -17,6 +17,7 @@ import structlog
 from addon_framework.local.node.logs import LINE_LIMIT, LogFile
 from addon_framework.local.node.mounts import unmount_dead
 from addon_framework.local.node.sandbox import Sandbox, SandboxError, graft_command
+from addon_framework.local.node.stdio import Stdio, Terminal, open_terminal
 
 log = structlog.get_logger(__name__)
 _PACKAGES = {"bwrap": "bubblewrap", "nsenter": "util-linux"}
@@ -25,10 +26,8 @@ _PACKAGES = {"bwrap": "bubblewrap", "nsenter": "util-linux"}
 class ContainerProcess:
     """A running container. `exited` is done with the exit code."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, init: int, sandbox: Sandbox, log_file: LogFile
-    ) -> None:
-        self._process, self._init, self.sandbox = process, init, sandbox
+    def __init__(self, spawned: Spawned, init: int, sandbox: Sandbox, log_file: LogFile) -> None:
+        self._process, self.stdio, self._init, self.sandbox = spawned.process, spawned.stdio, init, sandbox
         self.log = log_file
         self.started_at = datetime.now(UTC)
         self.exited: asyncio.Task[int] = asyncio.create_task(self._wait())
@@ -36,11 +35,7 @@ class ContainerProcess:
     @property
     def pid(self) -> int:
         """The command's process in the node's numbering: the child of the namespace's first one."""
-        try:
-            children = Path(f"/proc/{self._init}/task/{self._init}/children").read_text().split()
-        except OSError:
-            return self._init
-        return int(children[0]) if children else self._init
+        return next(iter(_children(self._init)), self._init)
 
     async def stop(self, grace: float) -> int:
         """SIGTERM, then after `grace` seconds SIGKILL; the exit code."""
@@ -52,33 +47,33 @@ class ContainerProcess:
             _signal(self._init, signal.SIGKILL)
         return await asyncio.shield(self.exited)
 
+    async def enter(self, command: Sequence[str], *, stdin: bool = False, tty: bool = False) -> Spawned:
+        """Starts a command inside the container, under the same limits."""
+        pid = self.pid
+        line = ["nsenter", f"--target={pid}", "--mount", "--pid", "--uts", "--ipc"]
+        line += [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        line += [f"--root=/proc/{pid}/root", f"--wdns={self.sandbox.cwd}", "--", *self.sandbox.confinement()]
+        environment = _environment_of(pid)
+        if tty:
+            environment.setdefault("TERM", "xterm")
+        line += [*_on_terminal(tty), *command]
+        return await _spawn(line, env=environment, stdin=stdin, tty=f"/proc/{pid}/root/dev" if tty else "")
+
     async def execute(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
         """Runs a command inside the container: exit code and output, as exec probes and hooks need."""
-        pid = self.pid
-        enter = ["nsenter", f"--target={pid}", "--mount", "--pid", "--uts", "--ipc"]
-        enter += [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        process = await _spawn(
-            [*enter, f"--root=/proc/{pid}/root", "--wd=/", "--", *self.sandbox.confinement(), *command],
-            env=_environment_of(pid),
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        spawned = await self.enter(command)
         try:
             async with asyncio.timeout(timeout):
-                output, _ = await process.communicate()
+                out, err = await spawned.process.communicate()
         except TimeoutError:
             return 124, f"command timed out after {timeout:g} s"
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-        return process.returncode or 0, output.decode(errors="replace")
+            spawned.kill()
+        return spawned.process.returncode or 0, (out + err).decode(errors="replace")
 
     async def _wait(self) -> int:
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
         pumps = [
-            asyncio.create_task(self.log.pump(self._process.stdout, b"stdout")),
-            asyncio.create_task(self.log.pump(self._process.stderr, b"stderr")),
+            asyncio.create_task(self.log.pump(source, name)) for name, source in self.stdio.outputs.items()
         ]
         try:
             code = await self._process.wait()
@@ -86,18 +81,42 @@ class ContainerProcess:
         finally:
             for pump in pumps:
                 pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            self.stdio.close()
             self.log.close()
         return 128 - code if code < 0 else code
 
 
+class Spawned:
+    """A process that was started, and its streams."""
+
+    def __init__(self, process: asyncio.subprocess.Process, terminal: Terminal | None) -> None:
+        self.process, self.stdio = process, Stdio(process, terminal)
+
+    def kill(self) -> None:
+        """With all it started, if it still runs; and hangs up."""
+        if self.process.returncode is None:
+            # Who is on a terminal leads a session of its own, below the one that entered.
+            for pid in (*_children(self.process.pid), self.process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+        self.stdio.close()
+
+
 async def start(
-    sandbox: Sandbox, argv: Sequence[str], environment: Mapping[str, str], log_path: Path
+    sandbox: Sandbox,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    log_path: Path,
+    *,
+    stdin: bool = False,
+    tty: bool = False,
 ) -> ContainerProcess:
     """Starts a container's process. Raises SandboxError when that is not possible.
 
     What was started is never lost when the caller is cancelled meanwhile: it is ended then.
     """
-    starting = asyncio.create_task(_start(sandbox, argv, environment, log_path))
+    starting = asyncio.create_task(_start(sandbox, argv, environment, log_path, stdin=stdin, tty=tty))
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
@@ -108,7 +127,13 @@ async def start(
 
 
 async def _start(
-    sandbox: Sandbox, argv: Sequence[str], environment: Mapping[str, str], log_path: Path
+    sandbox: Sandbox,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    log_path: Path,
+    *,
+    stdin: bool,
+    tty: bool,
 ) -> ContainerProcess:
     grafts = sandbox.grafts
     if grafts and os.geteuid() != 0:
@@ -121,11 +146,15 @@ async def _start(
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         status_read, status_write = _pipe(ours, theirs)
         go, block = _pipe(theirs, ours)[::-1] if grafts else (None, None)
+        argv = [*_on_terminal(tty), *argv]
         line = sandbox.command(argv, status_fd=status_write, block_fd=block)
-        process = await _spawn(line, env=environment, pass_fds=[fd for fd in (status_write, block) if fd])
+        descriptors = [fd for fd in (status_write, block) if fd]
+        spawned = await _spawn(
+            line, env=environment, pass_fds=descriptors, stdin=stdin, tty="/dev" if tty else ""
+        )
         theirs.close()
-        init = await _child_pid(status_read) or process.pid
-        started = ContainerProcess(process, init, sandbox, LogFile(log_path))
+        init = await _child_pid(status_read) or spawned.process.pid
+        started = ContainerProcess(spawned, init, sandbox, LogFile(log_path))
         # bubblewrap writes to its status pipe once more when it ends, so it must still be open then.
         keep = ours.pop_all()
         started.exited.add_done_callback(lambda _: keep.close())
@@ -144,40 +173,64 @@ def _pipe(reads: contextlib.ExitStack, writes: contextlib.ExitStack) -> tuple[in
 
 
 async def _graft(started: ContainerProcess, init: int) -> None:
-    helper = await _spawn(
-        graft_command(init, started.sandbox.grafts), env={}, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await helper.communicate()
+    helper = (await _spawn(graft_command(init, started.sandbox.grafts), env={})).process
+    _, errors = await helper.communicate()
     if helper.returncode:
         await started.stop(0)
-        raise SandboxError(f"cannot share a volume with the host: {output.decode(errors='replace').strip()}")
+        raise SandboxError(f"cannot share a volume with the host: {errors.decode(errors='replace').strip()}")
 
 
 async def _spawn(
     argv: Sequence[str],
     *,
     env: Mapping[str, str],
-    stderr: int = asyncio.subprocess.PIPE,
     pass_fds: Sequence[int] = (),
-) -> asyncio.subprocess.Process:
+    stdin: bool = False,
+    tty: str = "",
+) -> Spawned:
+    """Starts a program, with pipes, or on a terminal of the devices in `tty`."""
     program = shutil.which(argv[0])  # by the node's PATH, not by the container's
     if program is None:
         package = _PACKAGES.get(argv[0], argv[0])
         raise SandboxError(f"{argv[0]} is not installed; pods need it: apt-get install {package}")
+    near, far = -1, -1
+    pipe = asyncio.subprocess.PIPE
     try:
-        return await asyncio.create_subprocess_exec(
+        if tty:
+            near, far = open_terminal(tty)
+        process = await asyncio.create_subprocess_exec(
             program,
             *argv[1:],
             env=env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=stderr,
+            stdin=far if tty else pipe if stdin else asyncio.subprocess.DEVNULL,
+            stdout=far if tty else pipe,
+            stderr=far if tty else pipe,
             limit=LINE_LIMIT,
             pass_fds=pass_fds,
             start_new_session=True,
         )
-    except OSError as error:
-        raise SandboxError(f"cannot start {argv[0]}: {error}") from None
+    except BaseException as error:
+        if near >= 0:
+            os.close(near)
+        if isinstance(error, OSError):
+            raise SandboxError(f"cannot start {argv[0]}: {error}") from None
+        raise
+    finally:
+        if far >= 0:
+            os.close(far)
+    return Spawned(process, Terminal(near) if tty else None)
+
+
+def _on_terminal(tty: bool) -> list[str]:
+    """Makes a command the leader of the session that its terminal controls, for Ctrl-C and job control."""
+    return ["setsid", "--ctty", "--"] if tty else []
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 async def _child_pid(descriptor: int) -> int | None:

@@ -174,7 +174,12 @@ class Kubelet:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # Logs
+    # What people ask
+
+    def worker(self, namespace: str, name: str) -> PodWorker | None:
+        """Who runs a pod."""
+        pod = self._pods.get(Key(namespace, name))
+        return self.workers.get(pod["metadata"]["uid"]) if pod else None
 
     def log_directory(self, pod: Json) -> Path:
         """Where a pod's logs are, as kubelets name it."""

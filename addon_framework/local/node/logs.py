@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from addon_framework.api.time import parse_time
+from addon_framework.local.node.stdio import Source
 
 LINE_LIMIT = 16 * 1024
+
+Tap = Callable[[str, bytes], None]  # the stream's name, and a piece of it
 
 
 def timestamp() -> bytes:
@@ -26,6 +30,7 @@ class LogFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
         self._followers: set[asyncio.Event] = set()
+        self._taps: list[Tap] = []
 
     def close(self) -> None:
         """No more comes."""
@@ -37,21 +42,39 @@ class LogFile:
         """The last lines as people see them."""
         return select(self.path.read_bytes(), {"tailLines": str(lines)})
 
-    async def pump(self, stream: asyncio.StreamReader, name: bytes) -> None:
-        """Writes what comes out of a pipe, until its end."""
-        while True:
-            try:
-                line = await stream.readuntil(b"\n")
-            except asyncio.IncompleteReadError as error:
-                line = error.partial
-                if not line:
-                    return
-            except asyncio.LimitOverrunError:
-                line = await stream.read(LINE_LIMIT)
-            flag = b"F" if line.endswith(b"\n") or len(line) < LINE_LIMIT else b"P"
-            if not self.closed:
-                self._file.write(b"%b %b %b %b\n" % (timestamp(), name, flag, line.rstrip(b"\n")))
-                self._wake()
+    async def pump(self, source: Source, name: str) -> None:
+        """Writes what comes out of a process, line by line, until its end; taps have it as it comes."""
+        rest = b""
+        while chunk := await source.read(LINE_LIMIT):
+            for tap in self._taps:
+                tap(name, chunk)
+            *lines, rest = (rest + chunk).split(b"\n")
+            self._write(name, lines)
+            while len(rest) >= LINE_LIMIT:
+                self._write(name, [rest[:LINE_LIMIT]], b"P")
+                rest = rest[LINE_LIMIT:]
+        self._write(name, [rest] if rest else [])
+
+    @contextlib.contextmanager
+    def tapped(self, tap: Tap) -> Iterator[None]:
+        """Calls back with all output, while the context lasts."""
+        self._taps.append(tap)
+        try:
+            yield
+        finally:
+            self._taps.remove(tap)
+
+    def _write(self, name: str, lines: list[bytes], flag: bytes = b"F") -> None:
+        if lines and not self.closed:
+            head = b"%b %b " % (timestamp(), name.encode())
+            pieces = []
+            for line in lines:
+                while len(line) > LINE_LIMIT:
+                    pieces.append(b"%bP %b\n" % (head, line[:LINE_LIMIT]))
+                    line = line[LINE_LIMIT:]
+                pieces.append(b"%b%b %b\n" % (head, flag, line))
+            self._file.write(b"".join(pieces))
+            self._wake()
 
     async def follow(self, offset: int) -> AsyncIterator[bytes]:
         """Whole lines from a position on, until the container ends."""

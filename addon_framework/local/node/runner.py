@@ -169,7 +169,8 @@ class ContainerRunner:
             cwd=spec.get("workingDir") or "/",
             security={**inherited, **(spec.get("securityContext") or {})},
         )
-        process = self.process = await containers.start(sandbox, argv, variables, self.log_path())
+        streams = {name: bool(spec.get(name)) for name in ("stdin", "tty")}
+        process = self.process = await containers.start(sandbox, argv, variables, self.log_path(), **streams)
         if hook := (spec.get("lifecycle") or {}).get("postStart"):
             good, why = await self._hook(process, hook, _HOOK_TIMEOUT)
             if not good:

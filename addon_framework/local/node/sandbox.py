@@ -54,7 +54,9 @@ class Sandbox:
 
     def command(self, argv: Sequence[str], *, status_fd: int, block_fd: int | None) -> list[str]:
         """bwrap's command line. It tells the child's pid on `status_fd` and waits for `block_fd`."""
-        line = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--new-session"]
+        line = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc"]
+        # A session of its own, but for those that get their terminal's: then setsid is the command.
+        line += [] if argv[0] == "setsid" else ["--new-session"]
         # Root in a namespace of its own. Another id would take a second namespace, which nobody could enter.
         line += [] if os.geteuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"]
         line += ["--unshare-uts", "--hostname", self.hostname] if self.hostname else []

@@ -46,7 +46,7 @@ def test_lines_are_chosen_as_kubectl_asks() -> None:
 async def test_a_follower_sees_what_comes_and_the_end(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "c" / "0.log")
     stream = asyncio.StreamReader(limit=32)
-    pump = asyncio.create_task(log.pump(stream, b"stdout"))
+    pump = asyncio.create_task(log.pump(stream, "stdout"))
 
     async def follow() -> bytes:
         return b"".join([line async for line in log.follow(0)])
