@@ -1,5 +1,6 @@
 """Plug-ins: hooks, descriptions, discovery. Everything an add-on author imports is here."""
 
+from addon_framework.plugins.helm import render_chart
 from addon_framework.plugins.hookspecs import Hooks, hookimpl, hookspec
 from addon_framework.plugins.loader import (
     ADDONS,
@@ -11,6 +12,7 @@ from addon_framework.plugins.loader import (
     discover,
 )
 from addon_framework.plugins.manifests import agent_manifests
+from addon_framework.plugins.rendering import TemplateFailed, render_folder, render_objects
 from addon_framework.plugins.types import (
     ADDON_DEPLOYMENT_CONFIG,
     DEFAULT_INSTALL_NAMESPACE,
@@ -58,6 +60,7 @@ __all__ = [
     "Registration",
     "SigningCA",
     "SingleNamespace",
+    "TemplateFailed",
     "Work",
     "Workload",
     "agent_manifests",
@@ -66,4 +69,7 @@ __all__ = [
     "discover",
     "hookimpl",
     "hookspec",
+    "render_chart",
+    "render_folder",
+    "render_objects",
 ]

@@ -1,0 +1,14 @@
+"""Which controllers a hub manager runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon_framework.hub.run import UnknownController, select
+
+
+def test_controllers_are_chosen_by_name() -> None:
+    assert select(None) == ["registration", "placement", "addons"]
+    assert select(["placement"]) == ["placement"]
+    with pytest.raises(UnknownController, match="plasement; known are registration, placement, addons"):
+        select(["plasement"])
