@@ -1,6 +1,8 @@
 """Plug-ins: hooks, descriptions, discovery. Everything an add-on author imports is here."""
 
-from addon_framework.plugins.helm import render_chart
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from addon_framework.plugins.hookspecs import Hooks, hookimpl, hookspec
 from addon_framework.plugins.loader import (
     ADDONS,
@@ -12,7 +14,6 @@ from addon_framework.plugins.loader import (
     discover,
 )
 from addon_framework.plugins.manifests import agent_manifests
-from addon_framework.plugins.rendering import TemplateFailed, render_folder, render_objects
 from addon_framework.plugins.types import (
     ADDON_DEPLOYMENT_CONFIG,
     DEFAULT_INSTALL_NAMESPACE,
@@ -35,6 +36,17 @@ from addon_framework.plugins.types import (
     default_groups,
     default_user,
 )
+
+if TYPE_CHECKING:
+    from addon_framework.plugins.helm import render_chart
+    from addon_framework.plugins.rendering import TemplateFailed, render_folder, render_objects
+
+_LAZY = {  # they load Jinja2 and YAML, which `fleetadm --help` can do without
+    "TemplateFailed": "rendering",
+    "render_chart": "helm",
+    "render_folder": "rendering",
+    "render_objects": "rendering",
+}
 
 __all__ = [
     "ADDONS",
@@ -73,3 +85,9 @@ __all__ = [
     "render_folder",
     "render_objects",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
