@@ -108,7 +108,7 @@ def fleet_options(spokes: int, gpus: str, regions: str | None, link: str | None)
     if not isolated and link not in (None, "none"):
         progress(f"The link is not shaped to {link}: that needs root.")
     more: dict[str, Any] = {"regions": regions.split(",")} if regions else {}
-    rate = link or DEFAULT_LINK if isolated else "none"
+    rate = link or (DEFAULT_LINK if isolated else "none")
     return FleetOptions(spokes=spokes, gpus=counts, link=rate, isolated=isolated, **more)
 
 

@@ -16,11 +16,12 @@ from addon_framework.local.fleet import Fleet
 from tests.e2e.conftest import BIN, interface_names, left_behind
 
 pytestmark = pytest.mark.timeout(900)
+BASELINE = "s3fs" if os.geteuid() == 0 else "copy, then vLLM"  # nothing can be mounted without root
 
 # What the demo says when a step is done -> what is killed then.
 FAULTS = {
     "are Available on": ("cluster1-agent", "hub-manager"),
-    "Through s3fs": ("hub-apiserver",),
+    "stock vLLM: ready": ("hub-apiserver",),
     "Preloaded on": ("cluster2-agent", "gateway"),
     "A second replica": ("cluster2-apiserver", "hub-manager"),
 }
@@ -55,7 +56,7 @@ class Demo:
 def check(result: dict[str, Any]) -> None:
     """What must be true of every demo."""
     rows = {row["name"]: row for row in result["rows"]}
-    assert list(rows) == ["s3fs", "dataset preload", "scale-out, warm", "scale-out, new cluster"]
+    assert list(rows) == [BASELINE, "dataset preload", "scale-out, warm", "scale-out, new cluster"]
     assert result["clusters"] == ["cluster1", "cluster2"]
     assert result["completion"].strip()
     for row in rows.values():
@@ -64,8 +65,8 @@ def check(result: dict[str, Any]) -> None:
     assert rows["dataset preload"]["data_load_s"] > 0
     assert rows["scale-out, warm"]["data_load_s"] == 0
     ratios = result["ratios"]
-    assert ratios["dataset preload / s3fs"] == pytest.approx(
-        rows["dataset preload"]["sum_s"] / rows["s3fs"]["sum_s"], abs=0.001
+    assert ratios[f"dataset preload / {BASELINE}"] == pytest.approx(
+        rows["dataset preload"]["sum_s"] / rows[BASELINE]["sum_s"], abs=0.001
     )
 
 
@@ -77,7 +78,7 @@ def test_a_model_answers_on_the_best_cluster_and_scales_out(tmp_path: Path) -> N
     rows = {row["name"]: row for row in result["rows"]}
     # Not a measurement: a launcher that does not import what is imported already cannot be as slow as one
     # that does, on whatever machine.
-    assert rows["scale-out, warm"]["sum_s"] < rows["s3fs"]["sum_s"]
+    assert rows["scale-out, warm"]["sum_s"] < rows[BASELINE]["sum_s"]
     assert (tmp_path / "timeline.png").read_bytes().startswith(b"\x89PNG")
     assert left_behind(tmp_path, before) == []
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from addon_framework.cli.demo.scenario import Options, Store
     from addon_framework.local.fleet import Fleet, FleetOptions, FleetState
 
+_WITHOUT_ROOT = (
+    "Without root nothing can be mounted, so the baseline is not s3fs but a plain copy, then stock vLLM; "
+    "and what this machine has in its page cache stays there."
+)
+
 
 @click.command()
 @click.option(
@@ -61,6 +66,9 @@ def demo(
     vLLM (the baseline), then preloaded into a cache while the engine starts, scaled to a second replica, and
     out to the second cluster. Prints the table; writes result.json and timeline.png.
 
+    Without root nothing can be mounted and no link shaped: the baseline is then a plain copy followed by
+    stock vLLM, and its row says so.
+
     \b
     Example:
       fleetadm demo --model-mb 500 --link 1gbit --runtime local
@@ -69,7 +77,14 @@ def demo(
     from addon_framework.local.fleet import Fleet
 
     fleet = Fleet(output / "fleet")
-    options = Options(model_mb=model_mb, model=model, shards=shards, runtime=runtime, output=output)
+    root = os.geteuid() == 0
+    if not root:
+        if runtime == "juicefs":
+            raise click.UsageError("--runtime juicefs mounts a file system, which needs root; use local")
+        progress(_WITHOUT_ROOT)
+    options = Options(
+        model_mb=model_mb, model=model, shards=shards, runtime=runtime, output=output, fuse=root
+    )
     fleet_wanted = fleet_options(2, "4,1", None, link)
     began = time.monotonic()
     with errors_for_people():
@@ -96,11 +111,11 @@ async def _run(fleet: Fleet, wanted: FleetOptions, options: Options, s3_endpoint
 
     state = await bring_up(fleet.layout.directory, wanted, accept=False, say=say)
     clusters = [cluster.name for cluster in state.clusters]
-    if wanted.link == "none":
+    if state.link == "none":
         say("The links between clusters and store are not shaped.")
     async with fleet.client("hub") as hub:
         await join(hub, clusters, say)
-        scenario = Scenario(hub, clusters, _store(state, s3_endpoint), options, say, link=wanted.link)
+        scenario = Scenario(hub, clusters, _store(state, s3_endpoint), options, say, link=state.link)
         return await scenario.run()
 
 

@@ -54,14 +54,13 @@ class Report:
     clusters: list[str]
 
     def ratios(self) -> dict[str, float]:
-        """Each row's wall time over that of the s3fs row, measured in the same run, and the talk's."""
-        base = next(row for row in self.rows if row.name == "s3fs")
+        """Each row's wall time over that of the first in the same run; and the talk's, where it has both."""
+        base, *others = self.rows
         ratios = {}
-        for row in self.rows:
-            if row is not base:
-                ratios[f"{row.name} / s3fs"] = round(row.sum_s / base.sum_s, 3)
-                if row.name in TALK:
-                    ratios[f"{row.name} / s3fs, in the talk"] = round(TALK[row.name] / TALK["s3fs"], 3)
+        for row in others:
+            ratios[f"{row.name} / {base.name}"] = round(row.sum_s / base.sum_s, 3)
+            if row.name in TALK and base.name in TALK:
+                ratios[f"{row.name} / {base.name}, in the talk"] = round(TALK[row.name] / TALK[base.name], 3)
         preload = next((row for row in self.rows if row.name == "dataset preload"), None)
         if preload and preload.sum_s:
             apart = preload.data_load_s + preload.server_ready_s
@@ -89,21 +88,24 @@ class Report:
         table.add_column("")
         table.add_column("cluster")
         table.add_column("engine")
-        for heading in ("data load", "model loading", "server ready", "sum", "/ s3fs", "talk's / s3fs"):
+        base, ratios = self.rows[0].name, self.ratios()
+        measured = ("data load", "model loading", "server ready", "sum", f"/ {base}")
+        for heading in (*measured, *([f"talk's / {base}"] if base in TALK else [])):
             table.add_column(heading, justify="right")
-        ratios = self.ratios()
         for row in self.rows:
             seconds = (row.data_load_s, row.model_loading_s, row.server_ready_s, row.sum_s)
-            ratio = ratios.get(f"{row.name} / s3fs")
-            talk = ratios.get(f"{row.name} / s3fs, in the talk")
-            table.add_row(
+            ratio = ratios.get(f"{row.name} / {base}", 1)
+            talk = ratios.get(f"{row.name} / {base}, in the talk", 1 if row.name == base else None)
+            cells = [
                 row.name,
                 row.cluster,
                 row.engine,
                 *(f"{value:.1f}" for value in seconds),
-                "1" if row.name == "s3fs" else f"{ratio:.2f}",
-                f"{talk:.2f}" if talk else ("1" if row.name == "s3fs" else ""),
-            )
+                f"{ratio:.2f}",
+            ]
+            if base in TALK:
+                cells.append(f"{talk:.2f}" if talk else "")
+            table.add_row(*cells)
         return table
 
 

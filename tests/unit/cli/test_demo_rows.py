@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from addon_framework.cli.demo.report import Report, Row
-from addon_framework.cli.demo.scenario import row_from_timeline
+from addon_framework.cli.demo.scenario import COPIED_FIRST, row_from_timeline
 
 COLD = {
     "replica": "demo-1",
@@ -47,10 +47,26 @@ def test_an_engine_that_is_early_waits_for_its_data() -> None:
     assert spans["wait for data"].end - spans["wait for data"].start == pytest.approx(0.5)
 
 
+def test_a_stock_engine_starts_when_its_data_is_there() -> None:
+    stock = COLD | {"mode": "stock", "imported": COLD["weightsStart"]}
+    row = row_from_timeline("copy, then vLLM", "cluster1", stock, began=999.75)
+    assert row.server_ready_s == pytest.approx(1010.25 - 1004.6)
+    spans = {span.label: span for span in row.spans}
+    assert spans["engine start"].start == pytest.approx(spans["wait for data"].end)
+
+
 def test_data_loaded_before_the_request_costs_it_nothing() -> None:
     row = row_from_timeline("scale-out, warm", "cluster1", COLD, began=1005.0)
     assert row.data_load_s == 0
     assert "data load" not in {span.label for span in row.spans}
+
+
+def test_without_root_the_baseline_is_named_as_what_it_is() -> None:
+    rows = [Row(name, "c", "stock", 1, 0.1, 8, total) for name, total in ((COPIED_FIRST, 10), ("x", 5))]
+    report = Report(500, "none", "local", rows, "text", ["c"])
+    assert report.ratios() == {"x / copy, then vLLM": 0.5}
+    headings = [str(column.header) for column in report.table().columns]
+    assert headings[-1] == "/ copy, then vLLM"  # the talk has no such row to compare with
 
 
 def test_ratios_are_of_wall_time_to_the_baseline_of_the_same_run() -> None:
