@@ -1,6 +1,7 @@
-"""For tests of add-ons: fixtures (see `plugin`), API servers, and waiting for conditions."""
+"""For tests of add-ons: the contract, fixtures (see `plugin`), API servers, and waiting for conditions."""
 
 from addon_framework.testing.conditions import eventually
+from addon_framework.testing.contract import AddonContract
 from addon_framework.testing.servers import EmbeddedApiServer
 
-__all__ = ["EmbeddedApiServer", "eventually"]
+__all__ = ["AddonContract", "EmbeddedApiServer", "eventually"]
