@@ -22,6 +22,7 @@ from addon_framework.api.meta import (
 )
 
 GROUP = "work.open-cluster-management.io"
+MAX_MANIFEST_BYTES = 500 * 1024  # of all manifests of a work; OCM's webhook refuses more
 
 
 class ManifestsTemplate(Struct, frozen=True):

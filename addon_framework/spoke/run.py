@@ -33,8 +33,9 @@ from addon_framework.spoke.registration.addon_health import AddonHealthControlle
 from addon_framework.spoke.registration.addons import AddonRegistrationController
 from addon_framework.spoke.registration.credentials import client_config
 from addon_framework.spoke.registration.heartbeat import HeartbeatController
-from addon_framework.spoke.registration.identity import HubIdentity, IdentityLost
+from addon_framework.spoke.registration.identity import HubIdentity, IdentityLost, names_object
 from addon_framework.spoke.registration.renewal import RenewalController
+from addon_framework.spoke.registration.standing import StandingController
 from addon_framework.spoke.registration.status import ClusterStatusController
 from addon_framework.spoke.work.bookkeeping import hub_hash
 from addon_framework.spoke.work.controller import WorkController
@@ -47,6 +48,7 @@ CONTROLLERS = ("registration", "work")
 FIELD_MANAGER = "boundaryless-agent"
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 5.0
 _ACCEPTANCE_PAUSE = 1.0
+_LOOK_AGAIN = 10.0  # seconds between looks whether the hub still knows a cluster that waits
 
 
 class UnknownController(ValueError):
@@ -146,7 +148,8 @@ async def _prepared(spoke: Client) -> str:
 async def _accepted(hub: Client, identity: HubIdentity, data: dict[str, bytes]) -> None:
     """Returns once the hub has given us our rights. Raises IdentityLost when it does not know us."""
     resource, cluster = ManagedCluster.RESOURCE, identity.cluster
-    pause = _MIN_PAUSE
+    clock = asyncio.get_running_loop().time
+    pause, look_at = _MIN_PAUSE, 0.0
     while True:
         try:
             await hub.get(resource, cluster)
@@ -162,11 +165,16 @@ async def _accepted(hub: Client, identity: HubIdentity, data: dict[str, bytes]) 
         except Unauthorized as error:
             identity.refuse(data)
             raise IdentityLost(error.message) from error
-        except (Forbidden, NotFound, WaitTimeoutError):
-            # Until it is accepted a cluster may not even watch itself.
+        except (Forbidden, NotFound, WaitTimeoutError) as error:
+            # Until it is accepted a cluster may not even watch itself, and neither may one that was removed.
+            gone = isinstance(error, NotFound) and names_object(error)
+            if not gone and look_at <= clock():
+                gone, look_at = await identity.is_gone(), clock() + _LOOK_AGAIN
+            if gone:
+                identity.refuse(data)
+                raise IdentityLost(f"the hub has removed cluster {cluster}; asking to join again") from error
             if pause == _MIN_PAUSE:
                 log.info("waiting to be accepted", cluster=cluster, next=f"fleetadm accept {cluster}")
-                await identity.announce()
         except ApiError as error:
             log.warning("cannot reach the hub yet", reason=error.message)
         await asyncio.sleep(pause)
@@ -183,8 +191,10 @@ async def _serve(
     manager = Manager(hub, name=f"boundaryless-agent-{cluster}")
     renewal = RenewalController(identity, hub, data, lost, renew="registration" in chosen)
     manager.add(renewal, spoke)
+    standing = StandingController(identity, data, lost)
+    manager.add(standing)
     if "registration" in chosen:
-        heartbeat = HeartbeatController(cluster, renewal.refused, now=identity.now)
+        heartbeat = HeartbeatController(cluster, renewal.refused, standing.doubt, now=identity.now)
         manager.add(heartbeat)
         manager.add(ClusterStatusController(spoke, cluster))
         manager.add(AddonRegistrationController(spoke, cluster, identity.now))

@@ -10,14 +10,13 @@ import orjson
 
 from addon_framework.api.meta import Json
 from addon_framework.api.names import WORK_GROUP
-from addon_framework.api.work import ManifestWork
+from addon_framework.api.work import MAX_MANIFEST_BYTES, ManifestWork
 from addon_framework.hub.work.progress import with_rules
 from addon_framework.kube import Key, covers
 
 OWNER_LABEL = f"{WORK_GROUP}/manifestworkreplicaset"
 PLACEMENT_NAME_LABEL = f"{WORK_GROUP}/placementname"
 TEMPLATE_HASH_ANNOTATION = "work.boundaryless.io/template-hash"
-MAX_MANIFEST_BYTES = 500 * 1024  # OCM's webhook refuses more
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _NAME_LENGTH = 160  # the agent puts a hash before it
 

@@ -11,7 +11,7 @@ from addon_framework.api.core import LEASES
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CLUSTER_LEASE
 from addon_framework.api.time import micro_time
-from addon_framework.kube import Client, Controller, Key, Unauthorized, Watch
+from addon_framework.kube import Client, Controller, Forbidden, Key, Unauthorized, Watch
 
 DEFAULT_DURATION = 60
 
@@ -19,7 +19,7 @@ DEFAULT_DURATION = 60
 class HeartbeatController(Controller):
     """Renews `managed-cluster-lease`, which the hub makes and judges.
 
-    `refused` is told when the hub does not know us any more.
+    `refused` is told when the hub does not know us any more, `doubt` when it does not let us.
     """
 
     name = "heartbeat"
@@ -28,11 +28,13 @@ class HeartbeatController(Controller):
         self,
         cluster: str,
         refused: Callable[[str], None],
+        doubt: Callable[[], None],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._cluster, self._refused, self._now, self._jitter = cluster, refused, now, jitter
+        self._cluster, self._refused, self._doubt = cluster, refused, doubt
+        self._now, self._jitter = now, jitter
 
     def watches(self) -> list[Watch]:
         """The lease's appearance, and how often it is to be renewed."""
@@ -66,6 +68,9 @@ class HeartbeatController(Controller):
             await hub.update(LEASES, lease)
         except Unauthorized as error:
             self._refused(error.message)
+            raise
+        except Forbidden:
+            self._doubt()
             raise
 
 

@@ -120,13 +120,16 @@ class HubIdentity:
                 continue
             await asyncio.sleep(pause)
 
-    async def announce(self) -> None:
-        """Ask again to be accepted, in case the hub has dropped the cluster; as best we can."""
+    async def is_gone(self) -> bool:
+        """Whether the hub has removed the cluster, asked with the right to join: ours may be gone too."""
         try:
             async with Client(load_kubeconfig(self.bootstrap)) as hub:
-                await ensure_cluster(hub, self.cluster, self.spoke.config)
+                await hub.get(ManagedCluster.RESOURCE, self.cluster)
+        except NotFound as error:
+            return names_object(error)
         except (ApiError, ConfigError) as error:
-            log.debug("cannot ask to be accepted", reason=str(error))
+            log.warning("cannot ask whether the hub knows the cluster", reason=str(error))
+        return False
 
     async def wait(self) -> dict[str, bytes]:
         """The identity that another process obtains."""
@@ -160,6 +163,10 @@ class HubIdentity:
         log.info("hub identity stored", cluster=self.cluster, hub=hub.server, expires=str(expires))
         return whole
 
+    async def stored(self) -> dict[str, bytes]:
+        """What the secret holds now; empty when it is not there."""
+        return secrets.contents(await secrets.read(self.spoke, HUB_SECRET, AGENT_NAMESPACE))
+
     async def _stored(self) -> dict[str, bytes]:
         """What the secret holds; before the first request the agent's name is in it, so that it stays."""
         live = await secrets.read(self.spoke, HUB_SECRET, AGENT_NAMESPACE)
@@ -183,6 +190,11 @@ class HubIdentity:
             await answered(hub, self.spoke, wanted, LOOK_AGAIN)
             pair = await advance(hub, self.spoke, wanted, self.now())
         return await self.store(data, pair, hub.config)
+
+
+def names_object(error: NotFound) -> bool:
+    """Whether it is the object that is missing, not its kind: that may be so while a hub starts."""
+    return bool(error.details.get("name"))
 
 
 async def ensure_cluster(hub: Client, cluster: str, spoke: ClientConfig) -> None:

@@ -17,7 +17,7 @@ from addon_framework.spoke.registration.enrolment import Declined, advance
 from addon_framework.spoke.registration.identity import DECLINED_PAUSE, HubIdentity, IdentityLost
 
 log = structlog.get_logger(__name__)
-LONGEST_SLEEP = 3600.0  # the wall clock may jump
+LONGEST_SLEEP = 10.0  # the bootstrap kubeconfig may name another hub, and files have no watch here
 REST = 60.0  # after a renewal, even if by our clock the new certificate is old already
 
 

@@ -30,7 +30,13 @@ from addon_framework.spoke.work.apply import Applier, Wish, is_final
 from addon_framework.spoke.work.deletion import WorkDeletion
 from addon_framework.spoke.work.objects import SpokeObjects
 from addon_framework.spoke.work.paths import PathError
-from addon_framework.spoke.work.status import Outcome, complete_before, work_status
+from addon_framework.spoke.work.status import (
+    Outcome,
+    complete_before,
+    refused_status,
+    too_large,
+    work_status,
+)
 from addon_framework.spoke.work.targets import (
     READ_ONLY,
     Target,
@@ -101,6 +107,9 @@ class WorkController(Controller):
         return await self._make(key, work, applied)
 
     async def _make(self, key: Key, work: Json, applied: Json) -> float | None:
+        if problem := too_large(work):  # OCM's webhook refuses it; here is nobody else to say so
+            await write_status(self.client, WORK, work, refused_status(work, problem))
+            return None
         outcomes = await self._resolve(work)
         if not is_true(work, "Complete"):  # by its author's rules it is over, and frozen
             applied = await self._intend(work, applied, outcomes)

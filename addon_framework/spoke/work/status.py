@@ -7,8 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
+from addon_framework.api.work import MAX_MANIFEST_BYTES
 from addon_framework.spoke.work import feedback, rules
 from addon_framework.spoke.work.targets import Options, Target
 
@@ -69,6 +72,26 @@ def work_status(work: Json, outcomes: Sequence[Outcome], now: str | None = None)
     status["conditions"] = [
         c for c in conditions if c["type"] in ruled or c.get("reason") != "ConditionRulesAggregated"
     ]
+    return status
+
+
+def too_large(work: Json) -> str:
+    """Why no agent takes the work, "" when its size is within the limit."""
+    size = sum(len(orjson.dumps(m)) for m in (work["spec"].get("workload") or {}).get("manifests") or [])
+    if size <= MAX_MANIFEST_BYTES:
+        return ""
+    return (
+        f"spec.workload.manifests has {size} bytes of JSON and a ManifestWork holds at most "
+        f"{MAX_MANIFEST_BYTES}: divide the objects among several works. What is there already stays as it is"
+    )
+
+
+def refused_status(work: Json, problem: str) -> Json:
+    """The status of a work that is not looked at further."""
+    status: Json = copy.deepcopy(work.get("status") or {})
+    generation = work["metadata"].get("generation")
+    conditions = status.setdefault("conditions", [])
+    set_condition(conditions, "Applied", False, "ManifestWorkTooLarge", problem, generation=generation)
     return status
 
 

@@ -234,7 +234,7 @@ async def test_hub_install_bootstrap_and_run(
         assert yaml.safe_load(printed.out)["clusters"][0]["cluster"]["server"] == "https://hub.example.com"
         unknown = await fleetadm("hub", "run", "--controllers", "nonsense")
         assert unknown.code == 2
-        assert "known are registration, placement, addons" in unknown.err
+        assert "known are registration, placement, work, addons" in unknown.err
         async with Client.from_kubeconfig(server.kubeconfig) as client:
             await client.create(ManagedCluster.RESOURCE, obj(ManagedCluster.RESOURCE, "fresh"))
             async with fleetadm.running("hub", "run", "--controllers", "registration", "--elect") as process:
