@@ -153,6 +153,20 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Migration:
+    """Files from one place to another: those of `sources` below `base`, into `directory` of `target`.
+
+    URLs are those of a Dataset's mounts, and pvc://claim/path.
+    """
+
+    sources: tuple[Source, ...]
+    base: str
+    target: Source
+    directory: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CacheState:
     """Bytes and a ratio from 0 to 1; None is not known."""
 
@@ -186,6 +200,17 @@ class Backend(ABC):
     @abstractmethod
     def clean(self, cache: Cache) -> Task:
         """The task that leaves nothing of the cache on a node, after all other pods of it are gone."""
+
+    def migrate(self, cache: Cache, migration: Migration) -> Task | str | None:
+        """The task that copies; it shares the files with its like by JOB_COMPLETION_INDEX and PODS.
+
+        A text is what is wrong with the migration, beginning with the field; None: it migrates nothing.
+        """
+        return None
+
+    async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
+        """Changes whenever the data at the source does; None when that cannot be told. Raises OSError."""
+        return None
 
     def scale(self, cache: Cache) -> int | None:
         """How many nodes hold the cache; None: every node that fits."""
@@ -224,7 +249,7 @@ def _sources(dataset: Dataset) -> tuple[Source, ...]:
     found = []
     for mount in spec.mounts:
         options = {**spec.shared_options, **mount.options}
-        secrets = {**_secrets(spec.shared_encrypt_options), **_secrets(mount.encrypt_options)}
+        secrets = {**secret_options(spec.shared_encrypt_options), **secret_options(mount.encrypt_options)}
         path = "/" + (mount.path or mount.name).strip("/")
         found.append(
             Source(
@@ -239,7 +264,8 @@ def _sources(dataset: Dataset) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def _secrets(options: Sequence[EncryptOption]) -> dict[str, SecretKey]:
+def secret_options(options: Sequence[EncryptOption]) -> dict[str, SecretKey]:
+    """Where the values of secret options are, by the options' names."""
     return {
         option.name: SecretKey(reference.name, reference.key)
         for option in options

@@ -21,7 +21,7 @@ SPOKE_RULES: list[Json] = [
     # Finalizers, owners, labels and status; operations are deleted after their time to live.
     {"apiGroups": [GROUP, LOCAL_GROUP], "resources": ["*"], "verbs": [*_READ, "update", "patch", "delete"]},
     {"apiGroups": ["apps"], "resources": ["daemonsets", "statefulsets"], "verbs": _ALL},
-    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": _ALL},
+    {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": _ALL},
     {
         "apiGroups": [""],
         # Secrets: copies of the hub's beside a Dataset, and the values that a source is counted with.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from addon_framework.api.core import (
     CONFIGMAPS,
+    CRONJOBS,
     DAEMONSETS,
     JOBS,
     NODES,
@@ -24,13 +25,14 @@ from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.measurements import Measurements
 from addons.cache_runtime.agent.names import (
-    DATALOADS,
     DATASET_FINALIZER,
     DATASETS,
     FIELD_MANAGER,
     HASH_ANNOTATION,
     MANAGED,
+    OPERATIONS,
     PROFILES,
+    ROLES,
     cache_node_label,
     client_node_label,
     dataset_id,
@@ -73,7 +75,7 @@ class DatasetController(Controller):
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
-        selected = resource in (*_WORKLOADS, CONFIGMAPS, SECRETS, JOBS)
+        selected = resource in (*_WORKLOADS, CONFIGMAPS, SECRETS, JOBS, CRONJOBS)
         return self.cache(resource, label_selector=MANAGED if selected else None)
 
     def copies(self) -> AnyInformer:
@@ -89,7 +91,7 @@ class DatasetController(Controller):
             *ours,
             Watch(CONFIGMAPS, map=dataset_key, label_selector=MANAGED),
             Watch(PROFILES, map=self._of_profile),
-            Watch(DATALOADS, map=_of_load),
+            *(Watch(resource, map=_of_operation) for resource in OPERATIONS),
             Watch(PODS, map=_of_pod),
             Watch(PERSISTENTVOLUMECLAIMS, map=dataset_key),
             Watch(PERSISTENTVOLUMES, map=dataset_key),
@@ -169,7 +171,8 @@ class DatasetController(Controller):
                 await self.client.apply(obj, field_manager=FIELD_MANAGER, resource=resource)
         for resource in (*_WORKLOADS, CONFIGMAPS):
             for live in self.of(resource):
-                if dataset_key(live) == [key] and (resource, live["metadata"]["name"]) not in names:
+                ours = dataset_key(live) == [key] and role_of(live) in ROLES
+                if ours and (resource, live["metadata"]["name"]) not in names:
                     await self.client.delete(resource, live["metadata"]["name"], key.namespace)
 
     async def _label_nodes(self, key: Key, binding: Binding) -> None:
@@ -229,12 +232,17 @@ class DatasetController(Controller):
             ready=ready and claim is not None,
             problem=problem,
             waiting=waiting or _waiting_for(pods) or measured.problem,
-            loads=[
-                load["metadata"]["name"]
-                for load in self.of(DATALOADS)
-                if _of_load(load) == [key] and (load.get("status") or {}).get("phase") == "Executing"
-            ],
+            operations=self._operations(key),
         )
+
+    def _operations(self, key: Key) -> dict[str, list[str]]:
+        """Names of those that execute now, by kind."""
+        found: dict[str, list[str]] = {}
+        for resource in OPERATIONS:
+            for op in self.of(resource):
+                if key in _of_operation(op) and (op.get("status") or {}).get("phase") == "Executing":
+                    found.setdefault(resource.kind, []).append(op["metadata"]["name"])
+        return found
 
     def _state(self, binding: Binding, pods: list[Json]) -> CacheState:
         """Of each node the last word: a worker's and a client's of one node are about the same cache."""
@@ -348,9 +356,15 @@ class _StrangerError(Exception):
     """Something has a name that we need."""
 
 
-def _of_load(load: Json) -> list[Key]:
-    target = (load.get("spec") or {}).get("dataset") or {}
-    return [Key(target.get("namespace") or load["metadata"]["namespace"], target.get("name", ""))]
+def _of_operation(op: Json) -> list[Key]:
+    """The Datasets that an operation works on."""
+    spec = op.get("spec") or {}
+    named = [spec.get("dataset"), *((spec.get(end) or {}).get("dataset") for end in ("from", "to"))]
+    return [
+        Key(target.get("namespace") or op["metadata"]["namespace"], target.get("name", ""))
+        for target in named
+        if target
+    ]
 
 
 def _of_pod(pod: Json) -> list[Key]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-from addon_framework.api.data import DataLoad, Dataset, ThinRuntimeProfile
+from addon_framework.api.data import DataLoad, DataMigrate, DataProcess, Dataset, ThinRuntimeProfile
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 
 DATASETS: Resource = Dataset.RESOURCE
 DATALOADS: Resource = DataLoad.RESOURCE
+OPERATIONS: tuple[Resource, ...] = (DATALOADS, DataMigrate.RESOURCE, DataProcess.RESOURCE)
 PROFILES: Resource = ThinRuntimeProfile.RESOURCE
 
 FIELD_MANAGER = "cache-runtime"
@@ -24,8 +25,11 @@ MANAGED = f"{MANAGED_LABEL}={FIELD_MANAGER}"
 # Which Dataset something belongs to; the namespace too, since some things live outside it.
 NAME_LABEL = "data.boundaryless.io/dataset"
 NAMESPACE_LABEL = "data.boundaryless.io/dataset-namespace"
-ROLE_LABEL = "data.boundaryless.io/role"  # master, worker, client, load, clean, credentials
-LOAD_LABEL = "data.boundaryless.io/dataload"
+ROLE_LABEL = "data.boundaryless.io/role"  # ROLES, load, migrate, process, clean, credentials
+ROLES = ("master", "worker", "client")  # of the parts of a cache
+OPERATION_LABEL = "data.boundaryless.io/operation"
+# On a Dataset, "Exclusive": one operation at a time, even if all only read.
+EXCLUSIVE_ANNOTATION = "data.boundaryless.io/operations"
 NODE_LABEL = "data.boundaryless.io/node"
 INPUTS_LABEL = "data.boundaryless.io/inputs"
 

@@ -1,4 +1,4 @@
-"""The agent: two controllers over one manager."""
+"""The agent: a controller of Datasets, and one of each kind of operation, over one manager."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from addon_framework.plugins import AgentContext
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
 from addons.cache_runtime.agent.backends import Resolver, served_backends
 from addons.cache_runtime.agent.credentials import Credentials
-from addons.cache_runtime.agent.dataload import DataLoadController
 from addons.cache_runtime.agent.dataset import DatasetController
 from addons.cache_runtime.agent.names import DATASETS, FIELD_MANAGER, dataset_key
+from addons.cache_runtime.agent.operations.controller import OperationController
+from addons.cache_runtime.agent.operations.load import Load
+from addons.cache_runtime.agent.operations.migrate import Migrate
+from addons.cache_runtime.agent.operations.process import Process
+from addons.cache_runtime.agent.operations.shared import Shared
+from addons.cache_runtime.agent.operations.turns import Name
 from addons.cache_runtime.agent.reports import Reports
 from runtimes.interface import Backend
 
@@ -27,14 +32,21 @@ async def run_agent(
     manager = Manager(context.spoke, name=FIELD_MANAGER)
     resolver = Resolver(backends, image, lambda resource: datasets.of(resource))
     datasets = DatasetController(resolver, install_namespace=context.install_namespace)
-    loads = DataLoadController(resolver, datasets)
     manager.add(datasets)
-    manager.add(loads)
+
+    def wake(name: Name) -> None:
+        operations[name[0]].queue.add(name[1])
+
+    shared = Shared((Load(), Migrate(), Process()), resolver, datasets, context.spoke, wake)
+    operations = {kind.name: OperationController(kind, shared) for kind in shared.kinds}
+    for controller in operations.values():
+        manager.add(controller)
 
     def changed(key: Key) -> None:
         datasets.queue.add(key)
-        for load in loads.loads_for(key):
-            loads.queue.add(load)
+        for controller in operations.values():
+            for operation in controller.of_dataset(key):
+                controller.queue.add(operation)
 
     def parse(key: Key, line: str) -> Json | None:
         dataset = datasets.of(DATASETS).get(key)
@@ -53,5 +65,6 @@ async def run_agent(
         await manager.run()
     finally:
         credentials.close()
+        shared.close()
         datasets.measurements.close()
         reports.close()

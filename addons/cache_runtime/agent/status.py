@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_
 from runtimes.interface import CacheState
 
 NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
+MIGRATING = "DataMigrating"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Observed:
     ready: bool = False
     problem: str = ""  # the specs are wrong, or something failed
     waiting: str = ""  # for what, while not ready
-    loads: Sequence[str] = ()  # operations that execute now
+    operations: Mapping[str, Sequence[str]] = field(default_factory=dict)  # that execute now, by kind
     in_use: str = ""  # why it is not deleted yet
 
 
@@ -98,8 +99,8 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     else:
         status["ufsTotal"] = status["fileNum"] = CALCULATING
     status["cacheStates"] = _states(old, seen)
-    if seen.loads:
-        status["operationRef"] = {"DataLoad": ",".join(sorted(seen.loads))}
+    if seen.operations:
+        status["operationRef"] = {kind: ",".join(sorted(names)) for kind, names in seen.operations.items()}
     return status
 
 
@@ -157,4 +158,6 @@ def _phase(binding: Binding | None, seen: Observed) -> str:
         return NOT_BOUND
     if seen.problem:
         return FAILED
+    if seen.ready and "DataMigrate" in seen.operations:
+        return MIGRATING
     return BOUND if seen.ready else PENDING

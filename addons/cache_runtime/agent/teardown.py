@@ -12,6 +12,7 @@ import structlog
 
 from addon_framework.api.core import (
     CONFIGMAPS,
+    CRONJOBS,
     DAEMONSETS,
     JOBS,
     NODES,
@@ -39,6 +40,7 @@ from addons.cache_runtime.agent.volumes import is_stranger
 
 log = structlog.get_logger(__name__)
 _ORDER = ("client", "worker", "master")  # a client's unmount must not wait for a worker that is gone
+_OPERATIONS = ("load", "migrate", "process")
 _GRACE, _ATTEMPTS = 60, 3  # Fluid's cleanCachePolicy defaults
 
 
@@ -52,13 +54,15 @@ class Teardown:
 
     async def step(self, binding: Binding, key: Key) -> str:
         """Goes as far as possible. "" when nothing is left; else what it waits for."""
+        for cron in [obj for obj in self._cache(CRONJOBS) if dataset_key(obj) == [key]]:
+            await self._delete(CRONJOBS, cron)
         if users := self.users(key):
             return f"in use by pods {', '.join(users)}; it goes when they do"
-        mine = [obj for obj in self._cache(JOBS) if dataset_key(obj) == [key] and role_of(obj) == "load"]
-        for job in mine:
-            await self._delete(JOBS, job)
-        if self._pods(key, "load"):
-            return "waiting for loads to end"
+        for job in [obj for obj in self._cache(JOBS) if dataset_key(obj) == [key]]:
+            if role_of(job) in _OPERATIONS:
+                await self._delete(JOBS, job)
+        if any(self._pods(key, role) for role in _OPERATIONS):
+            return "waiting for operations to end"
         await self._volume(key)
         for role in _ORDER:
             if await self._component(key, role):

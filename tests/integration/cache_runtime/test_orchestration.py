@@ -74,7 +74,8 @@ async def test_wrong_specs_are_named_by_field(fleet: Fleet) -> None:
     failed = await fleet.phase(DATASETS, "llama", "Failed")
     assert "spec.mounts[0].mountPoint: 'ftp://models/llama'" in str(failed["status"]["conditions"])
     load = await fleet.phase(DATALOADS, "llama", "Failed")
-    assert "spec.policy: Cron is not supported here; use Once" in load["status"]["infos"]["message"]
+    assert "spec.schedule: policy Cron needs one" in load["status"]["infos"]["message"]
+    assert load["status"]["conditions"][0]["reason"] == "ScheduleNotSpecified"
     await fleet.secret()
     mounts = fleet.dataset("llama")["spec"]["mounts"]
     await fleet.client.patch(DATASETS, "llama", {"spec": {"mounts": mounts}}, fleet.namespace)

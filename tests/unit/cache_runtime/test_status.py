@@ -7,11 +7,10 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key
-from addons.cache_runtime.agent import loadstatus
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.components import template
-from addons.cache_runtime.agent.loadstatus import NodeLoad, running_status
 from addons.cache_runtime.agent.names import cache_node_label, dataset_id
+from addons.cache_runtime.agent.operations.status import PartState, failed_status, running_status
 from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
 from addons.cache_runtime.agent.status import Counts, Observed, dataset_status, runtime_status
 from addons.cache_runtime.plugin import CacheRuntime
@@ -58,7 +57,9 @@ def test_a_dataset_on_its_way() -> None:
     pending = dataset_status(bound.dataset, bound, Observed(waiting="waiting for Secret keys"), STAMP)
     assert (pending["phase"], pending["ufsTotal"]) == ("Pending", "[Calculating]")
     assert pending["conditions"][0]["message"] == "waiting for Secret keys"
-    seen = Observed(state=CacheState(512, 4096), measured=(1024, 3), ready=True, loads=("b", "a"))
+    seen = Observed(
+        state=CacheState(512, 4096), measured=(1024, 3), ready=True, operations={"DataLoad": ("b", "a")}
+    )
     ready = dataset_status({**bound.dataset, "status": pending}, bound, seen, STAMP)
     assert ready["phase"] == "Bound"
     assert ready["cacheStates"] == {
@@ -110,13 +111,13 @@ def test_a_load_of_two_nodes_is_as_far_as_the_slower() -> None:
         "start": {"time": 101.0},
         "progress": {"bytes": 4, "total": 10, "files": 1, "totalFiles": 2, "rate": 3},
     }
-    nodes = [NodeLoad("a", fast), NodeLoad("b", slow)]
+    nodes = [PartState("a", fast), PartState("b", slow)]
     status = running_status(load(), nodes, "x", NOW, None)
     assert status["phase"] == "Executing"
     infos = status["infos"]
     assert (infos["bytes"], infos["percentage"], infos["rate"]) == ("4", "40.0%", "8.00B/s")
     assert infos["startTime"] == "100.000"
-    nodes[1] = NodeLoad("b", {**slow, "done": {"time": 109.0, "bytes": 10, "total": 10, "files": 2}})
+    nodes[1] = PartState("b", {**slow, "done": {"time": 109.0, "bytes": 10, "total": 10, "files": 2}})
     complete = running_status(load(**status), nodes, "x", NOW, None)
     assert (complete["phase"], complete["duration"]) == ("Complete", "9s")
     assert complete["infos"]["finishTime"] == "109.000"
@@ -126,17 +127,17 @@ def test_a_load_of_two_nodes_is_as_far_as_the_slower() -> None:
 def test_a_load_fails_for_good_or_goes_on() -> None:
     passing = {"start": {"time": 1.0}, "failed": {"reason": "DiskError", "message": "full"}}
     assert (
-        running_status(load(), [NodeLoad("a", passing)], "x", NOW, None)["infos"]["message"]
+        running_status(load(), [PartState("a", passing)], "x", NOW, None)["infos"]["message"]
         == "trying again: full"
     )
     lasting = {**passing, "failed": {"reason": "QuotaExceeded", "message": "too big", "permanent": True}}
-    failed = running_status(load(), [NodeLoad("a", lasting)], "x", NOW, None)
+    failed = running_status(load(), [PartState("a", lasting)], "x", NOW, None)
     assert (failed["phase"], failed["conditions"][0]["reason"]) == ("Failed", "QuotaExceeded")
     gone = running_status(
-        load(), [NodeLoad("a", passing, "Failed", "BackoffLimitExceeded", "m")], "x", NOW, None
+        load(), [PartState("a", passing, "Failed", "BackoffLimitExceeded", "m")], "x", NOW, None
     )
     assert (gone["phase"], gone["infos"]["message"]) == ("Failed", "full")
-    assert loadstatus.failed_status({**load(), "status": failed}, "r", "m", "x", NOW)["phase"] == "Failed"
+    assert failed_status({**load(), "status": failed}, "r", "m", "x", NOW)["phase"] == "Failed"
 
 
 def test_exclusive_caches_stay_apart_and_shared_ones_do_not() -> None:

@@ -1,4 +1,4 @@
-"""The status of a DataLoad. Pure functions."""
+"""The status of an operation. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PENDING, EXECUTING, COMPLETE, FAILED = "Pending", "Executing", "Complete", "Fail
 
 
 @dataclass(frozen=True)
-class NodeLoad:
-    """One node's part: what its pods reported, and what became of its job."""
+class PartState:
+    """One part: what its pods reported, and what became of its job."""
 
     node: str
     said: Mapping[str, Json] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class NodeLoad:
         return not self.done and (permanent or self.job == "Failed")
 
 
-def phase_of(nodes: Sequence[NodeLoad]) -> str:
+def phase_of(nodes: Sequence[PartState]) -> str:
     """Of the whole: failed when one is, complete when all are."""
     if any(node.failed for node in nodes):
         return FAILED
@@ -57,7 +57,7 @@ def failed_status(load: Json, reason: str, message: str, inputs: str, now: datet
     """Refused, or given up; `inputs` is what has to change for another attempt."""
     old = load.get("status") or {}
     infos = {**(old.get("infos") or {}), "message": message, "inputs": inputs}
-    if "startTime" in infos and old.get("phase") != FAILED:
+    if old.get("phase") != FAILED or "finishTime" not in infos:
         infos["finishTime"] = f"{now.timestamp():.3f}"
     return {
         "phase": FAILED,
@@ -68,7 +68,7 @@ def failed_status(load: Json, reason: str, message: str, inputs: str, now: datet
 
 
 def running_status(
-    load: Json, nodes: Sequence[NodeLoad], inputs: str, now: datetime, measured: tuple[int, int] | None
+    load: Json, nodes: Sequence[PartState], inputs: str, now: datetime, measured: tuple[int, int] | None
 ) -> Json:
     """While it runs and after."""
     old = load.get("status") or {}
@@ -82,16 +82,16 @@ def running_status(
     if phase == FAILED:
         bad = next(node for node in nodes if node.failed)
         said = bad.said.get("failed", {})
-        reason = str(said.get("reason") or bad.reason or "LoadFailed")
-        message = str(said.get("message") or bad.message or f"the load on node {bad.node} failed")
+        reason = str(said.get("reason") or bad.reason or "OperationFailed")
+        message = str(said.get("message") or bad.message or f"what ran on node {bad.node} failed")
         return failed_status({**load, "status": {**old, "infos": infos}}, reason, message, inputs, now)
     status: Json = {"phase": phase, "duration": "Unfinished", "conditions": [], "infos": infos}
     if phase == COMPLETE:
         ends = [float(n.said["done"]["time"]) for n in nodes if "time" in n.said.get("done", {})]
         infos["finishTime"] = f"{max(ends) if ends else now.timestamp():.3f}"
         status["duration"] = _duration(infos, load, now)
-        text = f"{infos['loaded']} in {infos['files']} files" if "files" in infos else "The data is loaded"
-        status["conditions"] = _conditions(old, COMPLETE, "LoadComplete", text, now)
+        text = f"{infos['loaded']} in {infos['files']} files" if "files" in infos else "Everything is done"
+        status["conditions"] = _conditions(old, COMPLETE, "OperationComplete", text, now)
     else:
         retried = next((n.said["failed"] for n in nodes if "failed" in n.said), None)
         if retried is not None:
@@ -99,7 +99,7 @@ def running_status(
     return status | _kept(old)
 
 
-def progress(nodes: Sequence[NodeLoad], measured: tuple[int, int] | None) -> dict[str, str]:
+def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> dict[str, str]:
     """Bytes, files and rate: of the slowest node, since all copies are the same, and rates added up."""
     said = [
         {**n.said.get("start", {}), **n.said.get("progress", {}), **n.said.get("done", {})} for n in nodes
@@ -123,7 +123,21 @@ def progress(nodes: Sequence[NodeLoad], measured: tuple[int, int] | None) -> dic
         infos["files"] = str(copied)
     if rate := sum(int(each.get("rate") or 0) for each in known):
         infos["rate"] = f"{human_size(rate)}/s"
+    if (seconds := _eta(known, measured)) is not None and not all(node.done for node in nodes):
+        infos["eta"], infos["etaSeconds"] = human_duration(seconds), str(round(seconds))
     return infos
+
+
+def _eta(known: Sequence[Json], measured: tuple[int, int] | None) -> float | None:
+    """Until the last part is done, if each goes on as it has; None as long as one says no rate."""
+    left = []
+    for each in known:
+        total = int(each.get("total") or (measured[0] if measured else 0))
+        missing, rate = max(0, total - int(each["bytes"])), int(each.get("rate") or 0)
+        if not total or (missing and not rate):
+            return None
+        left.append(missing / rate if missing else 0.0)
+    return max(left)
 
 
 def _conditions(old: Json, kind: str, reason: str, message: str, now: datetime) -> list[Json]:

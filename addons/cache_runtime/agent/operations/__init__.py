@@ -1,0 +1,1 @@
+"""Operations on Datasets: one state machine, and what is particular to each kind."""

@@ -1,0 +1,279 @@
+"""The controller of one kind of operation: None, Pending, Executing, Complete or Failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from addon_framework.api.core import CONFIGMAPS, CRONJOBS, JOBS, PODS, SECRETS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Controller, Key, NotFound, Watch, key_of
+from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.names import (
+    DATASETS,
+    EXCLUSIVE_ANNOTATION,
+    HUB_SECRET_ANNOTATION,
+    MANAGED,
+    dataset_key,
+    owner_reference,
+)
+from addons.cache_runtime.agent.operations import inputs, runafter, status
+from addons.cache_runtime.agent.operations.jobs import operation_key
+from addons.cache_runtime.agent.operations.kinds import Kind, RefusedError
+from addons.cache_runtime.agent.operations.running import Runner
+from addons.cache_runtime.agent.operations.schedule import check_policy
+from addons.cache_runtime.agent.operations.shared import Shared
+from addons.cache_runtime.agent.operations.turns import Claim, Name
+
+
+class OperationController(Controller):
+    """One key per operation of its kind; what the kinds have in common is in `shared`."""
+
+    workers = 4
+
+    def __init__(self, kind: Kind, shared: Shared) -> None:
+        self.kind, self.shared = kind, shared
+        self.name = kind.name.lower()
+        self._runner: Runner
+
+    def of(self, resource: Resource) -> AnyInformer:
+        """The informers are those of the Dataset controller."""
+        return self.shared.datasets.of(resource)
+
+    def watches(self) -> list[Watch]:
+        """Its jobs and pods, what it waits for, and who waits for it."""
+        jobs = [
+            Watch(resource, map=lambda obj: operation_key(self.kind, obj), label_selector=MANAGED)
+            for resource in (JOBS, CRONJOBS, CONFIGMAPS)
+        ]
+        others = [kind.resource for kind in self.shared.kinds]
+        return [
+            Watch(self.kind.resource),
+            *(Watch(resource, map=self._neighbours) for resource in others),
+            Watch(DATASETS, map=lambda obj: self.of_dataset(key_of(obj))),
+            *(
+                Watch(backend.resource, map=lambda obj: self.of_dataset(key_of(obj)))
+                for backend in self.shared.resolver.backends
+            ),
+            *jobs,
+            Watch(SECRETS, map=self._of_ours, label_selector=MANAGED),
+            Watch(PODS, map=self._of_ours),
+        ]
+
+    async def start(self) -> None:
+        """What ran before a restart still has its turn."""
+        self._runner = Runner(self.kind, self.client, self.of, self.shared)
+        for kind in self.shared.kinds:
+            for op in self.of(kind.resource):
+                if (op.get("status") or {}).get("phase") == status.EXECUTING:
+                    self.shared.turns.ask(self._claim(kind, op), force=True)
+
+    def of_dataset(self, key: Key) -> list[Key]:
+        """Every operation of this kind on a Dataset."""
+        return [
+            key_of(op)
+            for op in self.of(self.kind.resource).in_namespace(key.namespace)
+            if key in self.kind.targets(op)
+        ]
+
+    def _of_ours(self, obj: Json) -> list[Key]:
+        return [op for key in dataset_key(obj) for op in self.of_dataset(key)]
+
+    def _neighbours(self, obj: Json) -> list[Key]:
+        """Of this kind: those that run after an operation, and the one it runs after."""
+        me = (obj.get("kind", ""), key_of(obj))
+        found = [key_of(op) for op in self.of(self.kind.resource) if runafter.predecessor(op) == me]
+        named = runafter.predecessor(obj)
+        return [*found, named[1]] if named is not None and named[0] == self.kind.name else found
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One step of the state machine."""
+        op = self.of(self.kind.resource).get(key)
+        if op is None:
+            self.shared.forget((self.kind.name, key))
+            return None
+        if op["metadata"].get("deletionTimestamp"):
+            await self._end(key, op)
+            return None
+        there = op["metadata"].get("finalizers") or []
+        if self.kind.finalizer not in there:
+            await self._patch_metadata(op, {"finalizers": [*there, self.kind.finalizer]})
+            return None
+        if self._is_over(op):
+            self.shared.turns.end((self.kind.name, key))
+            return await self._expire(op)
+        try:
+            return await self._proceed(key, op)
+        except RefusedError as error:
+            self.shared.turns.end((self.kind.name, key))
+            await self._runner.fail(op, error.reason, str(error), inputs.of_spec(op))
+            return await self._expire(op)
+
+    def _is_over(self, op: Json) -> bool:
+        """Done once and for all: unless what a Dataset mounts has changed since it was loaded."""
+        said = op.get("status") or {}
+        once = ((op.get("spec") or {}).get("policy") or "Once") == "Once"
+        if said.get("phase") != status.COMPLETE or not once:
+            return False
+        loaded = (said.get("infos") or {}).get("mounts")
+        dataset = self.of(DATASETS).get(self.kind.targets(op)[0])
+        return loaded is None or dataset is None or loaded == inputs.of_mounts(dataset)
+
+    async def _proceed(self, key: Key, op: Json) -> float | None:
+        check_policy(op)
+        self.kind.check(op)
+        before = runafter.before(op, self._find, datetime.now(UTC))
+        if before.waiting:
+            await self._runner.wait(op, before.waiting, step=True)
+            return before.again
+        found = await self._bindings(op)
+        if isinstance(found, str):
+            await self._runner.wait(op, found)
+            return None
+        versions = await self.shared.secrets.versions((self.kind.name, key), self._secrets(op, found))
+        attempt = inputs.of(op, found, list(versions.values()))
+        said, policy = op.get("status") or {}, (op.get("spec") or {}).get("policy")
+        if policy == "OnEvent":
+            attempt = self._event(key, op, found, attempt)
+            if not attempt:
+                if not said.get("phase"):
+                    await self._runner.wait(op, "listing the source")
+                return None
+        ended = said.get("phase") in (status.FAILED, status.COMPLETE) and policy != "Cron"
+        if ended and (said.get("infos") or {}).get("inputs") == attempt:
+            self.shared.turns.end((self.kind.name, key))
+            return await self._expire(op)  # until something it ended by changes
+        for reason in (problem for binding in found for problem in binding.problems):
+            await self._runner.wait(op, reason)
+            return None
+        absent = next((str(at) for at, version in versions.items() if not version), "")
+        if absent:
+            await self._runner.wait(op, f"waiting for Secret {absent}")
+            return None
+        pods = self._cache_pods(self.kind.targets(op)[0])
+        plan = self.kind.plan(op, found, pods, runafter.affinity(op, self._find))
+        if plan.waiting:
+            await self._runner.wait(op, plan.waiting)
+            return None
+        await self._runner.run(key, op, found, plan, attempt, self._claim(self.kind, op))
+        return None
+
+    def _event(self, key: Key, op: Json, found: Sequence[Binding], attempt: str) -> str:
+        """The attempt with the version of the source; "" while that is not known. What runs is let run."""
+        seen = self.shared.sources.look((self.kind.name, key), attempt, found[-1])
+        if seen.unsupported:
+            raise RefusedError(
+                "DataOperationNotSupport",
+                f"{self.kind.name} {key}: spec.policy: OnEvent needs a source that can be listed",
+            )
+        said = op.get("status") or {}
+        running = str((said.get("infos") or {}).get("inputs", ""))
+        if said.get("phase") == status.EXECUTING and running.startswith(f"{attempt}."):
+            return running
+        return f"{attempt}.{seen.version}" if seen.version else ""
+
+    async def _bindings(self, op: Json) -> list[Binding] | str:
+        """Its Datasets with their runtimes, or what it waits for."""
+        found: list[Binding] = []
+        for at in self.kind.targets(op):
+            dataset = self.of(DATASETS).get(at)
+            if dataset is None or dataset["metadata"].get("deletionTimestamp"):
+                return f"waiting for Dataset {at}"
+            if not found:
+                await self._adopt(op, dataset)
+            binding = self.shared.resolver.bind(dataset, at)
+            if binding is None or binding.ending:
+                return f"waiting for a runtime named {at.name}"
+            found.append(binding)
+        return found
+
+    def _secrets(self, op: Json, bindings: Sequence[Binding]) -> set[Key]:
+        """Those it cannot do without; a hub's Secret comes with the Dataset controller."""
+        namespace = op["metadata"]["namespace"]
+        names = {reference.name for reference in self.kind.secrets(op)}
+        for binding in bindings:
+            names |= {ref.name for source in binding.cache.sources for ref in source.secrets.values()}
+            hub = (binding.dataset["metadata"].get("annotations") or {}).get(HUB_SECRET_ANNOTATION)
+            names |= {hub} if hub else set()
+        return {Key(namespace, name) for name in names}
+
+    def _claim(self, kind: Kind, op: Json) -> Claim:
+        targets, metadata = kind.targets(op), op["metadata"]
+        bindings: list[Binding] = []
+        exclusive = False
+        for at in targets:
+            dataset = self.of(DATASETS).get(at)
+            binding = self.shared.resolver.bind(dataset, at) if dataset is not None else None
+            if binding is not None:
+                bindings.append(binding)
+                said = (binding.dataset["metadata"].get("annotations") or {}).get(EXCLUSIVE_ANNOTATION)
+                exclusive = exclusive or said == "Exclusive"
+        order = (str(metadata.get("creationTimestamp", "")), f"{kind.name}/{metadata['name']}")
+        name: Name = (kind.name, key_of(op))
+        return Claim(name, frozenset(targets), exclusive or kind.writes(op, bindings), order)
+
+    def _cache_pods(self, dataset: Key) -> list[Json]:
+        pods = [p for p in self.of(PODS) if dataset_key(p) == [dataset] and p["spec"].get("nodeName")]
+        return [p for p in pods if not p["metadata"].get("deletionTimestamp")]
+
+    def _find(self, kind: str, key: Key) -> Json | None:
+        resource = next((each.resource for each in self.shared.kinds if each.name == kind), None)
+        if resource is None:
+            raise RefusedError("DataOperationNotValid", f"spec.runAfter.kind: {kind} is not supported here")
+        return self.of(resource).get(key)
+
+    # Ends
+
+    async def _end(self, key: Key, op: Json) -> None:
+        """Deleted: its jobs first, so that nothing works for nobody."""
+        if await self._runner.remove(key):
+            return
+        self.shared.forget((self.kind.name, key))
+        there = op["metadata"].get("finalizers") or []
+        if self.kind.finalizer in there:
+            try:
+                await self._patch_metadata(op, {"finalizers": [f for f in there if f != self.kind.finalizer]})
+            except NotFound:
+                return
+
+    async def _expire(self, op: Json) -> float | None:
+        """Deletes what ended after its time to live, once those that run after it have seen that."""
+        spec = op.get("spec") or {}
+        seconds = spec.get("ttlSecondsAfterFinished")
+        finished = ((op.get("status") or {}).get("infos") or {}).get("finishTime")
+        if seconds is None or not finished or spec.get("policy", "Once") != "Once" or self._awaited(op):
+            return None
+        left = float(finished) + float(seconds) - datetime.now(UTC).timestamp()
+        if left > 0:
+            return left
+        metadata = op["metadata"]
+        try:
+            await self.client.delete(
+                self.kind.resource, metadata["name"], metadata["namespace"], uid=metadata["uid"]
+            )
+        except NotFound:
+            pass
+        return None
+
+    def _awaited(self, op: Json) -> bool:
+        me = (self.kind.name, key_of(op))
+        return any(
+            runafter.predecessor(other) == me
+            and (other.get("status") or {}).get("phase") in (None, "", status.PENDING)
+            and ((other.get("status") or {}).get("waitingFor") or {}).get("operationComplete") is not False
+            for kind in self.shared.kinds
+            for other in self.of(kind.resource)
+        )
+
+    async def _adopt(self, op: Json, dataset: Json) -> None:
+        owners = op["metadata"].get("ownerReferences") or []
+        owner = owner_reference(dataset)
+        if not any(each.get("uid") == owner["uid"] for each in owners):
+            kept = [each for each in owners if each.get("kind") != "Dataset"]
+            await self._patch_metadata(op, {"ownerReferences": [*kept, owner]})
+
+    async def _patch_metadata(self, op: Json, patch: Json) -> None:
+        metadata = op["metadata"]
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"], **patch}}
+        await self.client.patch(self.kind.resource, metadata["name"], body, metadata["namespace"])

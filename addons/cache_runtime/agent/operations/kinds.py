@@ -1,0 +1,102 @@
+"""What is particular to a kind of operation: whom it works on, what is wrong with it, which pods do it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Key
+from addons.cache_runtime.agent.backends import Binding
+from runtimes.interface import SecretKey
+
+
+class RefusedError(Exception):
+    """The operation cannot be done as written; `reason` is one of Fluid's."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Part:
+    """One job: a PodSpec, on one node or, with host "", wherever it fits."""
+
+    name: str
+    pod: Json
+    host: str = ""
+    pods: int = 1  # side by side, told apart by JOB_COMPLETION_INDEX
+    trusted: bool = True  # whether "done" and "failed" in its log are the operation's own words
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an operation needs, or what it waits for."""
+
+    parts: Sequence[Part] = ()
+    config: Mapping[str, str] | None = None  # a ConfigMap named like the first part
+    waiting: str = ""
+
+
+class Kind(ABC):
+    """DataLoad, DataMigrate or DataProcess. Pure."""
+
+    resource: ClassVar[Resource]
+    role: ClassVar[str]  # of its jobs, on their label
+    finalizer: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """As objects have it."""
+        return self.resource.kind
+
+    @abstractmethod
+    def targets(self, op: Json) -> list[Key]:
+        """The Datasets it works on; it belongs to the first."""
+
+    def writes(self, op: Json, bindings: Sequence[Binding]) -> bool:
+        """Whether nothing else may work on these Datasets meanwhile."""
+        return False
+
+    @abstractmethod
+    def check(self, op: Json) -> None:
+        """What is wrong whatever the Datasets. Raises RefusedError."""
+
+    def secrets(self, op: Json) -> set[SecretKey]:
+        """Keys of Secrets that it needs besides its Datasets'."""
+        return set()
+
+    @abstractmethod
+    def plan(self, op: Json, bindings: Sequence[Binding], pods: Sequence[Json], affinity: Json) -> Plan:
+        """What is to be done. `pods` are the caches' own; `affinity` what `runAfter` asks for.
+
+        Raises RefusedError.
+        """
+
+
+def title(op: Json) -> str:
+    """How messages call an operation."""
+    metadata = op["metadata"]
+    return f"{op.get('kind', 'operation')} {metadata['namespace']}/{metadata['name']}"
+
+
+def own_namespace(op: Json, targets: Sequence[tuple[str, Key]]) -> None:
+    """Its pods mount the Datasets' claims, which is possible in their namespace only. Raises RefusedError."""
+    namespace = op["metadata"]["namespace"]
+    for field, key in targets:
+        if key.namespace != namespace:
+            raise RefusedError(
+                "TargetDatasetNamespaceNotSame",
+                f"{title(op)}: spec.{field}.namespace: must be the {op.get('kind')}'s own, {namespace}",
+            )
+
+
+def claim_volume(name: str, claim: str, *, read_only: bool) -> Json:
+    """A Dataset's claim as a volume."""
+    source: Json = {"claimName": claim}
+    if read_only:
+        source["readOnly"] = True
+    return {"name": name, "persistentVolumeClaim": source}

@@ -1,0 +1,76 @@
+"""DataLoad: one job on every node of the cache, as soon as the source can be read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from addon_framework.api.data import DataLoad
+from addon_framework.api.meta import Json, from_dict
+from addon_framework.kube import Key
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.names import LOAD_FINALIZER, role_of, short_hash
+from addons.cache_runtime.agent.operations.jobs import is_ready
+from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError, own_namespace
+from addons.cache_runtime.agent.operations.runafter import required_hosts
+from runtimes.interface import Task
+
+
+class Load(Kind):
+    """Warms caches; several may at once."""
+
+    resource = DataLoad.RESOURCE
+    role = "load"
+    finalizer = LOAD_FINALIZER
+
+    def targets(self, op: Json) -> list[Key]:
+        """The Dataset that it names."""
+        target = (op.get("spec") or {}).get("dataset") or {}
+        return [Key(target.get("namespace") or op["metadata"]["namespace"], target.get("name", ""))]
+
+    def check(self, op: Json) -> None:
+        """The namespace."""
+        own_namespace(op, [("dataset", self.targets(op)[0])])
+
+    def plan(self, op: Json, bindings: Sequence[Binding], pods: Sequence[Json], affinity: Json) -> Plan:
+        """The backend's task, once per node."""
+        (binding,) = bindings
+        spec = op.get("spec") or {}
+        task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
+        if task is None:
+            kind = binding.runtime.get("kind")
+            raise RefusedError("DataOperationNotSupport", f"{kind} keeps nothing, so it loads nothing")
+        hosts = _hosts(pods, task)
+        if (required := required_hosts(affinity)) is not None:
+            hosts = [host for host in hosts if host in required]
+        if not hosts:
+            return Plan(waiting="waiting for the cache's pods to be scheduled")
+        name = op["metadata"]["name"]
+        pod: Json = {
+            "tolerations": [*binding.cache.dataset.spec.tolerations, *(spec.get("tolerations") or [])],
+            **task.pod,
+        }
+        if spec.get("affinity"):
+            pod["affinity"] = spec["affinity"]
+        return Plan([Part(_name(name, host, len(hosts)), _on(pod, spec, host), host) for host in hosts])
+
+
+def _hosts(pods: Sequence[Json], task: Task) -> list[str]:
+    """Nodes that hold the cache, or will: a load need not wait for a worker that only keeps files."""
+    if task.after == "client":
+        pods = [p for p in pods if role_of(p) == "client" and is_ready(p)]
+    else:
+        workers = [p for p in pods if role_of(p) == "worker"]
+        pods = workers or [p for p in pods if role_of(p) == "client"]
+    return sorted({pod["spec"]["nodeName"] for pod in pods})
+
+
+def _on(pod: Json, spec: Json, host: str) -> Json:
+    return {
+        **pod,
+        "nodeSelector": {**(spec.get("nodeSelector") or {}), "kubernetes.io/hostname": host},
+    }
+
+
+def _name(load: str, host: str, hosts: int) -> str:
+    """Fluid's name where there is one node."""
+    return f"{load}-loader-job" if hosts == 1 else f"{load}-loader-job-{short_hash(host)[:5]}"

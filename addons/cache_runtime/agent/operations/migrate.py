@@ -1,0 +1,151 @@
+"""DataMigrate: copies data into a Dataset's storage, or out of it. Pure.
+
+A Dataset whose mounts are buckets is read and written there, past any cache; any other through its claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from addon_framework.api.data import DataMigrate
+from addon_framework.api.meta import Json, from_dict
+from addon_framework.kube import Key
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError, own_namespace, title
+from runtimes.interface import Migration, SecretKey, Source, secret_options
+
+_READABLE = ("s3", "http", "https", "hf")
+
+
+class Migrate(Kind):
+    """What writes into a Dataset has it for itself; `block` keeps others away from its source too."""
+
+    resource = DataMigrate.RESOURCE
+    role = "migrate"
+    finalizer = "fluid-datamigrate-controller-finalizer"
+
+    def targets(self, op: Json) -> list[Key]:
+        """The Datasets of both ends."""
+        return [key for _, key in _datasets(op)]
+
+    def writes(self, op: Json, bindings: Sequence[Binding]) -> bool:
+        """Into a Dataset, or when told so."""
+        spec = op.get("spec") or {}
+        return bool(spec.get("block") or (spec.get("to") or {}).get("dataset"))
+
+    def check(self, op: Json) -> None:
+        """One of two at each end, and a Dataset at one of them at least."""
+        spec = op.get("spec") or {}
+        for field in ("from", "to"):
+            end = spec.get(field) or {}
+            if bool(end.get("dataset")) == bool(end.get("externalStorage")):
+                raise RefusedError(
+                    "DataOperationNotValid",
+                    f"{title(op)}: spec.{field}: give either dataset or externalStorage",
+                )
+        if not _datasets(op):
+            raise RefusedError(
+                "DataOperationNotValid", f"{title(op)}: spec: one of from and to must be a Dataset"
+            )
+        own_namespace(op, _datasets(op))
+
+    def secrets(self, op: Json) -> set[SecretKey]:
+        """Of the storage that no Dataset describes."""
+        found: set[SecretKey] = set()
+        typed = from_dict(DataMigrate, op).spec
+        for end in (typed.from_, typed.to):
+            if end.external_storage is not None:
+                found |= set(secret_options(end.external_storage.encrypt_options).values())
+        return found
+
+    def plan(self, op: Json, bindings: Sequence[Binding], pods: Sequence[Json], affinity: Json) -> Plan:
+        """As many pods as the operation wants, each with its part of the files."""
+        spec, typed = op.get("spec") or {}, from_dict(DataMigrate, op)
+        by_key = {Key(b.cache.namespace, b.cache.name): b for b in bindings}
+        options = {k: v for k, v in typed.spec.options.items() if k in ("endpoint", "region")}
+        sources, base = self._from(op, by_key, options)
+        target, create_in = self._to(op, by_key, options)
+        for binding in bindings:
+            used = [*sources, target]
+            claimed = any(source.url.startswith(f"pvc://{binding.cache.name}/") for source in used)
+            if claimed and (binding.dataset.get("status") or {}).get("phase") not in (
+                "Bound",
+                "DataMigrating",
+            ):
+                return Plan(waiting=f"waiting for Dataset {binding.cache.name} to be Bound")
+        others = {k: v for k, v in typed.spec.options.items() if k not in options}
+        migration = Migration(tuple(sources), base, target, create_in, others)
+        task = bindings[0].backend.migrate(bindings[0].cache, migration)
+        if isinstance(task, str):
+            raise RefusedError("DataOperationNotValid", f"{title(op)}: spec.{task}")
+        if task is None:
+            raise RefusedError(
+                "DataOperationNotSupport", f"{bindings[0].runtime.get('kind')} cannot migrate data"
+            )
+        pod: Json = {"tolerations": list(spec.get("tolerations") or []), **task.pod}
+        if spec.get("nodeSelector"):
+            pod["nodeSelector"] = spec["nodeSelector"]
+        rules = {**(spec.get("affinity") or {}), **affinity}
+        if rules:
+            pod["affinity"] = rules
+        name = f"{op['metadata']['name']}-migrate-migrate"
+        return Plan([Part(name, pod, pods=typed.spec.parallelism)])
+
+    def _from(
+        self, op: Json, bindings: dict[Key, Binding], options: dict[str, str]
+    ) -> tuple[list[Source], str]:
+        end = from_dict(DataMigrate, op).spec.from_
+        if end.external_storage is not None:
+            secrets = secret_options(end.external_storage.encrypt_options)
+            return [_external(end.external_storage.uri, options, secrets)], ""
+        assert end.dataset is not None
+        cache = bindings[Key(end.dataset.namespace, end.dataset.name)].cache
+        if all(source.scheme in _READABLE for source in cache.sources):
+            return list(cache.sources), end.dataset.path.strip("/")
+        return [Source(f"pvc://{cache.name}/{end.dataset.path.strip('/')}", "", "/")], ""
+
+    def _to(self, op: Json, bindings: dict[Key, Binding], options: dict[str, str]) -> tuple[Source, str]:
+        """The place, and a directory below it."""
+        end, where = from_dict(DataMigrate, op).spec.to, f"{title(op)}: spec.to"
+        if end.external_storage is not None:
+            secrets = secret_options(end.external_storage.encrypt_options)
+            return _external(end.external_storage.uri, options, secrets), ""
+        assert end.dataset is not None
+        cache, path = (
+            bindings[Key(end.dataset.namespace, end.dataset.name)].cache,
+            end.dataset.path.strip("/"),
+        )
+        inside = [s for s in cache.sources if f"{path}/".startswith(f"{s.path.strip('/')}/".lstrip("/"))]
+        source = max(inside, key=lambda s: len(s.path), default=None)
+        if source is not None and source.scheme == "s3":
+            if source.read_only:
+                raise RefusedError(
+                    "DataOperationNotValid",
+                    f"{where}.dataset: mount {source.name or source.url} of {cache.name} is readOnly",
+                )
+            return source, path[len(source.path.strip("/")) :].strip("/")
+        if cache.read_only:
+            raise RefusedError(
+                "DataOperationNotValid",
+                f"{where}.dataset: {cache.name} cannot be written to; spec.accessModes needs ReadWriteMany",
+            )
+        return Source(f"pvc://{cache.name}/", "", "/"), path
+
+
+def _external(uri: str, options: dict[str, str], secrets: dict[str, SecretKey]) -> Source:
+    """juicefs's minio://host:port/bucket/ is S3 without TLS."""
+    if uri.startswith("minio://"):
+        host, _, rest = uri.removeprefix("minio://").partition("/")
+        return Source(f"s3://{rest}", "", "/", {"endpoint": f"http://{host}", **options}, secrets)
+    used = options if uri.startswith("s3://") else {}
+    return Source(uri, "", "/", used, secrets)
+
+
+def _datasets(op: Json) -> list[tuple[str, Key]]:
+    found = []
+    for field in ("to", "from"):
+        dataset = ((op.get("spec") or {}).get(field) or {}).get("dataset") or {}
+        if dataset:
+            namespace = dataset.get("namespace") or op["metadata"]["namespace"]
+            found.append((f"{field}.dataset", Key(namespace, dataset.get("name", ""))))
+    return found

@@ -1,0 +1,248 @@
+"""Jobs and status of operations whose time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from addon_framework.api.core import CONFIGMAPS, CRONJOBS, EVENTS, JOBS, NODES, PODS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.api.time import parse_time
+from addon_framework.kube import AlreadyExists, ApiError, Client, Invalid, Key, NotFound, patch_status
+from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.names import FIELD_MANAGER, HASH_ANNOTATION, INPUTS_LABEL
+from addons.cache_runtime.agent.operations import inputs, jobs, runafter, status
+from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError
+from addons.cache_runtime.agent.operations.shared import Shared
+from addons.cache_runtime.agent.operations.status import PartState
+from addons.cache_runtime.agent.operations.turns import Claim
+
+_SUMS = ("bytes", "files", "rate", "total", "totalFiles")
+
+
+class Runner:
+    """Of one kind."""
+
+    def __init__(
+        self, kind: Kind, client: Client, of: Callable[[Resource], AnyInformer], shared: Shared
+    ) -> None:
+        self._kind, self._client, self._of, self._shared = kind, client, of, shared
+
+    async def run(
+        self, key: Key, op: Json, bindings: Sequence[Binding], plan: Plan, attempt: str, claim: Claim
+    ) -> None:
+        """Jobs as the plan says, if it is the operation's turn, and the status that follows from them."""
+        if plan.config is not None:
+            wanted = jobs.config_for(self._kind, op, self._kind.targets(op)[0], plan)
+            live = self._of(CONFIGMAPS).get(Key(key.namespace, wanted["metadata"]["name"]))
+            if live is None or live.get("data") != wanted["data"]:
+                await self._client.apply(wanted, field_manager=FIELD_MANAGER, resource=CONFIGMAPS)
+        cron = op["spec"].get("policy") == "Cron"
+        active = cron and any(not jobs.finished(job)[0] for job in self._owned(key, JOBS))
+        if cron and not active:
+            other = self._shared.turns.idle(claim)
+        else:
+            other = self._shared.turns.ask(claim, force=active)
+        if cron:
+            await self._crons(key, op, plan, attempt, suspend=other is not None)
+        elif other is not None:
+            await self.wait(op, f"waiting for {other[0]} {other[1]}, which has the Dataset")
+            return
+        else:
+            await self._jobs(key, op, plan, attempt)
+        await self._report(key, op, bindings, plan, attempt)
+
+    async def wait(self, op: Json, message: str, *, step: bool = False) -> None:
+        """Says what for; `step`: for the step before."""
+        said = self._with_step(op, status.waiting_status(op, message), waiting=step)
+        await patch_status(self._client, self._kind.resource, op, said)
+
+    async def fail(self, op: Json, reason: str, message: str, attempt: str) -> None:
+        """Says why."""
+        said = status.failed_status(op, reason, message, attempt, datetime.now(UTC))
+        if await patch_status(self._client, self._kind.resource, op, said):
+            await self._announce(op, said)
+
+    async def remove(self, key: Key) -> bool:
+        """Deletes jobs; whether something of them still runs."""
+        for resource in (CRONJOBS, JOBS, CONFIGMAPS):
+            for obj in self._owned(key, resource):
+                await self._delete(resource, obj)
+        return bool(self._owned(key, PODS))
+
+    async def _jobs(self, key: Key, op: Json, plan: Plan, attempt: str) -> None:
+        """A job per part; those of other attempts go."""
+        wanted = {part.name: part for part in plan.parts}
+        await self._delete_all(CRONJOBS, key)
+        for job in self._owned(key, JOBS):
+            name = job["metadata"]["name"]
+            if name not in wanted or job["metadata"]["labels"].get(INPUTS_LABEL) != attempt:
+                await self._delete(JOBS, job)
+        dataset = self._kind.targets(op)[0]
+        for name, part in wanted.items():
+            if self._of(JOBS).get(Key(key.namespace, name)) is None:
+                try:
+                    await self._client.create(JOBS, jobs.job_for(self._kind, op, dataset, part, attempt))
+                except AlreadyExists:
+                    continue  # our copy was behind
+                except Invalid as error:
+                    raise RefusedError("DataOperationNotValid", error.message) from None
+
+    async def _crons(self, key: Key, op: Json, plan: Plan, attempt: str, *, suspend: bool) -> None:
+        """A CronJob per part."""
+        dataset = self._kind.targets(op)[0]
+        wanted = {part.name for part in plan.parts}
+        for live in self._owned(key, CRONJOBS):
+            if live["metadata"]["name"] not in wanted:
+                await self._delete(CRONJOBS, live)
+        for part in plan.parts:
+            made = jobs.cronjob_for(self._kind, op, dataset, part, attempt, suspend=suspend)
+            there = self._of(CRONJOBS).get(Key(key.namespace, part.name))
+            digest = made["metadata"]["annotations"][HASH_ANNOTATION]
+            if there is None or there["metadata"].get("annotations", {}).get(HASH_ANNOTATION) != digest:
+                try:
+                    await self._client.apply(made, field_manager=FIELD_MANAGER, resource=CRONJOBS)
+                except Invalid as error:
+                    raise RefusedError("DataOperationNotValid", error.message) from None
+
+    async def _report(
+        self, key: Key, op: Json, bindings: Sequence[Binding], plan: Plan, attempt: str
+    ) -> None:
+        cron = op["spec"].get("policy") == "Cron"
+        pods = self._owned(key, PODS)
+        found = [self._newest(key, part, attempt) for part in plan.parts]
+        if cron and not any(found):
+            said = status.waiting_status(op, f"runs at {op['spec']['schedule']}")
+        else:
+            parts = [self._state(part, job, pods) for part, job in zip(plan.parts, found, strict=True)]
+            measured = self._shared.datasets.measurements.of(self._kind.targets(op)[0]).counted
+            if self._kind.role != "load":
+                measured = None
+            said = status.running_status(op, parts, attempt, datetime.now(UTC), measured)
+        if self._kind.role == "load":
+            said["infos"]["mounts"] = inputs.of_mounts(bindings[0].dataset)
+        if cron:
+            said |= self._times(key)
+        said = self._with_step(op, said, waiting=False)
+        if said["phase"] == status.COMPLETE:
+            hosts = {pod["spec"].get("nodeName") for pod in pods}
+            nodes = [node for node in self._of(NODES) if node["metadata"]["name"] in hosts]
+            if where := runafter.where_it_ran(op, nodes):
+                said["nodeAffinity"] = where
+        if said["phase"] != status.EXECUTING and not cron:
+            self._shared.turns.end((self._kind.name, key))
+        if await patch_status(self._client, self._kind.resource, op, said):
+            await self._announce(op, said)
+        if said["phase"] == status.FAILED and not cron:
+            await self._delete_all(JOBS, key)
+
+    def _newest(self, key: Key, part: Part, attempt: str) -> Json | None:
+        """The job of a part: the last one, where a CronJob makes many."""
+        mine = [
+            job
+            for job in self._owned(key, JOBS)
+            if job["metadata"]["labels"].get(INPUTS_LABEL) == attempt
+            and (job["metadata"]["name"] == part.name or job["metadata"]["name"].startswith(f"{part.name}-"))
+        ]
+        mine.sort(key=lambda job: str(job["metadata"].get("creationTimestamp", "")))
+        return mine[-1] if mine else None
+
+    def _state(self, part: Part, job: Json | None, pods: Sequence[Json]) -> PartState:
+        if job is None:
+            return PartState(part.host)
+        mine = [pod for pod in pods if jobs.owner_uid(pod) == job["metadata"]["uid"]]
+        mine.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+        by_index: dict[str, list[Json]] = {}
+        for pod in mine:
+            by_index.setdefault(jobs.index_of(pod), []).append(pod)
+        said = _together([self._said(group) for group in by_index.values()], part)
+        started = (job.get("status") or {}).get("startTime")
+        if "start" not in said and started and not part.trusted:
+            said["start"] = {"time": parse_time(started).timestamp()}
+        kind, reason, message = jobs.finished(job)
+        if kind == "Failed" and not all(self._shared.datasets.reports.drained(pod) for pod in mine):
+            kind = ""  # what it says last is why
+        host = part.host or ",".join(sorted({p["spec"].get("nodeName", "") for p in mine} - {""}))
+        return PartState(host, said, kind, reason, message)
+
+    def _said(self, pods: Sequence[Json]) -> dict[str, Json]:
+        """The reports of one pod and of those before it that it replaces."""
+        said: dict[str, Json] = {}
+        for pod in pods:
+            last = self._shared.datasets.reports.of(pod).last
+            if "start" in last:
+                said.pop("failed", None)
+            first = said.get("start")
+            said |= last
+            if first is not None:
+                said["start"] = first
+        return said
+
+    def _times(self, key: Key) -> Json:
+        found: Json = {}
+        for field in ("lastScheduleTime", "lastSuccessfulTime"):
+            times = [(cron.get("status") or {}).get(field) for cron in self._owned(key, CRONJOBS)]
+            if known := [str(moment) for moment in times if moment]:
+                found[field] = max(known)
+        return found
+
+    def _with_step(self, op: Json, said: Json, *, waiting: bool) -> Json:
+        if runafter.predecessor(op) is not None:
+            said["waitingFor"] = {"operationComplete": waiting}
+        return said
+
+    async def _announce(self, op: Json, said: Json) -> None:
+        """An event at the turning points."""
+        phase = said["phase"]
+        if phase == (op.get("status") or {}).get("phase") or phase == status.PENDING:
+            return
+        reasons = {
+            status.EXECUTING: (f"{self._kind.name}JobStarted", "it has begun"),
+            status.COMPLETE: ("DataOperationSucceed", "it is complete"),
+            status.FAILED: ("DataOperationFailed", said["infos"].get("message", "")),
+        }
+        reason, message = reasons[phase]
+        if phase == status.FAILED:
+            # Fluid's own reason where it has one.
+            reason = next(
+                (c["reason"] for c in said["conditions"] if c["reason"].startswith("DataOp")), reason
+            )
+        try:
+            await self._client.create(EVENTS, jobs.event(op, reason, message, phase == status.FAILED))
+        except ApiError:
+            return  # the status says it too
+
+    def _owned(self, key: Key, resource: Resource) -> list[Json]:
+        return [obj for obj in self._of(resource) if jobs.operation_key(self._kind, obj) == [key]]
+
+    async def _delete_all(self, resource: Resource, key: Key) -> None:
+        for obj in self._owned(key, resource):
+            await self._delete(resource, obj)
+
+    async def _delete(self, resource: Resource, obj: Json) -> None:
+        metadata = obj["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return
+        try:
+            await self._client.delete(resource, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+        except NotFound:
+            pass
+
+
+def _together(said: list[dict[str, Json]], part: Part) -> dict[str, Json]:
+    """Of pods side by side: numbers added up, the earliest start; whether all is done is the job's word."""
+    if len(said) == 1 and part.pods == 1:
+        return said[0] if part.trusted else {k: v for k, v in said[0].items() if k in ("start", "progress")}
+    merged: dict[str, Json] = {}
+    starts = [each["start"] for each in said if "start" in each]
+    if starts:
+        merged["start"] = min(starts, key=lambda start: float(start.get("time", 0)))
+    last = [each.get("done") or each.get("progress") for each in said]
+    known = [each for each in last if each is not None]
+    if known:
+        merged["progress"] = {name: sum(int(each.get(name) or 0) for each in known) for name in _SUMS}
+    failed = [each["failed"] for each in said if "failed" in each and "done" not in each]
+    if failed:
+        merged["failed"] = next((each for each in failed if each.get("permanent")), failed[0])
+    return merged
