@@ -13,6 +13,7 @@ _COMMANDS = {
     "delete": (f"{_HERE}.fleet:delete", "Stop the fleet and remove its data."),
     "demo": (f"{_HERE}.demo.command:demo", "From nothing to a model answering on the best of two clusters."),
     "accept": (f"{_HERE}.accept:accept", "Let clusters that ask to join into the hub."),
+    "detach": (f"{_HERE}.detach:detach", "Let clusters leave the hub in order."),
     "get": (f"{_HERE}.get:get", "Show clusters, add-ons, works, placements, datasets, inference."),
     "addon": (f"{_HERE}.addon:addon", "Enable or disable an add-on on clusters by hand."),
     "plugins": (f"{_HERE}.plugins:plugins", "Show the plug-ins that are installed."),

@@ -200,8 +200,26 @@ class Fleet:
                     await self.hub.delete(resource, obj["metadata"]["name"], self.cluster)
                 except NotFound:
                     continue
+        await self.remove_cluster()
+        await self.kill()  # it would ask to join again
+        try:
+            await self.hub.delete(ManagedCluster.RESOURCE, self.cluster)
+        except NotFound:
+            return
+
+    async def remove_cluster(self) -> None:
+        """Deletes the ManagedCluster and waits until it is gone; its agent may have asked again since."""
+        uid = (await self.hub.get(ManagedCluster.RESOURCE, self.cluster))["metadata"]["uid"]
         await self.hub.delete(ManagedCluster.RESOURCE, self.cluster)
-        await self.until_gone(self.hub, ManagedCluster.RESOURCE, self.cluster)
+
+        async def gone() -> bool:
+            try:
+                found = await self.hub.get(ManagedCluster.RESOURCE, self.cluster)
+            except NotFound:
+                return True
+            return bool(found["metadata"]["uid"] != uid)
+
+        await self.until(gone)
 
 
 @pytest.fixture(scope="session")
