@@ -119,14 +119,15 @@ async def bring_up(
     import yaml
 
     from addon_framework.hub.install import bootstrap_kubeconfig, install
+    from addon_framework.kube import until_reached
     from addon_framework.local.fleet import Fleet, processes
     from addon_framework.local.pki import write_private
 
     fleet = Fleet(directory)
     state = await fleet.start(options, say)
     async with fleet.client("hub") as hub:
-        await install(hub)
-        bootstrap = await bootstrap_kubeconfig(hub)
+        await until_reached(lambda: install(hub), timeout=JOIN_TIMEOUT)
+        bootstrap = await until_reached(lambda: bootstrap_kubeconfig(hub), timeout=JOIN_TIMEOUT)
         write_private(fleet.layout.bootstrap(), yaml.safe_dump(bootstrap).encode())
         agents = [processes.agent(fleet.layout, state, cluster) for cluster in state.clusters]
         manager, gateway = processes.hub_manager(fleet.layout), processes.gateway(fleet.layout, state)
@@ -140,8 +141,9 @@ async def join(hub: Client, clusters: Sequence[str], say: Callable[[str], None])
     """Accepts clusters as they ask to join, and returns when all are joined and available."""
     from addon_framework.cli.accept import until_joined
     from addon_framework.hub.install import accept_when_asked
+    from addon_framework.kube import until_reached
 
-    await accept_when_asked(hub, clusters, timeout=JOIN_TIMEOUT)
+    await until_reached(lambda: accept_when_asked(hub, clusters, timeout=JOIN_TIMEOUT), timeout=JOIN_TIMEOUT)
     await asyncio.gather(*(until_joined(hub, name, JOIN_TIMEOUT) for name in clusters))
     say(f"{', '.join(clusters)} joined the hub and are available")
 

@@ -35,7 +35,7 @@ from addon_framework.kube.key import Key, key_of
 from addon_framework.kube.lease import LeaderElector
 from addon_framework.kube.manager import Manager
 from addon_framework.kube.queue import WorkQueue
-from addon_framework.kube.wait import WaitTimeoutError, wait_for
+from addon_framework.kube.wait import WaitTimeoutError, until_reached, wait_for
 
 __all__ = [
     "AlreadyExists",
@@ -64,5 +64,6 @@ __all__ = [
     "load_kubeconfig",
     "merge_patch",
     "patch_status",
+    "until_reached",
     "wait_for",
 ]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube.client import Client
+from addon_framework.kube.errors import Unreachable
 from addon_framework.kube.informer import Informer
 from addon_framework.kube.key import Key
+
+T = TypeVar("T")
+_PAUSE = 0.1  # seconds
 
 
 class WaitTimeoutError(TimeoutError):
@@ -60,3 +65,19 @@ async def wait_for(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def until_reached(call: Callable[[], Awaitable[T]], *, timeout: float) -> T:
+    """The answer of `call`, which is repeated while the API server is away: it must be safe to repeat.
+
+    Raises Unreachable after `timeout` seconds.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while True:
+        try:
+            return await call()
+        except Unreachable:
+            if loop.time() > deadline:
+                raise
+        await asyncio.sleep(_PAUSE)

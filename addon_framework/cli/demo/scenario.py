@@ -22,10 +22,11 @@ from addon_framework.api.inference import InferenceDeployment
 from addon_framework.api.meta import Json
 from addon_framework.cli.demo import objects
 from addon_framework.cli.demo.report import Report, Row, Span
-from addon_framework.kube import Client, NotFound, wait_for
+from addon_framework.kube import Client, NotFound, until_reached, wait_for
 
 Say = Callable[[str], None]
 BUCKET = "models"
+PATIENCE = 60.0  # seconds that the hub, or the gateway, may be away: what was killed is started again
 THROUGH_S3FS, COPIED_FIRST = "s3fs", "copy, then vLLM"  # the baselines' rows
 SHOWN_SCORES = ("gpuAvailable", "cpuAvailable", "memAvailable")
 
@@ -72,7 +73,7 @@ class Scenario:
         await self.install_addons()
         await self.scores()
         source = await asyncio.to_thread(self.provide_model)
-        await self.hub.apply(objects.credentials(self.store.access_key, self.store.secret_key), **_AS_DEMO)
+        await self._apply(objects.credentials(self.store.access_key, self.store.secret_key))
         rows = [await self.baseline(source)]
         row, completion = await self.preloaded(source)
         rows.append(row)
@@ -90,7 +91,7 @@ class Scenario:
     async def install_addons(self) -> None:
         """Three ClusterManagementAddOns with a Placement; Available on every cluster."""
         for obj in objects.addons() + objects.namespace():
-            await self.hub.apply(obj, **_AS_DEMO)
+            await self._apply(obj)
         waits = [
             wait_for(
                 self.hub,
@@ -196,6 +197,9 @@ class Scenario:
 
     # Parts of the steps
 
+    async def _apply(self, obj: Json) -> None:
+        await until_reached(lambda: self.hub.apply(obj, **_AS_DEMO), timeout=PATIENCE)
+
     def _s5cmd(self, *arguments: str) -> None:
         _run(
             [str(Path(sys.executable).parent / "s5cmd"), "--endpoint-url", self.store.endpoint, *arguments],
@@ -218,13 +222,14 @@ class Scenario:
             quota=quota,
         )
         asked = time.time()
-        await self.hub.apply(deployment, **_AS_DEMO)
+        await self._apply(deployment)
         return asked
 
     async def _end(self, name: str) -> None:
         """Deletes an InferenceDeployment and waits until it is gone: the next shall have the machine."""
         try:
-            await self.hub.delete(InferenceDeployment.RESOURCE, name, objects.NAMESPACE)
+            resource, namespace = InferenceDeployment.RESOURCE, objects.NAMESPACE
+            await until_reached(lambda: self.hub.delete(resource, name, namespace), timeout=PATIENCE)
         except NotFound:
             pass
         await self._wait(name, lambda obj: obj is None, "deleted")
@@ -232,7 +237,8 @@ class Scenario:
     async def _patch(self, name: str, patch: Json) -> float:
         """When it was asked for, in epoch seconds."""
         asked = time.time()
-        await self.hub.patch(InferenceDeployment.RESOURCE, name, patch, objects.NAMESPACE)
+        resource, namespace = InferenceDeployment.RESOURCE, objects.NAMESPACE
+        await until_reached(lambda: self.hub.patch(resource, name, patch, namespace), timeout=PATIENCE)
         return asked
 
     async def _ready(self, name: str, *, clusters: int, replicas: int) -> Json:
@@ -268,7 +274,18 @@ class Scenario:
         return row_from_timeline(label, status["name"], entries[replica], asked)
 
     async def _complete(self, endpoint: str, model: str) -> str:
-        """A streamed completion through the gateway; every event as it comes."""
+        """A streamed completion; asked again, as clients do, when the gateway is away."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return await self._completion(f"{endpoint.rstrip('/')}/v1/completions", model)
+            except (aiohttp.ClientError, StepFailed) as error:
+                if time.monotonic() > deadline:
+                    raise StepFailed(f"no completion from {endpoint}: {error}") from error
+            await asyncio.sleep(0.2)
+
+    async def _completion(self, url: str, model: str) -> str:
+        """Every event as it comes."""
         body = {
             "model": model,
             "prompt": "Boundaryless is",
@@ -279,7 +296,7 @@ class Scenario:
         pieces: list[str] = []
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{endpoint.rstrip('/')}/v1/completions", json=body) as response,
+            session.post(url, json=body) as response,
         ):
             if response.status != 200:
                 raise StepFailed(f"{response.url} answered {response.status}: {await response.text()}")

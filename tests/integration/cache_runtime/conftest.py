@@ -55,7 +55,7 @@ def model(store: ObjectStore) -> dict[str, bytes]:
     return files
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: its workload controllers would answer in other tests, too
 def node(
     api_server: EmbeddedApiServer | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[NodeProcess]:

@@ -44,7 +44,11 @@ class NodeProcess:
             "labels": {"topology.kubernetes.io/region": "here"},
             "images": {
                 "busybox": {},
-                "example.org/python": {"path": [str(PREFIX)], "entrypoint": ["python"]},
+                "example.org/python": {
+                    "path": [str(PREFIX)],
+                    "entrypoint": ["python"],
+                    "files": [sys.prefix, sys.base_prefix],  # wherever the checkout lies, below /tmp too
+                },
             },
             "hidden": [str(self.secret)],
             "certificate": str(directory / "kubelet.crt"),
