@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from addon_framework.local.node.config import Image
 
@@ -21,7 +25,8 @@ def images() -> dict[str, Image]:
     """By repository. An engine that is not installed is left out, so a pod that wants it says so."""
     path = [str(Path(sys.executable).parent)]
     # Wherever these lie, the pods see them: our environment, the Python below it, and the code.
-    files = [sys.prefix, sys.base_prefix, str(Path(__file__).parents[3])]
+    code = str(Path(__file__).parents[3])
+    files = list(dict.fromkeys([sys.prefix, sys.base_prefix, code, *_installed_in_place()]))
     agent = [sys.executable, "-m", "addon_framework.spoke.addon_agent"]
     table = {
         "ghcr.io/boundaryless/agent": Image(path=path, entrypoint=agent, files=files),
@@ -41,3 +46,11 @@ def images() -> dict[str, Image]:
             files=[str(engine), sys.base_prefix],
         )
     return table
+
+
+def _installed_in_place() -> Iterator[str]:
+    """Where the source of add-ons lies that were installed with `pip install --editable`."""
+    for dist in {entry.dist for entry in metadata.entry_points(group="boundaryless.addons") if entry.dist}:
+        said = json.loads(dist.read_text("direct_url.json") or "{}")
+        if (said.get("dir_info") or {}).get("editable"):
+            yield unquote(urlparse(said["url"]).path)
