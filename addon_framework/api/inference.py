@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from addon_framework.api.cluster import PlacementSpec
 from addon_framework.api.meta import (
@@ -11,6 +11,7 @@ from addon_framework.api.meta import (
     Definition,
     ObjectMeta,
     Raw,
+    RawList,
     Resource,
     Struct,
     schema,
@@ -67,13 +68,21 @@ class Engine(Struct, frozen=True):
     launcher: Annotated[str, schema(default="shared", enum=["shared", "stock"])] = "shared"
 
 
+class ResourceRequirements(Struct, frozen=True):
+    """As in a Pod's container, which gets it as it is."""
+
+    limits: Annotated[dict[str, Any], schema(quantities=True)] = {}
+    requests: Annotated[dict[str, Any], schema(quantities=True)] = {}
+    claims: RawList = []
+
+
 class InferenceDeploymentSpec(Struct, frozen=True):
     """A model on the best clusters; `replicas` is per cluster."""
 
     model: Annotated[Model, REQUIRED] = Model()
     cache: Annotated[Cache, schema(default={})] = Cache()
     engine: Annotated[Engine, schema(default={})] = Engine()
-    resources: Raw = {}
+    resources: ResourceRequirements = ResourceRequirements()
     replicas: Annotated[int, schema(default=1, minimum=0, format="int32")] = 1
     placement: PlacementSpec = PlacementSpec()
 

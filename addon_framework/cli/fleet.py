@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ def up(
     if output == "json":
         click.echo(json.dumps(endpoints, indent=2))
         return
-    click.echo(f"export KUBECONFIG={endpoints['kubeconfig']}")
+    click.echo(f"export KUBECONFIG={shlex.quote(str(endpoints['kubeconfig']))}")
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -143,8 +144,5 @@ def _show(report: Report, output: Path) -> None:
 
 
 def _how_to_go_on(fleet: Fleet) -> str:
-    directory = fleet.layout.directory
-    return (
-        f"The fleet runs on: export KUBECONFIG={fleet.layout.kubeconfig}; end it with "
-        f"fleetadm delete --dir {directory}"
-    )
+    kubeconfig, directory = (shlex.quote(str(p)) for p in (fleet.layout.kubeconfig, fleet.layout.directory))
+    return f"The fleet runs on: export KUBECONFIG={kubeconfig}; end it with fleetadm delete --dir {directory}"

@@ -49,7 +49,7 @@ def cluster_status(cluster: str, work: Json | None, revision: str) -> Json:
             entry["timeline"] = json.loads(said["timeline"])
         except ValueError:
             entry["message"] = f"the timeline reported by {cluster} is not JSON"
-    if not said and (problem := _work_problem(work)):
+    if problem := _work_problem(work):  # the cause; what the endpoint says of it is that something is missing
         entry["message"] = problem
     return entry
 

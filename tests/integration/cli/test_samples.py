@@ -46,3 +46,12 @@ async def test_strict_is_strict(client: Client, crds_installed: None) -> None:
     obj["spec"]["mount"] = []
     with pytest.raises(ApiError, match=r"spec\.mount"):
         await create_strictly(client, obj)
+
+
+async def test_resources_that_no_pod_could_have_are_refused(client: Client, crds_installed: None) -> None:
+    sample = next(path for path in SAMPLES if path.stem == "inference")
+    obj = next(o for o in read(sample) if o["kind"] == "InferenceDeployment")
+    obj["metadata"]["namespace"] = "default"
+    obj["spec"]["resources"] = {"limits": {"nvidia.com/gpu": "many"}}
+    with pytest.raises(ApiError, match=r"spec\.resources\.limits\.nvidia\.com/gpu"):
+        await create_strictly(client, obj)

@@ -67,6 +67,16 @@ def test_a_work_that_cannot_be_applied_says_why():
     assert cluster_status("c1", work, "r1")["message"] == "Dataset demo: no such kind"
 
 
+def test_why_a_manifest_was_refused_goes_before_what_is_missing_for_it():
+    work = said("c1", phase="Pending", message="Deployment demo is not there yet")
+    refused = {
+        "resourceMeta": {"kind": "Deployment", "name": "demo"},
+        "conditions": [{"type": "Applied", "status": "False", "message": "spec.template: Invalid value"}],
+    }
+    work["status"]["resourceStatus"]["manifests"].append(refused)
+    assert cluster_status("c1", work, "r1")["message"] == "Deployment demo: spec.template: Invalid value"
+
+
 def test_timelines_are_unpacked():
     text = json.dumps([{"replica": "p", "scheduled": 1.0}])
     assert cluster_status("c1", said("c1", timeline=text), "r1")["timeline"] == [
