@@ -7,10 +7,10 @@ VENV := .venv
 ENGINE := .engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit conformance integration e2e bench crds setup clean
+.PHONY: help demo test check unit conformance integration e2e bench crds placement-parity setup clean
 
 help: ## What the targets are
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: setup ## From nothing to a model answering on the best of two clusters [MODEL_MB=500] [LINK=1gbit] [RUNTIME=local|juicefs]
 	$(VENV)/bin/fleetadm demo --model-mb $(MODEL_MB) --link $(LINK) --runtime $(RUNTIME) --output build/demo
@@ -43,6 +43,9 @@ bench: setup ## hack/bench/NAME, ratios into build/bench/NAME.json: BENCH=name [
 
 crds: $(VENV)/.ready ## Generates manifests/crds from the typed API
 	$(VENV)/bin/python hack/generate_crds.py
+
+placement-parity: $(VENV)/.ready ## Does a hub place as OCM's controller does? KUBECONFIG=its administrator's [ARGS="--not-strict case ..."]
+	$(VENV)/bin/python -m tests.parity --kubeconfig $(KUBECONFIG) $(ARGS)
 
 setup: $(VENV)/.ready $(ENGINE)/.ready ## Both environments and the Debian packages, without running anything
 
