@@ -90,17 +90,19 @@ class Expiry:
     """When time alone changes a schedule, and which scores it has taken already."""
 
     strict: bool
-    due: datetime | None = None
+    due: datetime | None = None  # to look again without any event
+    stale: datetime | None = None  # to look at everything again at the next event
     _expired: dict[Coordinate, set[str]] = field(default_factory=dict)
 
     def in_seconds(self, now: datetime, seconds: float | None) -> None:
         """Something changes in some seconds, if at all."""
         if seconds is not None:
-            self.at(now + timedelta(seconds=seconds))
+            self._at(now + timedelta(seconds=seconds), timer=True)
 
-    def at(self, moment: datetime) -> None:
-        """Something changes at this moment."""
-        self.due = moment if self.due is None else min(self.due, moment)
+    def _at(self, moment: datetime, *, timer: bool) -> None:
+        self.stale = moment if self.stale is None else min(self.stale, moment)
+        if timer:
+            self.due = moment if self.due is None else min(self.due, moment)
 
     def value(self, coordinate: Coordinate, cluster: str, score: Json | None, now: datetime) -> int:
         """What an AddOnPlacementScore says; 0 when it does not, or no longer."""
@@ -112,8 +114,7 @@ class Expiry:
             if now > moment:
                 expired.add(cluster)
                 return 0
-            if not self.strict:  # OCM sets no timer: the score counts until something else happens
-                self.at(moment)
+            self._at(moment, timer=not self.strict)  # in OCM it counts until something else happens
         named = (s for s in status.get("scores") or [] if s["name"] == coordinate.score_name)
         return next((int(s["value"]) for s in named), 0)
 

@@ -62,7 +62,8 @@ class Scheduler:
 
         None when it takes a whole new look. The cost is that of what changed and of what is selected.
         """
-        if self.result.misconfigured is not None or (self.due is not None and now >= self.due):
+        stale = self._expiry.stale
+        if self.result.misconfigured is not None or (stale is not None and now >= stale):
             return None
         moved = current ^ self._current
         if any((self._clusters.get(n, {}).get("spec") or {}).get("taints") for n in moved):
