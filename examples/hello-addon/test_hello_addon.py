@@ -1,0 +1,5 @@
+from addon_framework.testing import AddonContract
+
+
+class TestHello(AddonContract):
+    addon = "hello-addon"
