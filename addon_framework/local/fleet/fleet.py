@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from addon_framework.api.cluster import ClusterClaim
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import CRDS
 from addon_framework.api.crd import load_crds
-from addon_framework.kube import Client, ConfigError, Unreachable, wait_for
+from addon_framework.kube import Client, ConfigError, Unreachable, until_reached, wait_for
 from addon_framework.local.fleet import network, processes
 from addon_framework.local.fleet.images import images
 from addon_framework.local.fleet.network import NetworkError
@@ -103,7 +104,10 @@ class Fleet:
             self._write_node(cluster)
         say(f"API servers of {', '.join(self._names(state))} answer; contexts in {self.layout.kubeconfig}")
         self._supervise([processes.node(self.layout, state, cluster) for cluster in state.clusters])
-        await asyncio.gather(self._store_ready(state), *(self._claim(cluster) for cluster in state.clusters))
+        claims = [
+            until_reached(partial(self._claim, cluster), timeout=READY_TIMEOUT) for cluster in state.clusters
+        ]
+        await asyncio.gather(self._store_ready(state), *claims)
         say(f"Object store at {state.store_endpoint}; nodes register")
         return state
 
