@@ -1,22 +1,45 @@
-"""How much data a Dataset has, by listing its sources."""
+"""How much data a Dataset has and whether it changed, by listing its sources."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 
 from runtimes.interface import Cache, SecretKey
 from runtimes.pods import credentials_of
-from runtimes.source import open_source
+from runtimes.source import Object, open_source
+
+_FROM_ANYWHERE = ("s3", "http", "https", "hf")
 
 
 def measure(cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
     """Bytes and files; None when a source cannot be seen from everywhere. Raises OSError."""
+    if not _visible(cache):
+        return None
     size = files = 0
+    for _, obj in _objects(cache, secrets):
+        size += obj.size
+        files += 1
+    return size, files
+
+
+def version(cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
+    """A hash of all names and versions; None when a source cannot be seen. Raises OSError."""
+    if not _visible(cache):
+        return None
+    digest = 0
+    for path, obj in _objects(cache, secrets):  # in any order
+        one = hashlib.sha256(repr((path, obj.path, obj.size, obj.etag)).encode()).digest()[:8]
+        digest = (digest + int.from_bytes(one, "big")) % (1 << 64)
+    return f"{digest:016x}"
+
+
+def _visible(cache: Cache) -> bool:
+    return all(source.scheme in _FROM_ANYWHERE for source in cache.sources)
+
+
+def _objects(cache: Cache, secrets: Mapping[SecretKey, str]) -> Iterator[tuple[str, Object]]:
     for source in cache.sources:
-        if source.scheme not in ("s3", "http", "https"):
-            return None
         opened = open_source(source.url, source.options, credentials_of(source, secrets))
         for obj in opened.objects():
-            size += obj.size
-            files += 1
-    return size, files
+            yield source.path, obj

@@ -16,6 +16,7 @@ CREDENTIALS = {
     "access-key": "ACCESS_KEY",
     "secret-key": "SECRET_KEY",
     "session-token": "TOKEN",
+    "token": "TOKEN",
 }
 
 
@@ -46,9 +47,9 @@ def credentials_of(source: Source, secrets: Mapping[SecretKey, str]) -> Credenti
             if key not in secrets:
                 raise OSError(f"Secret {key.name} has no key {key.key}, which option {option} names")
             found[CREDENTIALS[option]] = secrets[key]
-    if not found.get("ACCESS_KEY"):
+    if not found.get("ACCESS_KEY") and not found.get("TOKEN"):
         return None
-    return Credentials(found["ACCESS_KEY"], found.get("SECRET_KEY", ""), found.get("TOKEN", ""))
+    return Credentials(found.get("ACCESS_KEY", ""), found.get("SECRET_KEY", ""), found.get("TOKEN", ""))
 
 
 def host_path(name: str, path: str, kind: str = "DirectoryOrCreate") -> Json:
@@ -77,3 +78,15 @@ def version(cache: Cache, field: str, default: str) -> str:
 def overrides(section: Json) -> Json:
     """What a runtime's worker, fuse or master section says of its pod, as a PodSpec has it."""
     return {name: section[name] for name in ("nodeSelector", "tolerations") if section.get(name)}
+
+
+def claim(source: Source, name: str, *, read_only: bool) -> tuple[Json, Json, str]:
+    """The volume and the mount of pvc://claim/path, and the URL at which the container finds it."""
+    named, _, path = source.url.removeprefix("pvc://").partition("/")
+    where = f"/boundaryless/{name}"
+    reference: Json = {"claimName": named}
+    if read_only:
+        reference["readOnly"] = True
+    made = mount(name, where, read_only=read_only, propagation="HostToContainer")
+    url = f"file://{where}/{path.strip('/')}".rstrip("/")
+    return {"name": name, "persistentVolumeClaim": reference}, made, url

@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 from addon_framework.api.data import DataLoad, JuiceFSRuntime
 from addon_framework.api.meta import Json
 from runtimes.fuse import client_pod
-from runtimes.interface import Backend, Cache, Component, SecretKey, Task, Volume, unknown
+from runtimes.interface import Backend, Cache, Component, Migration, SecretKey, Task, Volume, unknown
 from runtimes.juicefs.scripts import MOUNT, SYNC, WARMUP
 from runtimes.measure import measure
+from runtimes.measure import version as version_of
+from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
 from runtimes.pods import (
     CREDENTIALS,
@@ -139,6 +141,14 @@ class JuiceFSBackend(Backend):
     def clean(self, cache: Cache) -> Task:
         """The mount, and the directory with metadata and blocks."""
         return Task(clean_pod(cache.image, unmount=[cache.mount_point], remove=[cache.directory]))
+
+    def migrate(self, cache: Cache, migration: Migration) -> Task | str:
+        """By our own program."""
+        return migrate_task(cache, migration)
+
+    async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
+        """Of what can be listed."""
+        return await asyncio.to_thread(version_of, cache, secrets)
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """Of a bucket; a JuiceFS file system tells only its clients."""

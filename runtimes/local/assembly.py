@@ -16,8 +16,8 @@ class Assembly:
     """A file of the right size, filled range by range.
 
     Beside it a journal with one byte per range, set once the range's bytes are written. Killing a process
-    loses none of its writes; another boot is the store's matter. The MD5 grows with the beginning of the file
-    that is complete, so that little is left to hash when the last range arrives.
+    loses none of its writes; another boot is the store's matter. The checksum grows with the beginning of
+    the file that is complete, so that little is left to hash when the last range arrives.
     """
 
     def __init__(self, obj: Object, path: Path) -> None:
@@ -28,7 +28,7 @@ class Assembly:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         os.truncate(self._file, obj.size)
         self._marks = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o644)
-        self._md5 = hashlib.md5(usedforsecurity=False) if obj.md5 else None
+        self._hash = hashlib.new(obj.checksum[0], usedforsecurity=False) if obj.checksum else None
         self._hashed = 0
         self._hashing = Lock()
 
@@ -62,23 +62,24 @@ class Assembly:
         with self._lock:
             self._done[number] = 1
             last = all(self._done)
-        self._hash()
+        self._catch_up()
         return last
 
     def distrust(self) -> None:
-        """What looked like an MD5 is none."""
-        self._md5 = None
+        """What looked like a checksum is none."""
+        self._hash = None
 
     def finish(self) -> Path:
         """Closes and verifies. Raises SourceError when the bytes are not the object's."""
         with self._hashing:
             self._advance()
-            digest = self._md5.hexdigest() if self._md5 is not None else self.object.md5
+            digest = self._hash.hexdigest() if self._hash is not None else ""
         self.close()
         self._journal.unlink(missing_ok=True)
-        if digest != self.object.md5:
+        kind, wanted = self.object.checksum or ("", "")
+        if digest and digest != wanted:
             self._path.unlink(missing_ok=True)
-            raise SourceError(f"{self.object.path}: MD5 is {digest}, the source says {self.object.md5}")
+            raise SourceError(f"{self.object.path}: {kind.upper()} is {digest}, the source says {wanted}")
         return self._path
 
     def close(self) -> None:
@@ -95,9 +96,9 @@ class Assembly:
             done = bytearray()
         return done[: self.count] + bytearray(self.count - len(done[: self.count]))
 
-    def _hash(self) -> None:
+    def _catch_up(self) -> None:
         """Whoever comes hashes what has become contiguous; others go on reading meanwhile."""
-        while self._md5 is not None and self._hashing.acquire(blocking=False):
+        while self._hash is not None and self._hashing.acquire(blocking=False):
             try:
                 self._advance()
             finally:
@@ -107,7 +108,7 @@ class Assembly:
                 return
 
     def _advance(self) -> None:
-        while self._md5 is not None and self._hashed < self.count and self._done[self._hashed]:
+        while self._hash is not None and self._hashed < self.count and self._done[self._hashed]:
             start, end = self.bounds(self._hashed)
-            self._md5.update(os.pread(self._file, end - start, start))
+            self._hash.update(os.pread(self._file, end - start, start))
             self._hashed += 1

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 
 from addon_framework.api.data import DataLoad, LocalRuntime
 from addon_framework.api.meta import Json
-from runtimes.interface import Backend, Cache, Component, SecretKey, Source, Task, Volume, unknown
-from runtimes.measure import measure
+from runtimes.interface import Backend, Cache, Component, Migration, SecretKey, Source, Task, Volume, unknown
+from runtimes.measure import measure, version
+from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
-from runtimes.pods import CREDENTIALS, credential_env, host_path, literal, mount, overrides
-from runtimes.source import SCHEMES
-from runtimes.source.s3 import OPTIONS
+from runtimes.pods import CREDENTIALS, claim, credential_env, host_path, literal, mount, overrides
+from runtimes.source import SCHEMES, hub, s3
+
+_SCHEMES = (*SCHEMES, "pvc")
+_OPTIONS = {"s3": s3.OPTIONS, "hf": hub.OPTIONS}
 
 
 class LocalBackend(Backend):
@@ -34,10 +37,13 @@ class LocalBackend(Backend):
             )
         for number, source in enumerate(cache.sources):
             field = f"Dataset {cache.namespace}/{cache.name}: spec.mounts[{number}]"
-            if source.scheme not in SCHEMES:
-                problems.append(f"{field}.mountPoint: {source.url!r} must be one of {', '.join(SCHEMES)}")
-            if names := unknown(OPTIONS, source.options):
-                problems.append(f"{field}.options: unknown {', '.join(names)}; known: {', '.join(OPTIONS)}")
+            if source.scheme not in _SCHEMES:
+                problems.append(f"{field}.mountPoint: {source.url!r} must be one of {', '.join(_SCHEMES)}")
+            known = ", ".join(options := _OPTIONS.get(source.scheme, ()))
+            if names := unknown(options, source.options):
+                problems.append(f"{field}.options: unknown {', '.join(names)}; known: {known or 'none'}")
+            if source.scheme in ("file", "local") and not _path(source).startswith("/"):
+                problems.append(f"{field}.mountPoint: {source.url!r} must be {source.scheme}:///path")
             if names := unknown([*CREDENTIALS], source.secrets):
                 known = ", ".join(CREDENTIALS)
                 problems.append(f"{field}.encryptOptions: unknown {', '.join(names)}; known: {known}")
@@ -64,31 +70,44 @@ class LocalBackend(Backend):
         """Removes the directory."""
         return Task(clean_pod(cache.image, remove=[cache.directory]))
 
+    def migrate(self, cache: Cache, migration: Migration) -> Task | str:
+        """By our own program."""
+        return migrate_task(cache, migration)
+
+    async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
+        """Of what can be listed."""
+        return await asyncio.to_thread(version, cache, secrets)
+
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """Files of the node can only be counted there; the loader does."""
         return await asyncio.to_thread(measure, cache, secrets)
 
     def _pod(self, cache: Cache, module: str, extra: Json, *, credentials: bool) -> Json:
+        volumes, mounts = [host_path("cache", cache.directory)], [mount("cache", cache.directory)]
+        sources: list[Json] = []
+        env: list[Json] = []
+        for number, source in enumerate(cache.sources):
+            url = source.url
+            if credentials:
+                env += credential_env(source, f"SOURCE{number}_")
+            if credentials and source.scheme in ("file", "local"):
+                path = _path(source)
+                volumes.append(host_path(f"source-{number}", path, ""))
+                mounts.append(mount(f"source-{number}", path, read_only=True))
+            if credentials and source.scheme == "pvc":
+                volume, made, url = claim(source, f"source-{number}", read_only=True)
+                volumes.append(volume)
+                mounts.append(made)
+            sources.append({"url": url, "path": source.path, "options": dict(source.options)})
         specification: Json = {
             "directory": cache.directory,
             "owner": cache.title,
-            "sources": [
-                {"url": source.url, "path": source.path, "options": dict(source.options)}
-                for source in cache.sources
-            ],
+            "sources": sources,
             **extra,
         }
         if cache.quota is not None:
             specification["quota"] = cache.quota
-        env = [literal("CACHE", json.dumps(specification, sort_keys=True))]
-        volumes, mounts = [host_path("cache", cache.directory)], [mount("cache", cache.directory)]
-        if credentials:
-            for number, source in enumerate(cache.sources):
-                env += credential_env(source, f"SOURCE{number}_")
-                if source.scheme == "file":
-                    path = _path(source)
-                    volumes.append(host_path(f"source-{number}", path, ""))
-                    mounts.append(mount(f"source-{number}", path, read_only=True))
+        env.insert(0, literal("CACHE", json.dumps(specification, sort_keys=True)))
         container = {
             "name": "cache",
             "image": cache.image,
@@ -103,7 +122,7 @@ class LocalBackend(Backend):
 
 
 def _path(source: Source) -> str:
-    return source.url.removeprefix("file://")
+    return source.url.partition("://")[2]
 
 
 def _invalid_tier(cache: Cache) -> list[str]:

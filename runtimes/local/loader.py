@@ -10,19 +10,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from runtimes.local.store import Store
-from runtimes.local.transfer import THREADS, Item, Progress, Transfer
-from runtimes.source import Credentials, SourceError, open_source
+from runtimes.local.transfer import THREADS, Item, Transfer
+from runtimes.reporting import Progress, Reporting, report
+from runtimes.source import Credentials, SourceError, from_environment, open_source
 
 PERMANENT = 3
 _ATTEMPTS = 5  # at a source that changes while it is read
-_PERIOD = 0.5  # seconds between reports of progress
 _PATIENCE = 10.0  # seconds a source may be absent or refuse us: it may be being made just now
 
 
@@ -68,15 +67,15 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     missing = [item for item in items if not store.has(item.path, item.url, item.object)]
     progress.bytes = progress.total - sum(item.object.size for item in missing)
     progress.files = len(items) - len(missing)
-    report("progress", **_numbers(progress, 0))
+    report("progress", **progress.numbers(0))
     if (problem := _room(specification, store, items, missing)) is not None:
         report("failed", reason="QuotaExceeded", message=problem, permanent=True)
         return PERMANENT
     began = time.monotonic()
-    with _reporting(progress, began):
+    with Reporting(progress, began):
         Transfer(store, missing, progress, threads=int(specification.get("threads") or THREADS)).run()
     seconds = time.monotonic() - began
-    report("done", seconds=round(seconds, 3), **_numbers(progress, seconds))
+    report("done", seconds=round(seconds, 3), **progress.numbers(seconds))
     return 0
 
 
@@ -103,14 +102,7 @@ def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> li
 
 def credentials(number: int, environment: Mapping[str, str]) -> Credentials | None:
     """Of the n-th source; None when it has none."""
-    prefix = f"SOURCE{number}_"
-    if not environment.get(f"{prefix}ACCESS_KEY"):
-        return None
-    return Credentials(
-        environment[f"{prefix}ACCESS_KEY"],
-        environment.get(f"{prefix}SECRET_KEY", ""),
-        environment.get(f"{prefix}TOKEN", ""),
-    )
+    return from_environment(f"SOURCE{number}_", environment)
 
 
 def patiently(
@@ -133,11 +125,6 @@ def patiently(
         delay = min(delay * 2, 5.0)
 
 
-def report(kind: str, **fields: object) -> None:
-    """One line that the add-on reads (see runtimes.interface)."""
-    print(json.dumps({"report": kind, "time": time.time(), **fields}), flush=True)
-
-
 def _room(
     specification: Mapping[str, Any], store: Store, items: list[Item], missing: list[Item]
 ) -> str | None:
@@ -158,41 +145,6 @@ def _room(
             f"{store.free()} left; make room or give spec.tieredstore.levels[0].path another disk"
         )
     return None
-
-
-def _numbers(progress: Progress, seconds: float) -> dict[str, int]:
-    with progress.lock:
-        return {
-            "bytes": progress.bytes,
-            "total": progress.total,
-            "files": progress.files,
-            "totalFiles": progress.total_files,
-            "rate": round(progress.moved / seconds) if seconds else 0,
-        }
-
-
-class _reporting:
-    """Reports progress from a thread while the block runs."""
-
-    def __init__(self, progress: Progress, began: float) -> None:
-        self._progress, self._began = progress, began
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        last: dict[str, int] = {}
-        while not self._end.wait(_PERIOD):
-            numbers = _numbers(self._progress, time.monotonic() - self._began)
-            if numbers["bytes"] != last.get("bytes"):
-                report("progress", **numbers)
-            last = numbers
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from runtimes.local.assembly import Assembly
 from runtimes.local.store import Store
+from runtimes.reporting import Progress
 from runtimes.source import Object, ObjectSource, SourceError
 
 THREADS = 16
@@ -25,24 +26,6 @@ class Item:
     url: str
     source: ObjectSource
     object: Object
-
-
-@dataclass
-class Progress:
-    """What has been done. `moved` counts this run's bytes only, for the rate."""
-
-    total: int = 0
-    total_files: int = 0
-    bytes: int = 0
-    files: int = 0
-    moved: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, count: int) -> None:
-        """Bytes that arrived; negative ones have to be read again."""
-        with self.lock:
-            self.bytes += count
-            self.moved += max(count, 0)
 
 
 class Transfer:
@@ -141,5 +124,4 @@ class Transfer:
     def _finish(self, item: Item, assembly: Assembly) -> None:
         """A file whose checksum is wrong is read once more from the start, by a later run."""
         self._store.add(item.path, item.url, item.object, assembly.finish())
-        with self._progress.lock:
-            self._progress.files += 1
+        self._progress.complete()

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtimes.local.loader import report
 from runtimes.local.store import Store
+from runtimes.reporting import report
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Files of the node: file:///directory or file:///path/to/file."""
+"""Files of the node: file:///directory or file:///path/to/file; local:// means the same."""
 
 from __future__ import annotations
 

@@ -20,12 +20,20 @@ class SourceError(OSError):
 
 @dataclass(frozen=True)
 class Object:
-    """A file at the source. `path` is relative; `md5` is known only where the source says so."""
+    """A file at the source. `path` is relative; `md5` or `sha256` are known only where the source says so."""
 
     path: str
     size: int
     etag: str = ""
     md5: str = ""
+    sha256: str = ""
+
+    @property
+    def checksum(self) -> tuple[str, str] | None:
+        """The name of the algorithm and the digest."""
+        if self.sha256:
+            return "sha256", self.sha256
+        return ("md5", self.md5) if self.md5 else None
 
 
 class Sink(Protocol):
@@ -42,7 +50,7 @@ class ObjectSource(Protocol):
         """All files. Raises SourceError."""
 
     def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
-        """Bytes [start, end) into the sink; whether `obj.md5` may be trusted. Raises SourceError."""
+        """Bytes [start, end) into the sink; whether `obj.checksum` may be trusted. Raises SourceError."""
 
 
 def checked(path: str, url: str) -> str:

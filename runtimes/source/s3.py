@@ -31,7 +31,7 @@ class S3Source:
         self._region = options.get("region") or "us-east-1"
         endpoint = options.get("endpoint") or f"https://s3.{self._region}.amazonaws.com"
         self._endpoint = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
-        self._credentials = credentials
+        self._credentials = credentials if credentials is not None and credentials.access_key else None
         self._connections = Connections()
         self._single = False  # the URL names an object, not a prefix
 

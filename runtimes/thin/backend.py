@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from addon_framework.api.data import DataLoad, ThinRuntime
 from addon_framework.api.meta import Json
-from runtimes.interface import Backend, Cache, CacheState, Component, SecretKey, Task, Volume
-from runtimes.measure import measure
+from runtimes.interface import Backend, Cache, CacheState, Component, Migration, SecretKey, Task, Volume
+from runtimes.measure import measure, version
+from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
 from runtimes.thin import profile, s3fs
 
@@ -59,6 +60,14 @@ class ThinBackend(Backend):
     def state(self, cache: Cache, reports: Sequence[Json]) -> CacheState:
         """Nothing is kept between reads."""
         return CacheState(cached=0)
+
+    def migrate(self, cache: Cache, migration: Migration) -> Task | str:
+        """By our own program."""
+        return migrate_task(cache, migration)
+
+    async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
+        """Of what can be listed."""
+        return await asyncio.to_thread(version, cache, secrets)
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """What S3 and the web say; other file systems are opaque."""

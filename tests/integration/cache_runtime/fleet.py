@@ -9,13 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from addon_framework.api.core import PERSISTENTVOLUMES, PODS, SECRETS
-from addon_framework.api.data import DataLoad, Dataset, JuiceFSRuntime, LocalRuntime, ThinRuntime
+from addon_framework.api.data import (
+    DataLoad,
+    DataMigrate,
+    DataProcess,
+    Dataset,
+    JuiceFSRuntime,
+    LocalRuntime,
+    ThinRuntime,
+)
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Client, NotFound, wait_for
 from addon_framework.testing import eventually
 from tests.integration.cache_runtime.objectstore import ACCESS_KEY, SECRET_KEY, ObjectStore
 
 DATASETS, DATALOADS = Dataset.RESOURCE, DataLoad.RESOURCE
+MIGRATES, PROCESSES = DataMigrate.RESOURCE, DataProcess.RESOURCE
+OPERATIONS = (DATALOADS, MIGRATES, PROCESSES)
 RUNTIMES = {"local": LocalRuntime.RESOURCE, "juicefs": JuiceFSRuntime.RESOURCE, "thin": ThinRuntime.RESOURCE}
 
 
@@ -82,6 +92,21 @@ class Fleet:
         """A DataLoad of the Dataset of the same name."""
         target = {"name": spec.pop("dataset", name), "namespace": self.namespace}
         return self.object(DATALOADS, name, {"dataset": target, **spec})
+
+    def process(self, name: str, script: str, *, dataset: str, **spec: Any) -> Json:
+        """A DataProcess with a script for sh, the Dataset at /data."""
+        processor = {"script": {"image": "busybox", "command": ["sh"], "source": script}}
+        mounted = {"name": dataset, "namespace": self.namespace, "mountPath": "/data"}
+        return self.object(PROCESSES, name, {"dataset": mounted, "processor": processor, **spec})
+
+    def external(self, uri: str) -> Json:
+        """Storage that no Dataset describes, with the user's keys."""
+        named = (("access-key", "accessKeyId"), ("secret-key", "secretAccessKey"))
+        options = [
+            {"name": option, "valueFrom": {"secretKeyRef": {"name": "keys", "key": key}}}
+            for option, key in named
+        ]
+        return {"externalStorage": {"uri": uri, "encryptOptions": options}}
 
     def reader(self, claim: str, script: str) -> Json:
         """A pod that mounts a claim at /models and ends."""
@@ -173,13 +198,13 @@ class Fleet:
         for pod in (await self.client.list(PODS, self.namespace))["items"]:
             if pod["metadata"]["name"].startswith("reader-"):
                 await self.delete(PODS, pod["metadata"]["name"])
-        for resource in (DATALOADS, DATASETS, *RUNTIMES.values()):
+        for resource in (*OPERATIONS, DATASETS, *RUNTIMES.values()):
             for obj in (await self.client.list(resource, self.namespace))["items"]:
                 await self.delete(resource, obj["metadata"]["name"])
         await eventually(self._empty, timeout=40)
 
     async def _empty(self) -> bool:
-        for resource in (DATALOADS, DATASETS, *RUNTIMES.values(), PODS):
+        for resource in (*OPERATIONS, DATASETS, *RUNTIMES.values(), PODS):
             if (await self.client.list(resource, self.namespace))["items"]:
                 return False
         volumes = await self.client.list(PERSISTENTVOLUMES)

@@ -17,7 +17,8 @@ from runtimes.local import assembly as assembly_module
 from runtimes.local import loader
 from runtimes.local.assembly import Assembly
 from runtimes.local.store import Store
-from runtimes.local.transfer import Item, Progress, Transfer
+from runtimes.local.transfer import Item, Transfer
+from runtimes.reporting import Progress
 from runtimes.source import Object, Sink, SourceError
 
 

@@ -117,9 +117,9 @@ def test_a_changed_file_is_stale(web: str) -> None:
 def test_what_will_not_get_better_is_permanent(web: str) -> None:
     for url, words in (
         (f"{web}/denied", "HTTP 403"),
-        (f"{web}/", "not of a directory"),
+        (f"{web}/file.bin/", "does not list directories"),
         ("s3://", "s3://bucket/prefix"),
-        ("gopher://x", "is none of s3, http, https, file"),
+        ("gopher://x", "is none of s3, http, https, hf, file"),
     ):
         with pytest.raises(SourceError, match=words) as caught:
             list(open_source(url, {}, None).objects())

@@ -88,6 +88,8 @@ class Migrate(Kind):
         rules = {**(spec.get("affinity") or {}), **affinity}
         if rules:
             pod["affinity"] = rules
+        count = {"name": "PODS", "value": str(typed.spec.parallelism)}
+        pod["containers"] = [{**c, "env": [*c.get("env", []), count]} for c in pod["containers"]]
         name = f"{op['metadata']['name']}-migrate-migrate"
         return Plan([Part(name, pod, pods=typed.spec.parallelism)])
 
