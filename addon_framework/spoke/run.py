@@ -109,7 +109,7 @@ async def _run(identity: HubIdentity, chosen: list[str]) -> None:
                 await _accepted(hub, identity, data)
                 await _serve(identity, hub, data, chosen, agent_id)
         except IdentityLost as error:
-            log.warning("hub identity lost", cluster=identity.cluster, reason=str(error))
+            log.warning("agents start over", cluster=identity.cluster, reason=str(error))
             await asyncio.sleep(_MIN_PAUSE)
 
 

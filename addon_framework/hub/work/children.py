@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import re
 
@@ -86,12 +85,18 @@ class Template:
 
     def updated(self, work: Json, placement: str, *, spec: bool) -> Json | None:
         """The work with its labels, and with `spec` that too, as they should be; None when they are."""
-        wanted = copy.deepcopy(work)
-        wanted["metadata"]["labels"] = {**(work["metadata"].get("labels") or {}), **self.labels(placement)}
-        if spec and not self.is_current(work):
+        metadata = work["metadata"]
+        before = metadata.get("labels") or {}
+        labels = {**before, **self.labels(placement)}
+        stale = spec and not self.is_current(work)
+        if labels == before and not stale:
+            return None
+        wanted = {**work, "metadata": {**metadata, "labels": labels}}
+        if stale:
+            annotations = {**(metadata.get("annotations") or {}), TEMPLATE_HASH_ANNOTATION: self.hash}
+            wanted["metadata"]["annotations"] = annotations
             wanted["spec"] = self.spec
-            wanted["metadata"].setdefault("annotations", {})[TEMPLATE_HASH_ANNOTATION] = self.hash
-        return None if wanted == work else wanted
+        return wanted
 
 
 def _digest(text: str) -> str:

@@ -51,7 +51,8 @@ class StandingController(Controller):
             return None
         accepted = get_condition(cluster, CONDITION_ACCEPTED)
         if accepted is not None and accepted["status"] != "True":
-            self._give_up(f"the hub does not accept cluster {key.name}: {accepted.get('message', '')}")
+            why = accepted.get("message", "")
+            self._give_up(f"{why}; until fleetadm accept {key.name} there is nothing to do")
         return None
 
     def _give_up(self, message: str) -> None:
