@@ -118,6 +118,21 @@ async def test_detach_drains_in_order_and_the_name_can_join_again(fleet: Fleet, 
     await fleet.applied(await fleet.work("back", [config_map(f"back-{fleet.mark}", "default", a="b")]))
 
 
+async def test_a_lost_cluster_is_detached_by_force(fleet: Fleet, kubeconfig: Path) -> None:
+    await fleet.join()
+    work = await fleet.work("lost", [config_map(f"lost-{fleet.mark}", "default", a="b")])
+    await fleet.applied(work)
+    await fleet.kill()
+    arguments = ["detach", fleet.cluster, "--kubeconfig", str(kubeconfig), "--timeout"]
+    done = await asyncio.to_thread(CliRunner().invoke, cli, [*arguments, "1"])
+    assert done.exit_code == 5
+    assert work in done.output  # what blocks it
+    done = await asyncio.to_thread(CliRunner().invoke, cli, [*arguments, "30", "--force"])
+    assert done.exit_code == 0, done.output
+    assert f"gave up ManifestWork {work}" in done.output
+    assert await fleet.spoke.get(CONFIGMAPS, f"lost-{fleet.mark}", "default")
+
+
 async def test_detaching_what_is_not_there_is_said(fleet: Fleet, kubeconfig: Path) -> None:
     arguments = ["detach", "nobody", "--kubeconfig", str(kubeconfig)]
     done = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
