@@ -7,7 +7,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +122,10 @@ async def bring_up(
 
     from addon_framework.hub.install import bootstrap_kubeconfig, install
     from addon_framework.kube import until_reached
-    from addon_framework.local.fleet import Fleet, processes
+    from addon_framework.local.fleet import Fleet, processes, programs
     from addon_framework.local.pki import write_private
 
+    programs.require(["envoy"])
     fleet = Fleet(directory)
     state = await fleet.start(options, say)
     async with fleet.client("hub") as hub:
@@ -134,7 +136,8 @@ async def bring_up(
         manager, gateway = processes.hub_manager(fleet.layout), processes.gateway(fleet.layout, state)
         await asyncio.to_thread(fleet.add, [manager, gateway, *agents])
         if accept:
-            await join(hub, [cluster.name for cluster in state.clusters], say)
+            with blaming(fleet):
+                await join(hub, [cluster.name for cluster in state.clusters], say)
     return state
 
 
@@ -147,6 +150,20 @@ async def join(hub: Client, clusters: Sequence[str], say: Callable[[str], None])
     await until_reached(lambda: accept_when_asked(hub, clusters, timeout=JOIN_TIMEOUT), timeout=JOIN_TIMEOUT)
     await asyncio.gather(*(until_joined(hub, name, JOIN_TIMEOUT) for name in clusters))
     say(f"{', '.join(clusters)} joined the hub and are available")
+
+
+@contextmanager
+def blaming(fleet: Fleet) -> Iterator[None]:
+    """What takes too long while a process of the fleet does not stay up is that process's fault."""
+    from addon_framework.hub.install import CannotAccept
+    from addon_framework.local.fleet import FleetError
+
+    try:
+        yield
+    except (TimeoutError, CannotAccept) as error:
+        if unsteady := fleet.unsteady():
+            raise FleetError("\n".join([str(error), *unsteady])) from None
+        raise
 
 
 def progress(text: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from addon_framework.cli.connect import errors_for_people
-from addon_framework.cli.fleet import DEFAULT_LINK, bring_up, fleet_options, join, progress
+from addon_framework.cli.fleet import DEFAULT_LINK, blaming, bring_up, fleet_options, join, progress
 
 if TYPE_CHECKING:
     from addon_framework.cli.demo.report import Report
@@ -89,17 +90,46 @@ def demo(
     fleet_wanted = fleet_options(2, "4,1", None, link)
     began = time.monotonic()
     with errors_for_people():
+        _check(options)
         fleet.delete()  # of a demo that was interrupted, or kept
         try:
             report = asyncio.run(_run(fleet, fleet_wanted, options, s3_endpoint))
         except StepFailed as error:
+            _keep_logs(fleet, output)
             raise click.ClickException(str(error)) from None
+        except Exception:
+            _keep_logs(fleet, output)
+            raise
         finally:
             if not keep:
                 fleet.delete()
     report.write(output)
     _show(report, output)
     progress(f"{time.monotonic() - began:.0f} s in all. " + (_how_to_go_on(fleet) if keep else ""))
+
+
+def _keep_logs(fleet: Fleet, output: Path) -> None:
+    """Of a demo that failed: the fleet goes, why it failed must not."""
+    if fleet.layout.logs.is_dir():
+        shutil.copytree(fleet.layout.logs, output / "logs", dirs_exist_ok=True)
+        progress(f"The fleet's logs are kept in {output / 'logs'}")
+
+
+def _check(options: Options) -> None:
+    """What the demo needs beside the fleet. Raises FleetError."""
+    from addon_framework.local.fleet import FleetError, programs
+    from addon_framework.local.fleet.images import engine_directory
+
+    needed = ["s5cmd"]
+    needed += ["s3fs", "fusermount3"] if options.fuse else []
+    needed += ["juicefs"] if options.runtime == "juicefs" else []
+    programs.require(needed)
+    engine = engine_directory()
+    if not (engine / "bin" / "python3").exists():
+        raise FleetError(
+            f"the engine is not installed in {engine}; install it: make setup, or say where it is: "
+            "BOUNDARYLESS_ENGINE=DIR"
+        )
 
 
 async def _run(fleet: Fleet, wanted: FleetOptions, options: Options, s3_endpoint: str | None) -> Report:
@@ -115,9 +145,11 @@ async def _run(fleet: Fleet, wanted: FleetOptions, options: Options, s3_endpoint
     if state.link == "none":
         say("The links between clusters and store are not shaped.")
     async with fleet.client("hub") as hub:
-        await join(hub, clusters, say)
+        with blaming(fleet):
+            await join(hub, clusters, say)
         scenario = Scenario(hub, clusters, _store(state, s3_endpoint), options, say, link=state.link)
-        return await scenario.run()
+        with blaming(fleet):
+            return await scenario.run()
 
 
 def _store(state: FleetState, endpoint: str | None) -> Store:

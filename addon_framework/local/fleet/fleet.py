@@ -26,7 +26,7 @@ from addon_framework.api.conditions import is_true
 from addon_framework.api.core import CRDS
 from addon_framework.api.crd import load_crds
 from addon_framework.kube import Client, ConfigError, Unreachable, until_reached, wait_for
-from addon_framework.local.fleet import network, processes
+from addon_framework.local.fleet import network, processes, programs
 from addon_framework.local.fleet.images import images
 from addon_framework.local.fleet.network import NetworkError
 from addon_framework.local.fleet.state import (
@@ -78,6 +78,14 @@ class Fleet:
             return msgspec.json.decode(self.layout.status.read_bytes(), type=dict[str, ProcessStatus])
         except FileNotFoundError:
             return {}
+
+    def unsteady(self) -> list[str]:
+        """Processes that had to be started again, each with its last words."""
+        return [
+            f"{name} was started {status.starts} times; it said last: {self._last_words(name)}"
+            for name, status in self.statuses().items()
+            if status.starts > 1
+        ]
 
     def client(self, name: str) -> Client:
         """A client with all rights to `hub` or to a spoke."""
@@ -133,6 +141,10 @@ class Fleet:
         self.stop()
         shutil.rmtree(self.layout.directory)
 
+    def _last_words(self, name: str) -> str:
+        lines = (self.layout.logs / f"{name}.log").read_text(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if line and " supervisor: " not in line), "nothing")
+
     # Parts of the start
 
     def _check(self, options: FleetOptions) -> None:
@@ -140,10 +152,9 @@ class Fleet:
             raise FleetError("network namespaces need root; without it start the fleet with --link none")
         if not network.valid_rate(options.link):
             raise FleetError(f"--link {options.link}: not a rate such as 1gbit or 500mbit, nor none")
-        if shutil.which("bwrap") is None:
-            raise FleetError(
-                "bwrap is not installed, and pods run in it; install it: apt-get install bubblewrap"
-            )
+        programs.require(["bwrap", "nsenter", "setpriv", "unshare", "weed"])
+        if options.isolated:
+            programs.require(["ip", "tc"])
 
     def _grown(self, state: FleetState, options: FleetOptions) -> FleetState:
         if state.isolated != options.isolated:

