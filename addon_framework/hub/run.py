@@ -16,6 +16,7 @@ from addon_framework.hub.addons.hub_manifests import HubManifestsController
 from addon_framework.hub.addons.install import InstallController
 from addon_framework.hub.detect import detect
 from addon_framework.hub.placement.controller import PlacementController
+from addon_framework.hub.placement.cost import CostController
 from addon_framework.hub.registration import registration_controllers
 from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.hub.work.controllers import work_controllers
@@ -96,7 +97,7 @@ def hub_manager(
         own = addon_controllers(plugins)
         if beside_addon_manager:
             own = [controller for controller in own if not isinstance(controller, _OF_ADDON_MANAGER)]
-        return [HubManifestsController(plugins), *own, *_contributed(plugins)]
+        return [HubManifestsController(plugins), CostController(), *own, *_contributed(plugins)]
 
     factories: dict[str, Callable[[], Sequence[Controller]]] = {
         "registration": lambda: registration_controllers(auto_approve_users=auto_approve_users),
