@@ -59,6 +59,7 @@ class Custom:
                 **version,
             }
         ]
+        self.conversion: Json | None = None
 
     def definition(self) -> Json:
         """The CRD."""
@@ -72,6 +73,7 @@ class Custom:
                 "scope": "Namespaced",
                 "names": names,
                 "versions": self.versions,
+                **({"conversion": self.conversion} if self.conversion else {}),
             },
         }
 

@@ -24,12 +24,14 @@ from addon_framework.local.apiserver.controllers.garbage import GarbageCollector
 from addon_framework.local.apiserver.controllers.namespaces import NamespaceController
 from addon_framework.local.apiserver.controllers.roles import RoleAggregator
 from addon_framework.local.apiserver.crds import CustomResources
+from addon_framework.local.apiserver.hooks import HookClient
 from addon_framework.local.apiserver.kubelet import Kubelets
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.rbac import Authorizer
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.server import Server
 from addon_framework.local.apiserver.store import Store
+from addon_framework.local.apiserver.webhooks import Webhooks
 from addon_framework.local.pki import Authority, kubeconfig, private_pem, write_private
 from addon_framework.logs import configure
 
@@ -71,8 +73,10 @@ async def serve(options: argparse.Namespace) -> None:
     store = Store(directory / "store.db")
     registry = Registry.builtin()
     authorizer = Authorizer(store)
-    objects = Objects(store, Admission(store, authorizer, options.service_cidr))
-    crds = CustomResources(store, registry, objects)
+    hooks = HookClient(store)
+    admission = Admission(store, authorizer, options.service_cidr)
+    objects = Objects(store, admission, Webhooks(store, hooks))
+    crds = CustomResources(store, registry, objects, hooks)
     bootstrap(store, registry, objects, options.port)
     tokens = Tokens(account_key, store)
     kubelets = Kubelets(store, pki)
@@ -112,6 +116,7 @@ async def serve(options: argparse.Namespace) -> None:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     await kubelets.close()
+    await hooks.close()
     await runner.cleanup()
     store.close()
     for result in results:

@@ -12,7 +12,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import Call, Target
-from addon_framework.local.apiserver.conversion import in_version
+from addon_framework.local.apiserver.conversion import all_in_version, in_version
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.tables import to_table
 from addon_framework.local.apiserver.tables.table import partial_metadata
@@ -65,8 +65,10 @@ def list_answer(call: Call, target: Target, objects: list[Json], metadata: Json)
     kind, version = target.kind.list_kind, target.api_version
     if form == "PartialObjectMetadata":
         kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
-    present = presenter(call, target)
-    items = [present(obj) for obj in objects]
+    if form == "":
+        items = all_in_version(target.kind, objects, target.api_version)
+    else:
+        items = [partial_metadata(obj) for obj in objects]
     return json_answer(call, {"kind": kind, "apiVersion": version, "metadata": metadata, "items": items})
 
 
@@ -77,7 +79,7 @@ def presenter(call: Call, target: Target) -> Callable[[Json], Json]:
         return lambda obj: _table(call, target, [obj])
     if form == "PartialObjectMetadata":
         return partial_metadata
-    return lambda obj: in_version(obj, target.api_version)
+    return lambda obj: in_version(target.kind, obj, target.api_version)
 
 
 def _form(call: Call) -> str:
@@ -93,5 +95,5 @@ def _form(call: Call) -> str:
 def _table(call: Call, target: Target, objects: list[Json]) -> Json:
     columns = list(target.version.columns) if target.version.columns else None
     include = call.query.get("includeObject") or "Metadata"
-    shown = [in_version(obj, target.api_version) for obj in objects]
+    shown = all_in_version(target.kind, objects, target.api_version)
     return to_table(target.kind, shown, columns, include, now_rfc3339())

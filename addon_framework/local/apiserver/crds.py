@@ -10,6 +10,8 @@ import asyncio
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.controllers.loop import work
+from addon_framework.local.apiserver.conversion import Conversion
+from addon_framework.local.apiserver.hooks import HookClient
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.registry import Kind, Registry, Version
 from addon_framework.local.apiserver.schemas import copy_json, crd_schema
@@ -21,9 +23,11 @@ RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
 
-def kind_from_crd(crd: Json) -> Kind:
+def kind_from_crd(crd: Json, client: HookClient) -> Kind:
     """The kind that a CRD describes."""
     spec = crd["spec"]
+    conversion = spec.get("conversion") or {}
+    by_webhook = conversion.get("strategy") == "Webhook"
     names = spec["names"]
     versions = tuple(_version(version) for version in spec["versions"])
     storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
@@ -47,6 +51,7 @@ def kind_from_crd(crd: Json) -> Kind:
         unconditional=False,
         list_kind=names.get("listKind") or f"{names['kind']}List",
         crd_uid=crd["metadata"]["uid"],
+        conversion=Conversion(client, conversion["webhook"], names["kind"]) if by_webhook else None,
     )
 
 
@@ -68,8 +73,8 @@ def _version(version: Json) -> Version:
 class CustomResources:
     """Keeps the registry in step with the CRDs. Registration is immediate: a stored CRD is served."""
 
-    def __init__(self, store: Store, registry: Registry, objects: Objects) -> None:
-        self._store, self._registry, self._objects = store, registry, objects
+    def __init__(self, store: Store, registry: Registry, objects: Objects, client: HookClient) -> None:
+        self._store, self._registry, self._objects, self._client = store, registry, objects, client
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         for crd in store.list(RESOURCE):
             self._register(crd)
@@ -96,7 +101,7 @@ class CustomResources:
     def _register(self, crd: Json) -> None:
         if self._names_conflict(crd):
             return
-        kind = kind_from_crd(crd)
+        kind = kind_from_crd(crd, self._client)
         self._registry.kinds[(kind.group, kind.plural)] = kind
 
     def _names_conflict(self, crd: Json) -> str:

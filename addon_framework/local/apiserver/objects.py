@@ -7,7 +7,6 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +29,7 @@ from addon_framework.local.apiserver.schemas import (
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.validation import default_builtin, validate_builtin
+from addon_framework.local.apiserver.webhooks import Webhooks
 from addon_framework.local.apiserver.write import Write
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
@@ -39,8 +39,15 @@ _SERVER_SET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePe
 class Objects:
     """The verbs that write, on one store."""
 
-    def __init__(self, store: Store, admission: Admission, *, clock: Callable[[], str] = now_rfc3339) -> None:
-        self.store, self.admission, self.now = store, admission, clock
+    def __init__(
+        self,
+        store: Store,
+        admission: Admission,
+        webhooks: Webhooks,
+        *,
+        clock: Callable[[], str] = now_rfc3339,
+    ) -> None:
+        self.store, self.admission, self.webhooks, self.now = store, admission, webhooks, clock
 
     # Verbs
 
@@ -81,7 +88,7 @@ class Objects:
         current = self.store.get(write.kind.key, write.key)
         if current is None:
             raise status.not_found(write.kind, write.name)
-        shown = copy_json(in_version(current, write.api_version))
+        shown = copy_json(in_version(write.kind, current, write.api_version))
         obj = patched(shown, patch_type, patch, write.schema)
         self._keep_identity(obj, shown)
         self._envelope(write, obj)
@@ -106,7 +113,7 @@ class Objects:
             raise status.conflict(
                 kind, write.name, "uid mismatch: the provided object specified uid " + metadata["uid"]
             )
-        shown = copy_json(in_version(live, write.api_version)) if live else None
+        shown = copy_json(in_version(kind, live, write.api_version)) if live else None
         try:
             merged = fieldmanager.apply(
                 shown,
@@ -115,7 +122,7 @@ class Objects:
                 force=write.force,
                 schema=write.schema,
                 subresource=write.subresource,
-                now=self.now(),
+                now=self._time(write),
                 has_status=not kind.custom or write.version.status,
             )
         except fieldmanager.ApplyConflict as error:
@@ -145,6 +152,7 @@ class Objects:
             raise status.not_found(kind, write.name)
         self._preconditions(write, current, options.get("preconditions") or {})
         self.admission.delete(write.user, kind, current)
+        self.webhooks.delete(write, current)
         metadata = current["metadata"]
         finalizers = deletion.finalizers_after(options, metadata.get("finalizers") or [])
         grace = deletion.grace_seconds(kind, current, options)
@@ -162,7 +170,7 @@ class Objects:
         if not finalizers:
             del marked["metadata"]["finalizers"]
         if not already:
-            marked["metadata"]["deletionTimestamp"] = self.now()
+            marked["metadata"]["deletionTimestamp"] = self._time(write)
             if "generation" in metadata:
                 marked["metadata"]["generation"] = metadata["generation"] + 1
         marked["metadata"]["deletionGracePeriodSeconds"] = grace
@@ -229,8 +237,8 @@ class Objects:
             metadata = obj["metadata"]
         for name in (*_SERVER_SET, "resourceVersion", "generation"):
             metadata.pop(name, None)
-        metadata["uid"] = str(uuid.uuid4())
-        metadata["creationTimestamp"] = self.now()
+        metadata["uid"] = write.memory.uid
+        metadata["creationTimestamp"] = self._time(write)
         if write.counts:
             metadata["generation"] = 1
         if write.keeps_status:
@@ -240,11 +248,12 @@ class Objects:
             obj = self._track(write, None, obj)
         elif write.subresource == "" and "managedFields" in metadata:
             obj["metadata"]["managedFields"] = metadata["managedFields"]
-        obj = in_version(obj, kind.storage_api_version)
+        obj = in_version(kind, obj, kind.storage_api_version)
         return obj if write.dry_run else self.store.put(kind.key, write.key, obj)
 
     def _replace(self, write: Write, current: Json, obj: Json, operation: str) -> Json:
-        kind, stored, current = write.kind, current, in_version(current, write.api_version)
+        kind, stored = write.kind, current
+        current = in_version(kind, current, write.api_version)
         old, metadata = current["metadata"], obj["metadata"]
         self._preconditions(write, current, metadata)
         if operation != "Apply":
@@ -270,8 +279,8 @@ class Objects:
         self._complete(write, obj, current)
         if operation != "Apply":
             obj = self._track(write, current, obj)
-        obj = in_version(obj, kind.storage_api_version)
-        if not metadata.get("finalizers"):
+        obj = in_version(kind, obj, kind.storage_api_version)
+        if not obj["metadata"].get("finalizers"):
             obj["metadata"].pop("finalizers", None)
         if unchanged(stored, obj):
             return stored
@@ -312,11 +321,13 @@ class Objects:
         """Defaults, admission, and the verdict."""
         kind = write.kind
         schema = write.schema
-        if kind.custom and schema is not None:
-            default(obj, schema)
-        elif not kind.custom:
-            default_builtin(obj)
+        self._default(write, obj)
+        operation = "CREATE" if current is None else "UPDATE"
         self.admission.mutate(write.user, kind, obj, current, write.subresource)
+        if self.webhooks.mutate(write, operation, obj, current):
+            if schema is not None:
+                prune(obj, schema)
+            self._default(write, obj)
         causes: list[Cause] = []
         if schema is not None:
             causes += validate(obj, schema, old=current)
@@ -324,6 +335,19 @@ class Objects:
         if causes:
             raise status.invalid(kind, write.name, causes)
         self.admission.validate(write.user, kind, obj, current, write.subresource)
+        self.webhooks.validate(write, operation, obj, current)
+
+    def _default(self, write: Write, obj: Json) -> None:
+        schema = write.schema
+        if not write.kind.custom:
+            default_builtin(obj)
+        elif schema is not None:
+            default(obj, schema)
+
+    def _time(self, write: Write) -> str:
+        """Of this write."""
+        write.memory.now = write.memory.now or self.now()
+        return write.memory.now
 
     def _track(self, write: Write, current: Json | None, obj: Json) -> Json:
         return fieldmanager.track_update(
@@ -333,7 +357,7 @@ class Objects:
             operation="Update",
             subresource=write.subresource,
             schema=write.schema,
-            now=self.now(),
+            now=self._time(write),
             has_status=not write.kind.custom or write.version.status,
         )
 
@@ -361,8 +385,9 @@ class Objects:
             raise status.bad_request("the name of the object may not be changed by a patch")
 
     def _generate(self, write: Write, prefix: str) -> str:
+        chance = random.Random(write.memory.uid)
         for _ in range(8):
-            name = prefix[:58] + "".join(random.choices(_SUFFIX, k=5))
+            name = prefix[:58] + "".join(chance.choices(_SUFFIX, k=5))
             write.name = name
             if self.store.get(write.kind.key, write.key) is None:
                 return name

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import orjson
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import is_true
+from addon_framework.local.apiserver.hooks import answered
 from addon_framework.local.apiserver.registry import Kind, Version
 from addon_framework.local.apiserver.schemas import Cause
 from addon_framework.local.apiserver.selectors import Matches, field_selector, label_selector
@@ -117,7 +119,7 @@ class Reader:
                 sent = self._store.version
                 for obj in self._store.list(selection.kind.key, selection.namespace):
                     if selection(obj):
-                        yield encoder.line("ADDED", obj)
+                        yield await answered(functools.partial(encoder.line, "ADDED", obj))
                 if is_true(query, "sendInitialEvents"):
                     yield encoder.bookmark(sent, {_INITIAL_END: "true"})
             while True:
@@ -126,7 +128,7 @@ class Reader:
                 while watcher.events:
                     event = watcher.events.popleft()
                     sent = event.version
-                    if line := encoder.event(event):
+                    if line := await answered(functools.partial(encoder.event, event)):
                         batch += line
                 if batch:
                     yield batch

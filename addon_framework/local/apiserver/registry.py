@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import SchemaNode
+
+if TYPE_CHECKING:
+    from addon_framework.local.apiserver.conversion import Conversion
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -50,6 +53,7 @@ class Kind:
     crd_uid: str = ""
     stored_as: str = ""
     unconditional: bool = True  # whether an update without resourceVersion is taken
+    conversion: Conversion | None = None  # by webhook, of a custom kind
 
     @property
     def key(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import structlog
 from aiohttp import web
@@ -28,6 +29,7 @@ from addon_framework.local.apiserver.bodies import (
 )
 from addon_framework.local.apiserver.call import Call, Target, find_target, find_verb, is_resource
 from addon_framework.local.apiserver.documents import Documents
+from addon_framework.local.apiserver.hooks import answered
 from addon_framework.local.apiserver.identity import identify
 from addon_framework.local.apiserver.kubelet import Kubelets
 from addon_framework.local.apiserver.objects import Objects
@@ -40,6 +42,7 @@ from addon_framework.local.apiserver.selectors import exact_name
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.subresources import Subresources
+from addon_framework.local.apiserver.write import Memory
 
 log = structlog.get_logger(__name__)
 _STREAMED = ("log", "exec", "attach", "portforward")
@@ -105,21 +108,28 @@ class Server:
             return await self._kubelets.proxy(call.request, target.namespace, target.name, target.subresource)
         match verb:
             case "list":
-                return list_answer(
-                    call, target, *self._reader.page(self._selection(call, target), call.query)
-                )
+                page = self._reader.page(self._selection(call, target), call.query)
+                return await answered(lambda: list_answer(call, target, *page))
             case "watch":
                 return await self._watch(call, target)
             case "get":
                 stored = self._store.get(target.kind.key, (target.namespace, target.name))
                 if stored is None:
                     raise status.not_found(target.kind, target.name)
-                return object_answer(call, target, self._subresources.read(stored, target))
+                shown = self._subresources.read(stored, target)
+                return await answered(lambda: object_answer(call, target, shown))
+        body, memory = await read_body(call), Memory()
+        match verb:
             case "delete":
-                return self._delete(call, target, await read_body(call))
+                deleted, gone = await answered(lambda: self._delete(call, target, body, memory))
+                if gone and target.kind.key != "pods":
+                    return json_answer(call, status.deleted(target.kind, deleted))
+                return await answered(lambda: object_answer(call, target, deleted))
             case "deletecollection":
-                return self._delete_collection(call, target, await read_body(call))
-        return self._write(call, target, verb, await read_body(call))
+                return await self._delete_collection(call, target, body)
+        # Once it is stored it is not begun again, whatever has to be asked to show it.
+        written, code = await answered(lambda: self._write(call, target, verb, body, memory))
+        return await answered(lambda: object_answer(call, target, written, code))
 
     def _authorize(self, user: User, verb: str, target: Target, name: str) -> None:
         kind = target.kind
@@ -135,20 +145,21 @@ class Server:
             target.name,
         )
 
-    def _write(self, call: Call, target: Target, verb: str, body: bytes) -> web.Response:
+    def _write(self, call: Call, target: Target, verb: str, body: bytes, memory: Memory) -> tuple[Json, int]:
         media = call.media
         check_media_type(verb, target, media)
         write = write_of(call, target, verb, media)
+        write.memory = memory
         if target.kind.verbs == ("create",):
             review = decode_object(body, media)
             answer = self._reviews.answer(call.user, target.kind.kind, target.namespace, review)
-            return json_answer(call, answer, 201)
+            return answer, 201
         if write.field_validation == "Strict" and media == "application/json":
             write.twice = duplicate_fields(body)
         if target.subresource and not (target.subresource in ("status", "approval") and verb != "create"):
             sent = decode(body, media) if body.strip() else {}
             answer, code = self._subresources.write(write, verb, media, sent)
-            return object_answer(call, target, answer, code)
+            return answer, code
         code = 200
         if verb == "create":
             stored, code = self._objects.create(write, decode_object(body, media)), 201
@@ -160,20 +171,20 @@ class Server:
         else:
             stored = self._objects.patch(write, media, decode(body, media))
         call.warnings += write.warnings
-        return object_answer(call, target, stored, code)
+        return stored, code
 
-    def _delete(self, call: Call, target: Target, body: bytes) -> web.Response:
+    def _delete(self, call: Call, target: Target, body: bytes, memory: Memory) -> tuple[Json, bool]:
         if target.subresource:
             raise status.method_not_allowed()
         options = delete_options(call, body)
         write = write_of(call, target, "delete")
+        write.memory = memory
         write.dry_run = write.dry_run or bool(options.get("dryRun"))
         stored, gone = self._objects.delete(write, options)
-        if gone and target.kind.key != "pods":
-            return json_answer(call, status.deleted(target.kind, stored))
-        return object_answer(call, target, stored)
+        call.warnings += write.warnings
+        return stored, gone
 
-    def _delete_collection(self, call: Call, target: Target, body: bytes) -> web.Response:
+    async def _delete_collection(self, call: Call, target: Target, body: bytes) -> web.Response:
         options = delete_options(call, body)
         objects, metadata = self._reader.page(self._selection(call, target), {})
         deleted: list[Json] = []
@@ -181,11 +192,12 @@ class Server:
             write = write_of(call, target, "delete")
             write.namespace, write.name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
             try:
-                deleted.append(self._objects.delete(write, options)[0])
+                gone = await answered(functools.partial(self._objects.delete, write, options))
+                deleted.append(gone[0])
             except StatusError as error:
                 if error.code != 404:
                     raise
-        return list_answer(call, target, deleted, metadata)
+        return await answered(lambda: list_answer(call, target, deleted, metadata))
 
     def _selection(self, call: Call, target: Target) -> Selection:
         return Selection.of(target.kind, target.version, target.namespace, target.name, call.query)

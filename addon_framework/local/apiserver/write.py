@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 from addon_framework.local.apiserver.authn import User
 from addon_framework.local.apiserver.registry import Kind, Version
 from addon_framework.local.apiserver.schemas import SchemaNode, builtin_schema
 from addon_framework.local.apiserver.store import ObjectKey
+
+
+@dataclass
+class Memory:
+    """What stays the same when a write begins again because a webhook had to be asked."""
+
+    uid: str = field(default_factory=lambda: str(uuid.uuid4()))
+    now: str = ""
+    answers: dict[bytes, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -26,6 +37,7 @@ class Write:
     field_validation: str = "Warn"
     twice: list[str] = field(default_factory=list)  # fields that the body gives more than once
     warnings: list[str] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def key(self) -> ObjectKey:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
 
+from addon_framework.local.apiserver.hooks import answered
 from addon_framework.local.apiserver.status import StatusError
 
 log = structlog.get_logger(__name__)
@@ -21,7 +23,7 @@ async def work(name: str, queue: asyncio.Queue[Key], sync: Callable[[Key], None]
     while True:
         key = await queue.get()
         try:
-            sync(key)
+            await answered(functools.partial(sync, key))
         except StatusError as error:
             log.info("controller was refused", controller=name, key=key, reason=error.message)
         except Exception:

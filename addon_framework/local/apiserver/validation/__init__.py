@@ -15,6 +15,7 @@ from addon_framework.local.apiserver.validation import (
     rbac,
     services,
     storage,
+    webhooks,
     workloads,
 )
 from addon_framework.local.apiserver.validation.defaults import default_builtin
@@ -22,6 +23,7 @@ from addon_framework.local.apiserver.validation.metadata import NameCheck, valid
 
 __all__ = ["default_builtin", "validate_builtin", "validate_metadata"]
 
+_ADMISSION = "admissionregistration.k8s.io"
 _RBAC = "rbac.authorization.k8s.io"
 _CHECKS: dict[tuple[str, str], Callable[[Json, Json | None], list[Cause]]] = {
     ("", "Pod"): pods.validate_pod,
@@ -46,6 +48,8 @@ _CHECKS: dict[tuple[str, str], Callable[[Json, Json | None], list[Cause]]] = {
     ("certificates.k8s.io", "CertificateSigningRequest"): cluster.validate_certificate_request,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.validate_definition,
     ("discovery.k8s.io", "EndpointSlice"): services.validate_endpoint_slice,
+    (_ADMISSION, "MutatingWebhookConfiguration"): webhooks.validate_webhooks,
+    (_ADMISSION, "ValidatingWebhookConfiguration"): webhooks.validate_webhooks,
     ("storage.k8s.io", "StorageClass"): storage.validate_storage_class,
 }
 _NAMES: dict[tuple[str, str], NameCheck] = {

@@ -9,6 +9,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, cause, structural_errors
 from addon_framework.local.apiserver.validation import names
 from addon_framework.local.apiserver.validation.metadata import immutable
+from addon_framework.local.apiserver.validation.webhooks import validate_client_config
 
 _VERSION = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SCOPES = ("Cluster", "Namespaced")
@@ -135,10 +136,17 @@ def _conversion(said: Json, causes: list[Cause]) -> None:
     strategy = said.get("strategy")
     if strategy and strategy not in ("None", "Webhook"):
         causes.append(cause.not_supported("spec.conversion.strategy", strategy, ["None", "Webhook"]))
-    if strategy == "Webhook" and not (said.get("webhook") or {}).get("clientConfig"):
+    webhook = said.get("webhook") or {}
+    if strategy != "Webhook":
+        return
+    if not webhook.get("clientConfig"):
         causes.append(
             cause.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook")
         )
+    else:
+        validate_client_config(webhook["clientConfig"], "spec.conversion.webhookClientConfig", causes)
+    if not webhook.get("conversionReviewVersions"):
+        causes.append(cause.required("spec.conversion.conversionReviewVersions"))
 
 
 def _unchanged(spec: Json, old: Json, causes: list[Cause]) -> None:

@@ -1,0 +1,125 @@
+"""Calls to webhooks, from code that is synchronous so that a read, a decision and a write are one step.
+
+Such code raises Pending where it needs an answer that is not there yet. Nothing is stored before that:
+`answered` gets the answer and begins again, and what is found changed then is asked about anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import aiohttp
+import orjson
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.store import Store
+
+T = TypeVar("T")
+_ATTEMPTS = 64
+_LIMIT = 8 << 20
+
+
+class Pending(Exception):
+    """An answer is needed; `ask` gets it and keeps it where the next attempt finds it."""
+
+    def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
+        super().__init__("a webhook has to be asked")
+        self.ask = ask
+
+
+class HookError(Exception):
+    """A webhook could not be asked, or what it said is no answer."""
+
+
+async def answered(attempt: Callable[[], T]) -> T:
+    """The result, once every webhook that it depends on has spoken."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return attempt()
+        except Pending as pending:
+            await pending.ask()
+    raise status.StatusError(
+        409, "Conflict", "the object changed again and again while webhooks were asked; please try again"
+    )
+
+
+class HookClient:
+    """HTTPS to webhooks by clientConfig."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._session: aiohttp.ClientSession | None = None
+        self._contexts: dict[str, ssl.SSLContext] = {}
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(self, config: Json, review: Json, timeout: float) -> Json:
+        """The review that comes back. Raises HookError."""
+        url, name = self._url(config)
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                self._session.post(
+                    url,
+                    data=orjson.dumps(review),
+                    headers={"Content-Type": "application/json", "Accept": "application/json"},
+                    ssl=self._context(str(config.get("caBundle") or "")),
+                    server_hostname=name or None,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None),
+                ) as answer,
+            ):
+                body = await answer.content.read(_LIMIT)
+                while not answer.content.at_eof() and len(body) < _LIMIT:
+                    body += await answer.content.read(_LIMIT - len(body))
+        except TimeoutError:
+            raise HookError(f'Post "{url}": context deadline exceeded') from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise HookError(f'Post "{url}": {error}') from None
+        if answer.status != 200:
+            raise HookError(f"the server answered {answer.status}: {body[:200].decode(errors='replace')}")
+        try:
+            review = orjson.loads(body)
+            if isinstance(review, dict) and isinstance(review.get("response"), dict):
+                return dict(review["response"])
+        except ValueError:
+            pass
+        raise HookError("the answer is no review with a response")
+
+    def _url(self, config: Json) -> tuple[str, str]:
+        """Where to, and the name that the certificate must have if it is not the URL's."""
+        if url := config.get("url"):
+            return str(url), ""
+        service = config.get("service") or {}
+        namespace, name, port = (
+            service.get("namespace", ""),
+            service.get("name", ""),
+            service.get("port", 443),
+        )
+        found = self._store.get("services", (namespace, name))
+        if found is None:
+            raise HookError(f'service "{name}" not found')
+        address = (found.get("spec") or {}).get("clusterIP")
+        if address in (None, "", "None"):
+            raise HookError(f'service "{name}" in namespace "{namespace}" has no cluster IP')
+        path = str(service.get("path") or "/")
+        return f"https://{address}:{port}{path}", f"{name}.{namespace}.svc"
+
+    def _context(self, bundle: str) -> ssl.SSLContext:
+        if bundle not in self._contexts:
+            try:
+                pem = base64.b64decode(bundle).decode()
+                self._contexts[bundle] = ssl.create_default_context(cadata=pem or None)
+            except (ValueError, ssl.SSLError) as error:
+                raise HookError(f"caBundle: {error}") from None
+        return self._contexts[bundle]

@@ -1,0 +1,298 @@
+"""Admission by webhooks: MutatingWebhookConfiguration and ValidatingWebhookConfiguration.
+
+https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver.conversion import in_version
+from addon_framework.local.apiserver.hooks import HookClient, HookError, Pending
+from addon_framework.local.apiserver.patches import JSON_PATCH, patched
+from addon_framework.local.apiserver.schemas import copy_json
+from addon_framework.local.apiserver.schemas.rules import Expression
+from addon_framework.local.apiserver.selectors import selector_from_object
+from addon_framework.local.apiserver.status import StatusError
+from addon_framework.local.apiserver.store import Store
+from addon_framework.local.apiserver.system import SYSTEM
+from addon_framework.local.apiserver.write import Write
+
+GROUP = "admissionregistration.k8s.io"
+MUTATING, VALIDATING = f"mutatingwebhookconfigurations.{GROUP}", f"validatingwebhookconfigurations.{GROUP}"
+_OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
+_DECLARED = frozenset({"object", "oldObject", "request"})
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One webhook that a write has to pass, and the version of the kind that it wants to see."""
+
+    raw: Json
+    version: str
+
+    @property
+    def name(self) -> str:
+        """As messages say it."""
+        return str(self.raw["name"])
+
+    @property
+    def ignores_failures(self) -> bool:
+        """Whether a webhook that does not answer holds nothing up."""
+        return self.raw.get("failurePolicy") == "Ignore"
+
+
+class Webhooks:
+    """Asks them about writes. What the server's own controllers write they do not see."""
+
+    def __init__(self, store: Store, client: HookClient) -> None:
+        self._store, self._client = store, client
+
+    def mutate(self, write: Write, operation: str, obj: Json, old: Json | None) -> bool:
+        """Lets each change the object, in place, one after the other; whether one has. May raise Pending."""
+        changed = False
+        for hook in self._hooks(MUTATING, write, operation, obj, old):
+            response = self._response(write, hook, self._request(write, operation, hook.version, obj, old))
+            if response is not None and response.get("patch"):
+                _replace(obj, self._patched(write, hook, obj, response))
+                changed = True
+        return changed
+
+    def validate(self, write: Write, operation: str, obj: Json | None, old: Json | None) -> None:
+        """Refuses what one of them refuses; they are asked at the same time. May raise Pending."""
+        requests = [
+            (hook, self._request(write, operation, hook.version, obj, old))
+            for hook in self._hooks(VALIDATING, write, operation, obj, old)
+        ]
+        missing = [pair for pair in requests if _key(*pair) not in write.memory.answers]
+        if missing:
+            raise Pending(lambda: self._ask(write, missing))
+        for hook, request in requests:
+            self._response(write, hook, request)
+
+    def delete(self, write: Write, current: Json) -> None:
+        """Both sorts, on what is about to go."""
+        shown = in_version(write.kind, current, write.api_version)
+        for hook in self._hooks(MUTATING, write, "DELETE", None, shown):
+            self._response(write, hook, self._request(write, "DELETE", hook.version, None, shown))
+        self.validate(write, "DELETE", None, shown)
+
+    # Which
+
+    def _hooks(
+        self, resource: str, write: Write, operation: str, obj: Json | None, old: Json | None
+    ) -> Iterator[Hook]:
+        if not self._store.count(resource) or write.user == SYSTEM:
+            return
+        if write.kind.group == GROUP:  # else nobody could remove one that refuses everything
+            return
+        for configuration in self._store.list(resource):
+            for raw in configuration.get("webhooks") or ():
+                version = _matched_version(raw, write, operation)
+                if version and self._selected(raw, write, obj, old):
+                    hook = Hook(raw, version)
+                    if self._conditions_hold(hook, write, operation, obj, old):
+                        yield hook
+
+    def _selected(self, raw: Json, write: Write, obj: Json | None, old: Json | None) -> bool:
+        in_objects = selector_from_object(raw.get("objectSelector"))
+        if not any(
+            in_objects(each["metadata"].get("labels") or {}) for each in (obj, old) if each is not None
+        ):
+            return False
+        if write.kind.key == "namespaces":
+            namespace = obj or old
+        elif write.kind.namespaced:
+            namespace = self._store.get("namespaces", ("", write.namespace))
+        else:
+            return True
+        labels = ((namespace or {}).get("metadata") or {}).get("labels") or {}
+        return selector_from_object(raw.get("namespaceSelector"))(labels)
+
+    def _conditions_hold(
+        self, hook: Hook, write: Write, operation: str, obj: Json | None, old: Json | None
+    ) -> bool:
+        conditions = hook.raw.get("matchConditions") or ()
+        if not conditions:
+            return True
+        request = self._request(write, operation, hook.version, obj, old)
+        variables = {"object": request["object"], "oldObject": request["oldObject"], "request": request}
+        for condition in conditions:
+            try:
+                if _expression(str(condition["expression"])).evaluate(dict(variables)) is not True:
+                    return False
+            except (RuntimeError, TypeError, ValueError, KeyError) as error:
+                if hook.ignores_failures:
+                    return False
+                raise status.forbidden(
+                    f'webhook "{hook.name}": matchCondition "{condition.get("name")}" failed: {error}',
+                    write.kind,
+                    write.name,
+                ) from None
+        return True
+
+    # Asking
+
+    def _request(
+        self, write: Write, operation: str, version: str, obj: Json | None, old: Json | None
+    ) -> Json:
+        kind, group = write.kind, write.kind.group
+        shown, before = (
+            in_version(kind, each, kind.api_version(version)) if each is not None else None
+            for each in (obj, old)
+        )
+        options: Json = {"kind": _OPTIONS[operation], "apiVersion": "meta.k8s.io/v1"}
+        if operation != "DELETE":
+            options["fieldManager"] = write.manager
+        if write.dry_run:
+            options["dryRun"] = ["All"]
+        namespace = write.namespace if kind.namespaced else write.name if kind.key == "namespaces" else ""
+        request: Json = {
+            "kind": {"group": group, "version": version, "kind": kind.kind},
+            "resource": {"group": group, "version": version, "resource": kind.plural},
+            "requestKind": {"group": group, "version": write.version.name, "kind": kind.kind},
+            "requestResource": {"group": group, "version": write.version.name, "resource": kind.plural},
+            "name": write.name,
+            "operation": operation,
+            "userInfo": write.user.info(),
+            "object": shown,
+            "oldObject": before,
+            "dryRun": write.dry_run,
+            "options": options,
+        }
+        if namespace:
+            request["namespace"] = namespace
+        if write.subresource:
+            request["subResource"] = request["requestSubResource"] = write.subresource
+        return request
+
+    def _response(self, write: Write, hook: Hook, request: Json) -> Json | None:
+        """What the webhook says; None when it fails and may. Raises what it refuses with, or Pending."""
+        key = _key(hook, request)
+        if key not in write.memory.answers:
+            raise Pending(lambda: self._ask(write, [(hook, request)]))
+        response = write.memory.answers[key]
+        if isinstance(response, HookError):
+            self._failed(hook, response)
+            return None
+        warnings = response.get("warnings") or ()
+        write.warnings += [str(each) for each in warnings]
+        if response.get("allowed") is True:
+            return dict(response)
+        raise _denied(hook, response.get("status"))
+
+    async def _ask(self, write: Write, asked: Sequence[tuple[Hook, Json]]) -> None:
+        async def one(hook: Hook, request: Json) -> None:
+            if write.dry_run and hook.raw.get("sideEffects") not in ("None", "NoneOnDryRun"):
+                raise status.bad_request(f'admission webhook "{hook.name}" does not support dry run')
+            uid = str(uuid.uuid4())
+            versions = hook.raw.get("admissionReviewVersions") or ("v1",)
+            version = next((each for each in versions if each in ("v1", "v1beta1")), "v1")
+            review = {
+                "kind": "AdmissionReview",
+                "apiVersion": f"admission.k8s.io/{version}",
+                "request": {"uid": uid, **request},
+            }
+            timeout = float(hook.raw.get("timeoutSeconds") or 10)
+            answer: Any
+            try:
+                answer = await self._client.post(hook.raw.get("clientConfig") or {}, review, timeout)
+                if answer.get("uid") != uid:
+                    raise HookError(f"expected response.uid={uid!r}, got {answer.get('uid')!r}")
+            except HookError as error:
+                answer = error
+            write.memory.answers[_key(hook, request)] = answer
+
+        await asyncio.gather(*(one(hook, request) for hook, request in asked))
+
+    def _patched(self, write: Write, hook: Hook, obj: Json, response: Json) -> Json:
+        """The object with the webhook's patch, in the version of the request."""
+        kind = write.kind
+        seen = copy_json(in_version(kind, obj, kind.api_version(hook.version)))
+        try:
+            patch = orjson.loads(base64.b64decode(str(response["patch"])))
+            changed = patched(seen, JSON_PATCH, patch, None)
+            metadata = changed["metadata"]
+            metadata.update(
+                {name: obj["metadata"][name] for name in ("uid", "name") if name in obj["metadata"]}
+            )
+            if kind.namespaced:
+                metadata["namespace"] = write.namespace
+        except (ValueError, KeyError, TypeError, AttributeError, StatusError) as error:
+            self._failed(hook, HookError(f"the patch cannot be applied: {error}"))
+            return obj
+        result: Json = copy_json(in_version(kind, changed, write.api_version))
+        return result
+
+    def _failed(self, hook: Hook, error: HookError) -> None:
+        if not hook.ignores_failures:
+            message = f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
+            raise StatusError(
+                500,
+                "InternalError",
+                f"Internal error occurred: {message}",
+                {"causes": [{"message": message}]},
+            )
+
+
+def _matched_version(raw: Json, write: Write, operation: str) -> str:
+    """The version of the kind that a rule names: the request's, or else an equivalent one."""
+    kind = write.kind
+    own = write.version.name
+    others = [each.name for each in kind.versions if each.served and each.name != own]
+    versions: list[str] = [own, *(others if raw.get("matchPolicy") != "Exact" else ())]
+    resource = f"{kind.plural}/{write.subresource}" if write.subresource else kind.plural
+    stars = {"*/*", f"{kind.plural}/*", f"*/{write.subresource}"} if write.subresource else {"*", "*/*"}
+    scope = "Namespaced" if kind.namespaced else "Cluster"
+    for version in versions:
+        for rule in raw.get("rules") or ():
+            if (
+                {operation, "*"} & set(rule.get("operations") or ())
+                and {kind.group, "*"} & set(rule.get("apiGroups") or ())
+                and {version, "*"} & set(rule.get("apiVersions") or ())
+                and ({resource} | stars) & set(rule.get("resources") or ())
+                and rule.get("scope", "*") in ("*", scope)
+            ):
+                return version
+    return ""
+
+
+def _denied(hook: Hook, result: Any) -> StatusError:
+    """As the webhook worded it."""
+    said: Json = result if isinstance(result, dict) else {}
+    code = said.get("code")
+    by = f'admission webhook "{hook.name}" denied the request'
+    why = said.get("message") or said.get("reason")
+    return StatusError(
+        code if isinstance(code, int) and 400 <= code < 600 else 400,
+        str(said.get("reason") or ""),
+        f"{by}: {why}" if why else f"{by} without explanation",
+        said.get("details") if isinstance(said.get("details"), dict) else None,
+    )
+
+
+def _key(hook: Hook, request: Json) -> bytes:
+    sent = orjson.dumps([hook.raw, request], option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(sent).digest()
+
+
+def _replace(obj: Json, changed: Json) -> None:
+    if changed is not obj:
+        obj.clear()
+        obj.update(changed)
+
+
+@functools.lru_cache(256)
+def _expression(source: str) -> Expression:
+    return Expression(source, _DECLARED)

@@ -1,0 +1,325 @@
+"""Admission and conversion by webhooks. The webhook runs here, so the API server has to reach 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from addon_framework.api.meta import Json
+from addon_framework.testing import EmbeddedApiServer, eventually
+from tests.conformance.api import Api
+from tests.conformance.conftest import Define, Kubectl
+from tests.conformance.hookserver import HookServer, patch, serve
+from tests.conformance.objects import Custom, config_map, config_maps
+
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+Configure = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def hooks(tmp_path: Path) -> AsyncIterator[HookServer]:
+    async with serve(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def configure(api: Api, namespace: str) -> AsyncIterator[Configure]:
+    """Creates a configuration of one webhook for ConfigMaps of the namespace, and removes it afterwards."""
+    made: list[str] = []
+
+    async def create(kind: str, config: Json, **more: object) -> str:
+        name = f"w{secrets.token_hex(4)}.example.com"
+        rule = {
+            "operations": ["CREATE", "UPDATE", "DELETE"],
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "resources": ["configmaps"],
+        }
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+        hook = {
+            "name": f"hook.{name}", "rules": [rule], "clientConfig": config, "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "namespaceSelector": selector, **more,
+        }  # fmt: skip
+        path = f"{ADMISSION}/{kind.lower()}webhookconfigurations"
+        body = {"metadata": {"name": name}, "webhooks": [hook]}
+        (await api.post(path, body)).ok(201)
+        made.append(f"{path}/{name}")
+        return str(hook["name"])
+
+    yield create
+    for path in made:
+        await api.delete(path)
+
+
+async def works(api: Api, namespace: str, hooks: HookServer) -> None:
+    """A real API server takes a moment to know of a configuration."""
+
+    async def asked() -> bool:
+        await api.post(config_maps(namespace), config_map("probe"), dryRun="All")
+        return bool(hooks.asked)
+
+    await eventually(asked)
+    hooks.asked.clear()
+
+
+async def test_51_a_validating_webhook(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    def judge(request: Json) -> Json:
+        name = request["name"]
+        if name.startswith("bad"):
+            return {"allowed": False, "status": {"code": 403, "reason": "Forbidden", "message": f"no {name}"}}
+        return {"allowed": True, "warnings": ["take care"]}
+
+    hooks.answers["judge"] = judge
+    name = await configure("Validating", hooks.url("judge"))
+    await works(api, namespace, hooks)
+    made = await api.post(config_maps(namespace), config_map("good", {"a": "b"}), fieldManager="me")
+    made.ok(201)
+    assert made.headers["Warning"] == '299 - "take care"'
+    request = hooks.asked[-1]["request"]
+    assert request["operation"] == "CREATE"
+    assert request["kind"] == {"group": "", "version": "v1", "kind": "ConfigMap"}
+    assert request["resource"] == {"group": "", "version": "v1", "resource": "configmaps"}
+    assert (request["name"], request["namespace"], request["dryRun"]) == ("good", namespace, False)
+    assert "system:masters" in request["userInfo"]["groups"]
+    assert request["object"]["data"] == {"a": "b"}
+    assert request["object"]["metadata"]["uid"] == made.body["metadata"]["uid"]
+    assert request["oldObject"] is None
+    assert request["options"]["fieldManager"] == "me"
+
+    refused = (await api.post(config_maps(namespace), config_map("bad"))).is_status(403, "Forbidden")
+    assert f'admission webhook "{name}" denied the request: no bad' in refused["message"]
+    (await api.get(config_maps(namespace, "bad"))).is_status(404, "NotFound")
+
+    (await api.patch(config_maps(namespace, "good"), {"data": {"a": "c"}})).ok()
+    request = hooks.asked[-1]["request"]
+    assert request["operation"] == "UPDATE"
+    assert (request["oldObject"]["data"], request["object"]["data"]) == ({"a": "b"}, {"a": "c"})
+    (await api.delete(config_maps(namespace, "good"))).ok()
+    request = hooks.asked[-1]["request"]
+    assert (request["operation"], request["object"]) == ("DELETE", None)
+    assert request["oldObject"]["data"] == {"a": "c"}
+
+
+async def test_51_a_mutating_webhook(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    hooks.answers["label"] = lambda request: patch(
+        {"op": "add", "path": "/metadata/labels", "value": {"by": "hook"}},
+        {"op": "add", "path": "/data/seen", "value": str(len(request["object"].get("data") or {}))},
+    )
+    seen: list[Json] = []
+
+    def watch(request: Json) -> Json:
+        seen.append(request["object"])
+        return {"allowed": True}
+
+    hooks.answers["see"] = watch
+    rules = [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["*"], "resources": ["*"]}]
+    await configure("Mutating", hooks.url("label"), rules=rules)
+    await configure("Validating", hooks.url("see"), rules=rules)
+    await works(api, namespace, hooks)
+    made = (await api.post(config_maps(namespace), config_map("a", {"k": "v"}))).ok(201)
+    assert made["metadata"]["labels"] == {"by": "hook"}
+    assert made["data"] == {"k": "v", "seen": "1"}
+    assert seen[-1]["data"] == made["data"]  # those that judge see what those that change have made
+    fresh = {"metadata": {"generateName": "g-"}, "data": {"k": "v"}}
+    made = (await api.post(config_maps(namespace), fresh)).ok(201)
+    assert made["metadata"]["name"].startswith("g-")
+    assert made["data"]["seen"] == "1"
+    applied = await api.apply(config_maps(namespace, "b"), config_map("b", {"k": "v"}))
+    assert applied.ok(201)["data"] == {"k": "v", "seen": "1"}
+
+
+async def test_51_failures_are_fatal_or_not(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    hooks.answers["yes"] = lambda request: {"allowed": True}
+    hooks.answers["other"] = lambda request: {"allowed": True, "uid": "of another"}
+    await configure("Validating", hooks.url("yes"))
+    for path in ("missing", "slow", "other"):
+        await configure("Validating", hooks.url(path), failurePolicy="Ignore", timeoutSeconds=1)
+    await configure("Validating", hooks.url("yes", caBundle=""), failurePolicy="Ignore")
+    await works(api, namespace, hooks)
+    (await api.post(config_maps(namespace), config_map("a"))).ok(201)
+    name = await configure("Validating", hooks.url("missing"))
+
+    async def refuses() -> Json | None:
+        answer = await api.post(config_maps(namespace), config_map("b"), dryRun="All")
+        return answer.is_status(500, "InternalError") if answer.code == 500 else None
+
+    said = await eventually(refuses)
+    assert f'failed calling webhook "{name}"' in said["message"]
+
+
+async def test_51_selectors_and_conditions(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    hooks.answers["no"] = lambda request: {"allowed": False}
+    hooks.answers["yes"] = lambda request: {"allowed": True}
+    await configure("Validating", hooks.url("yes"))
+    chosen = {"matchLabels": {"judged": "yes"}}
+    conditions = [
+        {"name": "named", "expression": "object.metadata.name != 'spared' && request.operation == 'CREATE'"}
+    ]
+    await configure("Validating", hooks.url("no"), objectSelector=chosen, matchConditions=conditions)
+    await works(api, namespace, hooks)
+
+    async def refused() -> bool:
+        answer = await api.post(
+            config_maps(namespace), config_map("b", labels={"judged": "yes"}), dryRun="All"
+        )
+        return answer.code >= 400 and "denied the request without explanation" in answer.body["message"]
+
+    await eventually(refused)
+    (await api.post(config_maps(namespace), config_map("a"))).ok(201)
+    (await api.post(config_maps(namespace), config_map("spared", labels={"judged": "yes"}))).ok(201)
+
+
+async def test_51_dry_run_wants_no_side_effects(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    hooks.answers["yes"] = lambda request: {"allowed": True}
+    await configure("Validating", hooks.url("yes"), sideEffects="NoneOnDryRun")
+    await works(api, namespace, hooks)
+    (await api.post(config_maps(namespace), config_map("a"), dryRun="All")).ok(201)
+    assert hooks.asked[-1]["request"]["dryRun"] is True
+    (await api.get(config_maps(namespace, "a"))).is_status(404, "NotFound")
+
+
+async def test_51_while_a_webhook_thinks_others_write(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    (await api.post(config_maps(namespace), config_map("a", {"n": "0"}))).ok(201)
+    hooks.answers["slow"] = lambda request: {"allowed": True}
+    rules = [
+        {"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+    ]
+    conditions = [{"name": "slow", "expression": "'slow' in object.data"}]
+    await configure("Validating", hooks.url("slow"), rules=rules, matchConditions=conditions)
+
+    async def slowly() -> None:
+        (await api.patch(config_maps(namespace, "a"), {"data": {"slow": "x"}})).ok()
+
+    async def asked() -> bool:
+        return bool(hooks.asked)
+
+    writing = asyncio.create_task(slowly())
+    await eventually(asked)
+    (await api.patch(config_maps(namespace, "a"), {"data": {"n": "1"}})).ok()
+    hooks.held.set()
+    await writing
+    assert (await api.get(config_maps(namespace, "a"))).ok()["data"] == {"n": "1", "slow": "x"}
+    seen = [review["request"]["object"]["data"] for review in hooks.asked]
+    assert seen[-1] == {"n": "1", "slow": "x"}  # what was stored is what was judged
+
+
+async def test_51_configurations_are_checked(api: Api) -> None:
+    hook = {"name": "short", "clientConfig": {"url": "http://127.0.0.1/"}, "timeoutSeconds": 60}
+    body = {"metadata": {"name": "bad"}, "webhooks": [hook]}
+    answer = await api.post(f"{ADMISSION}/validatingwebhookconfigurations", body)
+    answer.is_status(422, "Invalid")
+    assert {
+        "webhooks[0].name",
+        "webhooks[0].sideEffects",
+        "webhooks[0].admissionReviewVersions",
+    } <= answer.causes.keys()
+    good = {
+        "name": "a.b.c",
+        "clientConfig": {"url": "https://127.0.0.1/"},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    body = {"metadata": {"name": "good"}, "webhooks": [good]}
+    made = (await api.post(f"{ADMISSION}/mutatingwebhookconfigurations", body, dryRun="All")).ok(201)
+    (shown,) = made["webhooks"]
+    assert (shown["failurePolicy"], shown["timeoutSeconds"], shown["matchPolicy"]) == (
+        "Fail",
+        10,
+        "Equivalent",
+    )
+
+
+async def test_51_by_service(
+    api: Api, namespace: str, tmp_path: Path, configure: Configure, api_server: object
+) -> None:
+    if not isinstance(api_server, EmbeddedApiServer):
+        pytest.skip("the service would have to lead out of the cluster")
+    service = {"metadata": {"name": "hook"}, "spec": {"ports": [{"port": 443}]}}
+    made = (await api.post(f"/api/v1/namespaces/{namespace}/services", service)).ok(201)
+    address = made["spec"]["clusterIP"]
+    async with serve(tmp_path, f"hook.{namespace}.svc", host=address) as hooks:
+        hooks.answers["x"] = lambda request: {"allowed": True}
+        reference = {"namespace": namespace, "name": "hook", "path": "/x", "port": hooks.port}
+        await configure("Validating", {"service": reference, "caBundle": hooks.bundle})
+        (await api.post(config_maps(namespace), config_map("a"))).ok(201)
+        assert hooks.asked[-1]["request"]["name"] == "a"
+    answer = (await api.post(config_maps(namespace), config_map("b"))).is_status(500, "InternalError")
+    assert f"https://{address}:{hooks.port}/x" in answer["message"]
+
+
+async def test_27_versions_converted_by_a_webhook(
+    api: Api, namespace: str, define: Define, hooks: HookServer, kubectl: Kubectl
+) -> None:
+    def convert(request: Json) -> Json:
+        converted = []
+        for obj in request["objects"]:
+            spec = obj["spec"]
+            if request["desiredAPIVersion"].endswith("/v2"):
+                first, _, last = spec["name"].partition(" ")
+                spec = {"first": first, "last": last}
+            else:
+                spec = {"name": f"{spec['first']} {spec['last']}"}
+            converted.append({**obj, "apiVersion": request["desiredAPIVersion"], "spec": spec})
+        return {"result": {"status": "Success"}, "convertedObjects": converted}
+
+    hooks.answers["convert"] = convert
+    text = {"type": "string"}
+    custom = Custom({"spec": {"type": "object", "properties": {"name": text}}})
+    schema = {"spec": {"type": "object", "properties": {"first": text, "last": text}}}
+    custom.versions.append({
+        "name": "v2", "served": True, "storage": False,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": schema}},
+    })  # fmt: skip
+    custom.conversion = {
+        "strategy": "Webhook",
+        "webhook": {"clientConfig": hooks.url("convert"), "conversionReviewVersions": ["v1"]},
+    }
+    await define(custom)
+    old, new = custom.path(namespace), custom.path(namespace, version="v2")
+    for name in ("ada", "bob"):
+        (await api.post(old, custom.object(name, spec={"name": f"{name} x"}))).ok(201)
+    start = (await api.get(new)).ok()["metadata"]["resourceVersion"]
+    items = (await api.get(new)).ok()["items"]
+    assert [item["spec"] for item in items] == [{"first": "ada", "last": "x"}, {"first": "bob", "last": "x"}]
+    assert {item["apiVersion"] for item in items} == {f"{custom.group}/v2"}
+    made = (await api.post(new, custom.object("eve", "v2", spec={"first": "eve", "last": "y"}))).ok(201)
+    assert made["spec"] == {"first": "eve", "last": "y"}
+    assert (await api.get(custom.path(namespace, "eve"))).ok()["spec"] == {"name": "eve y"}
+    changed = (await api.patch(custom.path(namespace, "eve", "v2"), {"spec": {"last": "z"}})).ok()
+    assert changed["spec"] == {"first": "eve", "last": "z"}
+    assert changed["metadata"]["generation"] == 2
+    applied = {"apiVersion": f"{custom.group}/v2", "kind": custom.kind, "spec": {"last": "w"}}
+    (await api.apply(custom.path(namespace, "eve", "v2"), applied, force="true")).ok()
+    assert (await api.get(custom.path(namespace, "eve"))).ok()["spec"] == {"name": "eve w"}
+    async with api.watch(new, resourceVersion=start) as events:
+        event = await anext(events)
+        assert (event["object"]["apiVersion"], event["object"]["spec"]["first"]) == (
+            f"{custom.group}/v2",
+            "eve",
+        )
+    shown = await kubectl(
+        "get", f"{custom.plural}.v2.{custom.group}", "-n", namespace, "-o", "jsonpath={..first}"
+    )
+    assert shown == "ada bob eve"
+    hooks.answers["convert"] = lambda request: {"result": {"status": "Failed", "message": "cannot"}}
+    (await api.patch(custom.path(namespace, "bob"), {"spec": {"name": "b c"}})).ok()
+    said = (await api.get(custom.path(namespace, "bob", "v2"))).is_status(500, "InternalError")
+    assert "conversion webhook for" in said["message"]
+    assert "cannot" in said["message"]
+    hooks.answers["convert"] = convert
