@@ -13,6 +13,7 @@ from addon_framework.plugins import AddonDescription, AgentContext, Lease, agent
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
 
 NAME = "cache-runtime"
+_OWNER_ENV = "CACHE_RUNTIME_OWNER_UID"
 _IMAGE = "IMAGE"  # of the agent, its workers and loaders: a variable of AddOnDeploymentConfig
 _ALL = ["get", "list", "watch", "create", "update", "patch", "delete"]
 _READ = ["get", "list", "watch"]
@@ -58,18 +59,24 @@ class CacheRuntime:
             values["cluster_name"],
             spoke_rules=SPOKE_RULES,
             image=image,
-            env={_IMAGE: image},
+            env={_IMAGE: image, _OWNER_ENV: (addon.get("metadata") or {}).get("uid", "")},
         )
         return [*crds, *agent]
 
     @hookimpl
     def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json]:
-        """None of its own: each Secret it may read comes with a Role for exactly that Secret."""
-        return []
+        """Its scores. Each Secret that it may read comes with a Role for exactly that Secret."""
+        group = ["cluster.open-cluster-management.io"]
+        verbs = ["get", "list", "watch", "create", "patch", "delete"]
+        return [
+            {"apiGroups": group, "resources": ["addonplacementscores"], "verbs": verbs},
+            {"apiGroups": group, "resources": ["addonplacementscores/status"], "verbs": ["get", "patch"]},
+        ]
 
     @hookimpl
     async def addon_agent(self, context: AgentContext) -> None:
         """In its pod on the spoke."""
         from addons.cache_runtime.agent.run import run_agent
 
-        await run_agent(context, image=os.environ.get(_IMAGE) or DEFAULT_IMAGE)
+        image, owner = os.environ.get(_IMAGE) or DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
+        await run_agent(context, image=image, owner_uid=owner)

@@ -11,9 +11,9 @@ from runtimes.interface import Backend, Cache, CacheState, Component, Migration,
 from runtimes.measure import measure, version
 from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
-from runtimes.thin import profile, s3fs
+from runtimes.thin import profile, rclone, s3fs
 
-BUILT_IN = "s3fs"
+BUILT_IN = {"s3fs": s3fs.pod, "rclone": rclone.pod}
 
 
 class ThinBackend(Backend):
@@ -29,19 +29,21 @@ class ThinBackend(Backend):
             return [f"Dataset {cache.namespace}/{cache.name}: spec.mounts: at least one is needed"]
         if cache.profile is not None:
             return profile.validate(cache)
-        if name == BUILT_IN:
-            return s3fs.validate(cache)
+        if name in BUILT_IN:
+            return s3fs.validate(cache, name)
+        known = " or ".join(BUILT_IN)
         if not name:
-            return [f"{cache.title}: spec.profileName: is needed; {BUILT_IN} is built in"]
+            return [f"{cache.title}: spec.profileName: is needed; built in are {known}"]
         return [
             f"{cache.title}: spec.profileName: ThinRuntimeProfile {name} does not exist; create it, or use "
-            f"the built-in {BUILT_IN}"
+            f"the built-in {known}"
         ]
 
     def components(self, cache: Cache) -> list[Component]:
         """The client alone."""
         if cache.profile is None:
-            return [Component("client", s3fs.pod(cache, cache.spec.get("fuse") or {}))]
+            made = BUILT_IN[cache.spec["profileName"]](cache, cache.spec.get("fuse") or {})
+            return [Component("client", made)]
         config = {profile.config_map(cache): {"config.json": profile.configuration(cache)}}
         return [Component("client", profile.pod(cache), config_maps=config)]
 

@@ -31,11 +31,11 @@ exec s3fs "$BUCKET" "$MOUNT_POINT" -f -o "$AUTH,$MOUNT_OPTIONS"
 )
 
 
-def validate(cache: Cache) -> list[str]:
-    """One S3 source, and options s3fs is given by us."""
+def validate(cache: Cache, name: str) -> list[str]:
+    """One S3 source, and options that the profile knows."""
     where = f"Dataset {cache.namespace}/{cache.name}: spec.mounts"
     if len(cache.sources) != 1:
-        return [f"{where}: profile s3fs mounts exactly one source, there are {len(cache.sources)}"]
+        return [f"{where}: profile {name} mounts exactly one source, there are {len(cache.sources)}"]
     source = cache.sources[0]
     problems = []
     if source.scheme != "s3":

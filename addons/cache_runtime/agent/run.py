@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from addon_framework.api.core import PODS
@@ -20,13 +21,18 @@ from addons.cache_runtime.agent.operations.process import Process
 from addons.cache_runtime.agent.operations.shared import Shared
 from addons.cache_runtime.agent.operations.turns import Name
 from addons.cache_runtime.agent.reports import Reports
+from addons.cache_runtime.agent.scores import publish_scores
 from runtimes.interface import Backend
 
 
 async def run_agent(
-    context: AgentContext, *, image: str = DEFAULT_IMAGE, backends: Sequence[Backend] | None = None
+    context: AgentContext,
+    *,
+    image: str = DEFAULT_IMAGE,
+    backends: Sequence[Backend] | None = None,
+    owner_uid: str = "",
 ) -> None:
-    """Runs until cancelled."""
+    """Runs until cancelled. `owner_uid` is that of the ManagedClusterAddOn, which the scores belong to."""
     if backends is None:
         backends = await served_backends(context.spoke)
     manager = Manager(context.spoke, name=FIELD_MANAGER)
@@ -62,7 +68,13 @@ async def run_agent(
     datasets.wire(credentials, reports)
     manager.informer(PODS).on_event(reports.pod_changed)
     try:
-        await manager.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(manager.run())
+            if context.hub is not None:
+                known = datasets.of(DATASETS)
+                group.create_task(
+                    publish_scores(context.hub, known, context.cluster_name, context.addon_name, owner_uid)
+                )
     finally:
         credentials.close()
         shared.close()

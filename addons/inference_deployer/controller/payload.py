@@ -50,8 +50,8 @@ def runtime_of(spec: Json) -> str:
 
 
 def preloads(spec: Json) -> bool:
-    """Whether the data is loaded before the weights are read; s3fs keeps nothing, so it never does."""
-    return bool((spec.get("cache") or {}).get("preload", True)) and runtime_of(spec) != "s3fs"
+    """Whether the data is loaded before the weights are read; s3fs and rclone keep nothing to load into."""
+    return bool((spec.get("cache") or {}).get("preload", True)) and runtime_of(spec) not in ("s3fs", "rclone")
 
 
 def model_name(deployment: Json) -> str:

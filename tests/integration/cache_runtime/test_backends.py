@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from addon_framework.api.core import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from addon_framework.api.meta import Json
 from addon_framework.testing import eventually
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
 BACKENDS = [
-    pytest.param("local", True, id="local"),
-    pytest.param("juicefs", True, id="juicefs", marks=needs_root),
-    pytest.param("thin", False, id="s3fs", marks=needs_root),
+    pytest.param("local", {}, True, id="local"),
+    pytest.param("juicefs", {}, True, id="juicefs", marks=needs_root),
+    pytest.param("thin", {"profileName": "s3fs"}, False, id="s3fs", marks=needs_root),
+    pytest.param("thin", {"profileName": "rclone"}, False, id="rclone", marks=needs_root),
 ]
 SUMS = "cd /models && find . -type f ! -path './.*' | sort | xargs -d '\\n' md5sum"
 
@@ -28,12 +30,12 @@ def mounts() -> str:
     return Path("/proc/self/mountinfo").read_text()
 
 
-@pytest.mark.parametrize(("kind", "loads"), BACKENDS)
+@pytest.mark.parametrize(("kind", "spec", "loads"), BACKENDS)
 async def test_a_pod_reads_the_model(
-    fleet: Fleet, model: dict[str, bytes], host_files: Path, kind: str, loads: bool
+    fleet: Fleet, model: dict[str, bytes], host_files: Path, kind: str, spec: Json, loads: bool
 ) -> None:
     await fleet.secret()
-    await fleet.create(fleet.dataset("llama"), fleet.runtime(kind, "llama"))
+    await fleet.create(fleet.dataset("llama"), fleet.runtime(kind, "llama", **spec))
     if loads:
         await fleet.create(fleet.load("llama"))
 

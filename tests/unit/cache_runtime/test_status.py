@@ -155,7 +155,7 @@ def test_exclusive_caches_stay_apart_and_shared_ones_do_not() -> None:
     assert shared == {"fluid.io/dataset-placement": "Exclusive"}
 
 
-def test_the_plugin_ships_what_the_spoke_needs_and_asks_nothing_of_the_hub() -> None:
+def test_the_plugin_ships_what_the_spoke_needs_and_publishes_scores_only() -> None:
     plugin = CacheRuntime()
     values = {"cluster_name": "c1", "install_namespace": "ns", "IMAGE": "mine"}
     manifests = plugin.addon_manifests(cluster={}, addon={}, values=values)
@@ -164,4 +164,5 @@ def test_the_plugin_ships_what_the_spoke_needs_and_asks_nothing_of_the_hub() -> 
     assert ("CustomResourceDefinition", "localruntimes.data.boundaryless.io") in kinds
     deployment = next(o for o in manifests if o["kind"] == "Deployment")
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "mine"
-    assert plugin.addon_hub_permissions(cluster_name="c1") == []
+    allowed = {name for rule in plugin.addon_hub_permissions(cluster_name="c1") for name in rule["resources"]}
+    assert allowed == {"addonplacementscores", "addonplacementscores/status"}

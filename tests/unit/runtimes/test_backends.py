@@ -116,8 +116,8 @@ def test_every_node_that_fits_without_replicas() -> None:
         (JuiceFSBackend(), [S3, S3], {}, "JuiceFS takes exactly one, there are 2"),
         (JuiceFSBackend(), [{"mountPoint": "juicefs:///", "name": "fs1"}], {}, "metaurl is needed"),
         (JuiceFSBackend(), [], {"configs": ["block-size=4; rm -rf /"]}, "characters that a flag cannot have"),
-        (ThinBackend(), [], {}, "spec.profileName: is needed; s3fs is built in"),
-        (ThinBackend(), [], {"profileName": "rclone"}, "ThinRuntimeProfile rclone does not exist"),
+        (ThinBackend(), [], {}, "spec.profileName: is needed; built in are s3fs or rclone"),
+        (ThinBackend(), [], {"profileName": "cephfs"}, "ThinRuntimeProfile cephfs does not exist"),
         (ThinBackend(), [{"mountPoint": "nfs://x"}], {"profileName": "s3fs"}, "must be s3://bucket/prefix"),
     ],
 )

@@ -1,0 +1,58 @@
+"""The built-in profile `rclone`: a bucket, or a prefix of it, mounted read-only. Pure.
+
+https://rclone.org/commands/rclone_mount/
+"""
+
+from __future__ import annotations
+
+from addon_framework.api.meta import Json
+from runtimes.fuse import PREPARE, client_pod
+from runtimes.interface import Cache
+from runtimes.pods import credential_env, literal
+
+IMAGE = "rclone/rclone"
+# Every flag may be a variable (https://rclone.org/docs/#environment-variables), so keys are in no argument.
+_SCRIPT = (
+    PREPARE
+    + """
+[ -n "${RCLONE_S3_ACCESS_KEY_ID:-}" ] || export RCLONE_S3_ENV_AUTH=false
+exec rclone mount ":s3:$BUCKET" "$MOUNT_POINT" $MOUNT_OPTIONS
+"""
+)
+_SECRETS = {"ACCESS_KEY": "ACCESS_KEY_ID", "SECRET_KEY": "SECRET_ACCESS_KEY", "TOKEN": "SESSION_TOKEN"}
+
+
+def pod(cache: Cache, fuse: Json) -> Json:
+    """`fuse` is the runtime's own section: image and further flags."""
+    source = cache.sources[0]
+    options = {
+        "allow-other": "",
+        "dir-cache-time": "10s",
+        "vfs-read-chunk-size": "8M",
+        "vfs-read-chunk-streams": "8",
+        "umask": "022",
+        **({"read-only": ""} if cache.read_only else {"vfs-cache-mode": "writes"}),
+        **(fuse.get("options") or {}),
+    }
+    region = source.options.get("region") or "us-east-1"
+    image = str(fuse.get("image") or IMAGE)
+    secrets = [
+        {**variable, "name": f"RCLONE_S3_{_SECRETS[variable['name']]}"}
+        for variable in credential_env(source, "")
+    ]
+    return client_pod(
+        cache,
+        name="thin-fuse",
+        image=f"{image}:{fuse['imageTag']}" if fuse.get("imageTag") else image,
+        command=["sh", "-c", _SCRIPT],
+        env=[
+            literal("BUCKET", source.url.removeprefix("s3://").strip("/")),
+            literal("RCLONE_S3_PROVIDER", "Other"),
+            literal(
+                "RCLONE_S3_ENDPOINT", source.options.get("endpoint") or f"https://s3.{region}.amazonaws.com"
+            ),
+            literal("RCLONE_S3_REGION", region),
+            literal("MOUNT_OPTIONS", " ".join(f"--{k}={v}" if v else f"--{k}" for k, v in options.items())),
+            *secrets,
+        ],
+    )
