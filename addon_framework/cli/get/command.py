@@ -49,12 +49,16 @@ def _command(view: View) -> click.Command:
 
         if namespace and all_namespaces:
             raise click.UsageError("-n and -A exclude each other.")
+        if output == "explain":
+            if not name or not namespace:
+                raise click.UsageError("-o explain needs a NAME and -n.")
+            return run(lambda: _explain(where, namespace, name))
         question = Question(view, namespace, name, clusters)
-        run(lambda: _show(where, question, output or "", watch))
+        return run(lambda: _show(where, question, output or "", watch))
 
     function: Any = callback
     function = click.option("-w", "--watch", is_flag=True, help="Stay, and show what changes.")(function)
-    formats = click.Choice(FORMATS)
+    formats = click.Choice((*FORMATS, "explain") if view.explains else FORMATS)
     function = click.option("-o", "--output", type=formats, help="Another form than a table.")(function)
     if view.spokes:
         function = click.option(
@@ -71,6 +75,13 @@ def _command(view: View) -> click.Command:
     function = click.argument("name", required=False)(function)
     text = f"{view.about}\n\n\b\nExample:\n  {view.example}"
     return click.command(view.name, help=text, short_help=view.about)(function)
+
+
+async def _explain(where: Where, namespace: str, name: str) -> None:
+    from addon_framework.cli.get.explain import print_explanation
+
+    async with where.client() as client:
+        await print_explanation(client, namespace, name)
 
 
 async def _show(where: Where, question: Any, output: str, watch: bool) -> None:

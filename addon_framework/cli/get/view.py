@@ -49,6 +49,7 @@ class View:
     example: str
     also: Sequence[str] = ()
     spokes: bool = False
+    explains: bool = False  # has -o explain
     related: Resource | None = None
     belongs: Callable[[Json, Json], bool] = field(default=lambda obj, related: False)
 

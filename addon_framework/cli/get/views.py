@@ -166,7 +166,8 @@ VIEWS = (
         related=PlacementDecision.RESOURCE,
         belongs=_is_decision_of,
         about="Placements, and the clusters that they chose.",
-        example="fleetadm get placements -n default -w",
+        example="fleetadm get placement NAME -n default -o explain",
+        explains=True,
         columns=(
             _NAMESPACE,
             _NAME,
