@@ -114,6 +114,22 @@ async def test_a_failed_step_fails_those_after_it_until_it_is_repeated(
     await fleet.phase(DATALOADS, "llama", "Complete")
 
 
+async def test_a_script_that_fails_says_how_it_ended(fleet: Fleet, model: dict[str, bytes]) -> None:
+    await bound(fleet)
+    process = fleet.process("bad", "unused", dataset="llama")
+    container = {
+        "name": "c",
+        "image": "busybox",
+        "command": ["sh", "-c", 'echo \'{"report": "done"}\'; exit 7'],
+    }
+    process["spec"]["processor"] = {"job": {"podSpec": {"containers": [container]}}}
+    await fleet.create(process)
+    failed = await fleet.phase(PROCESSES, "bad", "Failed", timeout=60)
+    assert "container c of pod bad-processor-job-" in failed["status"]["infos"]["message"]
+    assert "exit code 7" in failed["status"]["infos"]["message"]
+    assert failed["status"]["infos"]["startTime"] < failed["status"]["infos"]["finishTime"]
+
+
 async def test_a_circle_is_refused(fleet: Fleet) -> None:
     await fleet.create(
         fleet.load("a", dataset="d", runAfter={"kind": "DataLoad", "name": "b"}),

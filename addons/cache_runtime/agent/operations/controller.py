@@ -135,10 +135,10 @@ class OperationController(Controller):
         attempt = inputs.of(op, found, list(versions.values()))
         said, policy = op.get("status") or {}, (op.get("spec") or {}).get("policy")
         if policy == "OnEvent":
-            attempt = self._event(key, op, found, attempt)
+            attempt, problem = self._event(key, op, found, attempt)
             if not attempt:
-                if not said.get("phase"):
-                    await self._runner.wait(op, "listing the source")
+                if said.get("phase") in (None, "", status.PENDING):
+                    await self._runner.wait(op, problem or "waiting for the source to be listed")
                 return None
         ended = said.get("phase") in (status.FAILED, status.COMPLETE) and policy != "Cron"
         if ended and (said.get("infos") or {}).get("inputs") == attempt:
@@ -159,8 +159,11 @@ class OperationController(Controller):
         await self._runner.run(key, op, found, plan, attempt, self._claim(self.kind, op))
         return None
 
-    def _event(self, key: Key, op: Json, found: Sequence[Binding], attempt: str) -> str:
-        """The attempt with the version of the source; "" while that is not known. What runs is let run."""
+    def _event(self, key: Key, op: Json, found: Sequence[Binding], attempt: str) -> tuple[str, str]:
+        """The attempt with the version of the source; "" and why while that is not known.
+
+        What runs is let run.
+        """
         seen = self.shared.sources.look((self.kind.name, key), attempt, found[-1])
         if seen.unsupported:
             raise RefusedError(
@@ -170,8 +173,8 @@ class OperationController(Controller):
         said = op.get("status") or {}
         running = str((said.get("infos") or {}).get("inputs", ""))
         if said.get("phase") == status.EXECUTING and running.startswith(f"{attempt}."):
-            return running
-        return f"{attempt}.{seen.version}" if seen.version else ""
+            return running, ""
+        return (f"{attempt}.{seen.version}", "") if seen.version else ("", seen.problem)
 
     async def _bindings(self, op: Json) -> list[Binding] | str:
         """Its Datasets with their runtimes, or what it waits for."""

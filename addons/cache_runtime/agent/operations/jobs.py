@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
@@ -22,6 +23,7 @@ from addons.cache_runtime.agent.names import (
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan
 
 _BACKOFF_LIMIT = 6  # Kubernetes waits 10, 20, 40 ... seconds between them
+_USERS_LIMIT = 3  # Fluid's; what a user wrote fails rather by itself than by its source
 _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -111,7 +113,8 @@ def _job_spec(op: Json, part: Part, own: dict[str, str]) -> Json:
     template: Json = {"labels": {**(meta.get("labels") or {}), **own}}
     if meta.get("annotations"):
         template["annotations"] = meta["annotations"]
-    made: Json = {"backoffLimit": _BACKOFF_LIMIT, "template": {"metadata": template, "spec": pod}}
+    limit = _BACKOFF_LIMIT if part.trusted else _USERS_LIMIT
+    made: Json = {"backoffLimit": limit, "template": {"metadata": template, "spec": pod}}
     if part.pods > 1:
         made |= {"parallelism": part.pods, "completions": part.pods, "completionMode": "Indexed"}
         made["backoffLimit"] = _BACKOFF_LIMIT * part.pods
@@ -135,6 +138,17 @@ def owner_uid(pod: Json) -> str:
     """Of the job that made a pod."""
     owners = pod["metadata"].get("ownerReferences") or []
     return str(owners[0].get("uid", "")) if owners else ""
+
+
+def last_words(pods: Sequence[Json]) -> str:
+    """How the last container that failed ended; "" when none did."""
+    for pod in reversed(pods):
+        for said in (pod.get("status") or {}).get("containerStatuses") or []:
+            ended = (said.get("state") or {}).get("terminated") or {}
+            if ended.get("exitCode"):
+                text = f"container {said['name']} of pod {pod['metadata']['name']} ended with exit code "
+                return f"{text}{ended['exitCode']} {ended.get('message', '')}".strip()
+    return ""
 
 
 def is_ready(pod: Json) -> bool:

@@ -163,6 +163,8 @@ class Runner:
         kind, reason, message = jobs.finished(job)
         if kind == "Failed" and not all(self._shared.datasets.reports.drained(pod) for pod in mine):
             kind = ""  # what it says last is why
+        if kind == "Failed" and not part.trusted and (words := jobs.last_words(mine)):
+            message = f"{words}; {message}"
         host = part.host or ",".join(sorted({p["spec"].get("nodeName", "") for p in mine} - {""}))
         return PartState(host, said, kind, reason, message)
 
@@ -233,7 +235,7 @@ class Runner:
 def _together(said: list[dict[str, Json]], part: Part) -> dict[str, Json]:
     """Of pods side by side: numbers added up, the earliest start; whether all is done is the job's word."""
     if len(said) == 1 and part.pods == 1:
-        return said[0] if part.trusted else {k: v for k, v in said[0].items() if k in ("start", "progress")}
+        return said[0] if part.trusted else {}
     merged: dict[str, Json] = {}
     starts = [each["start"] for each in said if "start" in each]
     if starts:

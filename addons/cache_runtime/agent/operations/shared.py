@@ -107,10 +107,11 @@ class SecretWatch:
 
 @dataclass
 class Seen:
-    """What is known of a source: its version, or that it has none."""
+    """What is known of a source: its version, or that it has none, or why it cannot be read now."""
 
     inputs: str
     version: str = ""
+    problem: str = ""
     unsupported: bool = False
     task: asyncio.Task[None] | None = None
 
@@ -148,9 +149,12 @@ class SourceWatch:
             try:
                 secrets = await self._datasets.credentials.values(binding.cache)
                 version = await binding.backend.version(binding.cache, secrets)
-            except (OSError, CredentialsError, ApiError):
-                pass  # the Dataset's status says so; a source that cannot be read has not changed
+            except (OSError, CredentialsError, ApiError) as error:
+                if into.problem != str(error):  # a source that cannot be read has not changed
+                    into.problem = str(error)
+                    self._wake(owner)
             else:
+                into.problem = ""
                 into.unsupported = version is None
                 if version != into.version or version is None:
                     into.version = version or ""
