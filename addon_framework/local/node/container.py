@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from addon_framework.local.node.cgroups import Cgroup
 from addon_framework.local.node.logs import LINE_LIMIT, LogFile
 from addon_framework.local.node.mounts import unmount_dead
 from addon_framework.local.node.sandbox import Sandbox, SandboxError, graft_command
@@ -26,9 +27,12 @@ _PACKAGES = {"bwrap": "bubblewrap", "nsenter": "util-linux"}
 class ContainerProcess:
     """A running container. `exited` is done with the exit code."""
 
-    def __init__(self, spawned: Spawned, init: int, sandbox: Sandbox, log_file: LogFile) -> None:
+    def __init__(
+        self, spawned: Spawned, init: int, sandbox: Sandbox, log_file: LogFile, cgroup: Cgroup | None
+    ) -> None:
         self._process, self.stdio, self._init, self.sandbox = spawned.process, spawned.stdio, init, sandbox
-        self.log = log_file
+        self.log, self._cgroup = log_file, cgroup
+        self.oom_killed = False
         self.started_at = datetime.now(UTC)
         self.exited: asyncio.Task[int] = asyncio.create_task(self._wait())
 
@@ -57,7 +61,13 @@ class ContainerProcess:
         if tty:
             environment.setdefault("TERM", "xterm")
         line += [*_on_terminal(tty), *command]
-        return await _spawn(line, env=environment, stdin=stdin, tty=f"/proc/{pid}/root/dev" if tty else "")
+        return await _spawn(
+            line,
+            env=environment,
+            stdin=stdin,
+            tty=f"/proc/{pid}/root/dev" if tty else "",
+            cgroup=self._cgroup,
+        )
 
     async def execute(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
         """Runs a command inside the container: exit code and output, as exec probes and hooks need."""
@@ -84,6 +94,9 @@ class ContainerProcess:
             await asyncio.gather(*pumps, return_exceptions=True)
             self.stdio.close()
             self.log.close()
+            if self._cgroup is not None:
+                self.oom_killed = self._cgroup.oom_kills > 0
+                self._cgroup.remove()
         return 128 - code if code < 0 else code
 
 
@@ -111,12 +124,15 @@ async def start(
     *,
     stdin: bool = False,
     tty: bool = False,
+    cgroup: Cgroup | None = None,
 ) -> ContainerProcess:
     """Starts a container's process. Raises SandboxError when that is not possible.
 
     What was started is never lost when the caller is cancelled meanwhile: it is ended then.
     """
-    starting = asyncio.create_task(_start(sandbox, argv, environment, log_path, stdin=stdin, tty=tty))
+    starting = asyncio.create_task(
+        _start(sandbox, argv, environment, log_path, stdin=stdin, tty=tty, cgroup=cgroup)
+    )
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
@@ -134,6 +150,7 @@ async def _start(
     *,
     stdin: bool,
     tty: bool,
+    cgroup: Cgroup | None,
 ) -> ContainerProcess:
     grafts = sandbox.grafts
     if grafts and os.geteuid() != 0:
@@ -150,11 +167,11 @@ async def _start(
         line = sandbox.command(argv, status_fd=status_write, block_fd=block)
         descriptors = [fd for fd in (status_write, block) if fd]
         spawned = await _spawn(
-            line, env=environment, pass_fds=descriptors, stdin=stdin, tty="/dev" if tty else ""
+            line, env=environment, pass_fds=descriptors, stdin=stdin, tty="/dev" if tty else "", cgroup=cgroup
         )
         theirs.close()
         init = await _child_pid(status_read) or spawned.process.pid
-        started = ContainerProcess(spawned, init, sandbox, LogFile(log_path))
+        started = ContainerProcess(spawned, init, sandbox, LogFile(log_path), cgroup)
         # bubblewrap writes to its status pipe once more when it ends, so it must still be open then.
         keep = ours.pop_all()
         started.exited.add_done_callback(lambda _: keep.close())
@@ -187,20 +204,22 @@ async def _spawn(
     pass_fds: Sequence[int] = (),
     stdin: bool = False,
     tty: str = "",
+    cgroup: Cgroup | None = None,
 ) -> Spawned:
     """Starts a program, with pipes, or on a terminal of the devices in `tty`."""
     program = shutil.which(argv[0])  # by the node's PATH, not by the container's
     if program is None:
         package = _PACKAGES.get(argv[0], argv[0])
         raise SandboxError(f"{argv[0]} is not installed; pods need it: apt-get install {package}")
+    line = [program, *argv[1:]]
+    line = cgroup.entering(line) if cgroup is not None else line
     near, far = -1, -1
     pipe = asyncio.subprocess.PIPE
     try:
         if tty:
             near, far = open_terminal(tty)
         process = await asyncio.create_subprocess_exec(
-            program,
-            *argv[1:],
+            *line,
             env=env,
             stdin=far if tty else pipe if stdin else asyncio.subprocess.DEVNULL,
             stdout=far if tty else pipe,

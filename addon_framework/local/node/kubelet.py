@@ -24,6 +24,7 @@ from addon_framework.api.core import (
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client, Informer, Key
 from addon_framework.local.events import Recorder
+from addon_framework.local.node.cgroups import Cgroups
 from addon_framework.local.node.config import NodeConfig
 from addon_framework.local.node.hosts import service_lines
 from addon_framework.local.node.logs import LogFile
@@ -68,6 +69,7 @@ class Kubelet:
         self.memory = memory_directory(directory)
         self.capacity = capacity(config)
         self.hidden = [*config.hidden, str(directory)]  # other pods' volumes and logs among it
+        self.cgroups = Cgroups.find(directory)
         self.addresses = Addresses(config.addresses)
         self.recorder = Recorder(client, "kubelet", name)
         self.workers: dict[str, PodWorker] = {}
@@ -104,6 +106,7 @@ class Kubelet:
             await asyncio.gather(*(worker.shut_down() for worker in list(self.workers.values())))
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._tidy()
+            self.cgroups.remove()
 
     def _prepare_host(self) -> None:
         """Nothing is left of an earlier life; mounts of the host directory are shared."""

@@ -127,7 +127,8 @@ class ContainerRunner:
         self._set_started(False)
         self.process = None
         message = self._termination_message(process, code)
-        self.state.state = terminated(code, now_rfc3339(process.started_at), message=message)
+        reason = "OOMKilled" if process.oom_killed and code == 137 else ""
+        self.state.state = terminated(code, now_rfc3339(process.started_at), reason, message)
 
     def _set_started(self, started: bool) -> None:
         self.state.started = started
@@ -169,8 +170,11 @@ class ContainerRunner:
             cwd=spec.get("workingDir") or "/",
             security={**inherited, **(spec.get("securityContext") or {})},
         )
-        streams = {name: bool(spec.get(name)) for name in ("stdin", "tty")}
-        process = self.process = await containers.start(sandbox, argv, variables, self.log_path(), **streams)
+        group = pod.kubelet.cgroups.make(f"{pod.uid}-{self.name}-{self.state.restarts}", spec)
+        stdin, tty = bool(spec.get("stdin")), bool(spec.get("tty"))
+        process = self.process = await containers.start(
+            sandbox, argv, variables, self.log_path(), stdin=stdin, tty=tty, cgroup=group
+        )
         if hook := (spec.get("lifecycle") or {}).get("postStart"):
             good, why = await self._hook(process, hook, _HOOK_TIMEOUT)
             if not good:
