@@ -180,12 +180,10 @@ class PlacementController(Controller):
                 continue
             try:
                 scores = plugin.call("placement_scores", placement=placement, clusters=candidates.clusters)
-            except PluginError as error:
-                log.warning(
-                    "plug-in gave no scores", placement=placement["metadata"]["name"], reason=str(error)
-                )
-                continue
-            result[name] = {c: max(-100, min(100, int(v))) for c, v in (scores or {}).items()}
+                result[name] = {c: max(-100, min(100, int(v))) for c, v in (scores or {}).items()}
+            except (PluginError, TypeError, ValueError, AttributeError) as error:  # the last three: nonsense
+                about = placement["metadata"]["name"]
+                log.warning("plug-in gave no scores", plugin=name, placement=about, reason=str(error))
         return result
 
     def _tell(self, placement: Json, added: list[str], removed: list[str]) -> None:
