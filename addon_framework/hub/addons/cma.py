@@ -19,6 +19,7 @@ from addon_framework.hub.addons.lookup import (
     is_managed,
     owner_of,
 )
+from addon_framework.hub.addons.rollouts import WAITING, strategy_problem
 from addon_framework.kube import Controller, Key, Watch
 from addon_framework.kube.ensure import write_status
 
@@ -76,7 +77,12 @@ class CmaStatusController(Controller):
             clusters = chosen_clusters(self, Key(*where)) or set()
             instances = [addons.get(Key(cluster, cma["metadata"]["name"])) for cluster in sorted(clusters)]
             conditions = copy.deepcopy((before.get(where) or {}).get("conditions") or [])
-            set_condition(conditions, "Progressing", *_summary(instances))
+            problem = strategy_problem(placement)
+            set_condition(
+                conditions,
+                "Progressing",
+                *(("False", "Failed", problem) if problem else _summary(instances)),
+            )
             references = [self._reference(config, config) for config in placement.get("configs") or []]
             done = all(_reason(i) == "Completed" for i in instances)
             for reference in references:
@@ -120,7 +126,9 @@ def _summary(instances: list[Json | None]) -> tuple[str, str, str]:
         return "False", "Failed", f"{done}/{total} completed, {len(failed)} failed: {names}"
     if done == total:
         return "False", "Completed", f"{done}/{total} completed with no errors."
-    return "True", "Progressing", f"{done}/{total} completed"
+    waiting = sum(_reason(i) == WAITING for i in instances)
+    text = f"{done}/{total} completed" + (f", {waiting} wait for their turn" if waiting else "")
+    return "True", "Progressing", text
 
 
 def _reason(addon: Json | None) -> str:

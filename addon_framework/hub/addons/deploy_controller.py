@@ -21,7 +21,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.names import CONDITION_AVAILABLE
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons import works as shipping
-from addon_framework.hub.addons.configs import hash_annotation
+from addon_framework.hub.addons.configs import hash_annotation, spec_hash
 from addon_framework.hub.addons.health import available
 from addon_framework.hub.addons.identity import registration_status, role_name
 from addon_framework.hub.addons.install import spec_changed
@@ -30,6 +30,7 @@ from addon_framework.hub.addons.packing import TooLarge
 from addon_framework.hub.addons.predelete import PRE_DELETE, split_hooks
 from addon_framework.hub.addons.removal import finish
 from addon_framework.hub.addons.rights import grant, rights_watches
+from addon_framework.hub.addons.rollouts import is_progressive
 from addon_framework.hub.addons.sources import source_of
 from addon_framework.hub.addons.template import TemplateAddon
 from addon_framework.hub.addons.values import (
@@ -94,11 +95,12 @@ class AddonDeployController(Controller):
         delay: float | None = None
         try:
             description = plugin.describe()
-            configs = self._deployment_configs(addon)
-            self._describe(cma, description, configs, status)
-            await self._register(addon, plugin, status)
-            if self._configured(cma, addon) and not await self._deploy(cluster, addon, plugin, status):
-                return None  # that write calls us again
+            # Otherwise what was shipped stays, until the status has the hash of what the configs say now.
+            if not is_progressive(cma) or self._has_its_turn(addon):
+                self._describe(cma, description, self._deployment_configs(addon), status)
+                await self._register(addon, plugin, status)
+                if self._configured(cma, addon) and not await self._deploy(cluster, addon, plugin, status):
+                    return None  # that write calls us again
             self._health(cluster, key, description, conditions)
         except _NOT_RENDERED as error:
             set_condition(conditions, "ManifestApplied", "False", "ManifestWorkApplyFailed", str(error))
@@ -234,6 +236,18 @@ class AddonDeployController(Controller):
             if changed is not None:
                 manifests = list(changed)
         return manifests, notes
+
+    def _has_its_turn(self, addon: Json) -> bool:
+        for entry in (addon.get("status") or {}).get("configReferences") or []:
+            for resource in (AddOnDeploymentConfig.RESOURCE, AddOnTemplate.RESOURCE):
+                if (entry.get("group"), entry["resource"]) == (resource.group, resource.plural):
+                    desired = entry.get("desiredConfig") or {}
+                    live = self.cache(resource).get(
+                        Key(desired.get("namespace", ""), desired.get("name", ""))
+                    )
+                    if live is None or spec_hash(live) != desired.get("specHash"):
+                        return False
+        return True
 
     def _deployment_configs(self, addon: Json) -> list[Json]:
         resource = AddOnDeploymentConfig.RESOURCE

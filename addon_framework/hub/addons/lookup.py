@@ -7,10 +7,17 @@ from collections.abc import Iterable
 from addon_framework.api.addon import ClusterManagementAddOn
 from addon_framework.api.cluster import Placement, PlacementDecision
 from addon_framework.api.meta import Json
-from addon_framework.api.names import ADDON_NAME_LABEL, LIFECYCLE_ANNOTATION, PLACEMENT_LABEL
+from addon_framework.api.names import (
+    ADDON_NAME_LABEL,
+    DECISION_GROUP_INDEX_LABEL,
+    DECISION_GROUP_NAME_LABEL,
+    LIFECYCLE_ANNOTATION,
+    PLACEMENT_LABEL,
+)
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons.works import work_index
 from addon_framework.hub.placement.decisions import clusters_of
+from addon_framework.hub.work.rollout import Group
 from addon_framework.kube import Controller, Key
 
 DEPLOY_LABELS = ADDON_NAME_LABEL
@@ -59,6 +66,19 @@ def chosen_clusters(controller: Controller, placement: Key) -> set[str] | None:
     if not decisions and controller.cache(Placement.RESOURCE).get(placement) is not None:
         return None
     return {cluster for decision in decisions for cluster in clusters_of(decision)}
+
+
+def decision_groups(controller: Controller, placement: Key) -> list[Group]:
+    """The clusters a placement has chosen, in its decision groups."""
+    cache = controller.cache(PlacementDecision.RESOURCE)
+    cache.add_index("placement", lambda decision: [str(key) for key in placement_of(decision)])
+    groups: dict[tuple[int, str], set[str]] = {}
+    for decision in cache.by_index("placement", str(placement)):
+        labels = decision["metadata"].get("labels") or {}
+        index = labels.get(DECISION_GROUP_INDEX_LABEL, "0")
+        group = int(index) if index.isdigit() else 0, labels.get(DECISION_GROUP_NAME_LABEL, "")
+        groups.setdefault(group, set()).update(clusters_of(decision))
+    return [Group(name, index, frozenset(chosen)) for (index, name), chosen in sorted(groups.items())]
 
 
 def placement_of(decision: Json) -> Iterable[Key]:

@@ -8,7 +8,7 @@ from addon_framework.hub.run import UnknownController, select
 
 
 def test_controllers_are_chosen_by_name() -> None:
-    assert select(None) == ["registration", "placement", "addons"]
+    assert select(None) == ["registration", "placement", "work", "addons"]
     assert select(["placement"]) == ["placement"]
-    with pytest.raises(UnknownController, match="plasement; known are registration, placement, addons"):
+    with pytest.raises(UnknownController, match="plasement; known are registration, placement, work, addons"):
         select(["plasement"])
