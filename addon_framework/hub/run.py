@@ -94,7 +94,7 @@ def hub_manager(
     plugins = discover() if plugins is None else plugins
 
     def addons() -> list[Controller]:
-        own = addon_controllers(plugins)
+        own = addon_controllers(plugins, templates=not beside_addon_manager)
         if beside_addon_manager:
             own = [controller for controller in own if not isinstance(controller, _OF_ADDON_MANAGER)]
         return [HubManifestsController(plugins), CostController(), *own, *_contributed(plugins)]

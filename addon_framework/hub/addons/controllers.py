@@ -12,13 +12,13 @@ from addon_framework.kube import Controller
 from addon_framework.plugins import Plugins
 
 
-def addon_controllers(plugins: Plugins) -> list[Controller]:
-    """All of them, over the plug-ins given."""
+def addon_controllers(plugins: Plugins, *, templates: bool = True) -> list[Controller]:
+    """All of them, over the plug-ins given; `templates` are add-ons without code."""
     return [
         InstallController(),
         AddonConfigController(),
-        AddonDeployController(plugins),
-        AddonCsrController(plugins),
-        AddonSignController(plugins),
+        AddonDeployController(plugins, templates=templates),
+        AddonCsrController(plugins, templates=templates),
+        AddonSignController(plugins, templates=templates),
         CmaStatusController(),
     ]

@@ -24,8 +24,8 @@ class AddonCsrController(Controller):
 
     name = "addon-csr"
 
-    def __init__(self, plugins: Plugins) -> None:
-        self._plugins = plugins
+    def __init__(self, plugins: Plugins, *, templates: bool = True) -> None:
+        self._plugins, self._templates = plugins, templates
 
     def watches(self) -> list[Watch]:
         """Requests with both labels, and add-ons whose registration may arrive after the request."""
@@ -44,7 +44,9 @@ class AddonCsrController(Controller):
         cluster_name, addon_name = labels[CLUSTER_NAME_LABEL], labels[ADDON_NAME_LABEL]
         addon = self.cache(ManagedClusterAddOn.RESOURCE).get(Key(cluster_name, addon_name))
         cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", cluster_name))
-        plugin = source_of(self, self._plugins, addon) if addon is not None else None
+        plugin = (
+            source_of(self, self._plugins, addon, templates=self._templates) if addon is not None else None
+        )
         if plugin is None or addon is None or cluster is None:
             return None
         if not (cluster.get("spec") or {}).get("hubAcceptsClient"):

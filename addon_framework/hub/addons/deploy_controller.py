@@ -58,8 +58,14 @@ class AddonDeployController(Controller):
     name = "addon-deploy"
     workers = 16
 
-    def __init__(self, plugins: Plugins, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._plugins, self._now = plugins, now
+    def __init__(
+        self,
+        plugins: Plugins,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        templates: bool = True,
+    ) -> None:
+        self._plugins, self._now, self._templates = plugins, now, templates
 
     def watches(self) -> list[Watch]:
         """Add-ons, what configures and what is made for them, and the clusters they are on."""
@@ -79,7 +85,7 @@ class AddonDeployController(Controller):
         if addon is None:
             await grant(self, key, None, (), MANAGER)  # what lies in other namespaces has no owner to go with
             return None
-        plugin = source_of(self, self._plugins, addon)
+        plugin = source_of(self, self._plugins, addon, templates=self._templates)
         cma = self.cache(ClusterManagementAddOn.RESOURCE).get(Key("", key.name))
         cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", key.namespace))
         if addon["metadata"].get("deletionTimestamp"):

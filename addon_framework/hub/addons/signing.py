@@ -39,8 +39,14 @@ class AddonSignController(Controller):
 
     name = "addon-sign"
 
-    def __init__(self, plugins: Plugins, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._plugins, self._now = plugins, now
+    def __init__(
+        self,
+        plugins: Plugins,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        templates: bool = True,
+    ) -> None:
+        self._plugins, self._now, self._templates = plugins, now, templates
 
     def watches(self) -> list[Watch]:
         """Requests; the rest is read when one is approved."""
@@ -62,7 +68,9 @@ class AddonSignController(Controller):
         addon = self.cache(ManagedClusterAddOn.RESOURCE).get(
             Key(labels[CLUSTER_NAME_LABEL], labels[ADDON_NAME_LABEL])
         )
-        plugin = source_of(self, self._plugins, addon) if addon is not None else None
+        plugin = (
+            source_of(self, self._plugins, addon, templates=self._templates) if addon is not None else None
+        )
         if plugin is None or addon is None or cluster is None:
             return None
         try:

@@ -9,12 +9,17 @@ from addon_framework.kube import Controller, Key
 from addon_framework.plugins import Plugin, Plugins
 
 
-def source_of(controller: Controller, plugins: Plugins, addon: Json) -> Plugin | None:
-    """None when there is neither (yet). The controller must watch AddOnTemplates."""
+def source_of(
+    controller: Controller, plugins: Plugins, addon: Json, *, templates: bool = True
+) -> Plugin | None:
+    """None when there is neither (yet). The controller must watch AddOnTemplates.
+
+    Beside OCM's own add-on manager `templates` must be False: it makes the add-ons that have one.
+    """
     name = addon["metadata"]["name"]
     if (plugin := plugins.get(name)) is not None:
         return plugin
-    if wanted := template_name(addon):
+    if templates and (wanted := template_name(addon)):
         template = controller.cache(AddOnTemplate.RESOURCE).get(Key("", wanted))
         if template is not None:
             return template_plugin(name, template)

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from addon_framework.hub.addons.identity import permissions
+from addon_framework.hub.addons.sources import source_of
 from addon_framework.hub.addons.template import TemplateAddon, template_name, template_plugin
 from addon_framework.hub.addons.values import BadValues, decorate, mirrors_of, moves, relocate
+from addon_framework.kube import Key
 from addon_framework.plugins import (
     AddonDescription,
     CurrentCluster,
     CustomSigner,
     KubeClient,
     PluginError,
+    Plugins,
     SigningCA,
     SingleNamespace,
     Workload,
@@ -229,3 +232,23 @@ def test_a_clusters_image_registries_give_way_to_those_of_a_config() -> None:
     assert image({"spec": {"registries": [{"source": "quay.io", "mirror": "far"}]}}) == "far/x:1"
     with pytest.raises(BadValues, match="image-registries of the cluster is not"):
         mirrors_of({"metadata": {"annotations": {"open-cluster-management.io/image-registries": "[]"}}})
+
+
+def test_beside_ocms_own_manager_templates_are_left_to_it() -> None:
+    class Caches:
+        def cache(self, resource: Any) -> dict[Any, Json]:
+            return {Key("", "t"): template()}
+
+    entry = {
+        "group": "addon.open-cluster-management.io",
+        "resource": "addontemplates",
+        "desiredConfig": {"name": "t"},
+    }
+    addon = {"metadata": {"name": "a"}, "status": {"configReferences": [entry]}}
+    found = source_of(Caches(), Plugins(), addon)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.origin == "AddOnTemplate t"
+    assert source_of(Caches(), Plugins(), addon, templates=False) is None  # type: ignore[arg-type]
+    plugins = Plugins()
+    installed = plugins.add("a", object())
+    assert source_of(Caches(), plugins, addon) is installed  # type: ignore[arg-type]
