@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import aiohttp
 
@@ -11,7 +13,7 @@ from addon_framework.api.meta import Json
 from addon_framework.kube import Client, Informer, Key
 from addon_framework.kube.config import load_kubeconfig
 from addon_framework.testing import EmbeddedApiServer, eventually
-from tests.conformance.api import Api
+from tests.conformance.api import Api, take
 from tests.conformance.objects import config_map, config_maps
 
 
@@ -49,16 +51,43 @@ async def test_56_no_acknowledged_write_is_lost(own_server: EmbeddedApiServer) -
         await api.close()
 
 
-async def test_10_versions_from_before_a_restart_are_gone(own_server: EmbeddedApiServer) -> None:
+async def test_10_watches_go_on_after_a_restart(own_server: EmbeddedApiServer) -> None:
     api = Api(load_kubeconfig(own_server.kubeconfig))
-    (await api.post(config_maps("default"), config_map("a"))).ok(201)
-    await asyncio.to_thread(own_server.stop)
+    path, one = config_maps("default"), config_maps("default", "a")
+    made = (await api.post(path, config_map("a", {"n": "1"}, labels={"l": "x"}))).ok(201)
+    (await api.post(path, config_map("b"))).ok(201)
+    (await api.patch(one, {"data": {"n": "2"}})).ok()
+    (await api.patch(one, {"metadata": {"labels": {"l": "y"}}})).ok()
+    (await api.patch(one, {"metadata": {"labels": {"l": "x"}}, "data": {"n": "3"}})).ok()
+    last = (await api.delete(one)).ok()
+    await asyncio.to_thread(own_server.kill)
     await asyncio.to_thread(own_server.start)
-    current = (await api.get(config_maps("default"))).ok()["metadata"]["resourceVersion"]
-    async with api.watch(config_maps("default"), resourceVersion=current) as events:
-        (await api.post(config_maps("default"), config_map("b"))).ok(201)
-        assert (await anext(events))["object"]["metadata"]["name"] == "b"
-    async with api.watch(config_maps("default"), resourceVersion="2") as events:
+    start = made["metadata"]["resourceVersion"]
+    async with api.watch(path, resourceVersion=start, labelSelector="l=x") as events:
+        (await api.post(path, config_map("c", {"n": "4"}, labels={"l": "x"}))).ok(201)
+        seen = await take(events, 5)
+    brief = [(kind, obj["metadata"]["name"], obj["data"]["n"]) for kind, obj in seen]
+    assert brief == [
+        ("MODIFIED", "a", "2"), ("DELETED", "a", "2"), ("ADDED", "a", "3"), ("DELETED", "a", "3"),
+        ("ADDED", "c", "4"),
+    ]  # fmt: skip
+    versions = [int(obj["metadata"]["resourceVersion"]) for _, obj in seen]
+    assert versions == sorted(set(versions))
+    assert versions[0] > int(start)
+    assert last["status"] == "Success"
+    await api.close()
+
+
+async def test_10_versions_that_the_history_has_lost_are_gone(own_server: EmbeddedApiServer) -> None:
+    api = Api(load_kubeconfig(own_server.kubeconfig))
+    made = (await api.post(config_maps("default"), config_map("a"))).ok(201)
+    (await api.post(config_maps("default"), config_map("b"))).ok(201)
+    await asyncio.to_thread(own_server.stop)
+    with closing(sqlite3.connect(own_server.directory / "store.db", isolation_level=None)) as database:
+        database.execute("DELETE FROM history")
+    await asyncio.to_thread(own_server.start)
+    version = made["metadata"]["resourceVersion"]
+    async with api.watch(config_maps("default"), resourceVersion=version) as events:
         event = await anext(events)
     assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
     await api.close()

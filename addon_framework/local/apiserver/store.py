@@ -1,7 +1,8 @@
 """Storage: objects in memory, every write in SQLite before it is acknowledged, and the watchers' history.
 
 One counter gives every write its resourceVersion. A write is one SQLite transaction in WAL mode: what was
-acknowledged survives a kill -9 of the process.
+acknowledged survives a kill -9 of the process. Each write also leaves what was there before, from which a
+restart makes the recent history anew, so that watches go on where they were.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from addon_framework.api.meta import Json
 HISTORY = 10_000
 HISTORY_SECONDS = 300.0
 _SLOW_WATCHER = 5_000
+_TRIM = 500
 
 ObjectKey = tuple[str, str]  # namespace ("" for cluster scope), name
 
@@ -63,8 +65,10 @@ class TooOldError(Exception):
 class Store:
     """The objects of one cluster. Stored dicts are never changed in place: a write brings a new one."""
 
-    def __init__(self, path: Path | str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, path: Path | str, clock: Callable[[], float] = time.monotonic, *, history: int = HISTORY
+    ) -> None:
+        self._clock, self._limit = clock, history
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript(
             """
@@ -73,6 +77,8 @@ class Store:
             CREATE TABLE IF NOT EXISTS objects (
                 resource TEXT, namespace TEXT, name TEXT, version INTEGER, body BLOB,
                 PRIMARY KEY (resource, namespace, name)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS history (
+                version INTEGER PRIMARY KEY, resource TEXT, namespace TEXT, name TEXT, old BLOB);
             CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
             INSERT OR IGNORE INTO meta VALUES ('version', 1);
             """
@@ -86,14 +92,29 @@ class Store:
             self._objects.setdefault(resource, {})[(namespace, name)] = obj
             self._uids[obj["metadata"]["uid"]] = (resource, (namespace, name))
         self.version: int = self._db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
-        self.oldest = self.version  # a restart forgets the history, so older watches must list again
-        self._history: deque[Event] = deque()
+        self._history: deque[Event] = deque(self._remembered())
+        self.oldest = self._history[0].version - 1 if self._history else self.version
         self._watchers: dict[str, set[Watcher]] = {}
         self._listeners: list[Callable[[Event], None]] = []
 
     def close(self) -> None:
         """Checkpoints and closes the file."""
         self._db.close()
+
+    def _remembered(self) -> list[Event]:
+        """The last events, from what each write has replaced, the newest first."""
+        after: dict[tuple[str, ObjectKey], Json | None] = {}
+        events, now = [], self._clock()
+        query = "SELECT version, resource, namespace, name, old FROM history ORDER BY version DESC LIMIT ?"
+        for version, resource, namespace, name, body in self._db.execute(query, (self._limit,)):
+            key = (namespace, name)
+            old = orjson.loads(body) if body is not None else None
+            obj = after[resource, key] if (resource, key) in after else self.get(resource, key)
+            after[resource, key] = old
+            kind = "DELETED" if obj is None else "MODIFIED" if old else "ADDED"
+            obj = obj or _at_version(old or {"metadata": {}}, version)
+            events.append(Event(version, resource, kind, key, obj, old, now))
+        return events[::-1]
 
     # Reads
 
@@ -126,10 +147,11 @@ class Store:
     def put(self, resource: str, key: ObjectKey, obj: Json) -> Json:
         """Stores a new or changed object under the next version; returns it with that version."""
         version = self.version + 1
-        obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+        obj = _at_version(obj, version)
         body = orjson.dumps(obj)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
+            self._remember(version, resource, key)
             self._db.execute(
                 "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", (resource, *key, version, body)
             )
@@ -146,9 +168,10 @@ class Store:
         """Removes an object; returns its last state under the version of its removal."""
         version = self.version + 1
         old = self._objects[resource][key]
-        last = {**old, "metadata": {**old["metadata"], "resourceVersion": str(version)}}
+        last = _at_version(old, version)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
+            self._remember(version, resource, key)
             self._db.execute(
                 "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?", (resource, *key)
             )
@@ -158,6 +181,14 @@ class Store:
         self._uids.pop(old["metadata"]["uid"], None)
         self._publish(Event(version, resource, "DELETED", key, last, old, self._clock()))
         return last
+
+    def _remember(self, version: int, resource: str, key: ObjectKey) -> None:
+        """What is about to be replaced; now and then, what is too old for anybody goes."""
+        where = (resource, *key)
+        query = "SELECT body FROM objects WHERE resource = ? AND namespace = ? AND name = ?"
+        self._db.execute(f"INSERT INTO history VALUES (?, ?, ?, ?, ({query}))", (version, *where, *where))
+        if version % _TRIM == 0:
+            self._db.execute("DELETE FROM history WHERE version <= ?", (version - self._limit,))
 
     # Watching
 
@@ -185,9 +216,13 @@ class Store:
     def _publish(self, event: Event) -> None:
         history = self._history
         history.append(event)
-        while len(history) > HISTORY or history[0].at < event.at - HISTORY_SECONDS:
+        while len(history) > self._limit or history[0].at < event.at - HISTORY_SECONDS:
             self.oldest = history.popleft().version
         for watcher in self._watchers.get(event.resource, ()):
             watcher.push(event)
         for listener in self._listeners:
             listener(event)
+
+
+def _at_version(obj: Json, version: int) -> Json:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
