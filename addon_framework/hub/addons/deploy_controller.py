@@ -28,7 +28,7 @@ from addon_framework.hub.addons.install import spec_changed
 from addon_framework.hub.addons.lookup import DEPLOY_LABELS, addon_of_labelled, works_of
 from addon_framework.hub.addons.packing import TooLarge
 from addon_framework.hub.addons.predelete import PRE_DELETE, split_hooks
-from addon_framework.hub.addons.removal import finish
+from addon_framework.hub.addons.removal import MANAGER, finish
 from addon_framework.hub.addons.rights import grant, rights_watches
 from addon_framework.hub.addons.rollouts import is_progressive
 from addon_framework.hub.addons.sources import source_of
@@ -47,7 +47,7 @@ from addon_framework.kube.ensure import remove, set_finalizers, write_status
 from addon_framework.plugins import AddonDescription, KubeClient, Lease, Plugin, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
-MANAGER = "boundaryless-addon-manager"
+
 RETRY_PLUGIN = 30.0  # seconds: what a plug-in raised may have been about something outside
 _NOT_RENDERED = (PluginError, shipping.BadManifest, TooLarge, BadValues)
 
