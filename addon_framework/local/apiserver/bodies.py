@@ -14,7 +14,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import protobuf, status
 from addon_framework.local.apiserver.call import Call, Target
 from addon_framework.local.apiserver.patches import APPLY, JSON_PATCH, MERGE, STRATEGIC
-from addon_framework.local.apiserver.schemas import Cause
+from addon_framework.local.apiserver.schemas import Cause, builtin_schema, decode_error
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.write import Write
 
@@ -64,6 +64,15 @@ def decode_object(body: bytes, media: str) -> Json:
     if not isinstance(sent, dict):
         raise status.bad_request("the body must be an object")
     return sent
+
+
+def check_decoded(sent: Any, group: str, version: str, kind: str) -> None:
+    """400 for what could not even be read as that kind."""
+    schema = builtin_schema(group, version, kind)
+    if not isinstance(sent, dict):
+        raise status.bad_request("the body must be an object")
+    if schema is not None and (error := decode_error(sent, schema)):
+        raise status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}')
 
 
 class _Twice(dict[str, Any]):

@@ -22,6 +22,7 @@ from addon_framework.local.apiserver.schemas import (
     copy_json,
     decode_error,
     default,
+    fill_nulls,
     prune,
     unknown_fields,
     validate,
@@ -221,6 +222,8 @@ class Objects:
             write.warnings += found
         if not write.kind.custom and (error := decode_error(obj, schema)):
             raise self._unreadable(write, error)
+        if not write.kind.custom:
+            fill_nulls(obj, schema)
         prune(obj, schema)
 
     def _unreadable(self, write: Write, why: str) -> StatusError:

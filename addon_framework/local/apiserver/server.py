@@ -19,6 +19,7 @@ from addon_framework.local.apiserver.answers import (
 )
 from addon_framework.local.apiserver.authn import Tokens, User
 from addon_framework.local.apiserver.bodies import (
+    check_decoded,
     check_media_type,
     decode,
     decode_object,
@@ -152,6 +153,7 @@ class Server:
         write.memory = memory
         if target.kind.verbs == ("create",):
             review = decode_object(body, media)
+            check_decoded(review, target.kind.group, target.version.name, target.kind.kind)
             answer = self._reviews.answer(call.user, target.kind.kind, target.namespace, review)
             return answer, 201
         if write.field_validation == "Strict" and media == "application/json":

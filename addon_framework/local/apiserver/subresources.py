@@ -8,6 +8,7 @@ from typing import Any
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.authn import Tokens
+from addon_framework.local.apiserver.bodies import check_decoded
 from addon_framework.local.apiserver.call import Target
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import MERGE, STRATEGIC, patched
@@ -20,6 +21,13 @@ _BUILTIN_SCALE = {
     "specReplicasPath": ".spec.replicas",
     "statusReplicasPath": ".status.replicas",
     "labelSelectorPath": "",
+}
+_BODIES = {
+    "scale": ("autoscaling", "v1", "Scale"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+    "eviction": ("policy", "v1", "Eviction"),
+    "binding": ("", "v1", "Binding"),
+    "finalize": ("", "v1", "Namespace"),
 }
 _MIN_TOKEN_SECONDS, _MAX_TOKEN_SECONDS = 600, 1 << 32
 
@@ -48,6 +56,8 @@ class Subresources:
         }.get(write.subresource)
         if handler is None:
             raise status.method_not_allowed()
+        if verb != "patch" and write.subresource in _BODIES:
+            check_decoded(sent, *_BODIES[write.subresource])
         return handler(write, verb, media, sent)
 
     def _current(self, write: Write) -> Json:

@@ -4,7 +4,7 @@ from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.builtin import builtin_schema
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.crd import crd_schema
-from addon_framework.local.apiserver.schemas.decode import decode_error
+from addon_framework.local.apiserver.schemas.decode import decode_error, fill_nulls
 from addon_framework.local.apiserver.schemas.defaulting import copy_json, default
 from addon_framework.local.apiserver.schemas.fields import prune, unknown_fields
 from addon_framework.local.apiserver.schemas.node import SchemaNode
@@ -20,6 +20,7 @@ __all__ = [
     "crd_schema",
     "decode_error",
     "default",
+    "fill_nulls",
     "prune",
     "structural_errors",
     "unknown_fields",

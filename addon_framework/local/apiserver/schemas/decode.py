@@ -136,3 +136,23 @@ def _formatted(value: str, name: str) -> None:
             raise _Mismatch(
                 f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse "{value}" as "2006"'
             )
+
+
+_ZERO: dict[str, Any] = {"object": {}, "string": "", "integer": 0, "number": 0, "boolean": False, "array": []}
+
+
+def fill_nulls(value: Any, node: SchemaNode | None) -> None:
+    """In place: what is null in a list means the type's zero value, as in Go."""
+    if node is None:
+        return
+    if isinstance(value, dict):
+        for key, below in value.items():
+            if isinstance(below, (dict, list)):
+                fill_nulls(below, node.child(key))
+    elif isinstance(value, list) and node.items is not None:
+        for index, below in enumerate(value):
+            if below is None and node.items.type in _ZERO:
+                zero = _ZERO[node.items.type]
+                value[index] = zero.copy() if isinstance(zero, (dict, list)) else zero
+            elif isinstance(below, (dict, list)):
+                fill_nulls(below, node.items)
