@@ -78,10 +78,6 @@ class DatasetController(Controller):
         selected = resource in (*_WORKLOADS, CONFIGMAPS, SECRETS, JOBS, CRONJOBS)
         return self.cache(resource, label_selector=MANAGED if selected else None)
 
-    def copies(self) -> AnyInformer:
-        """The Secrets that we copied from the hub."""
-        return self.of(SECRETS)
-
     def watches(self) -> list[Watch]:
         """Whatever a Dataset's state depends on."""
         ours = [Watch(r, map=dataset_key, label_selector=MANAGED) for r in (*_WORKLOADS, JOBS, SECRETS)]
@@ -207,7 +203,15 @@ class DatasetController(Controller):
             for secret in self.of(SECRETS).in_namespace(key.namespace)
             if dataset_key(secret) == [key]
         )
-        inputs = short_hash(json.dumps([binding.dataset["spec"], versions], sort_keys=True))
+        # What was loaded or migrated here may be more than was counted.
+        ended = sorted(
+            str(((op.get("status") or {}).get("infos") or {}).get("finishTime", ""))
+            for resource in OPERATIONS
+            if resource.kind != "DataProcess"
+            for op in self.of(resource)
+            if key in _of_operation(op) and (op.get("status") or {}).get("phase") == "Complete"
+        )
+        inputs = short_hash(json.dumps([binding.dataset["spec"], versions, ended], sort_keys=True))
 
         async def count() -> tuple[int, int] | None:
             return await binding.backend.measure(binding.cache, await self.credentials.values(binding.cache))

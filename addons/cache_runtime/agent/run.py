@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from addon_framework.api.core import PODS
+from addon_framework.api.core import PODS, SECRETS
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key, Manager
 from addon_framework.plugins import AgentContext
@@ -64,7 +64,7 @@ async def run_agent(
             changed(key)
 
     reports = Reports(context.spoke, parse, reported)
-    credentials = Credentials(context.spoke, context.hub, context.cluster_name, datasets.copies(), changed)
+    credentials = Credentials(context.spoke, context.hub, context.cluster_name, datasets.of(SECRETS), changed)
     datasets.wire(credentials, reports)
     manager.informer(PODS).on_event(reports.pod_changed)
     try:

@@ -46,6 +46,7 @@ async def test_new_data_triggers_a_load(fleet: Fleet) -> None:
     put(fleet, prefix, b=b"second, and longer")
     again = await fleet.until(DATALOADS, "data", lambda op: op["status"]["infos"].get("files") == "2")
     assert again["status"]["infos"]["bytes"] == str(5 + 18)
+    await fleet.until(DATASETS, "data", lambda d: d["status"]["fileNum"] == "2")
     place = fleet.host / f"var/lib/boundaryless/cache/{fleet.namespace}/data/data/b"
     assert place.read_bytes() == b"second, and longer"
 

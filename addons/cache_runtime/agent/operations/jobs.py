@@ -163,7 +163,7 @@ def event(op: Json, reason: str, message: str, warning: bool) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+        "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"]},
         "involvedObject": {
             "apiVersion": op["apiVersion"],
             "kind": op["kind"],
