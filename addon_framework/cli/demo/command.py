@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -89,6 +90,7 @@ def demo(
     )
     fleet_wanted = fleet_options(2, "4,1", None, link)
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C: the fleet goes, too
     with errors_for_people():
         _check(options)
         fleet.delete()  # of a demo that was interrupted, or kept
