@@ -23,8 +23,8 @@ CEL = {
     "managedCluster.metadata.labels['region'] == 'eu'": lambda c, _: (
         c["metadata"]["labels"]["region"] == "eu"
     ),
-    "semver(managedCluster.status.version.kubernetes, true).isGreaterThan(semver('1.30.0'))": lambda c, _: (
-        [int(n) for n in c["status"]["version"]["kubernetes"].removeprefix("v").split(".")] > [1, 30, 0]
+    "semver(managedCluster.metadata.labels['version']).isGreaterThan(semver('1.30.0'))": lambda c, _: (
+        [int(n) for n in c["metadata"]["labels"]["version"].split(".")] > [1, 30, 0]
     ),
     "managedCluster.scores('parity').exists(s, s.name == 'gpu' && s.value > 10)": lambda _, scores: any(
         s["name"] == "gpu" and s["value"] > 10 for s in scores("parity")
