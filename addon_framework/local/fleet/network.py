@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ def free_block(identity: str) -> str:
     raise NetworkError("all networks of 198.18.0.0/15 are taken; delete fleets that are no longer used")
 
 
-def loopback_block(identity: str) -> str:
-    """For a fleet without namespaces of its own: addresses of this machine's loopback."""
-    return f"127.{2 + int(identity, 16) % 250}.0"
+def loopback_blocks(identity: str) -> Iterator[str]:
+    """For a fleet without namespaces of its own: addresses of this machine's loopback, 127.0.0.0/8."""
+    first = int(identity, 16)
+    for offset in range(250):
+        yield f"127.{2 + (first + offset) % 250}.0"
 
 
 def block_of(state: FleetState) -> str:

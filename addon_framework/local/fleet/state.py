@@ -123,19 +123,15 @@ class Layout:
 def create(layout: Layout, options: FleetOptions) -> FleetState:
     """A new fleet's state. Raises FleetError."""
     identity = hashlib.sha256(str(layout.directory).encode()).hexdigest()[:5]
-    if options.isolated:
-        block = network.free_block(identity)
-        hub_address, hub_port = network.hub_address(block), API_PORT
-    else:
-        block = network.loopback_block(identity)
-        hub_address, hub_port = "127.0.0.1", _free_port("127.0.0.1")
-    store, gateway = _ports(hub_address if not options.isolated else "127.0.0.1")
+    block = network.free_block(identity) if options.isolated else _loopback_block(identity)
+    hub_address = network.hub_address(block)
+    store, gateway = _ports("127.0.0.1" if options.isolated else hub_address)
     state = FleetState(
         id=identity,
         isolated=options.isolated,
         link=options.link if options.isolated else "none",
         hub_address=hub_address,
-        hub_port=hub_port,
+        hub_port=API_PORT,
         hub_services=network.services(block, 0),
         gateway_port=gateway,
         store=store,
@@ -155,12 +151,11 @@ def extend(state: FleetState, block: str, options: FleetOptions) -> FleetState:
         raise FleetError(f"--spokes {wanted}: a fleet on one machine has at most {network.MAX_SPOKES}")
     clusters = list(state.clusters)
     for index in range(have + 1, wanted + 1):
-        address = network.spoke_address(block, index) if state.isolated else "127.0.0.1"
         clusters.append(
             ClusterState(
                 name=f"cluster{index}",
-                address=address,
-                port=API_PORT if state.isolated else _free_port(address, {c.port for c in clusters}),
+                address=network.spoke_address(block, index),
+                port=API_PORT,
                 pods=network.pods(block, index),
                 services=network.services(block, index),
                 region=options.regions[(index - 1) % len(options.regions)],
@@ -168,6 +163,14 @@ def extend(state: FleetState, block: str, options: FleetOptions) -> FleetState:
             )
         )
     return msgspec.structs.replace(state, clusters=clusters)
+
+
+def _loopback_block(identity: str) -> str:
+    """One whose hub nobody runs. Raises FleetError."""
+    for block in network.loopback_blocks(identity):
+        if _is_free(network.hub_address(block), API_PORT):
+            return block
+    raise FleetError(f"port {API_PORT} is taken on every address of this machine's loopback")
 
 
 def _ports(address: str) -> tuple[StoreState, int]:
