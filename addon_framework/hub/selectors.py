@@ -16,14 +16,11 @@ def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str], where
     """Whether labels satisfy matchLabels and matchExpressions; nothing asked is always satisfied."""
     if not selector:
         return True
-    for key, value in (selector.get("matchLabels") or {}).items():
-        if labels.get(key) != value:
-            return False
-    expressions = selector.get("matchExpressions") or []
-    return all(
+    held = [  # all of them, so that a bad one is found whatever the labels are
         _expression(expression, labels, f"{where}.matchExpressions[{index}]")
-        for index, expression in enumerate(expressions)
-    )
+        for index, expression in enumerate(selector.get("matchExpressions") or [])
+    ]
+    return all(held) and all(labels.get(k) == v for k, v in (selector.get("matchLabels") or {}).items())
 
 
 def _expression(expression: Mapping[str, Any], labels: Mapping[str, str], where: str) -> bool:

@@ -297,6 +297,8 @@ def grouped(spec: Json, chosen: list[Json]) -> list[tuple[str, list[str]]]:
     for wanted in strategy.get("decisionGroups", []):
         selector, members = wanted["groupClusterSelector"], []
         try:
+            fits(selector.get("labelSelector", {}), {})  # found also where no cluster is left
+            fits(selector.get("claimSelector", {}), {})
             for name, cluster in left.items():
                 claims = {c["name"]: c["value"] for c in cluster.get("status", {}).get("clusterClaims", [])}
                 labels = cluster["metadata"].get("labels", {})

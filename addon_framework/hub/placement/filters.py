@@ -45,6 +45,8 @@ class _Predicate:
         self._where = f"spec.predicates[{index}].requiredClusterSelector"
         self._labels = selector.get("labelSelector")
         self._claims = selector.get("claimSelector")
+        matches(self._labels, {}, f"{self._where}.labelSelector")  # raises for what can never be evaluated
+        matches(self._claims, {}, f"{self._where}.claimSelector")
         expressions = (selector.get("celSelector") or {}).get("celExpressions") or []
         self._cel = CelSelector(expressions, f"{self._where}.celSelector", fleet.scores, fleet.strict)
 

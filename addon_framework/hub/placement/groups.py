@@ -47,6 +47,7 @@ def group(
         where = f"spec.decisionStrategy.groupStrategy.decisionGroups[{index}].groupClusterSelector"
         selector = wanted.get("groupClusterSelector") or {}
         try:
+            _selects(selector, {"metadata": {}}, where)  # raises for what can never be evaluated
             matched = [name for name in order if name in left and _selects(selector, clusters[name], where)]
         except SelectorError as error:
             raise BadGroups(str(error), groups) from error
@@ -68,9 +69,9 @@ def slices(placement: str, groups: Sequence[Group]) -> list[Slice]:
 
 
 def _selects(selector: Json, cluster: Json, where: str) -> bool:
-    return matches(selector.get("labelSelector"), labels_of(cluster), f"{where}.labelSelector") and matches(
-        selector.get("claimSelector"), claims_of(cluster), f"{where}.claimSelector"
-    )
+    by_labels = matches(selector.get("labelSelector"), labels_of(cluster), f"{where}.labelSelector")
+    by_claims = matches(selector.get("claimSelector"), claims_of(cluster), f"{where}.claimSelector")
+    return by_labels and by_claims
 
 
 def _group_size(setting: int | str | None, total: int) -> int:
