@@ -10,25 +10,19 @@ from datetime import timedelta
 import structlog
 
 from addon_framework.api.cluster import ManagedCluster
-from addon_framework.api.core import CRDS, CSRS, SERVICEACCOUNTS
+from addon_framework.api.core import CSRS, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
 from addon_framework.hub.registration.csr import CsrError, approve, check_cluster_csr, is_settled
 from addon_framework.hub.registration.rbac import common_roles
 from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_NAMESPACE, hub_objects
-from addon_framework.kube import Client, Conflict, Informer, Key, NotFound
+from addon_framework.kube import Client, Conflict, Informer, Key, NotFound, apply_crds
 
 log = structlog.get_logger(__name__)
 
 MANAGER = "boundaryless-install"
-ESTABLISH_TIMEOUT = 30.0
-POLL = 0.1
 BOOTSTRAP_LIFETIME = timedelta(hours=24)
-
-
-class NotEstablished(TimeoutError):
-    """CRDs that the API server does not serve in time."""
 
 
 class CannotAccept(ValueError):
@@ -38,30 +32,9 @@ class CannotAccept(ValueError):
 async def install(client: Client, *, crds: Sequence[Json] | None = None) -> None:
     """Apply everything a hub needs and wait until its API is served. Safe to repeat."""
     crds = load_crds("hub") if crds is None else crds
-    await asyncio.gather(
-        *(client.apply(crd, field_manager=MANAGER, resource=CRDS) for crd in crds),
-    )
-    await _established(client, [crd["metadata"]["name"] for crd in crds])
+    await apply_crds(client, crds, field_manager=MANAGER)
     for obj in [*hub_objects(), *common_roles()]:
         await client.apply(obj, field_manager=MANAGER)
-
-
-async def _established(client: Client, names: Iterable[str]) -> None:
-    waiting = list(names)
-    deadline = asyncio.get_running_loop().time() + ESTABLISH_TIMEOUT
-    while waiting:
-        listed = await client.list(CRDS)
-        served = {
-            crd["metadata"]["name"]
-            for crd in listed["items"]
-            for condition in (crd.get("status") or {}).get("conditions") or []
-            if condition["type"] == "Established" and condition["status"] == "True"
-        }
-        waiting = [name for name in waiting if name not in served]
-        if waiting and asyncio.get_running_loop().time() > deadline:
-            raise NotEstablished(f"not served after {ESTABLISH_TIMEOUT:.0f} s: {', '.join(waiting)}")
-        if waiting:
-            await asyncio.sleep(POLL)
 
 
 async def bootstrap_kubeconfig(

@@ -19,6 +19,7 @@ from addon_framework.kube.apply import covers, merge_patch, patch_status
 from addon_framework.kube.client import Client
 from addon_framework.kube.config import ClientConfig, ConfigError, in_cluster_config, load_kubeconfig
 from addon_framework.kube.controller import Controller, Watch
+from addon_framework.kube.crds import apply_crds
 from addon_framework.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -58,6 +59,7 @@ __all__ = [
     "WaitTimeoutError",
     "Watch",
     "WorkQueue",
+    "apply_crds",
     "covers",
     "in_cluster_config",
     "key_of",

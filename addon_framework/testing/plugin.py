@@ -6,7 +6,6 @@ Which one: `BOUNDARYLESS_TEST_KUBECONFIG` names any cluster; `KUBEBUILDER_ASSETS
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -15,10 +14,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from addon_framework.api.conditions import is_true
-from addon_framework.api.core import CRDS, NAMESPACES, SERVICEACCOUNTS
+from addon_framework.api.core import NAMESPACES, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
-from addon_framework.kube import Client, NotFound, wait_for
+from addon_framework.kube import Client, NotFound, apply_crds
 from addon_framework.testing.conditions import eventually
 from addon_framework.testing.servers import ApiServer, EmbeddedApiServer, EnvtestApiServer
 
@@ -72,15 +70,4 @@ async def namespace(client: Client, has_controllers: bool) -> AsyncIterator[str]
 @pytest_asyncio.fixture
 async def crds_installed(client: Client) -> None:
     """All our CRDs, established."""
-    crds = load_crds("all")
-    await asyncio.gather(*(client.apply(crd, field_manager="boundaryless-tests") for crd in crds))
-    for crd in crds:
-        name = crd["metadata"]["name"]
-        await wait_for(
-            client,
-            CRDS,
-            name,
-            until=lambda obj: obj is not None and is_true(obj, "Established"),
-            timeout=30,
-            what="established",
-        )
+    await apply_crds(client, load_crds("all"), field_manager="boundaryless-tests")

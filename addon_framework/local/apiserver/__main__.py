@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 import signal
 import ssl
 from datetime import timedelta
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--allow-address", action="append", default=[], help="more names for the certificate")
     parser.add_argument("--service-cidr", default="127.1.0.0/24", help="where cluster IPs come from")
     options = parser.parse_args()
+    os.umask(0o077)  # what is kept are Secrets, among others
     options.dir.mkdir(parents=True, exist_ok=True)
     options.dir.chmod(0o700)
     configure()

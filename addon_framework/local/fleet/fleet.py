@@ -22,10 +22,8 @@ import msgspec
 import yaml
 
 from addon_framework.api.cluster import ClusterClaim
-from addon_framework.api.conditions import is_true
-from addon_framework.api.core import CRDS
 from addon_framework.api.crd import load_crds
-from addon_framework.kube import Client, ConfigError, Unreachable, until_reached, wait_for
+from addon_framework.kube import Client, ConfigError, Unreachable, apply_crds, until_reached
 from addon_framework.local.fleet import network, processes, programs
 from addon_framework.local.fleet.images import images
 from addon_framework.local.fleet.network import NetworkError
@@ -202,16 +200,7 @@ class Fleet:
         """A spoke says where it is."""
         async with self.client(cluster.name) as client:
             crds = [c for c in load_crds("spoke") if c["metadata"]["name"].startswith("clusterclaims.")]
-            for crd in crds:
-                await client.apply(crd, field_manager=_MANAGER)
-                await wait_for(
-                    client,
-                    CRDS,
-                    crd["metadata"]["name"],
-                    until=_established,
-                    timeout=READY_TIMEOUT,
-                    what="established",
-                )
+            await apply_crds(client, crds, field_manager=_MANAGER)
             resource = ClusterClaim.RESOURCE
             claim = {
                 "apiVersion": resource.api_version,
@@ -314,7 +303,3 @@ class Fleet:
                 select.select([descriptor], [], [])
         finally:
             os.close(descriptor)
-
-
-def _established(crd: object) -> bool:
-    return isinstance(crd, dict) and is_true(crd, "Established")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,6 +41,7 @@ class Node:
         self.client, self.namespace, self.directory = client, namespace, directory
         self.model, self.socket = directory / "model", directory / "host" / "host.sock"
         self.processes: list[asyncio.subprocess.Process] = []
+        self.sockets = tempfile.mkdtemp()  # a path that is short enough for one
         launcher = directory / "launcher"
         launcher.mkdir()
         for name, text in launcher_files().items():
@@ -82,6 +85,7 @@ class Node:
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_HOST_IP": "127.0.0.1",
+            "TMPDIR": self.sockets,  # in a pod /tmp is its own
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": port,
             "SERVICE_ACCOUNT_DIR": str(self.directory / "account"),
@@ -130,6 +134,7 @@ async def node(client: Client, crds_installed: None, namespace: str, tmp_path: P
     await it.prepare()
     yield it
     await it.stop()
+    shutil.rmtree(it.sockets)
 
 
 async def answer(port: int) -> str:

@@ -20,6 +20,7 @@ from addon_framework.local.pki import Authority, write_private
 from addon_framework.testing import EmbeddedApiServer
 
 PREFIX = Path(sys.executable).parent
+CHECKOUT = Path(__file__).parents[3]
 SHELL_IMAGE = "busybox:1.36"
 PYTHON_IMAGE = "example.org/python:3"
 
@@ -47,7 +48,11 @@ class NodeProcess:
                 "example.org/python": {
                     "path": [str(PREFIX)],
                     "entrypoint": ["python"],
-                    "files": [sys.prefix, sys.base_prefix],  # wherever the checkout lies, below /tmp too
+                    "files": [
+                        sys.prefix,
+                        sys.base_prefix,
+                        str(CHECKOUT),
+                    ],  # wherever they lie, below /tmp too
                 },
             },
             "hidden": [str(self.secret)],
