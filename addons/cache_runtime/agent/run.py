@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from addon_framework.api.core import PODS, SECRETS
 from addon_framework.api.meta import Json
-from addon_framework.kube import Key, Manager
+from addon_framework.kube import Key, Manager, until_reached
 from addon_framework.plugins import AgentContext
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
 from addons.cache_runtime.agent.backends import Resolver, served_backends
@@ -24,6 +24,8 @@ from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.scores import publish_scores
 from runtimes.interface import Backend
 
+PATIENCE = 60.0  # seconds that the API server may be away when the agent starts
+
 
 async def run_agent(
     context: AgentContext,
@@ -34,7 +36,7 @@ async def run_agent(
 ) -> None:
     """Runs until cancelled. `owner_uid` is that of the ManagedClusterAddOn, which the scores belong to."""
     if backends is None:
-        backends = await served_backends(context.spoke)
+        backends = await until_reached(lambda: served_backends(context.spoke), timeout=PATIENCE)
     manager = Manager(context.spoke, name=FIELD_MANAGER)
     resolver = Resolver(backends, image, lambda resource: datasets.of(resource))
     datasets = DatasetController(resolver, install_namespace=context.install_namespace)

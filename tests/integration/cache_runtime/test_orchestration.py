@@ -153,7 +153,7 @@ async def test_what_is_settled_is_not_written(fleet: Fleet, model: dict[str, byt
 
 async def test_a_loader_that_is_killed_resumes(fleet: Fleet, model: dict[str, bytes]) -> None:
     await fleet.secret()
-    fleet.store.stop()
+    await asyncio.to_thread(fleet.store.stop)
     try:
         await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
         await fleet.until(
@@ -162,7 +162,7 @@ async def test_a_loader_that_is_killed_resumes(fleet: Fleet, model: dict[str, by
         pid = await eventually(lambda: _loader(fleet.namespace))
         os.kill(pid, signal.SIGKILL)
     finally:
-        fleet.store.start()
+        await asyncio.to_thread(fleet.store.start)
     complete = await fleet.phase(DATALOADS, "llama", "Complete", timeout=60)
     assert complete["status"]["infos"]["bytes"] == str(sum(map(len, model.values())))
     job = await fleet.client.get(JOBS, "llama-loader-job", fleet.namespace)
