@@ -46,7 +46,7 @@ def _entry(pod: Json, load: Json | None) -> Json:
     for info, name in (("startTime", "dataLoadStart"), ("finishTime", "dataLoaded")):
         if (seconds := _number(infos.get(info))) is not None:
             entry[name] = seconds
-    if is_true(pod, "Ready"):
+    if is_true(pod, "Ready") and ("serving" in entry or not marks):  # else the launcher's word is on its way
         entry["ready"] = max(_when(pod, "Ready"), float(entry.get("serving", 0)))
     return entry
 

@@ -79,6 +79,15 @@ def test_ready():
     assert "message" not in result
 
 
+def test_a_replica_is_not_ready_in_the_timeline_before_its_launcher_has_said_when():
+    """The pod's condition has whole seconds, cut off: alone it would say too early."""
+    marks = {"mode": "cold", "process_start": 101.2, "weights_loaded": 110.2}
+    (entry,) = json.loads(status(deployment=deployment(1), pods=[pod(ready=True, marks=marks)])["timeline"])
+    assert "ready" not in entry
+    (entry,) = json.loads(status(deployment=deployment(1), pods=[pod(ready=True)])["timeline"])
+    assert entry["ready"] == 110.0  # no launcher of ours, no better word
+
+
 def test_a_status_that_lags_behind_its_spec_has_no_revision():
     result = status(deployment=deployment(1, observed=2), load=COMPLETE, pods=[pod(ready=True)])
     assert "revision" not in result
