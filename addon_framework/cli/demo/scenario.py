@@ -66,6 +66,7 @@ class Scenario:
     ) -> None:
         self.hub, self.clusters, self.store, self.options, self.say = hub, clusters, store, options, say
         self.link = link
+        self.size_mb = options.model_mb
         self.used: list[str] = []
 
     async def run(self) -> Report:
@@ -73,6 +74,7 @@ class Scenario:
         await self.install_addons()
         await self.scores()
         source = await asyncio.to_thread(self.provide_model)
+        self.size_mb = await asyncio.to_thread(self.measure, source)
         await self._apply(objects.credentials(self.store.access_key, self.store.secret_key))
         rows = [await self.baseline(source)]
         row, completion = await self.preloaded(source)
@@ -80,7 +82,7 @@ class Scenario:
         rows.append(await self.scale_out())
         rows.append(await self.second_cluster())
         return Report(
-            model_mb=self.options.model_mb,
+            model_mb=self.size_mb,
             link=self.link,
             runtime=self.options.runtime,
             rows=rows,
@@ -148,6 +150,29 @@ class Scenario:
         self._s5cmd("sync", f"{directory}/", f"{target}/")
         return target
 
+    def measure(self, source: str) -> int:
+        """The model's size in MB, as the store has it. Raises StepFailed when nothing is there."""
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, path = source.removeprefix("s3://").partition("/")
+        prefix = f"{path.rstrip('/')}/" if path else ""
+        try:
+            client = boto3.client(
+                "s3",
+                endpoint_url=self.store.endpoint,
+                aws_access_key_id=self.store.access_key,
+                aws_secret_access_key=self.store.secret_key,
+                region_name="us-east-1",
+            )
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            size = sum(int(found["Size"]) for page in pages for found in page.get("Contents", ()))
+        except (BotoCoreError, ClientError) as error:
+            raise StepFailed(f"{source} at {self.store.endpoint} cannot be listed: {error}") from None
+        if not size:
+            raise StepFailed(f"nothing is at {source} in the store {self.store.endpoint}")
+        return max(1, round(size / 1e6))
+
     async def baseline(self, source: str) -> Row:
         """Stock vLLM, weights read through an s3fs mount of the same bucket, the same link.
 
@@ -211,7 +236,7 @@ class Scenario:
     async def _ask(self, name: str, source: str, runtime: str, *, preload: bool, launcher: str) -> float:
         """Applies an InferenceDeployment, with cold caches; when it was asked for, in epoch seconds."""
         _drop_page_cache()
-        quota = f"{max(64, self.options.model_mb * 2)}Mi"
+        quota = f"{max(64, self.size_mb * 2)}Mi"
         deployment = objects.inference(
             name,
             source,
