@@ -41,16 +41,22 @@ class Fleet:
         agent: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.client, self.host, self.store, self.namespace = client, host, store, namespace
-        self._agent, self._task = agent, asyncio.create_task(asyncio.sleep(0))
+        self._agent = agent
+        self._task: asyncio.Task[None] | None = None
 
     def start_agent(self) -> None:
         """Runs the agent in the test's loop."""
         self._task = asyncio.create_task(self._agent())
 
     async def stop_agent(self) -> None:
-        """Ends it in the middle of whatever it does, like a kill."""
+        """Ends it in the middle of whatever it does, like a kill. One that died by itself is a failure."""
+        if self._task is None:
+            return
+        died = self._task.done()
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        (outcome,) = await asyncio.gather(self._task, return_exceptions=True)
+        assert not died, f"the agent ended by itself: {outcome!r}"
+        self._task = None
 
     async def secret(self, **data: str) -> str:
         """The credentials in the Dataset's namespace, as a user makes them."""
