@@ -1,4 +1,4 @@
-"""API servers that tests start: the embedded one, or kube-apiserver and etcd from envtest's binaries."""
+"""API servers that tests start: the embedded one, or kube-apiserver with etcd from a directory of binaries."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class ApiServer(Protocol):
     """What both have."""
 
     kubeconfig: Path
+
+    @property
+    def has_controllers(self) -> bool:
+        """Whether garbage is collected, namespaces are emptied, requests are signed."""
 
     def start(self) -> None:
         """Starts it and waits until it is ready."""
@@ -45,6 +49,11 @@ class EmbeddedApiServer:
         self.kubeconfig = directory / "admin.kubeconfig"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def has_controllers(self) -> bool:
+        """Its own."""
+        return True
+
     def start(self) -> None:
         """Starts it and waits until it is ready."""
         log = self.directory / "apiserver.log"
@@ -58,6 +67,13 @@ class EmbeddedApiServer:
                 stderr=subprocess.STDOUT,
             )
         wait_ready(f"https://127.0.0.1:{self.port}/readyz", self._process, log)
+
+    @property
+    def pid(self) -> int:
+        """The process, while it runs."""
+        if self._process is None:
+            raise RuntimeError("the API server does not run")
+        return self._process.pid
 
     def stop(self) -> None:
         """SIGTERM, and waits for the end."""
@@ -78,16 +94,32 @@ class EmbeddedApiServer:
             self._process = None
 
 
-class EnvtestApiServer:
-    """kube-apiserver and etcd from a directory such as setup-envtest makes."""
+CONTROLLERS = (
+    "namespace-controller", "garbage-collector-controller", "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller", "clusterrole-aggregation-controller",
+    "certificatesigningrequest-signing-controller", "certificatesigningrequest-approving-controller",
+)  # fmt: skip
+"""Of kube-controller-manager: those that the embedded server has, so that tests see the same on both."""
 
-    def __init__(self, directory: Path, assets: Path) -> None:
-        self.directory, self.assets = directory, assets
+
+class EnvtestApiServer:
+    """kube-apiserver and etcd from a directory such as setup-envtest makes.
+
+    A kube-controller-manager that lies beside them runs too, with the controllers of the embedded server.
+    """
+
+    def __init__(self, directory: Path, assets: Path, *, service_cidr: str = "10.0.0.0/24") -> None:
+        self.directory, self.assets, self.service_cidr = directory, assets, service_cidr
         self.kubeconfig = directory / "admin.kubeconfig"
         self._processes: list[subprocess.Popen[bytes]] = []
 
+    @property
+    def has_controllers(self) -> bool:
+        """Where the directory has the program."""
+        return (self.assets / "kube-controller-manager").exists()
+
     def start(self) -> None:
-        """Starts both and waits until the API answers."""
+        """Starts them and waits until the API answers."""
         pki = self.directory / "pki"
         pki.mkdir(parents=True)
         authority = Authority.create("envtest-ca")
@@ -109,6 +141,7 @@ class EnvtestApiServer:
         self._spawn(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{etcd}",
+            "--bind-address=127.0.0.1",
             f"--secure-port={port}",
             f"--cert-dir={pki}",
             f"--client-ca-file={pki / 'ca.crt'}",
@@ -117,18 +150,36 @@ class EnvtestApiServer:
             f"--service-account-key-file={pki / 'sa.crt'}",
             f"--service-account-signing-key-file={pki / 'sa.key'}",
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-            "--service-cluster-ip-range=10.0.0.0/24",
-            "--authorization-mode=RBAC",
+            f"--service-cluster-ip-range={self.service_cidr}",
+            "--authorization-mode=Node,RBAC",
+            "--enable-bootstrap-token-auth",
             "--allow-privileged=true",
-            "--disable-admission-plugins=ServiceAccount",
+            # Pods wait for the account that a controller makes for every namespace.
+            *([] if self.has_controllers else ["--disable-admission-plugins=ServiceAccount"]),
         )
         admin = authority.issue("kubernetes-admin", ["system:masters"], lifetime=timedelta(days=1))
         url = f"https://127.0.0.1:{port}"
         write_private(self.kubeconfig, kubeconfig(url, authority.cert_pem, admin))
         wait_ready(f"{url}/readyz", self._processes[-1], self.directory / "kube-apiserver.log")
+        if self.has_controllers:
+            self._spawn(
+                "kube-controller-manager",
+                f"--kubeconfig={self.kubeconfig}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={free_port()}",
+                f"--cert-dir={pki}",
+                f"--root-ca-file={pki / 'ca.crt'}",
+                f"--cluster-signing-cert-file={pki / 'ca.crt'}",
+                f"--cluster-signing-key-file={pki / 'ca.key'}",
+                f"--service-account-private-key-file={pki / 'sa.key'}",
+                f"--controllers={','.join(CONTROLLERS)}",
+                "--leader-elect=false",
+                "--kube-api-qps=200",
+                "--kube-api-burst=400",
+            )
 
     def stop(self) -> None:
-        """Ends both, the API server first."""
+        """Ends them, the store last."""
         for process in reversed(self._processes):
             process.terminate()
             process.wait(30)

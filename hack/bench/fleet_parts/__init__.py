@@ -1,0 +1,1 @@
+"""Parts of the fleet's bench: its objects, its agents, its processes."""
