@@ -5,6 +5,7 @@ https://github.com/open-cluster-management-io/api/tree/main/work
 
 from __future__ import annotations
 
+import fnmatch
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -63,6 +64,18 @@ class ResourceIdentifier(Struct, frozen=True):
     resource: Annotated[str, REQUIRED] = ""
     namespace: str = ""
     name: Annotated[str, REQUIRED] = ""
+
+
+def matches(identifier: Json, obj: Json) -> bool:
+    """Whether an entry's resourceIdentifier means the object: group, resource, namespace, name of it."""
+    return all((identifier.get(part) or "") == obj[part] for part in ("group", "resource")) and all(
+        _same(identifier.get(part) or "", obj[part]) for part in ("namespace", "name")
+    )
+
+
+def _same(pattern: str, value: str) -> bool:
+    """`*` stands for anything; nothing else is special."""
+    return fnmatch.fnmatchcase(value, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 class JsonPath(Struct, frozen=True):

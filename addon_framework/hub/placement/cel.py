@@ -11,8 +11,8 @@ from typing import Any
 
 import cel
 
+from addon_framework.api.cel_functions import functions_in
 from addon_framework.api.meta import Json
-from addon_framework.hub.placement.cel_functions import functions_in
 from addon_framework.hub.selectors import SelectorError
 
 

@@ -11,6 +11,7 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.time import parse_time
 from addon_framework.api.work import ManifestWork
+from addon_framework.hub.work.children import OWNER_LABEL
 from addon_framework.kube import Controller, Key, Watch
 from addon_framework.kube.ensure import remove
 
@@ -19,7 +20,12 @@ WORK = ManifestWork.RESOURCE
 
 
 def left(work: Json, now: datetime) -> timedelta | None:
-    """How long the work still has; None when it is not complete, or is to be kept for ever."""
+    """How long the work still has; None when it is not complete, or is to be kept for ever.
+
+    The work of a replica set is that one's to delete; it would make it again.
+    """
+    if OWNER_LABEL in (work["metadata"].get("labels") or {}):
+        return None
     ttl = ((work.get("spec") or {}).get("deleteOption") or {}).get("ttlSecondsAfterFinished")
     complete = get_condition(work, "Complete")
     if ttl is None or complete is None or complete["status"] != "True":

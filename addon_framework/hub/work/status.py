@@ -38,6 +38,7 @@ def status_of(replica_set: Json, parts: Sequence[Part], works: Iterable[Json], e
     """The whole status, from its placements, its works as they are, and what could not be written."""
     status: Json = copy.deepcopy(replica_set.get("status") or {})
     alive = [work for work in works if not work["metadata"].get("deletionTimestamp")]
+    by_cluster = {work["metadata"]["namespace"]: work for work in alive}
     given = {cluster for part in parts for cluster in part.plan.wanted}
     present = {work["metadata"]["namespace"] for work in alive} | given
     summary = {name: sum(_is_now(work, kind) for work in alive) for name, kind in _COUNTED.items()}
@@ -45,7 +46,7 @@ def status_of(replica_set: Json, parts: Sequence[Part], works: Iterable[Json], e
     summary["desiredTotal"] = sum(len(part.clusters) for part in parts)
     summary["updated"] = len(given)
     status["summary"] = summary
-    status["placementSummary"] = [_placement(part) for part in parts]
+    status["placementSummary"] = [_placement(part, by_cluster) for part in parts]
     generation = replica_set["metadata"].get("generation")
     conditions = status.setdefault("conditions", [])
 
@@ -69,18 +70,33 @@ def refused(replica_set: Json, problem: str) -> Json:
 
 
 def deleting(replica_set: Json, works: Sequence[Json]) -> Json:
-    """The status while a foreground deletion waits for the works."""
+    """The status while a foreground deletion waits for the works: for which, and what holds them."""
     status: Json = copy.deepcopy(replica_set.get("status") or {})
-    left = sorted(f"{work['metadata']['namespace']}/{work['metadata']['name']}" for work in works)
+    left = sorted(
+        f"{work['metadata']['namespace']}/{work['metadata']['name']}{_held(work)}" for work in works
+    )
     message = f"Deleting: waiting for {len(left)} ManifestWorks to go: {_listed(left)}"
     set_condition(status.setdefault("conditions", []), APPLIED, False, "Processing", message)
     return status
 
 
-def _placement(part: Part) -> Json:
+def _held(work: Json) -> str:
+    said = get_condition(work, "Deleting")
+    if said is not None and said.get("message"):
+        return f" ({said['message']})"
+    return " (the cluster's agent has not answered)" if work["metadata"].get("finalizers") else ""
+
+
+def _placement(part: Part, works: Mapping[str, Json]) -> Json:
     applied = len(part.plan.wanted)
     text = f"{part.groups} ({applied} / {len(part.clusters)} clusters applied)"
-    return {"name": part.placement, "availableDecisionGroups": text, "summary": {"total": applied}}
+    given = [works[cluster] for cluster in part.plan.wanted if cluster in works]
+    summary = {name: sum(_is_now(work, kind) for work in given) for name, kind in _COUNTED.items()}
+    return {
+        "name": part.placement,
+        "availableDecisionGroups": text,
+        "summary": {**summary, "total": applied},
+    }
 
 
 def _verified(parts: Sequence[Part]) -> tuple[bool, str, str]:

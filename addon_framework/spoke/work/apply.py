@@ -124,7 +124,9 @@ class Applier:
         wanted_hash = ignore.hash_of(wish.manifest) if rules else ""
         if ignore.needs_hash(rules):
             desired["metadata"].setdefault("annotations", {})[OBJECT_HASH_ANNOTATION] = wanted_hash
-        paths = ignore.ignored(rules, desired, live, wanted_hash) if rules and live is not None else []
+        paths: list[Parts] = []
+        if rules and live is not None:  # jq takes its time
+            paths = await asyncio.to_thread(ignore.ignored, rules, desired, live, wanted_hash)
         required = ignore.without(desired, paths)
         sent = _digest([required, wish.options.server_side, wish.options.strategy, wish.user])
         if live is not None and self._is_settled(wish, live, required, sent):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Hashable, Iterable, Sequence
 
 import structlog
@@ -16,6 +17,7 @@ from addon_framework.kube import (
     ApiError,
     Client,
     Controller,
+    Forbidden,
     Invalid,
     Key,
     NotFound,
@@ -28,11 +30,14 @@ from addon_framework.kube.ensure import set_finalizers, write_status
 from addon_framework.spoke.work import bookkeeping, ownership
 from addon_framework.spoke.work.apply import Applier, Wish, is_final
 from addon_framework.spoke.work.deletion import WorkDeletion
+from addon_framework.spoke.work.executor import Executors
 from addon_framework.spoke.work.objects import SpokeObjects
 from addon_framework.spoke.work.paths import PathError
 from addon_framework.spoke.work.status import (
     Outcome,
     complete_before,
+    is_over,
+    refuse_repeated,
     refused_status,
     too_large,
     work_status,
@@ -50,7 +55,7 @@ log = structlog.get_logger(__name__)
 WORK = ManifestWork.RESOURCE
 ESTABLISH_TIMEOUT = 10.0
 SERVED_AFTER = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # a CRD's endpoints come a moment after Established
-RESYNC = 240.0  # seconds until what the server refused is tried again without any event
+RESYNC = 240.0  # seconds until all is looked at again without any event: some kinds cannot be watched
 
 
 class WorkController(Controller):
@@ -59,8 +64,12 @@ class WorkController(Controller):
     name = "work"
     workers = 8
 
-    def __init__(self, objects: SpokeObjects, cluster: str, hub_hash: str, agent: str) -> None:
+    def __init__(
+        self, objects: SpokeObjects, cluster: str, hub_hash: str, agent: str, *, resync: float = RESYNC
+    ) -> None:
         self._objects, self._cluster, self._hub_hash, self._agent = objects, cluster, hub_hash, agent
+        self._resync = resync
+        self._executors = Executors(objects.client)
         self._spoke: Client = objects.client
         self._applier = Applier(objects)
         self._deletion = WorkDeletion(objects)
@@ -111,10 +120,11 @@ class WorkController(Controller):
             await write_status(self.client, WORK, work, refused_status(work, problem))
             return None
         outcomes = await self._resolve(work)
-        if not is_true(work, "Complete"):  # by its author's rules it is over, and frozen
+        over = is_over(work)
+        if not over:
             applied = await self._intend(work, applied, outcomes)
         errors = await self._apply(key, work, applied, outcomes)
-        if not is_true(work, "Complete"):
+        if not over:
             applied = await self._settle(key, work, applied, outcomes)
         if self._reported.get(key) == work["metadata"]["resourceVersion"]:
             return None  # we have written since: the event of that calls us again
@@ -125,14 +135,14 @@ class WorkController(Controller):
             log.debug(
                 "work", work=str(key), applied=condition.get("status"), message=condition.get("message")
             )
-        if not errors:
+        if errors:
+            self._failed.add(key)
+        else:
             self._failed.discard(key)
-            return None
-        self._failed.add(key)
         passing = [error for error in errors if not is_final(error)]
         if passing:
             raise ApiError(0, "NotApplied", passing[0].message)  # again, with back-off
-        return RESYNC
+        return self._resync * random.uniform(0.75, 1.25)
 
     async def _resolve(self, work: Json) -> list[Outcome]:
         """Which object each manifest is. Kinds that the work itself defines need not be served yet."""
@@ -166,6 +176,7 @@ class WorkController(Controller):
             namespace = (metadata.get("namespace") or "default") if resource.namespaced else ""
             outcome.target = Target(resource, namespace, metadata["name"])
             outcome.options = options_for(configs, outcome.target)
+        refuse_repeated(outcomes)
         return outcomes
 
     async def _intend(self, work: Json, applied: Json, outcomes: Sequence[Outcome]) -> Json:
@@ -202,17 +213,24 @@ class WorkController(Controller):
     async def _apply_one(self, work: Json, applied: Json, outcome: Outcome, fresh: bool) -> ApiError | None:
         target = outcome.target
         assert target is not None
-        if is_true(work, "Complete") or complete_before(work, outcome.meta):
+        if outcome.error or is_over(work) or complete_before(work, outcome.meta):
             outcome.live = await self._objects.live(target)
-            return None
+            return Invalid(422, "Invalid", outcome.error) if outcome.error else None
+        owned = self._is_owned(work, outcome)
+        try:
+            user = await self._executors.check(work["spec"].get("executor"), target, outcome.options, owned)
+        except (Forbidden, Invalid) as error:
+            outcome.error, outcome.refused = error.message, True
+            outcome.live = await self._objects.live(target)
+            return error
         wish = Wish(
             target,
             outcome.manifest,
             outcome.options,
             applied["metadata"]["uid"],
-            ownership.reference_to(applied) if self._is_owned(work, outcome) else None,
+            ownership.reference_to(applied) if owned else None,
             _was_applied(work),
-            _executor(work),
+            user,
         )
         for delay in (*(SERVED_AFTER if fresh else ()), None):
             try:
@@ -328,15 +346,6 @@ def _was_applied(work: Json) -> bool:
         and condition["status"] == "True"
         and condition.get("observedGeneration") == work["metadata"].get("generation")
     )
-
-
-def _executor(work: Json) -> str:
-    """The user whose rights the work is applied with; "" for the agent's own."""
-    subject = (work["spec"].get("executor") or {}).get("subject") or {}
-    account = subject.get("serviceAccount") or {}
-    if not subject:
-        return ""
-    return f"system:serviceaccount:{account.get('namespace', '')}:{account.get('name', '')}"
 
 
 def _kind(manifest: Json) -> tuple[str, str]:

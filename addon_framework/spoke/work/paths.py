@@ -7,9 +7,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jsonpath
+import orjson
 from jsonpath.exceptions import JSONPathError
 
 from addon_framework.api.meta import Json
+from addon_framework.spoke.work import jq_paths
 
 Parts = tuple[str | int, ...]
 
@@ -20,9 +22,6 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\*|")
-_SELECT = re.compile(
-    r"select\s*\(\s*(?P<left>\.[^=!<>|]+?)\s*(?P<rest>(?:==|!=)\s*(?:\"[^\"]*\"|[\w.+-]+))\s*\)"
-)
 
 
 class PathError(ValueError):
@@ -42,8 +41,18 @@ def find_json_path(path: str, obj: Any) -> list[Match]:
 
 
 def find_jq(path: str, obj: Any) -> list[Match]:
-    """All matches of a jq path expression: fields, indexes, `[]`, and `select` on one comparison."""
-    return [Match(tuple(match.parts), match.obj) for match in _compiled(_jq(path), path).finditer(obj)]
+    """All matches of a path expression of jq; what it names and is not there is no match."""
+    try:
+        found = jq_paths.paths(path, orjson.dumps(obj, option=orjson.OPT_SORT_KEYS))
+    except jq_paths.JqError as error:
+        raise PathError(f"{path!r}: {error}") from error
+    matches = []
+    for parts in map(tuple, found):
+        try:
+            matches.append(Match(parts, get(obj, parts)))
+        except (KeyError, IndexError, TypeError):
+            continue
+    return matches
 
 
 def find_pointer(pointer: str, obj: Any) -> list[Match]:
@@ -119,18 +128,3 @@ def _tokens(text: str, original: str) -> str:
             quoted = name.replace("\\", "\\\\").replace("'", "\\'")
             result.append(("" if match["dots"] == "." else "..") + f"['{quoted}']")
     return "".join(result)
-
-
-def _jq(path: str) -> str:
-    query = "$"
-    for piece in (piece.strip() for piece in path.split("|")):
-        if select := _SELECT.fullmatch(piece):
-            if not query.endswith("[*]"):
-                raise PathError(f"{path!r}: select must follow []")
-            condition = f"@{_tokens(select['left'].strip(), path)} {select['rest']}"
-            query = query[: -len("[*]")] + f"[?({condition})]"
-        elif piece.startswith("."):
-            query += _tokens(piece, path)
-        else:
-            raise PathError(f"{path!r}: {piece!r} is not supported; fields, indexes, [] and select are")
-    return query

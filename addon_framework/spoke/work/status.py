@@ -12,12 +12,16 @@ import orjson
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.work import MAX_MANIFEST_BYTES
+from addon_framework.api.workload_rules import AVAILABLE, COMPLETE, DEGRADED, PROGRESSING, workload
 from addon_framework.spoke.work import feedback, rules
 from addon_framework.spoke.work.targets import Options, Target
 
 _OWN = ("Applied", "Available", "Deleting")
+_ANY = (PROGRESSING, DEGRADED)  # True of a work when it is of one of its manifests
+_DERIVED = "DerivedFromKinds"  # no rule of an author: what the kinds of the objects say
 _PER_MANIFEST = ("Applied", "Available", "StatusFeedbackSynced")
 _SHOWN = 3
+WORKLOADS_NOT_AVAILABLE = "WorkloadsNotAvailable"  # every object is there
 
 
 @dataclass
@@ -31,7 +35,7 @@ class Outcome:
     live: Json | None = None
     error: str = ""
     reason: str = "AppliedManifestFailed"
-    settled: bool = False  # its Complete condition is True: it is left alone
+    refused: bool = False  # its executor may not have it, so nothing of it goes back
 
     @property
     def meta(self) -> Json:
@@ -69,10 +73,43 @@ def work_status(work: Json, outcomes: Sequence[Outcome], now: str | None = None)
     ruled = _aggregate(outcomes, manifests)
     for kind, (verdict, message) in ruled.items():
         put(kind, verdict, "ConditionRulesAggregated", message)
+    derived = _derive(outcomes)
+    for kind, (verdict, message) in derived.items():
+        put(kind, verdict, _DERIVED, message)
+    computed = ("ConditionRulesAggregated", _DERIVED)
     status["conditions"] = [
-        c for c in conditions if c["type"] in ruled or c.get("reason") != "ConditionRulesAggregated"
+        c for c in conditions if c["type"] in ruled | derived or c.get("reason") not in computed
     ]
     return status
+
+
+def is_over(work: Json) -> bool:
+    """By its author's rules the work is complete as it is now, and left alone. A new spec is new work."""
+    said = [get_condition(work, kind) for kind in ("Complete", "Applied")]
+    generation = work["metadata"].get("generation")
+    return all(
+        c is not None
+        and c["status"] == "True"
+        and c.get("observedGeneration") == generation
+        and c.get("reason") != _DERIVED
+        for c in said
+    )
+
+
+def refuse_repeated(outcomes: Iterable[Outcome]) -> None:
+    """An object may be there once: two manifests of it would undo each other for ever."""
+    first: dict[tuple[str, str, str, str], int] = {}
+    for outcome in outcomes:
+        if outcome.target is None:
+            continue
+        resource, namespace, name = outcome.target
+        place = resource.group, resource.plural, namespace, name
+        at = first.setdefault(place, outcome.ordinal)
+        if at != outcome.ordinal:
+            outcome.error = (
+                f"spec.workload.manifests[{outcome.ordinal}] is the same object as manifests[{at}], "
+                "which is applied: leave one out"
+            )
 
 
 def too_large(work: Json) -> str:
@@ -106,7 +143,8 @@ def complete_before(work: Json, target_meta: Json) -> bool:
 
 def _manifest(outcome: Outcome, before: Json | None, now: str | None) -> Json:
     conditions: list[Json] = copy.deepcopy((before or {}).get("conditions") or [])
-    results = [] if outcome.live is None else rules.evaluate(outcome.live, outcome.options.condition_rules)
+    shown = None if outcome.refused else outcome.live
+    results = [] if shown is None else rules.evaluate(shown, outcome.options.condition_rules)
     kept = {*_PER_MANIFEST, *(rule.get("condition") for rule in outcome.options.condition_rules)}
     conditions = [c for c in conditions if c["type"] in kept]
 
@@ -121,8 +159,14 @@ def _manifest(outcome: Outcome, before: Json | None, now: str | None) -> Json:
     if outcome.live is None:
         put("Available", False, "ResourceNotAvailable", "Resource is not available")
         return entry
-    put("Available", True, "ResourceAvailable", "Resource is available")
-    values, problems = feedback.collect(outcome.live, outcome.options.feedback_rules)
+    if _is_available(outcome):
+        put("Available", True, "ResourceAvailable", "Resource is available")
+    else:
+        put("Available", False, "WorkloadNotAvailable", f"{_name(outcome)} is there and not available")
+    if shown is None:
+        put("StatusFeedbackSynced", False, "StatusFeedbackSyncFailed", "the executor may not have the object")
+        return entry
+    values, problems = feedback.collect(shown, outcome.options.feedback_rules)
     if values:
         entry["statusFeedback"] = {"values": values}
     if problems:
@@ -144,27 +188,64 @@ def _applied(outcomes: Sequence[Outcome]) -> tuple[str, str, str]:
 
 
 def _available(outcomes: Sequence[Outcome]) -> tuple[str, str, str]:
+    """Whether all objects are there, and what they run is available."""
     missing = [_name(o) for o in outcomes if o.live is None]
-    if missing:
-        text = f"{len(missing)} of {len(outcomes)} resources are not available: {_listed(missing)}"
-        return "False", "ResourcesNotAvailable", text
+    waiting = [_name(o) for o in outcomes if o.live is not None and not _is_available(o)]
+    if missing or waiting:
+        count = f"{len(missing) + len(waiting)} of {len(outcomes)} resources are not available"
+        reason = "ResourcesNotAvailable" if missing else WORKLOADS_NOT_AVAILABLE
+        return "False", reason, f"{count}: {_listed(missing + waiting)}"
     return "True", "ResourcesAvailable", "All resources are available"
 
 
+def _is_available(outcome: Outcome) -> bool:
+    return "False" not in rules.derive(outcome.live or {}, [AVAILABLE]).values()
+
+
 def _aggregate(outcomes: Iterable[Outcome], manifests: Sequence[Json]) -> dict[str, tuple[str, str]]:
-    """Of the conditions that rules make: False wins, except for Progressing, where True does."""
+    """Of the conditions that rules make: False wins, except for Progressing and Degraded, where True does."""
     found: defaultdict[str, list[Json]] = defaultdict(list)
     for outcome, entry in zip(outcomes, manifests, strict=True):
-        for kind in {rule.get("condition", "") for rule in outcome.options.condition_rules}:
+        for kind in _ruled(outcome):
             condition = get_condition(entry["conditions"], kind)
             if condition is not None and kind not in _OWN:
                 found[kind].append(condition)
     result = {}
     for kind, conditions in found.items():
-        decisive = ["True", "Unknown"] if kind == "Progressing" else ["False", "Unknown"]
-        chosen = next((c for status in decisive for c in conditions if c["status"] == status), conditions[0])
-        result[kind] = chosen["status"], chosen.get("message", "")
+        status = _sum(kind, [c["status"] for c in conditions])
+        chosen = next(c for c in conditions if c["status"] == status)
+        result[kind] = status, chosen.get("message", "")
     return result
+
+
+def _derive(outcomes: Sequence[Outcome]) -> dict[str, tuple[str, str]]:
+    """What nobody wrote a rule for. A work is complete by itself only if all that it runs comes to an end."""
+    written = {kind for outcome in outcomes for kind in _ruled(outcome)}
+    unknown = [_name(o) for o in outcomes if o.error or o.live is None]
+    result: dict[str, tuple[str, str]] = {}
+    for kind in (*_ANY, COMPLETE):
+        if kind in written:
+            continue
+        running = [o for o in outcomes if workload(o.manifest) is not None]
+        said = [(o, rules.derive(o.live or {}, [kind]).get(kind)) for o in running]
+        if kind == COMPLETE and (not said or any(status is None for _, status in said)):
+            continue
+        known = [(o, status) for o, status in said if status is not None]
+        status = _sum(kind, [status for _, status in known]) if known else "False"
+        if unknown and kind == PROGRESSING:
+            result[kind] = "True", f"not applied yet: {_listed(unknown)}"
+            continue
+        result[kind] = status, _listed([_name(o) for o, s in known if s == status]) if known else ""
+    return result
+
+
+def _sum(kind: str, statuses: Sequence[str]) -> str:
+    order = ("True", "Unknown", "False") if kind in _ANY else ("False", "Unknown", "True")
+    return next(status for status in order if status in statuses)
+
+
+def _ruled(outcome: Outcome) -> set[str]:
+    return {rule.get("condition", "") for rule in outcome.options.condition_rules}
 
 
 def _identity(meta: Json) -> tuple[str, ...]:

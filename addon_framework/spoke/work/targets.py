@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from addon_framework.api.meta import Json, Resource
+from addon_framework.api.work import matches
 from addon_framework.spoke.informers import Scope
 
 UPDATE, CREATE_ONLY, SERVER_SIDE_APPLY, READ_ONLY = "Update", "CreateOnly", "ServerSideApply", "ReadOnly"
@@ -75,7 +75,10 @@ def rank(manifest: Json) -> int:
 
 def options_for(configs: Iterable[Json], target: Target) -> Options:
     """For each option the first matching entry that has it wins."""
-    matching = [config for config in configs if _matches(config.get("resourceIdentifier") or {}, target)]
+    resource = target.resource
+    meant = {"group": resource.group, "resource": resource.plural}
+    meant |= {"namespace": target.namespace, "name": target.name}
+    matching = [config for config in configs if matches(config.get("resourceIdentifier") or {}, meant)]
     strategy: Json = next((c["updateStrategy"] for c in matching if c.get("updateStrategy")), {})
     return Options(
         strategy=strategy.get("type") or UPDATE,
@@ -119,17 +122,3 @@ def defined_kinds(manifests: Iterable[Json]) -> dict[tuple[str, str], tuple[Reso
             )
             found[(resource.api_version, resource.kind)] = resource, manifest["metadata"]["name"]
     return found
-
-
-def _matches(identifier: Json, target: Target) -> bool:
-    return (
-        identifier.get("group", "") == target.resource.group
-        and identifier.get("resource", "") == target.resource.plural
-        and _same(identifier.get("namespace", ""), target.namespace)
-        and _same(identifier.get("name", ""), target.name)
-    )
-
-
-def _same(pattern: str, value: str) -> bool:
-    """`*` stands for anything; nothing else is special."""
-    return fnmatch.fnmatchcase(value, pattern.replace("[", "[[]").replace("?", "[?]"))

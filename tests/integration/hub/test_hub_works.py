@@ -143,7 +143,11 @@ async def test_every_chosen_cluster_has_a_work_and_the_status_sums_up(fanout: Fa
     summary = {"applied": 2, "available": 2, "progressing": 0, "degraded": 0}
     assert found["status"]["summary"] == {**summary, "total": 2, "desiredTotal": 2, "updated": 2}
     assert found["status"]["placementSummary"] == [
-        {"name": "p", "availableDecisionGroups": "1 (2 / 2 clusters applied)", "summary": {"total": 2}}
+        {
+            "name": "p",
+            "availableDecisionGroups": "1 (2 / 2 clusters applied)",
+            "summary": {**summary, "total": 2},
+        }
     ]
 
 
@@ -241,6 +245,12 @@ async def test_deletion_takes_the_works_along(fanout: Fanout, policy: str) -> No
     await fanout.client.delete(SETS, "rs", fanout.namespace)
     if policy == "Foreground":
         await fanout.hub.until(lambda: _says(fanout, f"{cluster}/{name}"))
+        assert await fanout.hub.until(lambda: _says(fanout, "the cluster's agent has not answered"))
+        deleting = {"type": "Deleting", "status": "True", "reason": "Test", "message": "waiting for x"}
+        deleting["lastTransitionTime"] = now_rfc3339()
+        status = {"status": {"conditions": [deleting]}}
+        await fanout.client.patch(WORK, name, status, cluster, subresource="status")
+        await fanout.hub.until(lambda: _says(fanout, f"{name} (waiting for x)"))
     else:
         await fanout.hub.until(fanout.gone)
     leaving = (await fanout.works())[cluster]
@@ -263,18 +273,26 @@ async def test_a_template_that_no_work_can_hold_is_refused_with_the_reason(fanou
 async def test_a_finished_work_is_deleted_when_its_time_is_over(fanout: Fanout) -> None:
     await fanout.prepare(1)
     cluster = fanout.clusters[0]
+
+    async def complete(name: str) -> None:
+        condition = {"type": "Complete", "status": "True", "reason": "Test", "message": ""}
+        condition["lastTransitionTime"] = now_rfc3339()
+        status = {"status": {"conditions": [condition]}}
+        await fanout.client.patch(WORK, name, status, cluster, subresource="status")
+
+    spec = {**template("1"), "deleteOption": {"ttlSecondsAfterFinished": 0}}
+    await fanout.client.create(SETS, replica_set(fanout.namespace, manifestWorkTemplate=spec))
+    kept = (await fanout.until_works([cluster]))[cluster]["metadata"]
+    await complete(kept["name"])  # that of a replica set is the set's to delete: it would make it again
     for name, ttl in (("short", 0), ("long", 3600)):
         spec = {**template("1"), "deleteOption": {"ttlSecondsAfterFinished": ttl}}
         work = {"apiVersion": WORK.api_version, "kind": WORK.kind, "metadata": {"name": name}, "spec": spec}
         await fanout.client.create(WORK, work, cluster)
-        condition = {"type": "Complete", "status": "True", "reason": "Test", "message": ""}
-        condition["lastTransitionTime"] = now_rfc3339()
-        await fanout.client.patch(
-            WORK, name, {"status": {"conditions": [condition]}}, cluster, subresource="status"
-        )
+        await complete(name)
 
-    async def only_long() -> bool:
+    async def without_short() -> bool:
         listed = (await fanout.client.list(WORK, cluster))["items"]
-        return [work["metadata"]["name"] for work in listed] == ["long"]
+        uids = {work["metadata"]["name"]: work["metadata"]["uid"] for work in listed}
+        return uids.keys() == {kept["name"], "long"} and bool(uids[kept["name"]] == kept["uid"])
 
-    await fanout.hub.until(only_long)
+    await fanout.hub.until(without_short)

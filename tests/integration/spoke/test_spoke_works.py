@@ -376,7 +376,7 @@ async def test_an_executor_may_do_only_what_its_account_may(joined: Fleet) -> No
     condition = get_condition(judged, "Applied")
     assert condition
     assert f"system:serviceaccount:default:{name}" in condition["message"]
-    verbs = ["get", "create", "update", "patch"]
+    verbs = ["get", "create", "update", "patch", "delete"]  # what goes with the work it must be able to delete
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}]
     api = "rbac.authorization.k8s.io"
     role = {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}

@@ -87,12 +87,43 @@ def test_other_workloads_have_their_own_rules() -> None:
     assert judged("Job", "batch/v1", status=complete) == {"Progressing": "False", "Degraded": "False"}
 
 
-def test_what_the_author_wrote_is_left_alone() -> None:
+def test_workloads_that_nobody_moves_on_do_not_hold_a_rollout() -> None:
+    status = {"observedGeneration": 3, "readyReplicas": 3, "updatedReplicas": 1}
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}
+    for strategy in ({"type": "OnDelete"}, rolling):
+        spec = {"replicas": 3, "updateStrategy": strategy}
+        assert judged("StatefulSet", spec=spec, status=status) == {"Progressing": "False"}
+    assert judged("StatefulSet", spec={"replicas": 3}, status=status) == {"Progressing": "True"}
+    nodes = {"observedGeneration": 3, "desiredNumberScheduled": 2, "numberAvailable": 2}
+    on_delete = {"updateStrategy": {"type": "OnDelete"}}
+    assert judged("DaemonSet", spec=on_delete, status=nodes) == {"Progressing": "False"}
+    assert judged("Job", "batch/v1", spec={"suspend": True})["Progressing"] == "False"
+
+
+def rules_for(resource: str, **rules: str) -> Json:
+    written = [{"condition": k, "type": "CEL", "celExpressions": [e]} for k, e in rules.items()]
+    return {"resourceIdentifier": {"resource": resource, "name": "*"}, "conditionRules": written}
+
+
+def conditions_of(spec: Json, at: int = 0) -> list[str]:
+    return [rule["condition"] for rule in spec["manifestConfigs"][at]["conditionRules"]]
+
+
+def test_what_the_author_wrote_stays_and_what_he_did_not_is_added() -> None:
     deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}
-    rule = {"condition": "Progressing", "type": "CEL", "celExpressions": ["false"]}
-    config = {"resourceIdentifier": {"resource": "deployments", "name": "x"}, "conditionRules": [rule]}
-    spec = {"workload": {"manifests": [deployment]}, "manifestConfigs": [config]}
+    workload = {"manifests": [deployment]}
+    both = rules_for("deployments", Progressing="false", Degraded="false")
+    spec = {"workload": workload, "manifestConfigs": [both]}
     assert with_rules(spec) is spec
+    other = rules_for("deployments", Complete="false")
+    other["resourceIdentifier"] |= {"group": "apps", "namespace": "*"}
+    other["feedbackScrapeType"] = "Watch"
+    spec = with_rules({"workload": workload, "manifestConfigs": [other]})
+    # Of several entries the first with rules counts, so ours holds the author's too.
+    assert conditions_of(spec) == ["Complete", "Progressing", "Degraded"]
+    assert spec["manifestConfigs"][1] is other
+    half = with_rules({"workload": workload, "manifestConfigs": [rules_for("things", Progressing="false")]})
+    assert conditions_of(half) == ["Degraded"]
     plain = {
         "workload": {"manifests": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]}
     }

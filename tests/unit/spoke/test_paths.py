@@ -44,6 +44,11 @@ def test_json_paths(path: str, values: list[object]) -> None:
         ('.spec.containers[] | select(.name == "side") | .image', ["j"]),
         ('.metadata.annotations."a.b/c"', ["x"]),
         ('.metadata.annotations["a.b/c"]', ["x"]),
+        ('.spec.containers[] | select(.name | startswith("ma")) | .image', ["i"]),
+        ('.spec.containers[] | select(.image == "j" and .name != "main").name', ["side"]),
+        (".. | .image?", ["i", "j"]),
+        (".spec.containers[0,1].image // empty", ["i", "j"]),
+        (".spec.nothing.at.all", []),
     ],
 )
 def test_jq_paths(path: str, values: list[object]) -> None:
@@ -60,11 +65,19 @@ def test_what_is_no_path_is_said() -> None:
     for find, path in (
         (find_json_path, ".spec["),
         (find_jq, ".spec | keys"),
-        (find_jq, ".spec | select(.a == 1)"),
+        (find_jq, ".spec | select("),
+        (find_jq, ".spec.replicas[0]"),
         (find_pointer, "spec"),
     ):
         with pytest.raises(PathError):
             find(path, OBJ)
+
+
+def test_jq_may_not_run_for_ever_nor_look_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "s")
+    assert find_jq('.spec | select($ENV.SECRET == "s")', OBJ) == []
+    with pytest.raises(PathError, match="more than 1 s"):
+        find_jq("def f: f; .spec | f", OBJ)
 
 
 def live(replicas: int = 9, manager: str = "hpa") -> dict[str, object]:

@@ -8,7 +8,13 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import CONFIGMAPS, DEPLOYMENTS
 from addon_framework.spoke.work.feedback import collect
 from addon_framework.spoke.work.rules import evaluate
-from addon_framework.spoke.work.status import Outcome, complete_before, work_status
+from addon_framework.spoke.work.status import (
+    Outcome,
+    complete_before,
+    is_over,
+    refuse_repeated,
+    work_status,
+)
 from addon_framework.spoke.work.targets import Options, Target
 
 
@@ -82,9 +88,39 @@ def test_rules_by_cel_and_well_known() -> None:
     found = {r.condition: (r.status, r.message) for r in evaluate(thing, rules)}
     assert found["Big"] == ("True", "size")
     assert found["Said"] == ("False", "size 2")
-    assert {found[k][0] for k in ("Broken", "Wrong", "Bad", "Complete")} == {"Unknown"}
+    assert {found[k][0] for k in ("Broken", "Wrong", "Bad")} == {"Unknown"}
+    assert "Complete" not in found  # the kind has no such condition
+    assert evaluate(thing, [{"condition": "X", "type": "Magic"}])[0].reason == "ConditionRuleInvalid"
     job = obj("Job", "batch/v1", status={"conditions": [{"type": "Complete", "status": "True"}]})
     assert evaluate(job, [{"condition": "Complete", "type": "WellKnownConditions"}])[0].status == "True"
+
+
+def test_rules_know_ocms_and_kubernetes_functions_and_stop_at_the_first_that_fails() -> None:
+    thing = obj("Thing", spec={"memory": "2Gi"})
+    expressions = {
+        "Bare": ["has(object.status)", "object.status.x > 1"],  # the second is an error by itself
+        "Said": ["hasConditions(object.status)"],
+        "Big": ["quantity(object.spec.memory).isGreaterThan(quantity('1Gi'))"],
+    }
+    rules = [{"condition": k, "type": "CEL", "celExpressions": e} for k, e in expressions.items()]
+    found = {r.condition: r.status for r in evaluate({**thing, "status": {"conditions": []}}, rules)}
+    assert found == {"Bare": "Unknown", "Said": "False", "Big": "True"}
+    bare = evaluate(thing, rules[:1])[0]
+    assert (bare.status, bare.message) == ("False", "Manifest is not Bare")
+
+
+def test_the_well_known_complete_and_its_authors_words() -> None:
+    rule = {"condition": "Complete", "type": "WellKnownConditions"}
+    pod = obj("Pod", status={"phase": "Failed"})
+    assert evaluate(pod, [rule])[0] == (
+        "Complete",
+        "True",
+        "ConditionRuleEvaluated",
+        "Pod is in phase Failed",
+    )
+    job = obj("Job", "batch/v1", status={})
+    assert evaluate(job, [rule])[0].message == "Job is not finished"
+    assert evaluate(job, [{**rule, "messageExpression": "result ? 'yes' : 'no'"}])[0].message == "no"
 
 
 def outcome(ordinal: int, live: bool = True, error: str = "", **options: Any) -> Outcome:
@@ -133,9 +169,9 @@ def test_rules_are_aggregated_and_go_when_they_are_removed() -> None:
     assert progressing is not None
     assert degraded is not None
     assert progressing["status"] == "True"  # one of two is enough
-    assert degraded["status"] == "False"  # False wins
+    assert degraded["status"] == "True"  # and here: OCM would say False of a work half of which has failed
     status = work_status(work(status), [outcome(0), outcome(1)])
-    assert get_condition(status["conditions"], "Progressing") is None
+    assert get_condition(status["conditions"], "Progressing")["reason"] == "DerivedFromKinds"  # type: ignore[index]
     assert get_condition(status["resourceStatus"]["manifests"][0]["conditions"], "Progressing") is None
 
 
@@ -147,3 +183,91 @@ def test_a_complete_manifest_is_remembered() -> None:
     assert complete_before(work(status), done.meta)
     assert not complete_before(work(), done.meta)
     assert get_condition(status["conditions"], "Complete") is not None
+
+
+def workload(ordinal: int, kind: str, api_version: str = "apps/v1", **fields: Any) -> Outcome:
+    live = obj(kind, api_version, **fields)
+    live["metadata"] |= {"name": f"m{ordinal}", "generation": 1}
+    return Outcome(ordinal, live, Target(DEPLOYMENTS, "ns", f"m{ordinal}"), Options(), live)
+
+
+def said(outcomes: list[Outcome]) -> dict[str, str]:
+    return {c["type"]: c["status"] for c in work_status(work(), outcomes)["conditions"]}
+
+
+READY = {
+    "observedGeneration": 1,
+    "updatedReplicas": 1,
+    "replicas": 1,
+    "availableReplicas": 1,
+    "readyReplicas": 1,
+    "conditions": [{"type": "Available", "status": "True"}, {"type": "Complete", "status": "True"}],
+}
+
+
+def test_without_rules_the_kinds_say_how_far_a_work_is() -> None:
+    fine = {"Applied": "True", "Available": "True", "Progressing": "False", "Degraded": "False"}
+    assert said([outcome(0)]) == fine
+    ready = workload(1, "Deployment", spec={"replicas": 1}, status=READY)
+    assert said([outcome(0), ready]) == fine
+    late = workload(2, "StatefulSet", spec={"replicas": 2}, status=READY)
+    assert said([ready, late]) == {**fine, "Available": "False", "Progressing": "True"}
+    stuck = {"conditions": [{"type": "Progressing", "status": "False"}]}
+    bad = workload(3, "Deployment", spec={"replicas": 1}, status=stuck)
+    assert said([ready, bad]) == {**fine, "Available": "False", "Progressing": "True", "Degraded": "True"}
+    assert said([ready, outcome(4, live=False, error="no")]) == {
+        **fine,
+        "Applied": "False",
+        "Available": "False",
+        "Progressing": "True",
+    }
+
+
+def test_a_work_is_complete_by_itself_when_all_that_it_runs_has_come_to_an_end() -> None:
+    job = workload(0, "Job", "batch/v1", status=READY)
+    assert said([outcome(1), job])["Complete"] == "True"
+    assert said([job, workload(2, "Pod", "v1", status={"phase": "Running"})])["Complete"] == "False"
+    assert "Complete" not in said([job, workload(2, "Deployment", spec={}, status=READY)])
+    assert not is_over(work(work_status(work(), [job])))  # only its author's word stops it from being applied
+
+
+def test_available_names_what_is_there_and_does_not_serve() -> None:
+    daemon = workload(0, "DaemonSet", spec={}, status={"observedGeneration": 1, "desiredNumberScheduled": 2})
+    status = work_status(work(), [daemon, outcome(1)])
+    available = get_condition(status["conditions"], "Available")
+    assert available is not None
+    assert available["reason"] == "WorkloadsNotAvailable"
+    assert "DaemonSet ns/m0" in available["message"]
+    entries = [get_condition(m["conditions"], "Available") for m in status["resourceStatus"]["manifests"]]
+    assert [e and e["status"] for e in entries] == ["False", "True"]
+
+
+def test_the_same_object_twice_is_refused() -> None:
+    outcomes = [outcome(0), outcome(1), outcome(0)]
+    outcomes[2].ordinal = 2
+    refuse_repeated(outcomes)
+    assert [bool(o.error) for o in outcomes] == [False, False, True]
+    assert "manifests[2] is the same object as manifests[0]" in outcomes[2].error
+
+
+def test_a_new_spec_of_a_complete_work_is_work_again() -> None:
+    job = workload(0, "Job", "batch/v1", status=READY)
+    job.options = Options(condition_rules=[{"condition": "Complete", "type": "WellKnownConditions"}])
+    done = work(work_status(work(), [job]))
+    assert is_over(done)
+    assert not is_over({**done, "metadata": {**done["metadata"], "generation": 3}})
+
+
+def test_nothing_goes_back_of_what_an_executor_may_not_have() -> None:
+    one = outcome(0, error="may not get", feedback_rules=[{"type": "JSONPaths", "jsonPaths": []}])
+    one.options = Options(
+        feedback_rules=[{"type": "JSONPaths", "jsonPaths": [{"name": "n", "path": ".data.n"}]}],
+        condition_rules=[rule("Zero", "object.data.n == '0'")],
+    )
+    entry = work_status(work(), [one])["resourceStatus"]["manifests"][0]
+    assert entry["statusFeedback"]["values"]
+    assert get_condition(entry["conditions"], "Zero") is not None
+    one.refused = True
+    entry = work_status(work(), [one])["resourceStatus"]["manifests"][0]
+    assert entry["statusFeedback"] == {}
+    assert get_condition(entry["conditions"], "Zero") is None
