@@ -17,6 +17,7 @@ mkdir -p "$MOUNT_POINT"
 """
 # A dead client's attributes may still be cached; the file system's own numbers (-f) never are.
 _MOUNTED = 'grep -q " $MOUNT_POINT " /proc/self/mountinfo && stat -f "$MOUNT_POINT" >/dev/null'
+_PROC = "/node/proc"
 _UNMOUNT = 'umount -l "$MOUNT_POINT" || true'
 
 
@@ -46,7 +47,25 @@ def client_pod(
     }
     if args:
         container["args"] = list(args)
-    return {"containers": [container], "volumes": [host_path("mounts", parent), *volumes]}
+    return {
+        "containers": [container, _remounter(cache, parent)],
+        "volumes": [host_path("mounts", parent), host_path("proc", "/proc", "Directory"), *volumes],
+    }
+
+
+def _remounter(cache: Cache, parent: str) -> Json:
+    """Outlives the client, and brings the next one's mount to the pods that have the dead one's."""
+    return {
+        "name": "remount",
+        "image": cache.image,
+        "command": ["python", "-m", "runtimes.node.remount"],
+        "args": [f"--mount-point={cache.mount_point}", f"--proc={_PROC}"],
+        "securityContext": {"privileged": True},
+        "volumeMounts": [
+            mount("mounts", parent, propagation="Bidirectional"),
+            mount("proc", _PROC, read_only=True),
+        ],
+    }
 
 
 def probe() -> Json:

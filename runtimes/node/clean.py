@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtimes.node.remount import record_of
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Mounts first, so that removing never reaches into one."""
@@ -36,6 +38,7 @@ def unmount(path: Path) -> None:
         done = subprocess.run(["umount", "--lazy", str(path)], capture_output=True, text=True, check=False)
         if done.returncode and mounts_on(path):
             raise OSError(f"{path} is still mounted: {done.stderr.strip()}")
+    record_of(path).unlink(missing_ok=True)
     try:
         path.rmdir()  # only an empty one: what is in it was never ours
     except FileNotFoundError:

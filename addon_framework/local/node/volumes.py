@@ -116,8 +116,8 @@ class Volumes:
 
     def _host_path(self, source: Json) -> Path:
         """In a thread: it may lie in a FUSE mount, which answers when its process likes."""
-        if source["path"].startswith("/dev/"):
-            path = Path(source["path"])  # devices are the machine's
+        if source["path"].startswith("/dev/") or source["path"] == "/proc":
+            path = Path(source["path"])  # devices and processes are the machine's
         else:
             path = self._around.host / source["path"].lstrip("/")
         kind = source.get("type") or ""

@@ -23,6 +23,7 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import components, status, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
+from addons.cache_runtime.agent.events import RemountEvents
 from addons.cache_runtime.agent.measurements import Measurements
 from addons.cache_runtime.agent.names import (
     DATASET_FINALIZER,
@@ -66,11 +67,13 @@ class DatasetController(Controller):
         self.credentials: Credentials
         self.reports: Reports
         self._teardown: Teardown
+        self._remounts: RemountEvents
         self.measurements = Measurements(lambda key: self.queue.add(key))
 
     def wire(self, credentials: Credentials, reports: Reports) -> None:
         """What is shared with the DataLoad controller."""
         self.credentials, self.reports = credentials, reports
+        self._remounts = RemountEvents(self.client, reports)
         self._teardown = Teardown(self.client, self.of, self._install_namespace)
 
     def of(self, resource: Resource) -> AnyInformer:
@@ -138,6 +141,7 @@ class DatasetController(Controller):
             return _STRANGER_RETRY
         self._measure(key, binding)
         await self._write(binding, self._observe(key, binding))
+        await self._remounts.tell(key, binding.dataset, self._pods(key, "client"))
         return None
 
     async def _adopt(self, binding: Binding) -> None:
@@ -322,6 +326,7 @@ class DatasetController(Controller):
     def _forget(self, key: Key) -> None:
         self.measurements.forget(key)
         self.credentials.forget(key)
+        self._remounts.forget(key)
 
     # Metadata
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from addon_framework.api.core import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from addon_framework.api.meta import Json
-from addon_framework.testing import eventually
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
@@ -73,45 +70,3 @@ async def test_a_pod_reads_the_model(
     assert fleet.namespace not in mounts()
     node = (await fleet.client.list(NODES))["items"]
     assert not [label for n in node for label in n["metadata"]["labels"] if fleet.namespace in label]
-
-
-@needs_root
-@pytest.mark.parametrize(("kind", "program"), [("juicefs", "juicefs"), ("thin", "s3fs")])
-async def test_a_client_that_is_killed_mounts_again(
-    fleet: Fleet, model: dict[str, bytes], kind: str, program: str
-) -> None:
-    await fleet.secret()
-    await fleet.create(fleet.dataset("llama"), fleet.runtime(kind, "llama"))
-    if kind == "juicefs":
-        await fleet.create(fleet.load("llama"))
-        await fleet.phase(DATALOADS, "llama", "Complete")
-    await fleet.phase(DATASETS, "llama", "Bound")
-    killed = processes_with(program, f"/var/lib/boundaryless/mounts/{fleet.namespace}/llama")
-    assert killed
-    for pid in killed:
-        with contextlib.suppress(ProcessLookupError):  # one of two may end with the other
-            os.kill(pid, signal.SIGKILL)
-    selector = f"data.boundaryless.io/role=client,data.boundaryless.io/dataset-namespace={fleet.namespace}"
-
-    async def back() -> bool:
-        (pod,) = (await fleet.client.list(PODS, fleet.namespace, label_selector=selector))["items"]
-        container = pod["status"]["containerStatuses"][0]
-        return bool(container["restartCount"] and container["ready"])
-
-    await eventually(back)
-    await fleet.create(fleet.reader("llama", "md5sum < /models/config.json"))
-    assert (await fleet.output("reader-llama")).split()[0] == hashlib.md5(model["config.json"]).hexdigest()
-
-
-def processes_with(program: str, mount_point: str) -> list[int]:
-    """Processes of a program that were told to mount there; some rewrite their arguments."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                name, told = (entry / "comm").read_text().strip(), (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if name == program and f"MOUNT_POINT={mount_point}\0".encode() in told:
-                found.append(int(entry.name))
-    return found

@@ -63,7 +63,7 @@ def test_pods_refer_to_secrets_and_contain_none(backend: Backend, spec: Json) ->
         variable["valueFrom"]["secretKeyRef"]["key"]
         for pod in pods
         for container in pod["containers"]
-        for variable in container["env"]
+        for variable in container.get("env", [])
         if "valueFrom" in variable
     ]
     assert set(references) == {"accessKeyId", "secretAccessKey"}
@@ -135,7 +135,7 @@ def test_a_profile_of_the_cluster_follows_fluids_contract() -> None:
     assert backend.validate(cache) == []
     (client,) = backend.components(cache)
     container = client.pod["containers"][0]
-    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    variables = {variable["name"]: variable.get("value") for variable in container.get("env", [])}
     assert container["image"] == "nfs:1"
     assert variables["MOUNT_OPTIONS"] == "ro,vers=4,nolock"
     assert variables["MOUNT_POINT"] == "/var/lib/boundaryless/mounts/demo/llama"

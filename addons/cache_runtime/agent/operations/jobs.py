@@ -6,10 +6,8 @@ import json
 from collections.abc import Sequence
 
 from addon_framework.api.meta import Json
-from addon_framework.api.time import now_rfc3339
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.names import (
-    FIELD_MANAGER,
     HASH_ANNOTATION,
     INPUTS_LABEL,
     NODE_LABEL,
@@ -155,27 +153,3 @@ def is_ready(pod: Json) -> bool:
     """Whether a pod is ready."""
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
-
-
-def event(op: Json, reason: str, message: str, warning: bool) -> Json:
-    """About an operation."""
-    metadata, now = op["metadata"], now_rfc3339()
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"]},
-        "involvedObject": {
-            "apiVersion": op["apiVersion"],
-            "kind": op["kind"],
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
-        },
-        "type": "Warning" if warning else "Normal",
-        "reason": reason,
-        "message": message[:1024],
-        "source": {"component": FIELD_MANAGER},
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-    }

@@ -11,6 +11,7 @@ from addon_framework.api.time import parse_time
 from addon_framework.kube import AlreadyExists, ApiError, Client, Invalid, Key, NotFound, patch_status
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.events import event
 from addons.cache_runtime.agent.names import FIELD_MANAGER, HASH_ANNOTATION, INPUTS_LABEL
 from addons.cache_runtime.agent.operations import inputs, jobs, runafter, status
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError
@@ -211,7 +212,7 @@ class Runner:
                 (c["reason"] for c in said["conditions"] if c["reason"].startswith("DataOp")), reason
             )
         try:
-            await self._client.create(EVENTS, jobs.event(op, reason, message, phase == status.FAILED))
+            await self._client.create(EVENTS, event(op, reason, message, phase == status.FAILED))
         except ApiError:
             return  # the status says it too
 

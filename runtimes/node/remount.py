@@ -1,0 +1,250 @@
+"""Puts a FUSE client's new mount where its dead one still is: `python -m runtimes.node.remount`.
+
+A client that dies leaves its mount, dead, in the mount namespace of every container that had it, and what the
+next client mounts reaches none of them. So the new mount is cloned, carried into those namespaces and put in
+the dead one's place, as root: open_tree(2), setns(2), move_mount(2), Linux 5.2; mount_setattr(2), 5.12. That
+works for subPaths, with any mount propagation, and in whichever order clients and pods restart.
+
+What earlier clients mounted is kept in a file beside the mount point, by device number, type and source: a
+number is not used again while a mount holds it, and only what answers ENOTCONN is ever replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import errno
+import json
+import os
+import select
+import signal
+import struct
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every architecture since 2019
+_AT_FDCWD, _AT_EMPTY_PATH, _O_CLOEXEC, _CLONE_NEWNS = -100, 0x1000, 0o2000000, 0x20000
+_TREE_CLONE = 1
+_FROM_EMPTY_PATH, _BENEATH = 0x4, 0x200
+_MNT_DETACH, _MS_PRIVATE = 2, 1 << 18
+_ATTRIBUTES = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}
+_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Device:
+    """What tells one client's mount from another's."""
+
+    number: str  # major:minor
+    type: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A line of mountinfo: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
+
+    device: Device
+    root: str  # what of the file system is mounted: "/", or a subPath
+    point: str
+    options: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, line: str) -> Mount:
+        """From the kernel's words."""
+        left, _, right = line.partition(" - ")
+        fields, (type_, source) = left.split(), right.split()[:2]
+        device = Device(fields[2], type_, source)
+        return cls(device, _plain(fields[3]), _plain(fields[4]), tuple(fields[5].split(",")))
+
+
+def record_of(mount_point: Path) -> Path:
+    """The file that keeps what was mounted there; a Dataset's name never begins with a dot."""
+    return mount_point.parent / f".remount-{mount_point.name}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Looks whenever the mount table changes, until it is asked to end."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--mount-point", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--proc", type=Path, default=Path("/proc"), metavar="DIR", help="the node's")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    with open("/proc/self/mountinfo") as table:
+        changes = select.poll()
+        changes.register(table, select.POLLPRI)
+        while True:
+            try:
+                remount(options.mount_point, options.proc)
+            except OSError as error:
+                _report("remountFailed", message=str(error))
+            changes.poll()
+
+
+def remount(mount_point: Path, proc: Path) -> None:
+    """Brings the mount that is there now to every container that has a dead one of an earlier client."""
+    current = _current(mount_point)
+    if current is None or _is_dead(str(mount_point)):
+        return
+    record = record_of(mount_point)
+    known = _load(record)
+    _save(record, known | {current})
+    if not (old := known - {current}):
+        return
+    held: set[Device] = set()
+    for pid, mounts in _namespaces(proc):
+        tops = {mount.point: mount for mount in mounts}  # what is mounted last lies on top
+        dead = [mount for mount in tops.values() if mount.device in old]
+        held |= {mount.device for mount in mounts}
+        if dead:
+            _repair(proc / str(pid) / "ns" / "mnt", dead, mount_point)
+    _save(record, (old & held) | {current})
+
+
+def _repair(namespace: Path, dead: Sequence[Mount], mount_point: Path) -> None:
+    """A process of its own enters the namespace, since there is no way back."""
+    clones, missing = [], []
+    for mount in dead:
+        try:
+            clones.append((_clone(f"{mount_point}{mount.root}".rstrip("/"), mount.options), mount.point))
+        except FileNotFoundError:
+            missing.append(mount.point)
+    try:
+        inside = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # its last process has ended
+        return
+    finally_close = [inside, *(clone for clone, _ in clones)]
+    try:
+        if (child := os.fork()) == 0:
+            os._exit(_replace(inside, clones))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        for descriptor in finally_close:
+            os.close(descriptor)
+    if code:
+        _report("remountFailed", message=f"{', '.join(p for _, p in clones)}: {os.strerror(code)}")
+    elif clones:
+        _report("remounted", points=sorted(point for _, point in clones))
+    if missing:
+        _report("remountFailed", message=f"{', '.join(missing)}: not in the new mount")
+
+
+def _replace(namespace: int, clones: Iterable[tuple[int, str]]) -> int:
+    """In the child. The errno of the first failure, else 0."""
+    try:
+        if _libc.setns(namespace, _CLONE_NEWNS):
+            return ctypes.get_errno()
+        failed = 0
+        for clone, point in clones:
+            try:
+                if _is_dead(point):
+                    _put(clone, point)
+            except OSError as error:
+                failed = failed or error.errno or errno.EIO
+        return failed
+    except BaseException:
+        return errno.EIO
+
+
+def _put(clone: int, point: str) -> None:
+    """Beneath the dead one, which then goes: at no moment is there nothing. Before Linux 6.5: over it."""
+    try:
+        _call(_MOVE_MOUNT, clone, b"", _AT_FDCWD, point.encode(), _FROM_EMPTY_PATH | _BENEATH)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _call(_MOVE_MOUNT, clone, b"", _AT_FDCWD, point.encode(), _FROM_EMPTY_PATH)
+    else:
+        if _libc.umount2(point.encode(), _MNT_DETACH):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), point)
+
+
+def _clone(path: str, options: Iterable[str]) -> int:
+    """A detached copy of a mount, read-only and so on as the dead one was."""
+    tree = _call(_OPEN_TREE, _AT_FDCWD, path.encode(), _TREE_CLONE | _O_CLOEXEC)
+    attributes = struct.pack("=QQQQ", sum(_ATTRIBUTES.get(o, 0) for o in options), 0, _MS_PRIVATE, 0)
+    _call(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, attributes, len(attributes))
+    return tree
+
+
+def _call(number: int, *arguments: object) -> int:
+    result = int(_libc.syscall(number, *arguments))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def _namespaces(proc: Path) -> Iterator[tuple[int, list[Mount]]]:
+    """One process of every mount namespace but ours, and what is mounted there."""
+    seen = {os.readlink("/proc/self/ns/mnt")}
+    for name in os.listdir(proc):
+        if not name.isdigit():
+            continue
+        try:
+            namespace = os.readlink(proc / name / "ns" / "mnt")
+            if namespace in seen:
+                continue
+            mounts = _mounts(proc / name / "mountinfo")
+        except OSError:  # it has ended
+            continue
+        if mounts:
+            seen.add(namespace)
+            yield int(name), mounts
+
+
+def _mounts(table: Path) -> list[Mount]:
+    """Those of FUSE, in the order of mounting."""
+    with table.open(errors="surrogateescape") as lines:
+        mounts = [Mount.parse(line) for line in lines if " - fuse" in line]
+    return [mount for mount in mounts if mount.device.type.startswith("fuse")]
+
+
+def _current(mount_point: Path) -> Device | None:
+    there = [m for m in _mounts(Path("/proc/self/mountinfo")) if m.point == str(mount_point)]
+    return there[-1].device if there else None
+
+
+def _is_dead(path: str) -> bool:
+    """Waits for a client that has mounted and not answered yet."""
+    try:
+        os.statvfs(path)
+    except OSError as error:
+        return error.errno in _DEAD
+    return False
+
+
+def _load(record: Path) -> set[Device]:
+    """What was mounted since the machine started; device numbers mean nothing longer."""
+    try:
+        kept = json.loads(record.read_text())
+        return {Device(*each) for each in kept["devices"]} if kept["boot"] == _BOOT.read_text() else set()
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _save(record: Path, devices: set[Device]) -> None:
+    if devices != _load(record):
+        written = record.with_name(f"{record.name}.new")
+        kept = {"boot": _BOOT.read_text(), "devices": sorted(map(astuple, devices))}
+        written.write_text(json.dumps(kept))
+        written.replace(record)
+
+
+def _report(what: str, **more: object) -> None:
+    print(json.dumps({"report": what, "time": time.time(), **more}), flush=True)
+
+
+def _plain(text: str) -> str:
+    """The kernel writes blanks and backslashes as octal."""
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
