@@ -13,6 +13,7 @@ PLACEMENT_LABEL = f"{CLUSTER_GROUP}/placement"
 DECISION_GROUP_INDEX_LABEL = f"{CLUSTER_GROUP}/decision-group-index"
 DECISION_GROUP_NAME_LABEL = f"{CLUSTER_GROUP}/decision-group-name"
 ADDON_NAME_LABEL = "open-cluster-management.io/addon-name"
+ADDON_NAMESPACE_LABEL = "open-cluster-management.io/addon-namespace"
 FEATURE_LABEL_PREFIX = "feature.open-cluster-management.io/addon-"
 
 SCHEDULING_DISABLED_ANNOTATION = f"{CLUSTER_GROUP}/experimental-scheduling-disable"
@@ -22,6 +23,7 @@ VALUES_ANNOTATION = f"{ADDON_GROUP}/values"
 HOSTING_CLUSTER_ANNOTATION = f"{ADDON_GROUP}/hosting-cluster-name"
 DELETION_ORPHAN_ANNOTATION = f"{ADDON_GROUP}/deletion-orphan"
 CONFIG_SPEC_HASH_ANNOTATION = "open-cluster-management.io/config-spec-hash"
+PRE_DELETE_DEADLINE_ANNOTATION = "addon.boundaryless.io/pre-delete-deadline"  # ours: 90s, 10m, never
 CLEANUP_PRIORITY_ANNOTATION = "open-cluster-management.io/cleanup-priority"
 
 CLUSTER_CLEANUP_FINALIZER = f"{CLUSTER_GROUP}/api-resource-cleanup"

@@ -3,13 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from addon_framework.plugins.errors import PluginBusy, PluginError
 from addon_framework.plugins.hookspecs import Hooks, hookimpl, hookspec
 from addon_framework.plugins.loader import (
     ADDONS,
     ENGINES,
     RUNTIMES,
     Plugin,
-    PluginError,
     Plugins,
     discover,
 )
@@ -66,6 +66,7 @@ __all__ = [
     "Lease",
     "NoProbe",
     "Plugin",
+    "PluginBusy",
     "PluginError",
     "Plugins",
     "Probe",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
+import inspect
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
 import pluggy
 
+from addon_framework.plugins.answers import Nonsense, check_description, checked
+from addon_framework.plugins.calls import TIMEOUT, Caller
+from addon_framework.plugins.errors import PluginBusy, PluginError
 from addon_framework.plugins.hookspecs import PROJECT, Hooks
 from addon_framework.plugins.types import AddonDescription
 
@@ -20,10 +25,6 @@ RUNTIMES = "boundaryless.runtimes"
 ENGINES = "boundaryless.engines"
 
 _HOOK_NAMES = frozenset(name for name in vars(Hooks) if not name.startswith("_"))
-
-
-class PluginError(Exception):
-    """A plug-in cannot be used; the message says which, of which distribution, and why."""
 
 
 @dataclass
@@ -37,8 +38,12 @@ class Plugin:
     target: Any = None  # an object registered directly, without an entry point
     reason: str = ""  # why it is quarantined; empty when it is not
     load_seconds: float | None = None
+    timeout: float = TIMEOUT  # seconds a hook may take; a description may say another number
+    ours: bool = False  # code of this library, which needs no watching over
     _instance: Any = None
     _manager: pluggy.PluginManager | None = None
+    _description: AddonDescription | None = None
+    _caller: Caller | None = None
 
     @property
     def quarantined(self) -> bool:
@@ -53,7 +58,7 @@ class Plugin:
             started = time.perf_counter()
             try:
                 self._instance = self._create()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.reason = (
                     error.args[0] if isinstance(error, PluginError) else self._explain("load", error)
                 )
@@ -66,30 +71,73 @@ class Plugin:
         self.load()
         return self._manager is not None and bool(getattr(self._manager.hook, hook).get_hookimpls())
 
+    async def prepare(self, timeout: float = TIMEOUT) -> None:
+        """Load without holding up the event loop; one that does not come to its end is quarantined."""
+        if self._instance is not None or self.reason:
+            return
+        try:
+            await self._called("load", self.load, timeout)
+        except PluginBusy:
+            raise
+        except PluginError as error:
+            self.reason = self.reason or str(error)
+
     def call(self, hook: str, **arguments: Any) -> Any:
         """Call one hook of this plug-in alone; None when it does not implement it.
 
-        What the plug-in raises comes out as a PluginError that names the plug-in and the hook.
+        What the plug-in raises, and what it may not return, comes out as a PluginError that names the plug-in
+        and the hook. Where a hook that hangs would do harm, use `ask`.
         """
-        self.load()
-        if self._manager is None:
+        if not self.implements(hook):
             return None
         try:
-            return getattr(self._manager.hook, hook)(**arguments)
+            answer = getattr(self._manager.hook, hook)(**arguments) if self._manager is not None else None
+            if inspect.iscoroutine(answer) and hook != "addon_agent":
+                answer = asyncio.run(answer)  # an author may write `async def`: it runs in a loop of its own
+            return checked(hook, answer)
         except PluginError:
             raise
-        except Exception as error:
+        except Nonsense as error:
+            text = f'plug-in "{self.name}" from {self.origin}: {hook} returned {error}'
+            raise PluginError(text) from error
+        except (Exception, SystemExit) as error:
             raise PluginError(self._explain(hook, error)) from error
 
+    async def ask(self, hook: str, **arguments: Any) -> Any:
+        """As `call`, in a thread beside the event loop, and no longer than `timeout`.
+
+        PluginBusy, to be tried again soon, while the plug-in takes long over another call.
+        """
+        if not self.ours:
+            await self.prepare()
+        if not self.implements(hook):
+            return None
+        return await self.watch_over(hook, lambda: self.call(hook, **arguments))
+
+    async def watch_over(self, what: str, work: Callable[[], Any]) -> Any:
+        """Run some of the plug-in's code as `ask` runs a hook."""
+        return work() if self.ours else await self._called(what, work, self.timeout)
+
     def describe(self) -> AddonDescription:
-        """The add-on's description."""
+        """The add-on's description, as it was when the plug-in was loaded."""
         self.load()
-        description: AddonDescription = self.call("addon_describe")
-        return description
+        if self._description is None:
+            raise PluginError(f'"{self.name}" from {self.origin} is no add-on')
+        return self._description
 
     def hooks(self) -> list[str]:
         """Names of the hooks that the plug-in implements."""
         return sorted(name for name in _HOOK_NAMES if self.implements(name))
+
+    async def _called(self, what: str, work: Callable[[], Any], timeout: float) -> Any:
+        if self._caller is None:
+            self._caller = Caller(f'plug-in "{self.name}" from {self.origin}')
+        try:
+            return await self._caller.run(what, work, timeout)
+        except (PluginError, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            raise PluginError(self._explain(what, error)) from error
 
     def _create(self) -> Any:
         target = self.entry_point.load() if self.entry_point is not None else self.target
@@ -114,6 +162,11 @@ class Plugin:
                 f'add-on "{self.name}" from {self.origin} describes itself as "{description.name}"; '
                 "the entry point and addon_describe().name must agree"
             )
+        try:
+            check_description(description)
+        except Nonsense as error:
+            raise PluginError(f'add-on "{self.name}" from {self.origin}: addon_describe: {error}') from error
+        self._description, self.timeout = description, description.hook_timeout
         return manager
 
     def _refuse_unknown_hooks(self, manager: pluggy.PluginManager) -> None:
@@ -157,6 +210,10 @@ class Plugins:
             return self.by_name[name]
         have = ", ".join(sorted(self.by_name)) or "none"
         raise PluginError(f'no plug-in is named "{name}"; installed: {have}')
+
+    async def prepare(self) -> None:
+        """Load all at once, without holding up the event loop."""
+        await asyncio.gather(*(plugin.prepare() for plugin in self))
 
     def usable(self) -> Iterator[Plugin]:
         """Plug-ins that load; the others are quarantined with their reason on the way."""

@@ -34,7 +34,9 @@ class Lease:
 
 @dataclass(frozen=True)
 class Workload:
-    """Every Deployment and DaemonSet that the add-on ships is available."""
+    """Every Deployment and DaemonSet that the add-on ships is available, or every one of the given kinds."""
+
+    kinds: Sequence[str] = ("Deployment", "DaemonSet")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class AddonDescription:
     manifest_configs: Sequence[Mapping[str, Any]] = ()  # OCM ManifestConfigOption, added to the works
     relocatable: bool = False  # namespaced manifests move to the namespace an AddOnDeploymentConfig names
     pre_delete_deadline: float = 600.0  # seconds after which a deletion no longer waits for pre-delete work
+    hosted: bool = False  # manifests annotated so may go to the cluster that hosts the agent
+    hook_timeout: float = 30.0  # seconds a hook of this plug-in may take
 
     @property
     def prober(self) -> Health:

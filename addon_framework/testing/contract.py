@@ -16,8 +16,9 @@ import pytest
 
 from addon_framework.api.meta import Json
 from addon_framework.hub.addons.packing import TooLarge, pack
+from addon_framework.hub.addons.places import BadManifest, mode_values
 from addon_framework.hub.addons.predelete import split_hooks
-from addon_framework.hub.addons.works import WORKLOADS, BadManifest, check, plural
+from addon_framework.hub.addons.works import WORKLOADS, check, plural
 from addon_framework.plugins import (
     CurrentCluster,
     CustomSigner,
@@ -93,6 +94,7 @@ class AddonContract:
             "addon_name": self.addon,
             "install_namespace": namespace,
             "hub_kubeconfig_secret": f"{self.addon}-hub-kubeconfig",
+            **mode_values(addon, hosted=False),
         }
         return {"cluster": cluster, "addon": addon, "values": values}
 

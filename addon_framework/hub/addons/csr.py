@@ -10,10 +10,10 @@ from addon_framework.api.core import CSRS
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
 from addon_framework.hub.addons.identity import check_addon_csr
-from addon_framework.hub.addons.sources import source_of
+from addon_framework.hub.addons.sources import BUSY, RETRY_PLUGIN, source_of
 from addon_framework.hub.registration.csr import CsrError, approve, is_settled, subject_of
 from addon_framework.kube import Controller, Key, Watch
-from addon_framework.plugins import PluginError, Plugins
+from addon_framework.plugins import PluginBusy, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
 _LABELS = f"{CLUSTER_NAME_LABEL},{ADDON_NAME_LABEL}"
@@ -53,10 +53,13 @@ class AddonCsrController(Controller):
             return None
         try:
             check_addon_csr(csr, addon, subject_of(csr))
-            verdict = plugin.call("addon_csr_approve", cluster=cluster, addon=addon, csr=csr)
+            verdict = await plugin.ask("addon_csr_approve", cluster=cluster, addon=addon, csr=csr)
             if verdict is False:
                 raise CsrError("the add-on declines it")
-        except (CsrError, PluginError) as error:
+        except PluginError as error:
+            log.warning("certificate request not judged", csr=key.name, reason=str(error))
+            return BUSY if isinstance(error, PluginBusy) else RETRY_PLUGIN
+        except CsrError as error:
             log.info("certificate request left alone", csr=key.name, reason=str(error))
             return None
         message = f"The request of add-on {addon_name} on cluster {cluster_name} passed its policy."

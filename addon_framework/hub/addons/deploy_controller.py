@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-import structlog
+import orjson
 
 from addon_framework.api.addon import (
     AddOnDeploymentConfig,
@@ -21,18 +20,30 @@ from addon_framework.api.meta import Json
 from addon_framework.api.names import CONDITION_AVAILABLE
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons import works as shipping
-from addon_framework.hub.addons.configs import hash_annotation, spec_hash
-from addon_framework.hub.addons.health import available
+from addon_framework.hub.addons.configs import spec_hash
+from addon_framework.hub.addons.delivery import deliver, discard
+from addon_framework.hub.addons.health import Verdict, available, degraded, set_degraded
 from addon_framework.hub.addons.identity import registration_status, role_name
 from addon_framework.hub.addons.install import spec_changed
 from addon_framework.hub.addons.lookup import DEPLOY_LABELS, addon_of_labelled, works_of
 from addon_framework.hub.addons.packing import TooLarge
-from addon_framework.hub.addons.predelete import PRE_DELETE, split_hooks
+from addon_framework.hub.addons.places import (
+    HOSTING_CLEANUP,
+    OURS,
+    BadManifest,
+    Place,
+    home_of,
+    hosting_cluster,
+    mode_values,
+    place_of,
+    sort_out,
+)
+from addon_framework.hub.addons.predelete import deadline_of, split_hooks, unreachable
 from addon_framework.hub.addons.removal import MANAGER, finish
 from addon_framework.hub.addons.rights import grant, rights_watches
 from addon_framework.hub.addons.rollouts import is_progressive
-from addon_framework.hub.addons.sources import source_of
-from addon_framework.hub.addons.template import TemplateAddon
+from addon_framework.hub.addons.sources import BUSY, RETRY_PLUGIN, source_of
+from addon_framework.hub.addons.template import TemplateAddon, template_name
 from addon_framework.hub.addons.values import (
     BadValues,
     decorate,
@@ -42,14 +53,20 @@ from addon_framework.hub.addons.values import (
     relocate,
     render_values,
 )
-from addon_framework.kube import ApiError, Conflict, Controller, Key, Watch
-from addon_framework.kube.ensure import remove, set_finalizers, write_status
-from addon_framework.plugins import AddonDescription, KubeClient, Lease, Plugin, PluginError, Plugins
+from addon_framework.kube import ApiError, Conflict, Controller, Key, Watch, key_of
+from addon_framework.kube.ensure import set_finalizers, write_status
+from addon_framework.plugins import (
+    AddonDescription,
+    KubeClient,
+    Lease,
+    Plugin,
+    PluginBusy,
+    PluginError,
+    Plugins,
+    Work,
+)
 
-log = structlog.get_logger(__name__)
-
-RETRY_PLUGIN = 30.0  # seconds: what a plug-in raised may have been about something outside
-_NOT_RENDERED = (PluginError, shipping.BadManifest, TooLarge, BadValues)
+_NOT_RENDERED = (PluginError, BadManifest, TooLarge, BadValues)
 
 
 class AddonDeployController(Controller):
@@ -89,7 +106,7 @@ class AddonDeployController(Controller):
         cma = self.cache(ClusterManagementAddOn.RESOURCE).get(Key("", key.name))
         cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", key.namespace))
         if addon["metadata"].get("deletionTimestamp"):
-            return await self._remove(cluster, addon, plugin)
+            return await self._remove(cma, cluster, addon, plugin)
         if plugin is None or cma is None or cluster is None or cluster["metadata"].get("deletionTimestamp"):
             return None
         owners = addon["metadata"].get("ownerReferences") or []
@@ -100,16 +117,21 @@ class AddonDeployController(Controller):
         failure: ApiError | None = None
         delay: float | None = None
         try:
-            description = plugin.describe()
+            places = self._places(addon, plugin.describe(), conditions)
             # Otherwise what was shipped stays, until the status has the hash of what the configs say now.
             if not is_progressive(cma) or self._has_its_turn(addon):
-                self._describe(cma, description, self._deployment_configs(addon), status)
+                self._describe(cma, plugin.describe(), self._deployment_configs(addon), status)
                 await self._register(addon, plugin, status)
-                if self._configured(cma, addon) and not await self._deploy(cluster, addon, plugin, status):
+                if self._configured(cma, addon) and not await self._deploy(
+                    cluster, addon, plugin, status, places
+                ):
                     return None  # that write calls us again
-            self._health(cluster, key, description, conditions)
+            await self._health(cluster, key, plugin, places, conditions)
+        except PluginBusy:
+            return BUSY
         except _NOT_RENDERED as error:
             set_condition(conditions, "ManifestApplied", "False", "ManifestWorkApplyFailed", str(error))
+            set_degraded(conditions, Verdict("True", "ManifestsNotMade", str(error)))
             delay = RETRY_PLUGIN
         except Conflict:
             raise
@@ -119,6 +141,26 @@ class AddonDeployController(Controller):
         if failure is not None:
             raise failure
         return delay
+
+    def _places(self, addon: Json, description: AddonDescription, conditions: list[Json]) -> list[Place]:
+        """The clusters that get manifests, and the condition HostingClusterValidity."""
+        name, hosting, problem = hosting_cluster(addon), None, ""
+        if name is None:
+            gone = ("HostingClusterValidity", "HostingManifestApplied")
+            conditions[:] = [c for c in conditions if c.get("type") not in gone]
+            return [home_of(addon)]
+        if not description.hosted:
+            problem = f"add-on {addon['metadata']['name']} has no hosted mode: its agent runs on its cluster"
+        elif (hosting := self.cache(ManagedCluster.RESOURCE).get(Key("", name))) is None:
+            problem = f"hosting cluster {name} is not a managed cluster of the hub"
+        if problem:
+            set_condition(conditions, "HostingClusterValidity", "False", "HostingClusterInvalid", problem)
+        else:
+            text = f"hosting cluster {name} is a managed cluster of the hub"
+            set_condition(conditions, "HostingClusterValidity", "True", "HostingClusterValid", text)
+        if hosting is None or hosting["metadata"].get("deletionTimestamp"):
+            return [home_of(addon)]
+        return [home_of(addon), Place(name, hosting=True)]
 
     def _describe(
         self, cma: Json, description: AddonDescription, configs: Sequence[Json], status: Json
@@ -137,8 +179,8 @@ class AddonDeployController(Controller):
         name, cluster = addon["metadata"]["name"], addon["metadata"]["namespace"]
         conditions = status["conditions"]
         try:
-            registrations = plugin.call("addon_registrations", cluster_name=cluster)
-            wanted = plugin.call("addon_hub_permissions", cluster_name=cluster) or []
+            registrations = await plugin.ask("addon_registrations", cluster_name=cluster)
+            wanted = await plugin.ask("addon_hub_permissions", cluster_name=cluster) or []
             if registrations is None:
                 registrations = [KubeClient()]
             await grant(self, Key(cluster, name), addon, wanted, MANAGER)
@@ -159,88 +201,103 @@ class AddonDeployController(Controller):
         supported = (cma.get("spec") or {}).get("supportedConfigs")
         return not supported or is_true(addon, "Configured")
 
-    async def _deploy(self, cluster: Json, addon: Json, plugin: Plugin, status: Json) -> bool:
-        """Ship the works; False when a finalizer had to be written first."""
-        conditions = status["conditions"]
-        key = Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
-        rendered, notes = self._render(cluster, addon, plugin, status["namespace"])
-        manifests, hooks = split_hooks(rendered)
-        finalizers = addon["metadata"].get("finalizers") or []
-        if bool(hooks) != (PRE_DELETE in finalizers):
-            others = [each for each in finalizers if each != PRE_DELETE]
-            wanted = [*others, PRE_DELETE] if hooks else others
+    async def _deploy(
+        self, cluster: Json, addon: Json, plugin: Plugin, status: Json, places: list[Place]
+    ) -> bool:
+        """Ship the works; False when finalizers had to be written, before what they are for or after it."""
+        conditions, metadata = status["conditions"], addon["metadata"]
+        rendered, notes = await self._render(cluster, addon, plugin, status["namespace"])
+        manifests, finalizers = {}, set()
+        for place, mine in sort_out(rendered, places, hosted=_is_hosted(addon, plugin)).items():
+            manifests[place], hooks = split_hooks(mine)
+            finalizers |= ({place.pre_delete} if hooks else set()) | (
+                {HOSTING_CLEANUP} if place.hosting else set()
+            )
+        held = metadata.get("finalizers") or []
+        if missing := finalizers.difference(held):
+            wanted = [*held, *sorted(missing)]
             await set_finalizers(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
             return False
-        description = plugin.describe()
-        present = {work["metadata"]["name"]: work for work in works_of(self, key)}
+        present = works_of(self, key_of(addon))
         references = status.get("configReferences") or []
-        works = shipping.build(
-            addon,
-            manifests,
-            health=description.prober,
-            manifest_configs=description.manifest_configs,
-            config_hashes=hash_annotation(references),
-            present=present.values(),
-        )
-        try:
-            for work in works:
-                live = present.get(work["metadata"]["name"])
-                if live is not None and live["metadata"].get("deletionTimestamp"):
-                    continue  # of an earlier life of this add-on; once it is gone we are called again
-                if live is None or not shipping.same_work(live, work):
-                    await self.client.apply(work, field_manager=MANAGER, resource=ManifestWork.RESOURCE)
-                    log.info("work shipped", cluster=key.namespace, work=work["metadata"]["name"])
-            names = {work["metadata"]["name"] for work in works}
-            gone = [
-                remove(self.client, ManifestWork.RESOURCE, w) for n, w in present.items() if n not in names
-            ]
-            await asyncio.gather(*gone)
-        except ApiError as error:
-            if not isinstance(error, Conflict):
-                set_condition(
-                    conditions, "ManifestApplied", "False", "ManifestWorkApplyFailed", error.message
-                )
-            raise
-        text = "; ".join(["manifests of addon are applied successfully", *notes])
-        set_condition(conditions, "ManifestApplied", "True", "AddonManifestApplied", text)
+        for place, mine in manifests.items():
+            try:
+                found = await deliver(self.client, addon, place, mine, plugin.describe(), references, present)
+            except ApiError as error:
+                if not isinstance(error, Conflict):
+                    text = error.message
+                    set_condition(conditions, place.applied, "False", "ManifestWorkApplyFailed", text)
+                raise
+            if found is not None:
+                text = "; ".join([found.message, *notes])
+                set_condition(conditions, place.applied, found.status, found.reason, text)
+            elif (before := get_condition(conditions, place.applied)) and before["status"] == "False":
+                conditions.remove(before)  # of what was there before
+        await discard(self.client, [work for work in present if place_of(work) not in manifests])
+        if (OURS & set(held)) - finalizers:
+            wanted = [each for each in held if each in finalizers or each not in OURS]
+            await set_finalizers(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
+            return False
         return True
 
-    async def _remove(self, cluster: Json | None, addon: Json, plugin: Plugin | None) -> float | None:
+    async def _remove(
+        self, cma: Json | None, cluster: Json | None, addon: Json, plugin: Plugin | None
+    ) -> float | None:
         """See the pre-delete hooks through; afterwards owners take the rest along."""
-        if PRE_DELETE not in (addon["metadata"].get("finalizers") or []):
-            return None
-        hooks: list[Json] = []
-        deadline, problem = AddonDescription(name="").pre_delete_deadline, ""
+        finalizers = OURS.intersection(addon["metadata"].get("finalizers") or [])
+        if not finalizers or (plugin is None and not (self._templates and template_name(addon))):
+            return None  # none are left, or another manager's add-on
+        hooks: dict[Place, list[Json]] = {}
+        default, problems = AddonDescription(name="").pre_delete_deadline, []
         if cluster is not None and plugin is not None:
             try:
-                deadline = plugin.describe().pre_delete_deadline
+                default = plugin.describe().pre_delete_deadline
+                places = self._places(addon, plugin.describe(), [])
                 namespace = (addon.get("status") or {}).get("namespace", "")
-                hooks = split_hooks(self._render(cluster, addon, plugin, namespace)[0])[1]
+                rendered, _ = await self._render(cluster, addon, plugin, namespace)
+                parts = sort_out(rendered, places, hosted=_is_hosted(addon, plugin))
+                hooks = {p: split_hooks(mine)[1] for p, mine in parts.items() if p.pre_delete in finalizers}
+            except PluginBusy:
+                return BUSY
             except _NOT_RENDERED as error:
-                problem = str(error)
-        return await finish(self, addon, hooks, problem=problem, deadline=deadline, now=self._now())
+                problems = [str(error)] if finalizers - {HOSTING_CLEANUP} else []
+        deadline, note = deadline_of(default, addon, cma)
+        notes = [note, unreachable(cluster)]
+        return await finish(
+            self, addon, hooks, problems=problems, notes=notes, deadline=deadline, now=self._now()
+        )
 
-    def _render(
+    async def _render(
         self, cluster: Json, addon: Json, plugin: Plugin, namespace: str
     ) -> tuple[list[Json], list[str]]:
         """The manifests as shipped, and what a person should know about them."""
         configs, notes = self._deployment_configs(addon), []
         values = render_values(cluster, addon, namespace, configs)
-        manifests = plugin.call("addon_manifests", cluster=cluster, addon=addon, values=values) or []
+        values |= mode_values(addon, hosted=_is_hosted(addon, plugin))
+        given = {"cluster": _copy(cluster), "addon": _copy(addon)}  # the cache's own are not for plug-ins
+        manifests = await plugin.ask("addon_manifests", **given, values=values) or []
         shipping.check(manifests)
         if isinstance(template := plugin.load(), TemplateAddon) and (unset := template.unset(values)):
             notes.append(f"variables without a value: {', '.join(unset)}")
-        if moves(plugin.describe(), configs):
-            manifests = relocate(manifests, namespace)
-        manifests = decorate(manifests, configs, name=addon["metadata"]["name"], mirrors=mirrors_of(cluster))
-        for other in self._plugins:
+        mirrors = mirrors_of(cluster)
+        try:
+            if moves(plugin.describe(), configs):
+                manifests = relocate(manifests, namespace)
+            manifests = decorate(manifests, configs, name=addon["metadata"]["name"], mirrors=mirrors)
+        except (AttributeError, KeyError, TypeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            raise BadManifest(f"a manifest has a field of a type that Kubernetes has not: {what}") from error
+        for other in self._plugins.implementing("mutate_manifests"):
             try:
-                changed = other.call("mutate_manifests", cluster=cluster, addon=addon, manifests=manifests)
-            except PluginError as error:
+                changed = await other.ask("mutate_manifests", **given, manifests=manifests)
+                shipping.check(changed or [])
+            except PluginBusy:
+                raise
+            except (PluginError, BadManifest) as error:
                 notes.append(f"left unchanged by {other.name}: {error}")
                 continue
             if changed is not None:
-                manifests = list(changed)
+                manifests = changed
         return manifests, notes
 
     def _has_its_turn(self, addon: Json) -> bool:
@@ -266,13 +323,25 @@ class AddonDeployController(Controller):
                     found.append(config)
         return found
 
-    def _health(self, cluster: Json, key: Key, description: AddonDescription, conditions: list[Json]) -> None:
+    async def _health(
+        self, cluster: Json, key: Key, plugin: Plugin, places: list[Place], conditions: list[Json]
+    ) -> None:
         reachable = get_condition(cluster, CONDITION_AVAILABLE)
         if reachable is not None and reachable["status"] == "Unknown":
             return  # what the works say is old; registration has set the add-on Unknown
-        verdict = available(description.prober, works_of(self, key))
+        works = [work for work in works_of(self, key) if place_of(work) in places]
+        health = plugin.describe().prober
+        if isinstance(health, Work) and health.check is not None:
+            verdict = await plugin.watch_over("the health check", lambda: available(health, works))
+        else:
+            verdict = available(health, works)
+        for place in places:
+            hosting = self.cache(ManagedCluster.RESOURCE).get(Key("", place.cluster))
+            if place.hosting and verdict is not None and (text := unreachable(hosting)):
+                verdict = Verdict("Unknown", "HostingClusterNotAvailable", text)
         if verdict is not None:
             set_condition(conditions, "Available", *verdict)
+        set_degraded(conditions, degraded(works))
 
     # From an event to add-ons
 
@@ -283,8 +352,19 @@ class AddonDeployController(Controller):
             yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
 
     def _on_cluster(self, cluster: Json) -> Iterable[Key]:
-        for addon in self.cache(ManagedClusterAddOn.RESOURCE).in_namespace(cluster["metadata"]["name"]):
+        cache, name = self.cache(ManagedClusterAddOn.RESOURCE), cluster["metadata"]["name"]
+        cache.add_index("hosting", lambda addon: filter(None, [hosting_cluster(addon)]))
+        for addon in [*cache.in_namespace(name), *cache.by_index("hosting", name)]:
             yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
+
+
+def _is_hosted(addon: Json, plugin: Plugin) -> bool:
+    return plugin.describe().hosted and hosting_cluster(addon) is not None
+
+
+def _copy(obj: Json) -> Json:
+    copied: Json = orjson.loads(orjson.dumps(obj))
+    return copied
 
 
 def _cluster_matters(old: Json | None, new: Json | None) -> bool:

@@ -1,15 +1,16 @@
-"""Available and Progressing of a ManagedClusterAddOn, from the status of its works. Pure."""
+"""Conditions of a ManagedClusterAddOn from the status of its works. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
-from addon_framework.api.conditions import get_condition
+from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CONFIG_SPEC_HASH_ANNOTATION
+from addon_framework.hub.addons.places import hosting_cluster
 from addon_framework.hub.addons.works import WORKLOADS
 from addon_framework.plugins import Health, Lease, Work, Workload
 
@@ -22,6 +23,16 @@ class Verdict(NamedTuple):
     status: str
     reason: str
     message: str
+
+
+AS_EXPECTED = Verdict("False", "AsExpected", "")
+_DEGRADED_REASONS = (
+    "AsExpected",
+    "ManifestsNotMade",
+    "ManifestsNotApplied",
+    "WorkDegraded",
+    "ReplicasMissing",
+)
 
 
 def feedback(works: Sequence[Json]) -> Values:
@@ -44,19 +55,69 @@ def available(health: Health, works: Sequence[Json]) -> Verdict | None:
     if problem is not None:
         return problem
     if isinstance(health, Workload):
-        return _workloads(works)
+        return _workloads(health, works)
     if isinstance(health, Work) and (health.probes or health.check):
         return _probed(health, works)
     return Verdict("True", "WorkApplied", "The manifests are applied on the managed cluster")
 
 
+def applied(works: Sequence[Json], written: Collection[str]) -> Verdict | None:
+    """The condition ManifestApplied, once the cluster has told of every work; None before.
+
+    `written` are the works that were changed just now: what is known of them is of before.
+    """
+    waiting = False
+    for work in works:
+        name, generation = work["metadata"]["name"], work["metadata"].get("generation")
+        condition = get_condition(work, "Applied")
+        if (
+            name in written
+            or condition is None
+            or condition.get("observedGeneration", generation) != generation
+        ):
+            waiting = True
+        elif condition["status"] != "True":
+            text = f"{name}: {failed_manifests([work]) or condition.get('message', '')}"
+            return Verdict("False", "AddonManifestAppliedFailed", text)
+    if waiting:
+        return None
+    text = "manifests of addon are applied successfully" if works else "no manifest need to apply"
+    return Verdict("True", "AddonManifestApplied", text)
+
+
+def degraded(works: Sequence[Json]) -> Verdict:
+    """The condition Degraded: the add-on is there, and something of it is not as it should be."""
+    problems = []
+    for work in works:
+        if failed := failed_manifests([work]):
+            problems.append(Verdict("True", "ManifestsNotApplied", f"{work['metadata']['name']}: {failed}"))
+        condition = get_condition(work, "Degraded")
+        if condition is not None and condition["status"] == "True":
+            text = f"{work['metadata']['name']}: {condition.get('message', '')}"
+            problems.append(Verdict("True", "WorkDegraded", text))
+    if missing := _missing(works):
+        problems.append(Verdict("True", "ReplicasMissing", missing))
+    return problems[0] if problems else AS_EXPECTED
+
+
+def set_degraded(conditions: list[Json], found: Verdict) -> None:
+    """The condition is free for the add-on's own agent: what it has written stays."""
+    present = get_condition(conditions, "Degraded")
+    if present is None or present.get("reason") in _DEGRADED_REASONS:
+        set_condition(conditions, "Degraded", *found)
+
+
 def progress(addon: Json, works: Sequence[Json], hashes: dict[str, str]) -> Verdict:
     """The condition Progressing: done when every work has the wanted configuration and is applied."""
-    made = get_condition(addon, "ManifestApplied")
-    if made is not None and made["status"] == "False":
-        return Verdict("False", "Failed", f"the manifests are not shipped: {made.get('message', '')}")
-    if made is None:
-        return Verdict("True", "Progressing", "the manifests are not made yet")
+    kinds = ["ManifestApplied"]
+    if hosting_cluster(addon) is not None:
+        kinds = ["HostingClusterValidity", "ManifestApplied", "HostingManifestApplied"]
+    for kind in kinds:
+        condition = get_condition(addon, kind)
+        if condition is None:
+            return Verdict("True", "Progressing", "the manifests are not applied yet")
+        if condition["status"] == "False":
+            return Verdict("False", "Failed", condition.get("message", ""))
     for work in works:
         name, generation = work["metadata"]["name"], work["metadata"].get("generation")
         annotation = (work["metadata"].get("annotations") or {}).get(CONFIG_SPEC_HASH_ANNOTATION, "{}")
@@ -68,7 +129,7 @@ def progress(addon: Json, works: Sequence[Json], hashes: dict[str, str]) -> Verd
                 return Verdict("True", "Progressing", f"{name} is not {kind.lower()} yet")
             if condition["status"] == "False":
                 if kind == "Applied":
-                    return Verdict("False", "Failed", f"{name}: {_failure([work])}")
+                    return Verdict("False", "Failed", f"{name}: {failed_manifests([work]) or 'not applied'}")
                 return Verdict(
                     "True", "Progressing", f"{name} is not available: {condition.get('message', '')}"
                 )
@@ -84,7 +145,7 @@ def _work_problem(works: Sequence[Json]) -> Verdict | None:
         name = work["metadata"]["name"]
         applied, present = get_condition(work, "Applied"), get_condition(work, "Available")
         if applied is not None and applied["status"] == "False":
-            return Verdict("False", "WorkApplyFailed", f"{name}: {_failure([work])}")
+            return Verdict("False", "WorkApplyFailed", f"{name}: {failed_manifests([work]) or 'not applied'}")
         if applied is None or present is None:
             return Verdict("Unknown", "WorkNotApplied", f"{name} is not applied yet")
         if present["status"] != "True":
@@ -92,37 +153,63 @@ def _work_problem(works: Sequence[Json]) -> Verdict | None:
     return None
 
 
-def _workloads(works: Sequence[Json]) -> Verdict:
+def _workloads(health: Workload, works: Sequence[Json]) -> Verdict:
     values = feedback(works)
     waiting, seen = [], 0
-    for work in works:
-        for obj in (work["spec"].get("workload") or {}).get("manifests") or []:
-            if obj.get("kind") not in WORKLOADS:
-                continue
-            seen += 1
-            metadata = obj["metadata"]
-            key = f"{WORKLOADS[obj['kind']]}/{metadata.get('namespace', '')}/{metadata['name']}"
-            if key not in values:
-                if obj["kind"] != "Deployment" or (obj.get("spec") or {}).get("replicas", 1) != 0:
-                    reason = f"{obj['kind']} {metadata['name']} has reported no status yet"
-                    return Verdict("Unknown", "NoProbeResult", reason)
-                continue
-            if text := _unready(obj, values[key]):
-                waiting.append(text)
+    for obj, key in _workload_manifests(works):
+        if obj["kind"] not in health.kinds:
+            continue
+        seen += 1
+        if key not in values:
+            if obj["kind"] == "DaemonSet" or _wanted(obj) != 0:
+                reason = f"{obj['kind']} {obj['metadata']['name']} has reported no status yet"
+                return Verdict("Unknown", "NoProbeResult", reason)
+        elif text := _unready(obj, values[key]):
+            waiting.append(text)
     if waiting:
         return Verdict("False", "ProbeUnavailable", "; ".join(waiting))
     return Verdict("True", "ProbeAvailable", f"{seen} workloads are available")
 
 
 def _unready(obj: Json, values: dict[str, Any]) -> str:
-    name = obj["metadata"]["name"]
-    if obj["kind"] == "Deployment":
-        ready, wanted = values.get("ReadyReplicas") or 0, (obj.get("spec") or {}).get("replicas", 1)
-        return (
-            "" if ready >= 1 or wanted == 0 else f"Deployment {name}: {ready} of {wanted} replicas are ready"
-        )
-    ready, wanted = values.get("NumberReady") or 0, values.get("DesiredNumberScheduled") or 0
-    return "" if ready >= wanted else f"DaemonSet {name}: {ready} of {wanted} pods are ready"
+    """As OCM has it: of a Deployment one replica will do, a DaemonSet is wanted everywhere."""
+    ready, wanted, what = _replicas(obj, values)
+    enough = ready >= wanted if obj["kind"] == "DaemonSet" else ready >= 1 or wanted == 0
+    return "" if enough else f"{obj['kind']} {obj['metadata']['name']}: {ready} of {wanted} {what} are ready"
+
+
+def _missing(works: Sequence[Json]) -> str:
+    """The workloads that have fewer replicas than they should, where their status is known."""
+    values, missing = feedback(works), []
+    for obj, key in _workload_manifests(works):
+        if key in values:
+            ready, wanted, what = _replicas(obj, values[key])
+            if ready < wanted:
+                text = f"{obj['kind']} {obj['metadata']['name']}: {ready} of {wanted} {what} are ready"
+                missing.append(text)
+    return "; ".join(missing)
+
+
+def _replicas(obj: Json, values: dict[str, Any]) -> tuple[int, int, str]:
+    """Ready ones, wanted ones, and what they are called."""
+    if obj["kind"] == "DaemonSet":
+        return values.get("NumberReady") or 0, values.get("DesiredNumberScheduled") or 0, "pods"
+    return values.get("ReadyReplicas") or 0, _wanted(obj), "replicas"
+
+
+def _wanted(obj: Json) -> int:
+    spec = obj.get("spec")
+    wanted = spec.get("replicas", 1) if isinstance(spec, dict) else 1
+    return wanted if isinstance(wanted, int) else 1  # what else it may be, the cluster refuses
+
+
+def _workload_manifests(works: Sequence[Json]) -> Iterator[tuple[Json, str]]:
+    """Every workload in the works, and under which key its feedback is."""
+    for work in works:
+        for obj in (work["spec"].get("workload") or {}).get("manifests") or []:
+            if obj.get("kind") in WORKLOADS:
+                metadata = obj["metadata"]
+                yield obj, f"{WORKLOADS[obj['kind']]}/{metadata.get('namespace', '')}/{metadata['name']}"
 
 
 def _probed(health: Work, works: Sequence[Json]) -> Verdict:
@@ -139,24 +226,22 @@ def _probed(health: Work, works: Sequence[Json]) -> Verdict:
                 "Unknown", "NoProbeResult", f"health check failed: {type(error).__name__}: {error}"
             )
         if problem:
-            return Verdict("False", "ProbeUnavailable", problem)
+            return Verdict("False", "ProbeUnavailable", str(problem))
     return Verdict("True", "ProbeAvailable", "The probed objects are healthy")
 
 
-def _failure(works: Sequence[Json]) -> str:
-    """The first manifests that could not be applied, by name and message."""
+def failed_manifests(works: Sequence[Json]) -> str:
+    """The first manifests that could not be applied, by name and message; "" when there are none."""
     failed = []
     for manifest in _manifests(works):
         for condition in manifest.get("conditions") or []:
             if condition.get("type") == "Applied" and condition.get("status") == "False":
                 meta = manifest.get("resourceMeta") or {}
                 where = (
-                    f"{meta.get('namespace')}/{meta.get('name')}"
-                    if meta.get("namespace")
-                    else meta.get("name")
+                    f"{meta['namespace']}/{meta.get('name')}" if meta.get("namespace") else meta.get("name")
                 )
                 failed.append(f"{meta.get('kind')} {where}: {condition.get('message', '')}")
-    return "; ".join(failed[:3]) or "not applied"
+    return "; ".join(failed[:3])
 
 
 def _manifests(works: Sequence[Json]) -> list[Json]:

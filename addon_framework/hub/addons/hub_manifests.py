@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import structlog
 
+from addon_framework.hub.addons.places import BadManifest
+from addon_framework.hub.addons.sources import BUSY, RETRY_PLUGIN
+from addon_framework.hub.addons.works import check
 from addon_framework.kube import Controller, Key, Watch
-from addon_framework.plugins import PluginError, Plugins
+from addon_framework.plugins import PluginBusy, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
 
@@ -31,10 +34,13 @@ class HubManifestsController(Controller):
         """Apply one plug-in's objects."""
         plugin = self._plugins.require(key.name)
         try:
-            objects = plugin.call("addon_hub_manifests") or []
-        except PluginError as error:
+            objects = await plugin.ask("addon_hub_manifests") or []
+            check(objects)
+        except PluginBusy:
+            return BUSY
+        except (PluginError, BadManifest) as error:
             log.error("hub manifests not made", plugin=key.name, reason=str(error))
-            return None
+            return None if plugin.quarantined else RETRY_PLUGIN
         for obj in objects:
             await self.client.apply(obj, field_manager=f"boundaryless-plugin-{key.name}")
         return None

@@ -9,12 +9,14 @@ from addon_framework.api.cluster import Placement, PlacementDecision
 from addon_framework.api.meta import Json
 from addon_framework.api.names import (
     ADDON_NAME_LABEL,
+    ADDON_NAMESPACE_LABEL,
     DECISION_GROUP_INDEX_LABEL,
     DECISION_GROUP_NAME_LABEL,
     LIFECYCLE_ANNOTATION,
     PLACEMENT_LABEL,
 )
 from addon_framework.api.work import ManifestWork
+from addon_framework.hub.addons.places import place_of
 from addon_framework.hub.addons.works import work_index
 from addon_framework.hub.placement.decisions import clusters_of
 from addon_framework.hub.work.rollout import Group
@@ -41,21 +43,28 @@ def owner_of(addon: Json) -> Key:
 
 
 def addon_of_labelled(obj: Json) -> Iterable[Key]:
-    """The ManagedClusterAddOn that an object in its namespace carries as label."""
-    name = (obj["metadata"].get("labels") or {}).get(ADDON_NAME_LABEL)
-    return [Key(obj["metadata"]["namespace"], name)] if name else []
+    """The ManagedClusterAddOn that an object carries as label; its namespace too where it is in another."""
+    labels = obj["metadata"].get("labels") or {}
+    name, namespace = labels.get(ADDON_NAME_LABEL), labels.get(ADDON_NAMESPACE_LABEL)
+    return [Key(namespace or obj["metadata"]["namespace"], name)] if name else []
 
 
 def works_of(controller: Controller, key: Key) -> list[Json]:
-    """The deploy works of an add-on, in order of their number."""
-    cache = controller.cache(ManifestWork.RESOURCE, label_selector=DEPLOY_LABELS)
-    found = [
-        (index, work)
-        for work in cache.in_namespace(key.namespace)
-        if (work["metadata"].get("labels") or {}).get(ADDON_NAME_LABEL) == key.name
-        and (index := work_index(key.name, work["metadata"]["name"])) is not None
-    ]
+    """The deploy works of an add-on in order of their number; after its own cluster's the hosting one's."""
+    found = []
+    for work in all_works_of(controller, key):
+        place = place_of(work)
+        index = work_index(key, work["metadata"]["name"], hosting=place.hosting)
+        if index is not None:
+            found.append(((place.hosting, place.cluster, index), work))
     return [work for _, work in sorted(found, key=lambda item: item[0])]
+
+
+def all_works_of(controller: Controller, key: Key) -> list[Json]:
+    """Every work of an add-on, those with its pre-delete hooks too."""
+    cache = controller.cache(ManifestWork.RESOURCE, label_selector=DEPLOY_LABELS)
+    cache.add_index("addon", lambda work: [str(each) for each in addon_of_labelled(work)])
+    return cache.by_index("addon", str(key))
 
 
 def chosen_clusters(controller: Controller, placement: Key) -> set[str] | None:

@@ -1,24 +1,36 @@
-"""An add-on goes: its pre-delete hooks run first, for as long as the deadline allows."""
+"""An add-on goes: its pre-delete hooks run first, for as long as the deadline allows; then what is hosted."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
 
 from addon_framework.api.addon import ManagedClusterAddOn
-from addon_framework.api.conditions import set_condition
+from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
-from addon_framework.api.names import ADDON_NAME_LABEL
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons.health import Verdict
-from addon_framework.hub.addons.predelete import CONDITION, PRE_DELETE, hook_work, seconds_left, verdict
+from addon_framework.hub.addons.lookup import all_works_of
+from addon_framework.hub.addons.places import OURS, Place, place_of
+from addon_framework.hub.addons.predelete import (
+    COMPLETED,
+    CONDITION,
+    EXCEEDED,
+    WAITING,
+    blocking,
+    hook_work,
+    seconds_left,
+    verdict,
+)
 from addon_framework.hub.addons.works import same_work
 from addon_framework.hub.events import EventRecorder
-from addon_framework.kube import Controller, Key
-from addon_framework.kube.ensure import set_finalizers, write_status
+from addon_framework.kube import Controller, key_of
+from addon_framework.kube.ensure import remove, set_finalizers, write_status
 
 log = structlog.get_logger(__name__)
 MANAGER = "boundaryless-addon-manager"
@@ -27,36 +39,61 @@ MANAGER = "boundaryless-addon-manager"
 async def finish(
     controller: Controller,
     addon: Json,
-    hooks: Sequence[Json],
+    hooks: Mapping[Place, Sequence[Json]],
     *,
-    problem: str,
+    problems: Sequence[str],
+    notes: Sequence[str],
     deadline: float,
     now: datetime,
 ) -> float | None:
     """Ship the hooks, say in the add-on's status what is waited for, and let the add-on go in the end.
 
-    With neither hooks nor a `problem` in rendering them there is nothing to wait for.
+    `problems` keep the hooks from being known; without any, and without hooks, nothing is waited for. `notes`
+    are what a person should know as long as it is.
     """
-    client, key = controller.client, Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
-    left = seconds_left(addon, deadline, now)
-    found = Verdict("False", "HookManifestNotCompleted", f"the deletion waits: {problem}")
-    if hooks:
-        work = hook_work(addon, hooks)
-        cache = controller.cache(ManifestWork.RESOURCE, label_selector=ADDON_NAME_LABEL)
-        live = cache.get(Key(key.namespace, work["metadata"]["name"]))
-        if left > 0 and (live is None or not same_work(live, work)):
-            await client.apply(work, field_manager=MANAGER, resource=ManifestWork.RESOURCE)
-        found = verdict(live, hooks)
-    if left > 0 and found.status == "False" and (hooks or problem):
+    told = get_condition(addon, CONDITION) or {}
+    # What is said first: a cache that is behind must not have hooks shipped again that were taken away.
+    if told.get("reason") not in (COMPLETED, EXCEEDED) and (problems or any(hooks.values())):
+        left = seconds_left(addon, deadline, now)
+        waiting = [*problems, *await _blocking(controller, addon, hooks, ship=left > 0)]
+        found = verdict(waiting, [note for note in notes if note], deadline, left)
         status = copy.deepcopy(addon.get("status") or {})
-        text = f"{found.message}; after {deadline:.0f} s it goes on without"
-        set_condition(status.setdefault("conditions", []), CONDITION, found.status, found.reason, text)
-        await write_status(client, ManagedClusterAddOn.RESOURCE, addon, status)
-        return left + 0.1
-    if found.status == "False" and (hooks or problem):
-        log.warning("add-on goes without its pre-delete work", addon=key.name, cluster=key.namespace)
-        events = EventRecorder(client, MANAGER)
-        await events.record(addon, "PreDeleteDeadlineExceeded", found.message, warning=True)
-    finalizers = [each for each in addon["metadata"]["finalizers"] if each != PRE_DELETE]
-    await set_finalizers(client, ManagedClusterAddOn.RESOURCE, addon, finalizers)
+        set_condition(status.setdefault("conditions", []), CONDITION, *found)
+        if await write_status(controller.client, ManagedClusterAddOn.RESOURCE, addon, status):
+            await _tell(controller, addon, found)
+        return None if found.reason != WAITING or math.isinf(left) else left + 0.1
+    works = all_works_of(controller, key_of(addon))
+    hosted = [work for work in works if place_of(work).hosting]
+    await asyncio.gather(*(remove(controller.client, ManifestWork.RESOURCE, work) for work in hosted))
+    finalizers = [each for each in addon["metadata"].get("finalizers") or [] if each not in OURS]
+    await set_finalizers(controller.client, ManagedClusterAddOn.RESOURCE, addon, finalizers)
     return None
+
+
+async def _blocking(
+    controller: Controller, addon: Json, hooks: Mapping[Place, Sequence[Json]], *, ship: bool
+) -> list[str]:
+    """Which hooks are not done yet; `ship` makes the works that run them."""
+    works = {(place_of(w), w["metadata"]["name"]): w for w in all_works_of(controller, key_of(addon))}
+    found = []
+    for place, mine in hooks.items():
+        work = hook_work(addon, place, mine)
+        live = works.get((place, work["metadata"]["name"]))
+        if mine and ship and (live is None or not same_work(live, work)):
+            await controller.client.apply(work, field_manager=MANAGER, resource=ManifestWork.RESOURCE)
+        found += blocking(place, live, mine)
+    return found
+
+
+async def _tell(controller: Controller, addon: Json, found: Verdict) -> None:
+    if found.reason == EXCEEDED:
+        metadata = addon["metadata"]
+        log.warning(
+            "add-on goes without its pre-delete work",
+            addon=metadata["name"],
+            cluster=metadata["namespace"],
+            reason=found.message,
+        )
+    reason = {WAITING: "WaitingForPreDelete", COMPLETED: "PreDeleteCompleted"}.get(found.reason, found.reason)
+    events = EventRecorder(controller.client, MANAGER)
+    await events.record(addon, reason, found.message, warning=found.reason == EXCEEDED)

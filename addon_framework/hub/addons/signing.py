@@ -22,10 +22,10 @@ from addon_framework.api.conditions import is_true
 from addon_framework.api.core import CSRS, SECRETS
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
-from addon_framework.hub.addons.sources import source_of
+from addon_framework.hub.addons.sources import BUSY, source_of
 from addon_framework.hub.registration.csr import CsrError
 from addon_framework.kube import Controller, Key, NotFound, Watch
-from addon_framework.plugins import CustomSigner, Plugin, PluginError, Plugins, SigningCA
+from addon_framework.plugins import CustomSigner, Plugin, PluginBusy, PluginError, Plugins, SigningCA
 from addon_framework.plugins.types import KUBE_CLIENT_SIGNER
 
 log = structlog.get_logger(__name__)
@@ -75,6 +75,8 @@ class AddonSignController(Controller):
             return None
         try:
             certificate = await self._sign(plugin, cluster, addon, csr)
+        except PluginBusy:
+            return BUSY
         except (CsrError, PluginError) as error:
             log.warning("certificate request not signed", csr=key.name, reason=str(error))
             return RETRY
@@ -88,13 +90,13 @@ class AddonSignController(Controller):
 
     async def _sign(self, plugin: Plugin, cluster: Json, addon: Json, csr: Json) -> bytes | None:
         name = cluster["metadata"]["name"]
-        for registration in plugin.call("addon_registrations", cluster_name=name) or []:
+        for registration in await plugin.ask("addon_registrations", cluster_name=name) or []:
             if not isinstance(registration, CustomSigner):
                 continue
             if registration.signer_name == csr["spec"]["signerName"] and registration.signing_ca is not None:
                 secret = await self._secret(registration.signing_ca)
                 return sign(csr, secret, registration.signing_ca, self._now())
-        signed: bytes | None = plugin.call("addon_csr_sign", cluster=cluster, addon=addon, csr=csr)
+        signed: bytes | None = await plugin.ask("addon_csr_sign", cluster=cluster, addon=addon, csr=csr)
         return signed
 
     async def _secret(self, authority: SigningCA) -> Json:

@@ -8,6 +8,9 @@ from addon_framework.hub.addons.template import template_name, template_plugin
 from addon_framework.kube import Controller, Key
 from addon_framework.plugins import Plugin, Plugins
 
+RETRY_PLUGIN = 30.0  # seconds: what a plug-in raised may have been about something outside
+BUSY = 1.0  # seconds: the plug-in is in another call
+
 
 def source_of(
     controller: Controller, plugins: Plugins, addon: Json, *, templates: bool = True

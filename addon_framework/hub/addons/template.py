@@ -150,8 +150,8 @@ def template_plugin(name: str, template: Json) -> Plugin:
     meant = template["spec"].get("addonName")
     if meant != name:
         reason = f'{origin}: spec.addonName is "{meant}"; the add-on that uses it is "{name}"'
-        return Plugin(name=name, group=ADDONS, origin=origin, reason=reason)
-    return Plugin(name=name, group=ADDONS, origin=origin, target=TemplateAddon(name, template))
+        return Plugin(name=name, group=ADDONS, origin=origin, reason=reason, ours=True)
+    return Plugin(name=name, group=ADDONS, origin=origin, target=TemplateAddon(name, template), ours=True)
 
 
 def _fill(value: Any, variables: Mapping[str, str]) -> Any:

@@ -8,21 +8,18 @@ import orjson
 
 from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.meta import Json
-from addon_framework.api.names import (
-    ADDON_NAME_LABEL,
-    CONFIG_SPEC_HASH_ANNOTATION,
-    DELETION_ORPHAN_ANNOTATION,
-)
+from addon_framework.api.names import CONFIG_SPEC_HASH_ANNOTATION, DELETION_ORPHAN_ANNOTATION
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons.packing import identity, pack
+from addon_framework.hub.addons.places import BadManifest, Place, home_of, labels_of
+from addon_framework.kube import Key, key_of
 from addon_framework.kube.apply import covers
 from addon_framework.plugins import Health, Probe, Work, Workload
 
-WORKLOADS = {"Deployment": "deployments", "DaemonSet": "daemonsets"}
-
-
-class BadManifest(ValueError):
-    """What a plug-in rendered cannot be put into a ManifestWork."""
+WORKLOADS = {"Deployment": "deployments", "DaemonSet": "daemonsets", "StatefulSet": "statefulsets"}
+_PATHS = {  # kinds of which OCM's work agent knows no status by itself
+    "StatefulSet": {"ReadyReplicas": ".status.readyReplicas", "Replicas": ".status.replicas"},
+}
 
 
 def check(manifests: Sequence[Json]) -> None:
@@ -32,24 +29,32 @@ def check(manifests: Sequence[Json]) -> None:
         if not isinstance(obj, Mapping):
             raise BadManifest(f"manifest {index} is a {type(obj).__name__}, not an object")
         for field in ("apiVersion", "kind"):
-            if not obj.get(field):
+            if not isinstance(obj.get(field), str) or not obj[field]:
                 raise BadManifest(f"manifest {index} has no {field}")
-        if not (obj.get("metadata") or {}).get("name"):
-            raise BadManifest(f"manifest {index} ({obj['kind']}) has no metadata.name")
+        metadata, what = obj.get("metadata") or {}, f"manifest {index} ({obj['kind']})"
+        if not isinstance(metadata, Mapping):
+            raise BadManifest(f"{what}: metadata is a {type(metadata).__name__}, not an object")
+        if not isinstance(metadata.get("name"), str) or not metadata["name"]:
+            raise BadManifest(f"{what} has no metadata.name")
+        if not isinstance(metadata.get("namespace") or "", str):
+            raise BadManifest(f"{what}: metadata.namespace is not a text")
+        for field in ("labels", "annotations"):
+            if not isinstance(metadata.get(field) or {}, Mapping):
+                raise BadManifest(f"{what}: metadata.{field} is not an object")
         key = identity(dict(obj))
         if key in seen:
             raise BadManifest(f"{obj['kind']} {key[2] + '/' if key[2] else ''}{key[3]} is rendered twice")
         seen.add(key)
 
 
-def work_name(addon: str, index: int) -> str:
-    """OCM's name of the n-th work of an add-on."""
-    return f"addon-{addon}-deploy-{index}"
+def work_name(addon: Key, index: int, *, hosting: bool = False) -> str:
+    """OCM's name of the n-th work of an add-on; on a hosting cluster it also tells for which cluster."""
+    return f"addon-{addon.name}-deploy-" + (f"hosting-{addon.namespace}-" if hosting else "") + str(index)
 
 
-def work_index(addon: str, name: str) -> int | None:
+def work_index(addon: Key, name: str, *, hosting: bool = False) -> int | None:
     """The n of such a name, None for other names."""
-    prefix = work_name(addon, 0)[:-1]
+    prefix = work_name(addon, 0, hosting=hosting)[:-1]
     number = name.removeprefix(prefix)
     return int(number) if name.startswith(prefix) and number.isdigit() else None
 
@@ -62,14 +67,15 @@ def build(
     manifest_configs: Sequence[Mapping[str, object]] = (),
     config_hashes: Mapping[str, str],
     present: Iterable[Json] = (),
+    place: Place | None = None,
 ) -> list[Json]:
     """The works that ship these manifests; objects stay in the works of `present` that have them."""
     check(manifests)
-    name = addon["metadata"]["name"]
+    key, place = key_of(addon), place or home_of(addon)
     homes = {
         index: [identity(m) for m in (work["spec"].get("workload") or {}).get("manifests") or []]
         for work in present
-        if (index := work_index(name, work["metadata"]["name"])) is not None
+        if (index := work_index(key, work["metadata"]["name"], hosting=place.hosting)) is not None
     }
     works = []
     for index, objects in pack(manifests, homes).items():
@@ -82,21 +88,18 @@ def build(
                 "propagationPolicy": "SelectivelyOrphan",
                 "selectivelyOrphans": {"orphaningRules": rules},
             }
-        work = addon_work(addon, work_name(name, index), spec)
+        work = addon_work(addon, place, work_name(key, index, hosting=place.hosting), spec)
         hashes = orjson.dumps(dict(config_hashes), option=orjson.OPT_SORT_KEYS).decode()
         work["metadata"]["annotations"] = {CONFIG_SPEC_HASH_ANNOTATION: hashes}
         works.append(work)
     return works
 
 
-def addon_work(addon: Json, name: str, spec: Json) -> Json:
-    """A work of the add-on on its cluster."""
-    metadata = {
-        "name": name,
-        "namespace": addon["metadata"]["namespace"],
-        "labels": {ADDON_NAME_LABEL: addon["metadata"]["name"]},
-        "ownerReferences": [owner_reference(addon)],
-    }
+def addon_work(addon: Json, place: Place, name: str, spec: Json) -> Json:
+    """A work of the add-on. Owners hold within a namespace only: what is hosted a finalizer lets go."""
+    metadata: Json = {"name": name, "namespace": place.cluster, "labels": labels_of(addon, place)}
+    if not place.hosting:
+        metadata["ownerReferences"] = [owner_reference(addon)]
     resource = ManifestWork.RESOURCE
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
 
@@ -126,9 +129,15 @@ def same_work(live: Json, desired: Json) -> bool:
 def _feedback(health: Health, objects: Sequence[Json]) -> list[Json]:
     if isinstance(health, Workload):
         probes = [
-            Probe(WORKLOADS[o["kind"]], o["metadata"]["name"], o["metadata"].get("namespace", ""), "apps")
+            Probe(
+                WORKLOADS[o["kind"]],
+                o["metadata"]["name"],
+                o["metadata"].get("namespace", ""),
+                "apps",
+                _PATHS.get(o["kind"], {}),
+            )
             for o in objects
-            if o["kind"] in WORKLOADS
+            if o["kind"] in WORKLOADS and o["kind"] in health.kinds
         ]
     elif isinstance(health, Work):
         names = {(o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in objects}

@@ -163,12 +163,12 @@ async def test_a_template_becomes_a_work_follows_changes_and_is_healthy_by_its_w
     container = agent["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == [""]
     assert {"name": "CLUSTER_NAME", "value": stage.cluster} in container["env"]
-    said = await stage.until_condition("ManifestApplied", "AddonManifestApplied")
-    assert "variables without a value: GREETING" in said["message"]
     registrations = (await stage.addon())["status"]["registrations"]
     assert [r["signerName"] for r in registrations] == ["kubernetes.io/kube-apiserver-client"]
     await stage.report("deploy-0", "deployments", "agent", {"ReadyReplicas": 0})
     await stage.until_condition("Available", "ProbeUnavailable")
+    said = await stage.until_condition("ManifestApplied", "AddonManifestApplied")
+    assert "variables without a value: GREETING" in said["message"]
     await stage.report("deploy-0", "deployments", "agent", {"ReadyReplicas": 1})
     await stage.until_condition("Available", "ProbeAvailable")
     await stage.until_condition("Progressing", "Completed")
@@ -322,10 +322,10 @@ async def test_an_addon_goes_after_its_pre_delete_work(
     work = await stage.hub.until(lambda: stage.work("pre-delete"))
     assert [m["kind"] for m in work["spec"]["workload"]["manifests"]] == [kind]
     name = f"clean-{kind.lower()}"
-    waits = await stage.until_condition("HookManifestCompleted", "HookManifestNotCompleted")
+    waits = await stage.until_condition("HookManifestCompleted", "HookManifestIsNotCompleted")
     assert f"{kind} hello/{name} has not reported yet; after 600 s" in waits["message"]
     await stage.report("pre-delete", f"{kind.lower()}s", name, running)
-    await stage.until_condition("HookManifestCompleted", "HookManifestNotCompleted", "is not done")
+    await stage.until_condition("HookManifestCompleted", "HookManifestIsNotCompleted", "is not done")
     await stage.hub.stop()
     await stage.hub.start()  # a manager that was killed goes on waiting
     await stage.report("pre-delete", f"{kind.lower()}s", name, done)
@@ -356,7 +356,7 @@ async def test_a_hook_that_fails_is_named_and_the_deadline_lets_go(hub: Hub, nam
     await stage.client.delete(ManagedClusterAddOn.RESOURCE, stage.name, stage.cluster)
     await hub.until(lambda: stage.work("pre-delete"))
     await stage.report("pre-delete", "jobs", "clean-job", {"JobFailed": "True"})
-    await stage.until_condition("HookManifestCompleted", "HookManifestNotCompleted", "has failed")
+    await stage.until_condition("HookManifestCompleted", "HookManifestIsNotCompleted", "has failed")
     await stage.until_gone()
     events = await stage.client.list(EVENTS, stage.cluster)
     assert "PreDeleteDeadlineExceeded" in [e["reason"] for e in events["items"]]

@@ -116,7 +116,7 @@ class Scene:
         found: Json = await self.hub.until(check)
         return found
 
-    async def until_gone(self, cluster: str) -> None:
+    async def until_gone(self, cluster: str, timeout: float = 20) -> None:
         async def gone() -> bool:
             try:
                 await self.addon(cluster)
@@ -124,7 +124,7 @@ class Scene:
                 return True
             return False
 
-        await self.hub.until(gone)
+        await self.hub.until(gone, timeout)
 
     async def apply_on_spoke(self, cluster: str, *, ready: int) -> None:
         """Write what a work agent writes when it has applied the work."""
@@ -173,12 +173,16 @@ async def test_from_placement_to_available(scene: Scene) -> None:
     kinds = [m["kind"] for m in work["spec"]["workload"]["manifests"]]
     assert kinds == ["Namespace", "ServiceAccount", "Role", "RoleBinding", "Deployment", "ConfigMap"]
     await scene.until_condition(one, "RegistrationApplied", "SetPermissionApplied")
-    await scene.until_condition(one, "ManifestApplied", "AddonManifestApplied")
     await scene.until_condition(one, "Available", "WorkNotApplied")
+    assert get_condition(await scene.addon(one), "ManifestApplied") is None  # nobody has applied it
     await scene.apply_on_spoke(one, ready=0)
+    await scene.until_condition(one, "ManifestApplied", "AddonManifestApplied")
     await scene.until_condition(one, "Available", "ProbeUnavailable")
+    missing = await scene.until_condition(one, "Degraded", "ReplicasMissing")
+    assert missing["message"] == f"Deployment {scene.name}-agent: 0 of 1 replicas are ready"
     await scene.apply_on_spoke(one, ready=1)
     await scene.until_condition(one, "Available", "ProbeAvailable")
+    await scene.until_condition(one, "Degraded", "AsExpected")
     await scene.until_condition(one, "Progressing", "Completed")
 
     status = (await scene.addon(one))["status"]
@@ -245,6 +249,7 @@ async def test_a_plugin_that_raises_shows_in_its_addon_and_recovers(scene: Scene
     assert condition["status"] == "False"
     assert "addon_manifests: RuntimeError: the bucket is not there" in condition["message"]
     await scene.until_condition(one, "Progressing", "Failed")
+    await scene.until_condition(one, "Degraded", "ManifestsNotMade")
     plugin.fails = False
     poke = {"metadata": {"annotations": {"poke": "1"}}}
     await scene.client.patch(ManagedClusterAddOn.RESOURCE, scene.name, poke, one)
@@ -350,7 +355,6 @@ async def test_a_restart_and_kills_in_between_leave_the_same_works(scene: Scene)
         await asyncio.sleep(delay)  # the moment of the kill
         await scene.hub.stop()
         await scene.hub.start()
-    await scene.until_condition(one, "ManifestApplied", "AddonManifestApplied")
     await scene.until_condition(one, "Available", "WorkNotApplied")
     before = (await scene.work(one))["metadata"]["resourceVersion"]
     await scene.hub.stop()

@@ -9,7 +9,9 @@ import orjson
 import pytest
 
 from addon_framework.hub.addons.health import available, progress
-from addon_framework.hub.addons.works import BadManifest, build, plural, same_work, work_index
+from addon_framework.hub.addons.places import BadManifest
+from addon_framework.hub.addons.works import build, plural, same_work, work_index
+from addon_framework.kube import Key
 from addon_framework.plugins import Health, Lease, NoProbe, Probe, Work, Workload
 
 Json = dict[str, Any]
@@ -115,9 +117,13 @@ def test_a_dropped_config_is_a_difference() -> None:
 
 
 def test_work_names_are_recognised() -> None:
-    assert work_index("a", "addon-a-deploy-12") == 12
-    assert work_index("a", "addon-a-deploy-x") is None
-    assert work_index("a", "addon-b-deploy-1") is None
+    key = Key("c1", "a")
+    assert work_index(key, "addon-a-deploy-12") == 12
+    assert work_index(key, "addon-a-deploy-x") is None
+    assert work_index(key, "addon-b-deploy-1") is None
+    assert work_index(key, "addon-a-deploy-hosting-c1-0") is None
+    assert work_index(key, "addon-a-deploy-hosting-c1-0", hosting=True) == 0
+    assert work_index(key, "addon-a-deploy-hosting-c2-0", hosting=True) is None
 
 
 def test_plurals() -> None:
@@ -221,8 +227,8 @@ def test_progress_ends_when_every_work_has_the_configuration_and_is_applied() ->
 
 def test_progress_waits_for_the_manifests_and_fails_with_them() -> None:
     assert progress({"metadata": {}}, [], {}).reason == "Progressing"
-    broken = {"status": {"conditions": [{"type": "ManifestApplied", "status": "False", "message": "boom"}]}}
-    assert progress(broken, [], {}) == ("False", "Failed", "the manifests are not shipped: boom")
+    broken = {"metadata": {}, "status": {"conditions": [{"type": "ManifestApplied", "status": "False", "message": "boom"}]}}
+    assert progress(broken, [], {}) == ("False", "Failed", "boom")
 
 
 def test_an_old_generation_is_still_progressing() -> None:
