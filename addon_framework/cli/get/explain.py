@@ -13,8 +13,9 @@ _GAP = "   "
 
 async def print_explanation(client: Client, namespace: str, name: str) -> None:
     """What a placement decides on the hub as it is now, and why. Raises NotFound."""
-    schedule, sets = await explain(client, namespace, name)
-    click.echo(f"Cluster sets: {', '.join(sets) or 'none is bound to the namespace'}")
+    found = await explain(client, namespace, name)
+    schedule = found.schedule
+    click.echo(f"Cluster sets: {', '.join(found.cluster_sets) or 'none is bound to the namespace'}")
     if schedule.misconfigured is not None:
         click.echo(f"Misconfigured: {schedule.misconfigured}")
     for warning in schedule.warnings:
@@ -26,6 +27,10 @@ async def print_explanation(client: Client, namespace: str, name: str) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo(_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if found.decided != set(schedule.selected):
+        decided = ", ".join(sorted(found.decided)) or "no cluster"
+        click.echo(f"The hub's present decision is another: {decided}.")
+        click.echo(f"Why: kubectl get placementexplanation {name} -n {namespace} -o yaml")
 
 
 def lines(schedule: Schedule) -> list[list[str]]:

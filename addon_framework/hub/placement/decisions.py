@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from addon_framework.api.meta import Json
@@ -106,23 +106,45 @@ def clusters_of(decision: Json) -> tuple[str, ...]:
 def write_order(slices: Sequence[Slice], present: dict[str, tuple[str, ...]]) -> list[Slice]:
     """Order the writes so that a cluster that moves between PlacementDecisions is added before it is removed.
 
-    Whoever unions the decisions then never sees it missing in between.
+    Whoever unions the decisions then never sees it missing in between. Where clusters change places, so that
+    none of the decisions can be the first, the order has one more, not among `slices`, that holds them
+    meanwhile; it is to be deleted in the end like any other that is not wanted.
     """
     wanted = {part.name: set(part.clusters) for part in slices}
     selected = set().union(*wanted.values()) if wanted else set()
     state = {name: set(clusters) for name, clusters in present.items()}
+    held = Counter(cluster for clusters in state.values() for cluster in clusters)
+
+    def gives_up(part: Slice) -> set[str]:
+        """Clusters that stay chosen, and that nobody else holds."""
+        going = state.get(part.name, set()) - wanted[part.name]
+        return {cluster for cluster in going if cluster in selected and held[cluster] == 1}
+
+    def hold(name: str, clusters: set[str]) -> None:
+        held.subtract(state.get(name, ()))
+        held.update(clusters)
+        state[name] = clusters
+
     left, ordered = list(slices), []
     while left:
-
-        def gives_up(part: Slice) -> set[str]:
-            others = set().union(*(c for n, c in state.items() if n != part.name)) if state else set()
-            return ((state.get(part.name, set()) - wanted[part.name]) & selected) - others
-
         part = next((p for p in left if not gives_up(p)), left[0])
+        if waiting := gives_up(part):
+            names = wanted.keys() | state.keys()
+            bridge = Slice(_next_name(names), part.group_index, part.group_name, tuple(sorted(waiting)))
+            ordered.append(bridge)
+            hold(bridge.name, waiting)
         left.remove(part)
         ordered.append(part)
-        state[part.name] = wanted[part.name]
+        hold(part.name, wanted[part.name])
     return ordered
+
+
+def _next_name(names: Iterable[str]) -> str:
+    """The name of one more decision after these, as OCM numbers them."""
+    numbered = [name.rpartition("-") for name in names]
+    last = max(int(number) for _, _, number in numbered if number.isdigit())
+    prefix, dash, _ = numbered[0]
+    return f"{prefix}{dash}{last + 1}"
 
 
 def _older(version: str, than: str) -> bool:

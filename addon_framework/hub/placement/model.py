@@ -9,6 +9,11 @@ from datetime import UTC, datetime
 from addon_framework.api.meta import Json
 
 
+def less(points: int) -> str:
+    """What is assumed of a score, in words."""
+    return f"{points} points less for decisions that its score does not show yet"
+
+
 class Misconfigured(ValueError):
     """The placement's spec cannot be evaluated. `plugin` is the part that found out."""
 
@@ -26,6 +31,7 @@ class Fleet:
     elsewhere: Mapping[str, int] = field(default_factory=dict)  # decisions of other placements, per cluster
     scores: Mapping[tuple[str, str], Json] = field(default_factory=dict)  # (cluster, resource name) -> score
     plugin_scores: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by AddOn resource name
+    assumed: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # points that scores are less
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     strict: bool = False  # decide exactly as OCM's controller: nothing that its API names and its code lacks
 
@@ -67,6 +73,7 @@ class Schedule:
     totals: dict[str, int] = field(default_factory=dict)
     avoided: dict[str, str] = field(default_factory=dict)  # last in the order, whatever they score; why
     unspread: dict[str, str] = field(default_factory=dict)  # would break a spread constraint; which
+    assumed: dict[str, int] = field(default_factory=dict)  # points less for what others have just decided
     feasible: int = 0
     unscheduled: int = 0
     requeue_after: float | None = None  # seconds until time alone may change the decision
@@ -90,8 +97,29 @@ class Schedule:
                 "total": self.totals[name],
                 "scores": {p.name: {"weight": p.weight, "score": p.scores[name]} for p in self.prioritizers},
                 "reason": "" if name in rank else self._why_not(name),
+                "assumed": self.assumed.get(name, 0),
             }
         return list(rows.values())
 
+    def why(self, name: str) -> str:
+        """Why one cluster is chosen, or is not, in a few words."""
+        for step in self.filters:
+            if name in step.rejected:
+                return f"{step.name}: {step.rejected[name]}"
+        if self.misconfigured is not None:
+            return str(self.misconfigured)
+        if name not in self.totals:
+            return "in none of the placement's cluster sets"
+        scored = self.scored(name)
+        return scored if name in self.selected else f"{self._why_not(name)}, {scored}"
+
+    def scored(self, name: str) -> str:
+        """How a feasible cluster scored."""
+        scores = ", ".join(f"{p.name} {p.scores[name]} x{p.weight}" for p in self.prioritizers)
+        return f"total {self.totals[name]}" + (f": {scores}" if scores else "")
+
     def _why_not(self, name: str) -> str:
-        return self.unspread.get(name) or self.avoided.get(name) or "other clusters score higher"
+        why = self.unspread.get(name) or self.avoided.get(name) or "other clusters score higher"
+        if points := self.assumed.get(name):
+            why += f" ({less(points)})"
+        return why

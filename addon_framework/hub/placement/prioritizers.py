@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -58,12 +58,17 @@ def weights(spec: Json, *, strict: bool = False) -> list[tuple[Coordinate, int]]
     return chosen
 
 
-def score_resources(spec: Json) -> set[str]:
-    """Names of the AddOnPlacementScores that the placement reads when it ranks clusters."""
+def coordinates_of(spec: Json) -> set[Coordinate]:
+    """The add-ons' scores that the placement reads when it ranks clusters."""
     try:
-        return {c.resource_name for c, _ in weights(spec) if c.resource_name}
+        return {coordinate for coordinate, _ in weights(spec) if coordinate.resource_name}
     except Misconfigured:
         return set()
+
+
+def score_resources(spec: Json) -> set[str]:
+    """Names of the AddOnPlacementScores that the placement reads when it ranks clusters."""
+    return {coordinate.resource_name for coordinate in coordinates_of(spec)}
 
 
 def _coordinate(raw: Json, where: str, *, strict: bool) -> Coordinate:
@@ -87,9 +92,10 @@ def _known(coordinate: Coordinate) -> None:
 
 @dataclass
 class Expiry:
-    """When time alone changes a schedule, and which scores it has taken already."""
+    """What AddOnPlacementScores say now, when time alone changes that, and for which it has already."""
 
     strict: bool
+    assumed: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     due: datetime | None = None  # to look again without any event
     stale: datetime | None = None  # to look at everything again at the next event
     _expired: dict[Coordinate, set[str]] = field(default_factory=dict)
@@ -105,7 +111,7 @@ class Expiry:
             self.due = moment if self.due is None else min(self.due, moment)
 
     def value(self, coordinate: Coordinate, cluster: str, score: Json | None, now: datetime) -> int:
-        """What an AddOnPlacementScore says; 0 when it does not, or no longer."""
+        """What an AddOnPlacementScore says, less what is assumed; 0 when it does not, or no longer."""
         status = (score or {}).get("status") or {}
         expired = self._expired.setdefault(coordinate, set())
         expired.discard(cluster)
@@ -115,8 +121,12 @@ class Expiry:
                 expired.add(cluster)
                 return 0
             self._at(moment, timer=not self.strict)  # in OCM it counts until something else happens
-        named = (s for s in status.get("scores") or [] if s["name"] == coordinate.score_name)
-        return next((int(s["value"]) for s in named), 0)
+        for item in status.get("scores") or []:
+            if item["name"] == coordinate.score_name:
+                value = int(item["value"])
+                less = self.assumed.get((cluster, coordinate.resource_name, coordinate.score_name), 0)
+                return max(value - less, -MAX_SCORE) if less else value
+        return 0
 
     def warnings(self) -> list[str]:
         """Which scores have expired."""

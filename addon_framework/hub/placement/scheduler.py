@@ -29,7 +29,7 @@ class Scheduler:
         self._current = fleet.current
         self._coordinates: list[tuple[Coordinate, PrioritizerResult]] = []
         self._ranking: list[tuple[bool, int, str]] = []
-        self._expiry = prioritizers.Expiry(fleet.strict)
+        self._expiry = prioritizers.Expiry(fleet.strict, {} if fleet.strict else fleet.assumed)
         self.result = Schedule(
             tells=not fleet.strict, by_score=not fleet.strict and self._spec.get("sortBy") == "Score"
         )
@@ -55,12 +55,22 @@ class Scheduler:
         """When time alone may change the decision."""
         return self._expiry.due
 
+    @property
+    def assumed(self) -> Mapping[tuple[str, str, str], int]:
+        """How many points scores are less for decisions that they do not show yet."""
+        return self._expiry.assumed
+
     def update(
-        self, scores: Mapping[tuple[str, str], Json | None], current: frozenset[str], now: datetime
+        self,
+        scores: Mapping[tuple[str, str], Json | None],
+        current: frozenset[str],
+        now: datetime,
+        assumed: Mapping[tuple[str, str, str], int] | None = None,
     ) -> bool | None:
         """Take in changed scores (None: deleted) and the present decision; whether the decision changed.
 
-        None when it takes a whole new look. The cost is that of what changed and of what is selected.
+        Where `assumed` is another than before, the scores must be among `scores`. None when it takes a whole
+        new look. The cost is that of what changed and of what is selected.
         """
         stale = self._expiry.stale
         if self.result.misconfigured is not None or (stale is not None and now >= stale):
@@ -69,6 +79,8 @@ class Scheduler:
         if any((self._clusters.get(n, {}).get("spec") or {}).get("taints") for n in moved):
             return None  # some taints mean something else to those that are already there
         before = self.result.selected
+        if assumed is not None and not self._strict:
+            self._expiry.assumed = assumed
         for coordinate, scored in self._coordinates:
             if coordinate.built_in == STEADY:
                 for name in moved & self.result.totals.keys():
@@ -77,7 +89,7 @@ class Scheduler:
                 if resource == coordinate.resource_name and name in self.result.totals:
                     self._rescore(scored, name, self._expiry.value(coordinate, name, score, now))
         self._current = current
-        self.result.warnings = self._expiry.warnings()
+        self._tell()
         if self._keeps_all():
             return False
         self._select()
@@ -121,7 +133,14 @@ class Scheduler:
             self.result.prioritizers.append(scored)
             for name, value in scored.scores.items():
                 self.result.totals[name] += weight * value
+        self._tell()
+
+    def _tell(self) -> None:
         self.result.warnings = self._expiry.warnings()
+        self.result.assumed = {}
+        for (name, _, _), points in self._expiry.assumed.items():
+            if name in self.result.totals:
+                self.result.assumed[name] = self.result.assumed.get(name, 0) + points
 
     def _select(self) -> None:
         spec, result = self._spec, self.result

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from addon_framework.api.meta import Json
 from addon_framework.hub.placement.candidates import Candidates
+from addon_framework.hub.placement.prioritizers import Coordinate
 from addon_framework.hub.placement.scheduler import Scheduler
 from addon_framework.kube import Key
 
@@ -23,6 +24,7 @@ class Standing:
     scheduler: Scheduler
     elsewhere: int  # revision of the other placements' decisions
     can_update: bool
+    capacity: frozenset[Coordinate] = frozenset()  # scores of which its decisions take something
 
 
 class ScoreRates:

@@ -14,10 +14,12 @@ from addon_framework.api.names import (
     PLACEMENT_LABEL,
 )
 from addon_framework.hub.placement.candidates import Candidates
+from addon_framework.hub.placement.explanation import summary
 from addon_framework.hub.placement.groups import Slice
 from addon_framework.hub.placement.model import Schedule
 
 SATISFIED, MISCONFIGURED = "PlacementSatisfied", "PlacementMisconfigured"
+EXPLAINED = "PlacementExplained"  # ours; not there where the schedule is strict or OCM's
 MAX_SCORE_TEXT = 1000
 
 
@@ -64,6 +66,8 @@ def placement_status(
         message = "Placement configurations check pass"
         set_condition(conditions, MISCONFIGURED, "False", "Succeedconfigured", message)
     set_condition(conditions, SATISFIED, *satisfied(placement, candidates, result))
+    if result.tells:
+        set_condition(conditions, EXPLAINED, "True", "AsDecided", summary(result))
     status["numberOfSelectedClusters"] = len(result.selected)
     status["decisionGroups"] = [
         {
@@ -91,23 +95,34 @@ def decision_object(placement: Json, part: Slice) -> Json:
                 DECISION_GROUP_NAME_LABEL: part.group_name,
                 DECISION_GROUP_INDEX_LABEL: str(part.group_index),
             },
-            "ownerReferences": [
-                {
-                    "apiVersion": placement["apiVersion"],
-                    "kind": placement["kind"],
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [owner_of(placement)],
         },
     }
 
 
+def owner_of(placement: Json) -> Json:
+    """The reference with which what a placement makes goes when the placement does."""
+    metadata = placement["metadata"]
+    return {
+        "apiVersion": placement["apiVersion"],
+        "kind": placement["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
 def decision_status(part: Slice, result: Schedule) -> Json:
-    """The status of a PlacementDecision. The reason is always there, and always empty, as OCM has it."""
+    """The status of a PlacementDecision. The reason is how the cluster scored when it was written.
+
+    OCM's controller leaves it empty, and so do strict schedules.
+    """
     decisions: list[Json] = [{"clusterName": name, "reason": ""} for name in part.clusters]
+    if result.tells:
+        for decision in decisions:
+            if decision["clusterName"] in result.totals:
+                decision["reason"] = result.scored(decision["clusterName"])
     if result.by_score:
         for decision in decisions:
             if score := result.totals[decision["clusterName"]]:  # 0 is what its absence means

@@ -49,6 +49,8 @@ class DecisionWriter:
         await asyncio.gather(*(self._fill(part, live[part.name], result, warning) for part in gaining))
         present.update({part.name: part.clusters for part in gaining})
         for part in write_order([part for part in parts if part not in gaining], present):
+            if part.name not in live:  # holds what is on its way between two others, until all is written
+                live[part.name] = await self._create(part)
             await self._fill(part, live[part.name], result, warning)
         stale = sorted(live.keys() - {part.name for part in parts})
         await asyncio.gather(*map(self._delete, stale))
@@ -69,7 +71,7 @@ class DecisionWriter:
         if not covers(live, desired):
             metadata = {name: desired["metadata"][name] for name in ("labels", "ownerReferences")}
             live = await self._patch(part.name, live, {"metadata": metadata})
-        if (live.get("status") or {}).get("decisions") != status["decisions"]:
+        if _without_reasons(live.get("status") or {}) != _without_reasons(status):
             live = await self._patch(part.name, live, {"status": status}, subresource="status")
             text = f"Decision {part.name} is updated {self._where}" + (f": {warning}" if warning else "")
             self.notes.append(Note("DecisionUpdate", text, bool(warning)))
@@ -92,3 +94,11 @@ class DecisionWriter:
         else:
             self.notes.append(Note("DecisionDelete", f"Decision {name} is deleted {self._where}"))
         self._view.drop(Key(self._key.namespace, name))
+
+
+def _without_reasons(status: Json) -> list[Json] | None:
+    """What makes decisions others: not how their clusters score meanwhile."""
+    decisions = status.get("decisions")
+    if decisions is None:
+        return None
+    return [{name: value for name, value in d.items() if name != "reason"} for d in decisions]

@@ -73,3 +73,43 @@ def test_no_cluster_that_stays_is_ever_missing_when_clusters_only_come_or_only_g
         for part in write_order(parts, present):
             present[part.name] = part.clusters
             assert before & after <= set().union(*present.values())
+
+
+def moved_about(groups: list[list[str]]) -> list[Slice]:
+    """Pages of at most two clusters, group by group, as decisions are numbered."""
+    pages = [(i, g[at : at + 2]) for i, g in enumerate(groups) for at in range(0, len(g), 2)]
+    return [Slice(f"p-decision-{n}", i, "", tuple(page)) for n, (i, page) in enumerate(pages, 1)]
+
+
+in_groups = st.permutations("abcdefghij").flatmap(
+    lambda order: st.tuples(st.integers(0, 10), st.integers(0, 10)).map(
+        lambda cuts: [list(order[: min(cuts)]), list(order[min(cuts) : max(cuts)])]
+    )
+)
+
+
+@given(in_groups, in_groups)
+def test_no_cluster_that_stays_is_ever_missing_whatever_moves(
+    one: list[list[str]], other: list[list[str]]
+) -> None:
+    """Also when clusters change places between groups, or pages are in the order of scores."""
+    before, after = moved_about(one), moved_about(other)
+    present = {part.name: part.clusters for part in before}
+    wanted = {part.name: part.clusters for part in after}
+    stay = {c for g in one for c in g} & {c for g in other for c in g}
+    for part in write_order(after, present):
+        assert len(part.clusters) <= 2
+        present[part.name] = part.clusters
+        assert stay <= set().union(*present.values())
+    assert wanted.items() <= present.items()
+    assert stay <= set().union(*wanted.values())
+
+
+def test_clusters_that_change_places_wait_in_one_more_decision() -> None:
+    parts = [Slice("p-decision-1", 0, "", ("b",)), Slice("p-decision-2", 1, "", ("a",))]
+    order = write_order(parts, {"p-decision-1": ("a",), "p-decision-2": ("b",)})
+    assert [(part.name, part.clusters) for part in order] == [
+        ("p-decision-3", ("a",)),
+        ("p-decision-1", ("b",)),
+        ("p-decision-2", ("a",)),
+    ]

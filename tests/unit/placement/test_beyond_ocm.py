@@ -116,8 +116,8 @@ def test_sort_by_score_orders_decisions_and_shows_scores() -> None:
     result = schedule(placement({"prioritizerPolicy": policy, "sortBy": "Score"}), fleet)
     [only] = slices("p", result.groups)
     assert decision_status(only, result)["decisions"] == [
-        {"clusterName": "b", "reason": "", "score": 30},
-        {"clusterName": "a", "reason": ""},
+        {"clusterName": "b", "reason": "total 30: AddOn/r/gpu 30 x1", "score": 30},
+        {"clusterName": "a", "reason": "total 0: AddOn/r/gpu 0 x1"},
     ]
 
 
