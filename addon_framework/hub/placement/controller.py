@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from addon_framework.api.cluster import (
 from addon_framework.api.meta import Json
 from addon_framework.api.names import SCHEDULING_DISABLED_ANNOTATION
 from addon_framework.hub.events import EventRecorder
+from addon_framework.hub.placement.assumptions import Assumptions, capacity_read
 from addon_framework.hub.placement.candidates import (
     ANY_SCORE,
     ANYTHING,
@@ -27,17 +29,21 @@ from addon_framework.hub.placement.candidates import (
 )
 from addon_framework.hub.placement.decisions import DecisionView
 from addon_framework.hub.placement.events import EventMap, News
+from addon_framework.hub.placement.explainer import Explainer
+from addon_framework.hub.placement.explanation import moved, summary
 from addon_framework.hub.placement.groups import slices
 from addon_framework.hub.placement.model import Fleet
+from addon_framework.hub.placement.prioritizers import Coordinate
 from addon_framework.hub.placement.scheduler import Scheduler
 from addon_framework.hub.placement.standing import ScoreRates, Standing
 from addon_framework.hub.placement.status import placement_status
-from addon_framework.hub.placement.writer import DecisionWriter
+from addon_framework.hub.placement.writer import DecisionWriter, Note
 from addon_framework.kube import Controller, Key, Watch
 from addon_framework.kube.ensure import write_status
-from addon_framework.plugins import PluginError, Plugins
+from addon_framework.plugins import Plugin, PluginBusy, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
+_BUSY = 1.0  # seconds until a plug-in that is in another call is asked again
 
 
 class PlacementController(Controller):
@@ -59,6 +65,9 @@ class PlacementController(Controller):
         self._events_map = EventMap(self.cache)
         self._standing: dict[Key, Standing] = {}
         self._rates = ScoreRates()
+        self._assumptions = Assumptions()
+        self._contributions: dict[tuple[Key, str], dict[str, int]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
 
     def watches(self) -> list[Watch]:
         """Everything a decision depends on, each mapped to the placements that read it."""
@@ -67,7 +76,9 @@ class PlacementController(Controller):
     async def start(self) -> None:
         """The present decisions, and from now on every change of them."""
         self.cache(PlacementDecision.RESOURCE).on_event(self._view.on_event)
+        self.cache(AddOnPlacementScore.RESOURCE).on_event(self._confirm)
         self._events = EventRecorder(self.client, "placementController")
+        self._explainer = Explainer(self.client, self._now)
 
     async def reconcile(self, key: Key) -> float | None:
         """Schedule one placement, as little of it anew as can be, and write what changed."""
@@ -75,26 +86,37 @@ class PlacementController(Controller):
         placement = self._events_map.placements().get(key)
         if placement is None or placement["metadata"].get("deletionTimestamp"):
             self._rates.forget(key)
+            self._assumptions.forget(key)
+            self._explainer.forget(key)
+            self._contributions = {each: v for each, v in self._contributions.items() if each[0] != key}
             return None
         annotations = placement["metadata"].get("annotations") or {}
         if annotations.get(SCHEDULING_DISABLED_ANNOTATION) == "true":
             return None
         changed = None if standing is None else self._update(key, standing, news)
         if standing is None or changed is None:
-            standing, changed = self._look(key, placement), True
-        if not changed and not news.of_decisions:
-            delay = None
-        else:
-            delay = await self._write(key, placement, standing)
+            standing, changed = await self._look(key, placement), True
+        delays = []
+        if changed or news.of_decisions:
+            delays.append(await self._write(key, placement, standing))
         # Only now: whoever fails above starts anew.
         self._standing[key] = standing
-        due = standing.scheduler.due
-        if due is not None:
-            left = max((due - self._now()).total_seconds(), 0.0) + 0.01
-            delay = left if delay is None else min(delay, left)
-        return delay
+        if not self._strict:
+            if changed:
+                self._explainer.changed(key)
+            result, sets = standing.scheduler.result, list(standing.candidates.eligible)
+            delays.append(await self._explainer.settle(placement, result, sets))
+        if (due := standing.scheduler.due) is not None:
+            delays.append(max((due - self._now()).total_seconds(), 0.0) + 0.01)
+        return min((delay for delay in delays if delay is not None), default=None)
 
-    def _look(self, key: Key, placement: Json) -> Standing:
+    def _confirm(self, old: Json | None, new: Json | None) -> None:
+        """Whoever has written a score has seen what is free."""
+        metadata = (new or old or {})["metadata"]
+        if (old or {}).get("status") != (new or {}).get("status"):
+            self._assumptions.confirm(metadata["namespace"], metadata["name"])
+
+    async def _look(self, key: Key, placement: Json) -> Standing:
         """Everything, from the caches."""
         candidates = find_candidates(
             placement,
@@ -102,10 +124,17 @@ class PlacementController(Controller):
             self.cache(ManagedClusterSet.RESOURCE).items(),
             self.cache(ManagedCluster.RESOURCE).items(),
         )
-        scheduler = Scheduler(placement, self._fleet(key, placement, candidates))
+        scheduler = Scheduler(placement, await self._fleet(key, placement, candidates))
         return Standing(
-            candidates, scheduler, self._view.revision_elsewhere(key), self._can_update(placement)
+            candidates,
+            scheduler,
+            self._view.revision_elsewhere(key),
+            self._can_update(placement),
+            self._capacity(placement),
         )
+
+    def _capacity(self, placement: Json) -> frozenset[Coordinate]:
+        return frozenset() if self._strict else capacity_read(placement)
 
     def _can_update(self, placement: Json) -> bool:
         """Whether scores come in one by one: no expression and no plug-in reads them all."""
@@ -120,8 +149,11 @@ class PlacementController(Controller):
         if scheduler.uses_balance and self._view.revision_elsewhere(key) != standing.elsewhere:
             return None
         cache = self.cache(AddOnPlacementScore.RESOURCE)
-        scores = {(score.namespace, score.name): cache.get(score) for score in news.of_scores}
-        return scheduler.update(scores, self._view.clusters(key), self._now())
+        current, now = self._view.clusters(key), self._now()
+        assumed = self._assumptions.seen_by(key, standing.capacity, current, now)
+        others = {Key(place[0], place[1]) for place, _ in assumed.items() ^ scheduler.assumed.items()}
+        scores = {(score.namespace, score.name): cache.get(score) for score in news.of_scores | others}
+        return scheduler.update(scores, current, now, assumed)
 
     async def _write(self, key: Key, placement: Json, standing: Standing) -> float | None:
         """Make decisions and status what the schedule says; seconds to wait where scores come too often."""
@@ -130,9 +162,14 @@ class PlacementController(Controller):
         before, after = self._view.clusters(key), frozenset(result.selected)
         if result.by_score and before == after and (wait := self._rates.wait(key, placement, self._now())):
             return wait
+        # Before the first write: whoever is scheduled meanwhile must see it.
+        self._assumptions.decide(key, standing.capacity, before, after, self._now())
         writer = DecisionWriter(self.client, self._view, placement)
         await writer.write(parts, result)
         if before != after:
+            if result.tells:
+                reasons = moved(result, sorted(after - before), sorted(before - after))
+                writer.notes.append(Note("DecisionExplained", f"{reasons}; {summary(result)}"))
             self._tell(placement, sorted(after - before), sorted(before - after))
         if result.by_score and writer.notes:
             self._rates.wrote(key, self._now())
@@ -144,7 +181,7 @@ class PlacementController(Controller):
                 await self._events.record(placement, note.reason, note.message, warning=note.warning)
         return None
 
-    def _fleet(self, key: Key, placement: Json, candidates: Candidates) -> Fleet:
+    async def _fleet(self, key: Key, placement: Json, candidates: Candidates) -> Fleet:
         scores, contributed = {}, {}
         wanted = scores_read(placement)
         if wanted:
@@ -158,19 +195,21 @@ class PlacementController(Controller):
                     if (score := cache.get(Key(name, resource))) is not None:
                         scores[name, resource] = score
             if not self._strict:
-                contributed = self._contributed(placement, candidates, wanted)
+                contributed = await self._contributed(key, placement, candidates, wanted)
+        current, now = self._view.clusters(key), self._now()
         return Fleet(
             clusters=candidates.clusters,
-            current=self._view.clusters(key),
+            current=current,
             elsewhere=self._view.elsewhere(key),
             scores=scores,
             plugin_scores=contributed,
-            now=self._now(),
+            assumed=self._assumptions.seen_by(key, self._capacity(placement), current, now),
+            now=now,
             strict=self._strict,
         )
 
-    def _contributed(
-        self, placement: Json, candidates: Candidates, wanted: Iterable[str]
+    async def _contributed(
+        self, key: Key, placement: Json, candidates: Candidates, wanted: Iterable[str]
     ) -> dict[str, dict[str, int]]:
         """Scores of plug-ins that the placement names as the resource of an AddOn coordinate."""
         result: dict[str, dict[str, int]] = {}
@@ -178,19 +217,32 @@ class PlacementController(Controller):
             plugin = self._plugins.get(name)
             if plugin is None:
                 continue
+            given = {"placement": placement, "clusters": candidates.clusters}
             try:
-                scores = plugin.call("placement_scores", placement=placement, clusters=candidates.clusters)
-                result[name] = {c: max(-100, min(100, int(v))) for c, v in (scores or {}).items()}
-            except (PluginError, TypeError, ValueError, AttributeError) as error:  # the last three: nonsense
+                self._contributions[key, name] = await plugin.ask("placement_scores", **given) or {}
+            except PluginError as error:  # its last word stands, so that a decision does not flicker
                 about = placement["metadata"]["name"]
                 log.warning("plug-in gave no scores", plugin=name, placement=about, reason=str(error))
+            result[name] = self._contributions.get((key, name), {})
         return result
 
     def _tell(self, placement: Json, added: list[str], removed: list[str]) -> None:
-        name = placement["metadata"]["name"]
-        log.info("decision changed", placement=name, added=added, removed=removed)
-        for plugin in self._plugins:
-            try:
-                plugin.call("decision_observed", placement=placement, added=added, removed=removed)
-            except PluginError as error:
-                log.warning("plug-in failed on a decision", placement=name, reason=str(error))
+        """Nobody waits for what plug-ins do with it."""
+        log.info("decision changed", placement=placement["metadata"]["name"], added=added, removed=removed)
+        for plugin in self._plugins.implementing("decision_observed"):
+            task = asyncio.create_task(_observe(plugin, placement, added, removed))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+
+async def _observe(plugin: Plugin, placement: Json, added: list[str], removed: list[str]) -> None:
+    while True:
+        try:
+            await plugin.ask("decision_observed", placement=placement, added=added, removed=removed)
+        except PluginBusy:
+            await asyncio.sleep(_BUSY)
+            continue
+        except PluginError as error:
+            about = placement["metadata"]["name"]
+            log.warning("plug-in failed on a decision", placement=about, reason=str(error))
+        return
