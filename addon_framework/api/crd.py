@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from addon_framework.api import addon, cluster, data, inference, work
+from addon_framework.api import addon, cluster, data, inference, placement, work
 from addon_framework.api.meta import Definition, Json, ObjectMeta, Resource
 
 KINDS: tuple[type[msgspec.Struct], ...] = (
@@ -23,6 +23,7 @@ KINDS: tuple[type[msgspec.Struct], ...] = (
     *addon.KINDS,
     *data.KINDS,
     *inference.KINDS,
+    *placement.KINDS,
 )
 _PLAIN = {"enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format"}
 _NUMBER = r"(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
