@@ -14,13 +14,21 @@ FOLDER = Path(__file__).parents[1] / "manifests" / "crds"
 HEADER = "# Generated from addon_framework/api by hack/generate_crds.py: change it there.\n"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Versions share parts of their schemas, which are written out for each."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def main() -> int:
     """Exit code 1 when --check finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, fail when stale")
     check = parser.parse_args().check
     wanted = {
-        file_name(kind.RESOURCE): HEADER + yaml.safe_dump(generate(kind), sort_keys=False, width=110)
+        file_name(kind.RESOURCE): HEADER
+        + yaml.dump(generate(kind), Dumper=_Dumper, sort_keys=False, width=110)
         for kind in KINDS
     }
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -127,7 +127,7 @@ class ClusterManagementAddOn(Struct, frozen=True):
         GROUP, "v1alpha1", "clustermanagementaddons", "ClusterManagementAddOn", namespaced=False
     )
     DEFINITION: ClassVar = Definition(
-        short_names=("cma",),
+        short_names=("cma", "cmas"),
         columns=(
             ("DISPLAY NAME", "string", ".spec.addOnMeta.displayName"),
             ("CRD NAME", "string", ".spec.addOnConfiguration.crdName"),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from addon_framework.api import addon, cluster, data, inference, placement, work
+from addon_framework.api import addon, addon_v1beta1, cluster, data, inference, work
 from addon_framework.api.meta import Definition, Json, ObjectMeta, Resource
 
 KINDS: tuple[type[msgspec.Struct], ...] = (
@@ -23,8 +23,8 @@ KINDS: tuple[type[msgspec.Struct], ...] = (
     *addon.KINDS,
     *data.KINDS,
     *inference.KINDS,
-    *placement.KINDS,
 )
+NEWER: tuple[type[msgspec.Struct], ...] = addon_v1beta1.KINDS  # other versions of some, served beside them
 _PLAIN = {"enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format"}
 _NUMBER = r"(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
 _QUANTITY = rf"^{_NUMBER}(([KMGTPE]i)|[numkMGTPE]|([eE]{_NUMBER}))?$"
@@ -39,24 +39,6 @@ def generate(kind: type[msgspec.Struct]) -> Json:
     """The CRD of one typed kind."""
     resource: Resource = kind.RESOURCE  # type: ignore[attr-defined]
     definition: Definition = kind.DEFINITION  # type: ignore[attr-defined]
-    version: Json = {
-        "name": resource.version,
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": _root(kind)},
-    }
-    if definition.columns:
-        version["additionalPrinterColumns"] = [_column(*column) for column in definition.columns]
-    subresources: Json = {}
-    if definition.status:
-        subresources["status"] = {}
-    if definition.scale:
-        spec, status, selector = definition.scale
-        subresources["scale"] = {"specReplicasPath": spec, "statusReplicasPath": status}
-        if selector:
-            subresources["scale"]["labelSelectorPath"] = selector
-    if subresources:
-        version["subresources"] = subresources
     names: Json = {
         "kind": resource.kind,
         "listKind": f"{resource.kind}List",
@@ -67,17 +49,48 @@ def generate(kind: type[msgspec.Struct]) -> Json:
         names["shortNames"] = list(definition.short_names)
     if definition.categories:
         names["categories"] = list(definition.categories)
+    spec: Json = {
+        "group": resource.group,
+        "names": names,
+        "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "versions": [_version(kind, storage=True), *(_version(other) for other in _others(resource))],
+    }
+    if resource.group == addon.GROUP and resource.kind in addon_v1beta1.CONVERTED:
+        spec["conversion"] = addon_v1beta1.CONVERSION
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{resource.plural}.{resource.group}"},
-        "spec": {
-            "group": resource.group,
-            "names": names,
-            "scope": "Namespaced" if resource.namespaced else "Cluster",
-            "versions": [version],
-        },
+        "spec": spec,
     }
+
+
+def _others(resource: Resource) -> list[type[msgspec.Struct]]:
+    wanted = (resource.group, resource.plural)
+    return [k for k in NEWER if (k.RESOURCE.group, k.RESOURCE.plural) == wanted]  # type: ignore[attr-defined]
+
+
+def _version(kind: type[msgspec.Struct], *, storage: bool = False) -> Json:
+    definition: Definition = kind.DEFINITION  # type: ignore[attr-defined]
+    version: Json = {
+        "name": kind.RESOURCE.version,  # type: ignore[attr-defined]
+        "served": True,
+        "storage": storage,
+        "schema": {"openAPIV3Schema": _root(kind)},
+    }
+    if definition.columns:
+        version["additionalPrinterColumns"] = [_column(*column) for column in definition.columns]
+    subresources: Json = {}
+    if definition.status:
+        subresources["status"] = {}
+    if definition.scale:
+        replicas, status, selector = definition.scale
+        subresources["scale"] = {"specReplicasPath": replicas, "statusReplicasPath": status}
+        if selector:
+            subresources["scale"]["labelSelectorPath"] = selector
+    if subresources:
+        version["subresources"] = subresources
+    return version
 
 
 def load_crds(place: Literal["hub", "spoke", "all"] = "all") -> list[Json]:

@@ -24,6 +24,15 @@ def names(text: str | None) -> list[str] | None:
     return found
 
 
+def _address(_c: click.Context, _p: click.Parameter, text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise click.BadParameter(f"{text} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
 @click.group()
 def hub() -> None:
     """Make a cluster a hub, run the hub manager.
@@ -49,6 +58,12 @@ def hub() -> None:
 @click.option(
     "--health-port", type=click.IntRange(1, 65535), help="Serve /healthz, /readyz, /metrics on 127.0.0.1."
 )
+@click.option(
+    "--conversion-address",
+    metavar="HOST:PORT",
+    callback=_address,
+    help="Where the API server reaches us, to convert add-ons between v1alpha1 and v1beta1. [not served]",
+)
 @verbosity_option
 def run_command(
     where: Where,
@@ -56,6 +71,7 @@ def run_command(
     strict_ocm: bool,
     elect: bool,
     health_port: int | None,
+    conversion_address: tuple[str, int] | None,
     verbosity: str,
 ) -> None:
     """Run the hub's controllers and those of the plug-ins, until SIGTERM or SIGINT.
@@ -65,6 +81,9 @@ def run_command(
     line says what was chosen and why. Add-ons of plug-ins always run; where OCM's add-on manager is, install
     strategies and configs are left to it. With --controllers nothing is looked for: name OCM's missing parts
     where its processes run without leader election, since those cannot be seen.
+
+    OCM's hub and the embedded one serve add-ons as v1alpha1 and v1beta1; on another cluster v1beta1 is served
+    with --conversion-address, as long as this runs. Our own controllers need one of them, whichever.
 
     \b
     Example:
@@ -86,7 +105,14 @@ def run_command(
             except Unreachable:
                 pass  # it may be starting, as we are
             try:
-                await run_hub(client, chosen, strict_ocm=strict_ocm, elect=elect, health_port=health_port)
+                await run_hub(
+                    client,
+                    chosen,
+                    strict_ocm=strict_ocm,
+                    elect=elect,
+                    health_port=health_port,
+                    conversion=conversion_address,
+                )
             except OSError as error:
                 if health_port is None:
                     raise

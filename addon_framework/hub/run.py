@@ -14,6 +14,7 @@ from addon_framework.hub.addons.config_controller import AddonConfigController
 from addon_framework.hub.addons.controllers import addon_controllers
 from addon_framework.hub.addons.hub_manifests import HubManifestsController
 from addon_framework.hub.addons.install import InstallController
+from addon_framework.hub.conversion import ConversionController
 from addon_framework.hub.detect import detect
 from addon_framework.hub.placement.controller import PlacementController
 from addon_framework.hub.placement.cost import CostController
@@ -89,8 +90,12 @@ def hub_manager(
     elect: bool = False,
     health_port: int | None = None,
     beside_addon_manager: bool = False,
+    conversion: tuple[str, int] | None = None,
 ) -> Manager:
-    """The manager with the chosen controllers, not yet running."""
+    """The manager with the chosen controllers, not yet running.
+
+    `conversion` is the address and port at which the API server reaches us to convert add-ons.
+    """
     plugins = discover() if plugins is None else plugins
 
     def addons() -> list[Controller]:
@@ -114,6 +119,8 @@ def hub_manager(
     for name in select(controllers):
         for controller in factories[name]():
             manager.add(controller)
+    if conversion is not None:
+        manager.add(ConversionController(*conversion))
     return manager
 
 
@@ -126,6 +133,7 @@ async def run_hub(
     strict_ocm: bool = False,
     elect: bool = False,
     health_port: int | None = None,
+    conversion: tuple[str, int] | None = None,
     handle_signals: bool = True,
 ) -> None:
     """Run the hub manager until SIGTERM, SIGINT, or cancellation; without `controllers` what is missing."""
@@ -135,6 +143,7 @@ async def run_hub(
 
     async def serve() -> None:
         choice = await choose(client, controllers)
+        await found.prepare()
         manager = hub_manager(
             client,
             choice.names,
@@ -144,6 +153,7 @@ async def run_hub(
             elect=elect,
             health_port=health_port,
             beside_addon_manager=choice.beside_addon_manager,
+            conversion=conversion,
         )
         log.info("hub manager runs", server=client.server, **choice.reasons)
         await manager.run()

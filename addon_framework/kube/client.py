@@ -5,11 +5,8 @@ Verbs and paths: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -17,7 +14,9 @@ import orjson
 
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube.config import ClientConfig, in_cluster_config, load_kubeconfig
-from addon_framework.kube.errors import ApiError, Gone, NotFound, Unreachable, error_from_status
+from addon_framework.kube.dialect import Dialect, is_of_addons, learn, no_longer_served
+from addon_framework.kube.errors import Gone, NotFound, error_from_status
+from addon_framework.kube.transport import Transport
 
 PatchKind = Literal["merge", "json", "strategic", "apply"]
 _PATCH_TYPES: dict[str, str] = {
@@ -27,25 +26,20 @@ _PATCH_TYPES: dict[str, str] = {
     "apply": "application/apply-patch+yaml",
 }
 PAGE_SIZE = 500
-_MAX_ATTEMPTS = 5
+_AS_IT_IS = Dialect(())
 
 
-class Client:
+class Client(Transport):
     """One cluster's API. Close it, or use it as an async context manager.
 
     `in_flight` bounds the requests (watches apart) that are open at once. There is no hidden rate:
     a server that wants less says 429 with Retry-After, and that is honoured.
     """
 
-    def __init__(
-        self, config: ClientConfig, *, in_flight: int = 64, user_agent: str = "boundaryless"
-    ) -> None:
-        self.config = config
-        self._user_agent = user_agent
-        self._in_flight = asyncio.Semaphore(in_flight)
-        self._session: aiohttp.ClientSession | None = None
-        self._ssl: ssl.SSLContext | bool | None = None
+    def __init__(self, config: ClientConfig, **options: Any) -> None:
+        super().__init__(config, **options)
         self._resources: dict[tuple[str, str], Resource] = {}
+        self._dialect: Dialect | None = None  # until it is asked for
 
     @classmethod
     def from_kubeconfig(
@@ -63,30 +57,6 @@ class Client:
     def in_cluster(cls, **options: Any) -> Self:
         """The cluster whose pod we are."""
         return cls(in_cluster_config(), **options)
-
-    @property
-    def server(self) -> str:
-        """The API server's URL."""
-        return self.config.server
-
-    def reconfigure(self, config: ClientConfig) -> None:
-        """Other credentials for the same cluster, such as a renewed certificate; streams under way go on."""
-        self.config = config
-        self._ssl = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Closes the connections; requests under way fail."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     # Verbs
 
@@ -221,11 +191,13 @@ class Client:
         }
         # A peer that vanished sends nothing, not even the end: give up a little after the server should have.
         limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout + 30)
-        async for line in self.stream("GET", resource.path(namespace), params=params, timeout=limits):
+        path = resource.path(namespace)
+        dialect = await self._speak(path)
+        async for line in self.stream("GET", dialect.path(path), params=params, timeout=limits):
             event = orjson.loads(line)
             if event["type"] == "ERROR":
                 raise error_from_status(int(event["object"].get("code") or 500), event["object"])
-            yield event["type"], event["object"]
+            yield event["type"], dialect.incoming(path, event["object"])
 
     async def resource_for(self, api_version: str, kind: str) -> Resource:
         """What the server calls a kind, by discovery; kept, and asked again for kinds not seen yet."""
@@ -247,7 +219,7 @@ class Client:
             raise NotFound(404, "NotFound", f"the server has no kind {kind} in {api_version}")
         return self._resources[(api_version, kind)]
 
-    # Transport
+    # Any request
 
     async def request(
         self,
@@ -259,118 +231,28 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         """One request and its JSON answer, or ApiError by reason; repeats what the server asks to repeat."""
-        data = None if body is None else orjson.dumps(body)
-        for attempt in range(1, _MAX_ATTEMPTS + 1):
-            try:
-                async with self._in_flight:
-                    return await self._once(method, path, data, params, headers)
-            except ApiError as error:
-                # Only an explicit 'later' is safe to repeat for every verb: nothing was done.
-                later = error.status == 429 or (error.status == 503 and error.retry_after is not None)
-                if not later or attempt == _MAX_ATTEMPTS:
-                    raise
-                await asyncio.sleep(error.retry_after or 0.1 * 2**attempt)
-        raise AssertionError("unreachable")
+        dialect = await self._speak(path)
+        try:
+            body = await dialect.outgoing(path, body, self._get)
+            answer = await self.send(method, dialect.path(path), body=body, params=params, headers=headers)
+        except NotFound as error:
+            if no_longer_served(path, error):
+                self._dialect = None
+            raise
+        return dialect.incoming(path, answer)
+
+    async def _speak(self, path: str) -> Dialect:
+        if self._dialect is None and is_of_addons(path):
+            self._dialect = await learn(self._get)
+        return self._dialect or _AS_IT_IS
+
+    async def _get(self, path: str) -> Json:
+        return await self.send("GET", path)
 
     async def text(self, path: str, *, params: Mapping[str, str] | None = None) -> str:
         """A GET whose answer is not JSON, such as a pod's log."""
         chunks = [chunk async for chunk in self.stream("GET", path, params=params, by_line=False)]
         return b"".join(chunks).decode(errors="replace")
-
-    async def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        timeout: aiohttp.ClientTimeout | None = None,
-        by_line: bool = True,
-    ) -> AsyncIterator[bytes]:
-        """The lines (or raw chunks) of a long answer, as they come."""
-        try:
-            async with self._open().request(
-                method,
-                self.server + path,
-                params=params,
-                headers=self._headers(None),
-                ssl=self._tls(),
-                server_hostname=self.config.tls_server_name,
-                timeout=timeout or aiohttp.ClientTimeout(total=None, sock_connect=10),
-            ) as response:
-                if response.status >= 400:
-                    raise error_from_status(response.status, _decode(await response.read()))
-                rest = b""
-                async for chunk in response.content.iter_any():
-                    if not by_line:
-                        yield chunk
-                        continue
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        if line:
-                            yield line
-                if rest:
-                    yield rest
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(error) from error
-
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        data: bytes | None,
-        params: Mapping[str, str] | None,
-        headers: Mapping[str, str] | None,
-    ) -> Json:
-        try:
-            async with self._open().request(
-                method,
-                self.server + path,
-                data=data,
-                params=params,
-                headers=self._headers(headers),
-                ssl=self._tls(),
-                server_hostname=self.config.tls_server_name,
-            ) as response:
-                raw = await response.read()
-                body = _decode(raw)
-                if response.status >= 400:
-                    error = error_from_status(response.status, body)
-                    after = response.headers.get("Retry-After", "")
-                    if after.isdigit():
-                        error.details.setdefault("retryAfterSeconds", int(after))
-                    raise error
-                return body if isinstance(body, dict) else {"raw": raw.decode(errors="replace")}
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(error) from error
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-                timeout=aiohttp.ClientTimeout(total=60, sock_connect=10),
-            )
-        return self._session
-
-    def _tls(self) -> ssl.SSLContext | bool:
-        if self._ssl is None:
-            self._ssl = self.config.ssl_context()
-        return self._ssl
-
-    def _headers(self, extra: Mapping[str, str] | None) -> dict[str, str]:
-        headers = {
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-            "User-Agent": self._user_agent,
-        }
-        if token := self.config.token():
-            headers["Authorization"] = f"Bearer {token}"
-        if self.config.impersonate:
-            headers["Impersonate-User"] = self.config.impersonate
-        return headers | dict(extra or {})
-
-    def _unreachable(self, error: BaseException) -> Unreachable:
-        what = str(error) or type(error).__name__
-        return Unreachable(0, "Unreachable", f"cannot reach the API server at {self.server}: {what}")
 
 
 def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
@@ -380,10 +262,3 @@ def _selectors(label_selector: str | None, field_selector: str | None) -> dict[s
 
 def _dry_run(on: bool) -> dict[str, str]:
     return {"dryRun": "All"} if on else {}
-
-
-def _decode(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw) if raw else {}
-    except orjson.JSONDecodeError:
-        return raw.decode(errors="replace")

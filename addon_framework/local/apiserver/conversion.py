@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from addon_framework.api import addon_v1beta1
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.hooks import HookClient, HookError, Pending
@@ -53,6 +54,14 @@ def all_in_version(kind: Kind, objects: Sequence[Json], api_version: str) -> lis
     if kind.conversion is not None:
         return kind.conversion.convert(objects, api_version)
     return [in_version(kind, obj, api_version) for obj in objects]
+
+
+class BuiltIn:
+    """OCM's conversion webhook for add-ons: no Service has to run for it here."""
+
+    def convert(self, objects: Sequence[Json], api_version: str) -> list[Json]:
+        """At once."""
+        return [addon_v1beta1.convert(obj, api_version) for obj in objects]
 
 
 class Conversion:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 
+from addon_framework.api.addon_v1beta1 import CONVERTED, GROUP
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.controllers.loop import work
-from addon_framework.local.apiserver.conversion import Conversion
+from addon_framework.local.apiserver.conversion import BuiltIn, Conversion
 from addon_framework.local.apiserver.hooks import HookClient
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.registry import Kind, Registry, Version
@@ -26,8 +27,6 @@ FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 def kind_from_crd(crd: Json, client: HookClient) -> Kind:
     """The kind that a CRD describes."""
     spec = crd["spec"]
-    conversion = spec.get("conversion") or {}
-    by_webhook = conversion.get("strategy") == "Webhook"
     names = spec["names"]
     versions = tuple(_version(version) for version in spec["versions"])
     storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
@@ -51,8 +50,22 @@ def kind_from_crd(crd: Json, client: HookClient) -> Kind:
         unconditional=False,
         list_kind=names.get("listKind") or f"{names['kind']}List",
         crd_uid=crd["metadata"]["uid"],
-        conversion=Conversion(client, conversion["webhook"], names["kind"]) if by_webhook else None,
+        conversion=_conversion(spec, client),
     )
+
+
+def _conversion(spec: Json, client: HookClient) -> Conversion | BuiltIn | None:
+    said = spec.get("conversion") or {}
+    if said.get("strategy") != "Webhook":
+        return None
+    kind = spec["names"]["kind"]
+    if (
+        spec["group"] == GROUP
+        and kind in CONVERTED
+        and (said["webhook"].get("clientConfig") or {}).get("service")
+    ):
+        return BuiltIn()
+    return Conversion(client, said["webhook"], kind)
 
 
 def _version(version: Json) -> Version:

@@ -10,7 +10,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import SchemaNode
 
 if TYPE_CHECKING:
-    from addon_framework.local.apiserver.conversion import Conversion
+    from addon_framework.local.apiserver.conversion import BuiltIn, Conversion
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -53,7 +53,7 @@ class Kind:
     crd_uid: str = ""
     stored_as: str = ""
     unconditional: bool = True  # whether an update without resourceVersion is taken
-    conversion: Conversion | None = None  # by webhook, of a custom kind
+    conversion: Conversion | BuiltIn | None = None  # by webhook, of a custom kind
 
     @property
     def key(self) -> str:
