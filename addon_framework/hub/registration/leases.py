@@ -38,13 +38,18 @@ def grace_period(cluster: Json) -> timedelta:
 
 
 class LeaseController(Controller):
-    """Makes the lease, watches its renewals, tells of their end at the very moment."""
+    """Makes the lease, watches its renewals, tells of their end at the very moment.
+
+    Whether a cluster is alive is judged by when its renewals come here. The time that it writes is believed
+    only at the first look, and not when its clock is known to be another than ours.
+    """
 
     name = "registration-lease"
     workers = 4
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
+        self._seen: dict[str, tuple[str, datetime]] = {}  # the last renewal, and when it counts from
 
     def watches(self) -> list[Watch]:
         """Clusters, their leases, and their add-ons (an add-on of an unreachable cluster is Unknown too)."""
@@ -58,6 +63,7 @@ class LeaseController(Controller):
         """Judge one cluster's lease; come back when it would run out."""
         cluster = self.cache(ManagedCluster.RESOURCE).get(key)
         if cluster is None or get_condition(cluster, CONDITION_ACCEPTED) is None:
+            self._seen.pop(key.name, None)
             return None
         lease = self.cache(LEASES, label_selector=CLUSTER_NAME_LABEL).get(Key(key.name, CLUSTER_LEASE))
         deleting = bool(cluster["metadata"].get("deletionTimestamp"))
@@ -65,13 +71,31 @@ class LeaseController(Controller):
             await self._create_lease(key.name)
             return None
         renewed = ((lease or {}).get("spec") or {}).get("renewTime")
-        left = (parse_time(renewed) + grace_period(cluster) - self._now()) if renewed else timedelta()
+        grace = grace_period(cluster)
+        left = self._since(key.name, cluster, renewed) + grace - self._now() if renewed else timedelta()
         if left > timedelta():
-            await self._clock(cluster, in_future=left > 2 * grace_period(cluster))
+            await self._clock(cluster, self._is_off(key.name, cluster))
             return left.total_seconds() + 0.01
         await self._unknown(cluster)
         await self._addons_unknown(key.name)
         return None
+
+    def _since(self, name: str, cluster: Json, renewed: str) -> datetime:
+        """From when a renewal counts."""
+        text, since = self._seen.get(name, ("", self._now()))
+        if text == renewed:
+            return since
+        written = parse_time(renewed)
+        synced = get_condition(cluster, CONDITION_CLOCK)
+        believed = not text and (synced is None or synced["status"] == "True") and written <= self._now()
+        self._seen[name] = renewed, written if believed else self._now()
+        return self._seen[name][1]
+
+    def _is_off(self, name: str, cluster: Json) -> timedelta:
+        """How much the cluster's clock is ahead of ours; nothing where it is too little to tell."""
+        text, since = self._seen[name]
+        ahead = parse_time(text) - since
+        return ahead if abs(ahead) > grace_period(cluster) else timedelta()
 
     async def _create_lease(self, cluster: str) -> None:
         # Agents may update their lease and not create it, so the hub does.
@@ -120,11 +144,12 @@ class LeaseController(Controller):
             )
             await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, status)
 
-    async def _clock(self, cluster: Json, *, in_future: bool) -> None:
+    async def _clock(self, cluster: Json, ahead: timedelta) -> None:
         status = copy.deepcopy(cluster.get("status") or {})
         conditions = status.setdefault("conditions", [])
-        if in_future:
-            message = "The lease was renewed in the hub's future: the clocks of hub and cluster differ."
+        if ahead:
+            where = "future" if ahead > timedelta() else "past"
+            message = f"The lease was renewed in the hub's {where}: the clocks of hub and cluster differ."
             set_condition(conditions, CONDITION_CLOCK, "False", "ManagedClusterClockOutOfSync", message)
         else:
             message = "The clock of the managed cluster is synced with the hub."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -22,9 +24,11 @@ from addon_framework.api.core import (
     SECRETS,
 )
 from addon_framework.api.names import WORK_FINALIZER
+from addon_framework.api.time import micro_time
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.install import CannotAccept, accept, bootstrap_kubeconfig, install
 from addon_framework.kube import Client, Forbidden, NotFound
+from addon_framework.testing import eventually
 from tests.integration.hub.conftest import Hub
 from tests.integration.hub.objects import Json, binding
 from tests.unit.hub.certificates import csr_to_create
@@ -182,8 +186,7 @@ async def test_a_lease_that_is_not_renewed_makes_cluster_and_addons_unknown(hub:
     }
     await client.create(ManagedClusterAddOn.RESOURCE, addon)
     await hub.until(lambda: client.get(LEASES, "managed-cluster-lease", name))
-    renewed = {"spec": {"renewTime": "2020-01-01T00:00:00.000000Z"}}
-    await client.patch(LEASES, "managed-cluster-lease", renewed, name)
+    await client.patch(ManagedCluster.RESOURCE, name, {"spec": {"leaseDurationSeconds": 1}})
 
     async def unknown() -> bool:
         cluster = await client.get(ManagedCluster.RESOURCE, name)
@@ -201,6 +204,37 @@ async def test_a_lease_that_is_not_renewed_makes_cluster_and_addons_unknown(hub:
         )
 
     await hub.until(unknown)
+
+
+async def test_a_cluster_with_another_clock_is_alive_as_long_as_it_renews(hub: Hub, client: Client) -> None:
+    name = await hub.cluster()
+    await hub.until(lambda: client.get(LEASES, "managed-cluster-lease", name))
+    await client.patch(ManagedCluster.RESOURCE, name, {"spec": {"leaseDurationSeconds": 1}})
+    shift = timedelta(minutes=-30)
+    began = time.monotonic()
+
+    async def past_its_grace() -> bool:
+        """Renews with a clock that is behind, for longer than a lease lives."""
+        renewed = {"spec": {"renewTime": micro_time(datetime.now(UTC) + shift)}}
+        await client.patch(LEASES, "managed-cluster-lease", renewed, name)
+        cluster = await client.get(ManagedCluster.RESOURCE, name)
+        clock = get_condition(cluster, "ManagedClusterConditionClockSynced")
+        available = get_condition(cluster, "ManagedClusterConditionAvailable")
+        assert clock is not None
+        assert clock["status"] == "False"
+        assert "past" in clock["message"]
+        assert available is not None
+        assert available["status"] == "True"
+        return time.monotonic() - began > 6
+
+    await eventually(past_its_grace, timeout=40, interval=0.5)
+
+    async def unknown() -> bool:
+        cluster = await client.get(ManagedCluster.RESOURCE, name)
+        found = get_condition(cluster, "ManagedClusterConditionAvailable")
+        return found is not None and found["status"] == "Unknown"
+
+    await hub.until(unknown)  # it renews no more
 
 
 async def test_deletion_drains_addons_then_works_and_says_what_holds_it(hub: Hub, client: Client) -> None:
