@@ -126,7 +126,7 @@ class AddonDeployController(Controller):
                     cluster, addon, plugin, status, places
                 ):
                     return None  # that write calls us again
-            await self._health(cluster, key, plugin, places, conditions)
+            delay = await self._health(cluster, key, plugin, places, conditions)
         except PluginBusy:
             return BUSY
         except _NOT_RENDERED as error:
@@ -325,14 +325,19 @@ class AddonDeployController(Controller):
 
     async def _health(
         self, cluster: Json, key: Key, plugin: Plugin, places: list[Place], conditions: list[Json]
-    ) -> None:
+    ) -> float | None:
         reachable = get_condition(cluster, CONDITION_AVAILABLE)
         if reachable is not None and reachable["status"] == "Unknown":
-            return  # what the works say is old; registration has set the add-on Unknown
+            return None  # what the works say is old; registration has set the add-on Unknown
         works = [work for work in works_of(self, key) if place_of(work) in places]
-        health = plugin.describe().prober
+        health, delay = plugin.describe().prober, None
         if isinstance(health, Work) and health.check is not None:
-            verdict = await plugin.watch_over("the health check", lambda: available(health, works))
+            try:
+                verdict = await plugin.watch_over("the health check", lambda: available(health, works))
+            except PluginBusy:
+                raise
+            except PluginError as error:
+                verdict, delay = Verdict("Unknown", "NoProbeResult", str(error)), RETRY_PLUGIN
         else:
             verdict = available(health, works)
         for place in places:
@@ -342,6 +347,7 @@ class AddonDeployController(Controller):
         if verdict is not None:
             set_condition(conditions, "Available", *verdict)
         set_degraded(conditions, degraded(works))
+        return delay
 
     # From an event to add-ons
 
