@@ -24,6 +24,7 @@ from addon_framework.hub.addons.configs import spec_hash
 from addon_framework.hub.addons.delivery import deliver, discard
 from addon_framework.hub.addons.health import Verdict, available, degraded, set_degraded
 from addon_framework.hub.addons.identity import registration_status, role_name
+from addon_framework.hub.addons.images import BadRegistries, mirrors_of
 from addon_framework.hub.addons.install import spec_changed
 from addon_framework.hub.addons.lookup import DEPLOY_LABELS, addon_of_labelled, works_of
 from addon_framework.hub.addons.packing import TooLarge
@@ -48,7 +49,6 @@ from addon_framework.hub.addons.values import (
     BadValues,
     decorate,
     install_namespace,
-    mirrors_of,
     moves,
     relocate,
     render_values,
@@ -66,7 +66,7 @@ from addon_framework.plugins import (
     Work,
 )
 
-_NOT_RENDERED = (PluginError, BadManifest, TooLarge, BadValues)
+_NOT_RENDERED = (PluginError, BadManifest, TooLarge, BadValues, BadRegistries)
 
 
 class AddonDeployController(Controller):
@@ -114,6 +114,11 @@ class AddonDeployController(Controller):
             return None  # the owner comes first, as with OCM
         status = copy.deepcopy(addon.get("status") or {})
         conditions = status.setdefault("conditions", [])
+        if not (accepted := bool((cluster.get("spec") or {}).get("hubAcceptsClient"))):
+            # A certificate cannot be taken back; what it is good for can.
+            await grant(self, key, addon, (), MANAGER)
+            text = f"the hub does not accept cluster {key.namespace}: the agent has no rights on it"
+            set_condition(conditions, "RegistrationApplied", "False", "ClusterNotAccepted", text)
         failure: ApiError | None = None
         delay: float | None = None
         try:
@@ -121,7 +126,8 @@ class AddonDeployController(Controller):
             # Otherwise what was shipped stays, until the status has the hash of what the configs say now.
             if not is_progressive(cma) or self._has_its_turn(addon):
                 self._describe(cma, plugin.describe(), self._deployment_configs(addon), status)
-                await self._register(addon, plugin, status)
+                if accepted:
+                    await self._register(addon, plugin, status)
                 if self._configured(cma, addon) and not await self._deploy(
                     cluster, addon, plugin, status, places
                 ):
@@ -374,7 +380,7 @@ def _copy(obj: Json) -> Json:
 
 
 def _cluster_matters(old: Json | None, new: Json | None) -> bool:
-    """What of a cluster an add-on may depend on: labels, annotations, claims, whether it is there."""
+    """What of a cluster an add-on may depend on: acceptance, labels, annotations, claims, its being there."""
     if old is None or new is None:
         return True
 
@@ -382,6 +388,7 @@ def _cluster_matters(old: Json | None, new: Json | None) -> bool:
         metadata, status = cluster["metadata"], cluster.get("status") or {}
         reachable = get_condition(cluster, CONDITION_AVAILABLE)
         return (
+            (cluster.get("spec") or {}).get("hubAcceptsClient"),
             metadata.get("labels"),
             metadata.get("annotations"),
             metadata.get("deletionTimestamp"),

@@ -10,9 +10,9 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.api.names import VALUES_ANNOTATION
+from addon_framework.hub.addons.images import mirrored
 from addon_framework.plugins import DEFAULT_INSTALL_NAMESPACE, AddonDescription
 
-IMAGE_REGISTRIES_ANNOTATION = "open-cluster-management.io/image-registries"
 _CA_DIR, _CA_FILE = "/managed/proxy-ca", "ca-bundle.crt"
 POD_KINDS = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job")
 
@@ -56,21 +56,6 @@ def install_namespace(description: AddonDescription, configs: Iterable[Json]) ->
     return description.install_namespace
 
 
-def mirrors_of(cluster: Json) -> list[Json]:
-    """The image registries that an annotation gives a cluster; an AddOnDeploymentConfig's come first."""
-    text = (cluster["metadata"].get("annotations") or {}).get(IMAGE_REGISTRIES_ANNOTATION)
-    if not text:
-        return []
-    try:
-        registries = json.loads(text)["registries"]
-        return [{"source": r.get("source", ""), "mirror": r["mirror"]} for r in registries]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadValues(
-            f"annotation {IMAGE_REGISTRIES_ANNOTATION} of the cluster is not "
-            f'{{"registries": [{{"source", "mirror"}}]}}: {error}'
-        ) from error
-
-
 def moves(description: AddonDescription, configs: Iterable[Json]) -> bool:
     """Whether the manifests go to the install namespace whatever they say: "" keeps them where they are."""
     asked = [(config.get("spec") or {}).get("agentInstallNamespace") for config in configs]
@@ -96,16 +81,19 @@ def relocate(manifests: Sequence[Json], namespace: str) -> list[Json]:
 def decorate(
     manifests: Sequence[Json], configs: Iterable[Json], *, name: str, mirrors: Sequence[Json] = ()
 ) -> list[Json]:
-    """Apply AddOnDeploymentConfigs to the workloads: node placement, image mirrors, proxy, resources."""
+    """Apply AddOnDeploymentConfigs to the workloads: node placement, image mirrors, proxy, resources.
+
+    `mirrors` are the cluster's, for images of which no configuration knows.
+    """
     result = [copy.deepcopy(obj) for obj in manifests]
     specs = [config.get("spec") or {} for config in configs]
-    registries = [registry for spec in specs for registry in spec.get("registries") or []] or mirrors
+    registries = [registry for spec in specs for registry in spec.get("registries") or []]
     bundles: dict[str, Json] = {}
     for obj in result:
         pod = _pod_spec(obj)
         if pod is None:
             continue
-        _mirrors(pod, registries)
+        _mirrors(pod, registries, mirrors)
         for spec in specs:
             proxy = spec.get("proxyConfig") or {}
             _node_placement(pod, spec.get("nodePlacement") or {})
@@ -135,14 +123,10 @@ def _node_placement(pod: Json, placement: Json) -> None:
         pod["tolerations"] = placement["tolerations"]
 
 
-def _mirrors(pod: Json, registries: Sequence[Json]) -> None:
+def _mirrors(pod: Json, *tables: Sequence[Json]) -> None:
     for container in _containers(pod):
-        for registry in registries:
-            source, image = registry.get("source", ""), container.get("image", "")
-            if not source:
-                container["image"] = f"{registry['mirror']}/{image.rpartition('/')[2]}"
-            elif image == source or image.startswith(source.rstrip("/") + "/"):
-                container["image"] = registry["mirror"].rstrip("/") + image[len(source.rstrip("/")) :]
+        if container.get("image"):
+            container["image"] = mirrored(container["image"], *tables)
 
 
 def _proxy(pod: Json, proxy: Json) -> None:

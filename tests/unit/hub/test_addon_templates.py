@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from addon_framework.hub.addons.identity import permissions
+from addon_framework.hub.addons.images import BadRegistries, mirrored, mirrors_of
 from addon_framework.hub.addons.sources import source_of
 from addon_framework.hub.addons.template import TemplateAddon, template_name, template_plugin
-from addon_framework.hub.addons.values import BadValues, decorate, mirrors_of, moves, relocate
+from addon_framework.hub.addons.values import BadValues, decorate, moves, relocate
 from addon_framework.kube import Key
 from addon_framework.plugins import (
     AddonDescription,
@@ -230,8 +231,37 @@ def test_a_clusters_image_registries_give_way_to_those_of_a_config() -> None:
 
     assert image() == "near/x:1"
     assert image({"spec": {"registries": [{"source": "quay.io", "mirror": "far"}]}}) == "far/x:1"
-    with pytest.raises(BadValues, match="image-registries of the cluster is not"):
+    assert image({"spec": {"registries": [{"source": "docker.io", "mirror": "far"}]}}) == "near/x:1"
+    with pytest.raises(BadRegistries, match="image-registries of the cluster is not"):
         mirrors_of({"metadata": {"annotations": {"open-cluster-management.io/image-registries": "[]"}}})
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted"),
+    [
+        ("quay.io/ocm/agent:v1", "m/agent:v1"),
+        ("quay.io/ocm/agent@sha256:ab", "m/agent@sha256:ab"),
+        ("quay.io/ocm/agent/tool", "m/agent/tool"),
+        ("quay.io/ocm/agents:v1", "near/agents:v1"),  # the longest source that ends where a part of it ends
+        ("quay.io/other:v1", "quay.io/other:v1"),
+        ("docker.io/library/busybox", "second/busybox"),  # of equals the later one
+    ],
+)
+def test_the_longest_source_of_an_image_says_its_mirror(image: str, wanted: str) -> None:
+    table = [
+        {"source": "quay.io/ocm/agent", "mirror": "m/agent"},
+        {"source": "quay.io/ocm", "mirror": "near/"},
+        {"source": "docker.io/library", "mirror": "first"},
+        {"source": "docker.io/library/", "mirror": "second"},
+    ]
+    assert mirrored(image, table) == wanted
+
+
+def test_an_empty_source_is_every_image_that_no_other_knows() -> None:
+    table = [{"mirror": "all.io/x"}, {"source": "quay.io/ocm", "mirror": "near"}]
+    assert mirrored("quay.io/ocm/a/b:1", table) == "near/a/b:1"
+    assert mirrored("docker.io/c/d:1", table) == "all.io/x/d:1"
+    assert mirrored("docker.io/c/d:1", [{"source": "", "mirror": ""}]) == "d:1"
 
 
 def test_beside_ocms_own_manager_templates_are_left_to_it() -> None:
