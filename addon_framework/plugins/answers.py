@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from addon_framework.api.meta import Json
 from addon_framework.plugins.types import (
     AddonDescription,
@@ -49,6 +47,8 @@ def check_description(found: AddonDescription) -> None:
 
 def _manifests(answer: Any) -> list[Json]:
     """Copies of our own, of JSON and nothing else: works are made of them."""
+    import orjson  # here: `fleetadm --help` reads plug-ins too, and should come at once
+
     try:
         objects: list[Json] = orjson.loads(orjson.dumps(_listed(answer, "objects")))
     except (TypeError, orjson.JSONDecodeError) as error:

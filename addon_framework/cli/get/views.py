@@ -11,7 +11,12 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.data import Dataset
 from addon_framework.api.inference import InferenceDeployment
 from addon_framework.api.meta import Json
-from addon_framework.api.names import CLUSTER_SET_LABEL, CONDITION_AVAILABLE, PLACEMENT_LABEL
+from addon_framework.api.names import (
+    CLUSTER_SET_LABEL,
+    CONDITION_AVAILABLE,
+    HOSTING_CLUSTER_ANNOTATION,
+    PLACEMENT_LABEL,
+)
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.api.work import ManifestWork
 from addon_framework.cli.get.view import Column, Row, View
@@ -48,6 +53,36 @@ def messages(*kinds: str) -> Value:
         return "; ".join(c["message"] for c in found if c is not None and c.get("message"))
 
     return value
+
+
+def _deletion(*kinds: tuple[str, str]) -> Value:
+    """What an object that is being deleted waits for: a condition that says so, or else its finalizers."""
+
+    def value(row: Row) -> str:
+        metadata = row.obj["metadata"]
+        if not metadata.get("deletionTimestamp"):
+            return ""
+        for kind, status in kinds:
+            found = get_condition(row.obj, kind)
+            if found is not None and found["status"] == status and found.get("message"):
+                return str(found["message"])
+        finalizers = metadata.get("finalizers") or []
+        return f"waits for finalizers: {', '.join(finalizers)}" if finalizers else "going"
+
+    return value
+
+
+def _addon_message(row: Row) -> str:
+    """Why the conditions are as they are, those first that have failed."""
+    early = ("HostingClusterValidity", "RegistrationApplied", "ManifestApplied", "HostingManifestApplied")
+    failed = [c for c in (get_condition(row.obj, kind) for kind in early) if c is not None]
+    said = [c["message"] for c in failed if c["status"] == "False" and c.get("message")]
+    rest = messages("Available", "Degraded", "Progressing")(row)
+    return "; ".join(dict.fromkeys([*said, *([rest] if rest else [])]))
+
+
+def _hosted_by(row: Row) -> str | None:
+    return (row.obj["metadata"].get("annotations") or {}).get(HOSTING_CLUSTER_ANNOTATION)
 
 
 def _accepted(row: Row) -> str:
@@ -125,6 +160,7 @@ VIEWS = (
             Column("VERSION", at("status.version.kubernetes"), wide=True),
             Column("URL", at("spec.managedClusterClientConfigs.0.url"), wide=True),
             Column("TAINTS", _taints, wide=True),
+            Column("DELETION", _deletion(("Deleting", "True"))),
             Column("MESSAGE", messages(CONDITION_AVAILABLE), wide=True),
         ),
     ),
@@ -140,8 +176,11 @@ VIEWS = (
             Column("AVAILABLE", condition("Available"), state=True),
             Column("DEGRADED", condition("Degraded")),
             Column("PROGRESSING", condition("Progressing")),
+            Column("DELETION", _deletion(("HookManifestCompleted", "False"))),
+            Column("MANIFESTS", condition("ManifestApplied"), wide=True),
+            Column("HOSTED BY", _hosted_by, wide=True),
             Column("INSTALLED IN", at("status.namespace"), wide=True),
-            Column("MESSAGE", messages("Available", "Degraded", "Progressing"), wide=True),
+            Column("MESSAGE", _addon_message, wide=True),
         ),
     ),
     View(
@@ -156,6 +195,7 @@ VIEWS = (
             Column("APPLIED", condition("Applied"), state=True),
             Column("AVAILABLE", condition("Available"), state=True),
             Column("MANIFESTS", _manifests),
+            Column("DELETION", _deletion(("Deleting", "True"))),
             Column("MESSAGE", messages("Applied", "Available"), wide=True),
         ),
     ),

@@ -47,6 +47,26 @@ def test_clusters() -> None:
     assert (cells["CPU"], cells["MEMORY"], cells["GPU"], cells["VERSION"]) == ("8", "16Gi", "5", "v1.34")
 
 
+def test_an_addon_says_what_its_deletion_waits_for_and_what_has_failed() -> None:
+    status = {
+        "namespace": "agents",
+        "conditions": [
+            condition("ManifestApplied", "False", "the bucket is not there"),
+            condition("Available", "Unknown", "nothing is applied yet"),
+        ],
+    }
+    addon = obj(status=status)
+    addon["metadata"]["annotations"] = {"addon.open-cluster-management.io/hosting-cluster-name": "host"}
+    cells = shown(BY_NAME["addons"], Row(addon))
+    assert cells["DELETION"] == "-"
+    assert (cells["HOSTED BY"], cells["MANIFESTS"]) == ("host", "False")
+    assert cells["MESSAGE"] == "the bucket is not there; nothing is applied yet"
+    addon["metadata"] |= {"deletionTimestamp": "2026-01-09T00:00:00Z", "finalizers": ["a/b"]}
+    assert shown(BY_NAME["addons"], Row(addon))["DELETION"] == "waits for finalizers: a/b"
+    status["conditions"] = [condition("HookManifestCompleted", "False", "Job n/clean is not done")]
+    assert shown(BY_NAME["addons"], Row(addon))["DELETION"] == "Job n/clean is not done"
+
+
 def test_placements_show_the_clusters_of_all_their_decisions() -> None:
     view = BY_NAME["placements"]
     label = {"cluster.open-cluster-management.io/placement": "x"}
