@@ -88,6 +88,7 @@ def hub_manager(
     auto_approve_users: Iterable[str] = (),
     strict_ocm: bool = False,
     elect: bool = False,
+    lease_duration: float = 15.0,
     health_port: int | None = None,
     beside_addon_manager: bool = False,
     conversion: tuple[str, int] | None = None,
@@ -114,6 +115,7 @@ def hub_manager(
         client,
         name=LEASE_NAME,
         lease_namespace=HUB_NAMESPACE if elect else None,
+        lease_duration=lease_duration,
         health_port=health_port,
     )
     for name in select(controllers):
