@@ -193,6 +193,7 @@ class Plugins:
     """The plug-ins of one group, by name. Made by `discover`; owned by whoever asked."""
 
     by_name: dict[str, Plugin] = field(default_factory=dict)
+    _made: dict[tuple[str, str], tuple[Any, Plugin]] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[Plugin]:
         return iter(self.by_name.values())
@@ -210,6 +211,15 @@ class Plugins:
             return self.by_name[name]
         have = ", ".join(sorted(self.by_name)) or "none"
         raise PluginError(f'no plug-in is named "{name}"; installed: {have}')
+
+    def made_from(self, source: Any, name: str, make: Callable[[], Plugin]) -> Plugin:
+        """What `make` makes of an object in a cache, once for as long as the cache has that very object."""
+        key = name, source["metadata"]["name"]
+        if (kept := self._made.get(key)) is not None and kept[0] is source:
+            return kept[1]
+        plugin = make()
+        self._made[key] = source, plugin
+        return plugin
 
     async def prepare(self) -> None:
         """Load all at once, without holding up the event loop."""

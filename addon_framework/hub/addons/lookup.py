@@ -77,6 +77,16 @@ def chosen_clusters(controller: Controller, placement: Key) -> set[str] | None:
     return {cluster for decision in decisions for cluster in clusters_of(decision)}
 
 
+def has_chosen(controller: Controller, placement: Key, cluster: str) -> bool:
+    """Whether the cluster is one of `chosen_clusters`, without making that set."""
+    cache = controller.cache(PlacementDecision.RESOURCE)
+    cache.add_index(
+        "chosen",
+        lambda decision: [f"{key} {c}" for key in placement_of(decision) for c in clusters_of(decision)],
+    )
+    return bool(cache.by_index("chosen", f"{placement} {cluster}"))
+
+
 def decision_groups(controller: Controller, placement: Key) -> list[Group]:
     """The clusters a placement has chosen, in its decision groups."""
     cache = controller.cache(PlacementDecision.RESOURCE)

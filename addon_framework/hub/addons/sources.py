@@ -25,5 +25,5 @@ def source_of(
     if templates and (wanted := template_name(addon)):
         template = controller.cache(AddOnTemplate.RESOURCE).get(Key("", wanted))
         if template is not None:
-            return template_plugin(name, template)
+            return plugins.made_from(template, name, lambda: template_plugin(name, template))
     return None

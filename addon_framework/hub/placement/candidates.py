@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from addon_framework.api.meta import Json
+from addon_framework.api.names import FEATURE_LABEL_PREFIX
 from addon_framework.hub.clustersets import eligible_sets, is_member
 from addon_framework.hub.placement.prioritizers import ALLOCATABLE, score_resources
 from addon_framework.hub.placement.spread import constraints_of
+from addon_framework.hub.selectors import labels_of
 
 ANY_SCORE = "*"
 ANYTHING = "anything"  # the facet that is the whole cluster
@@ -64,15 +66,21 @@ def reads(placement: Json) -> set[str]:
     configurations = (spec.get("prioritizerPolicy") or {}).get("configurations") or []
     if any((c.get("scoreCoordinate") or {}).get("builtIn") in ALLOCATABLE for c in configurations):
         facets.add("resources")
+    if FEATURE_LABEL_PREFIX in str(spec):
+        facets.add("features")
     if any(True for _ in _cel_expressions(spec)):
         facets.add(ANYTHING)
     return facets
 
 
 def _selection(cluster: Json) -> object:
-    metadata = cluster["metadata"]
     taints = (cluster.get("spec") or {}).get("taints")
-    return metadata.get("labels"), taints, metadata.get("deletionTimestamp")
+    return _labels(cluster, features=False), taints, cluster["metadata"].get("deletionTimestamp")
+
+
+def _labels(cluster: Json, *, features: bool) -> object:
+    """An add-on that comes up changes a label of every cluster, which few placements ask about."""
+    return {k: v for k, v in labels_of(cluster).items() if k.startswith(FEATURE_LABEL_PREFIX) == features}
 
 
 def _resources(cluster: Json) -> object:
@@ -82,6 +90,7 @@ def _resources(cluster: Json) -> object:
 
 FACETS: dict[str, Callable[[Json], object]] = {
     "selection": _selection,
+    "features": lambda cluster: _labels(cluster, features=True),
     "claims": lambda cluster: (cluster.get("status") or {}).get("clusterClaims"),
     "resources": _resources,
     ANYTHING: lambda cluster: (

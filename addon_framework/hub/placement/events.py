@@ -50,7 +50,7 @@ class EventMap:
             Watch(
                 ManagedCluster.RESOURCE,
                 map=self._anything(self._readers_of(facet)),
-                predicate=_facet_changed(facet),
+                predicate=self._facet_changed(facet),
             )
             for facet in FACETS
         ]
@@ -66,6 +66,20 @@ class EventMap:
             ),
             Watch(AddOnPlacementScore.RESOURCE, map=self._scored, predicate=_status_changed),
         ]
+
+    def _facet_changed(self, facet: str) -> Callable[[Json | None, Json | None], bool]:
+        look = FACETS[facet]
+
+        def changed(old: Json | None, new: Json | None) -> bool:
+            if old is None or new is None:
+                return facet == "selection"  # every placement has that facet: once is enough
+            if look(old) != look(new):
+                return True
+            # No placement need ask about a feature for a set to do so.
+            moves = facet == "selection" and FACETS["features"](old) != FACETS["features"](new)
+            return moves and set(self._sets_of(old)) != set(self._sets_of(new))
+
+        return changed
 
     def _of(self, key: Key) -> News:
         return self._news.setdefault(key, News())
@@ -156,17 +170,6 @@ def _may_use(placement: Json, cluster_set: str) -> bool:
 def _placement_of(decision: Json) -> Iterable[Key]:
     name = (decision["metadata"].get("labels") or {}).get(PLACEMENT_LABEL)
     return [Key(decision["metadata"]["namespace"], name)] if name else []
-
-
-def _facet_changed(facet: str) -> Callable[[Json | None, Json | None], bool]:
-    look = FACETS[facet]
-
-    def changed(old: Json | None, new: Json | None) -> bool:
-        if old is None or new is None:
-            return facet == "selection"  # every placement has that facet: once is enough
-        return bool(look(old) != look(new))
-
-    return changed
 
 
 def _spec_changed(old: Json | None, new: Json | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterable
 
@@ -14,11 +15,11 @@ from addon_framework.hub.clustersets import (
     EXCLUSIVE,
     GLOBAL_SET,
     LABEL_SELECTOR,
+    is_member,
     members,
-    sets_of,
 )
 from addon_framework.hub.selectors import SelectorError
-from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube import Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import ensure, write_status
 from addon_framework.kube.informer import AnyInformer
 
@@ -106,12 +107,21 @@ class ClusterSetController(Controller):
         """Sets, and clusters that enter or leave them."""
         return [
             Watch(ManagedClusterSet.RESOURCE),
-            Watch(ManagedCluster.RESOURCE, map=self._sets_of, predicate=labels_changed),
+            Watch(ManagedCluster.RESOURCE, map=self._sets_of, predicate=self._moved),
         ]
 
     def _sets_of(self, cluster: Json) -> Iterable[Key]:
-        sets = self.cache(ManagedClusterSet.RESOURCE).items()
-        return [Key("", name) for name in sets_of(cluster, sets)]
+        """A set whose selector cannot be evaluated has no members; its status says so."""
+        for cluster_set in self.cache(ManagedClusterSet.RESOURCE).items():
+            with contextlib.suppress(SelectorError):
+                if is_member(cluster, cluster_set):
+                    yield key_of(cluster_set)
+
+    def _moved(self, old: Json | None, new: Json | None) -> bool:
+        """Counting a set looks at every cluster, so not for every label of one."""
+        if old is None or new is None:
+            return True
+        return labels_changed(old, new) and set(self._sets_of(old)) != set(self._sets_of(new))
 
     async def reconcile(self, key: Key) -> float | None:
         """Count the members."""
