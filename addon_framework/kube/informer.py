@@ -95,7 +95,9 @@ class Informer(Generic[T]):
         return [self._objects[key] for key in self._indexes[name].get(value, ())]
 
     def on_event(self, callback: Callable[[T | None, T | None], None]) -> None:
-        """Calls back on every change, and for what is already there."""
+        """Calls back on every change, and for what is already there; asking twice is asking once."""
+        if callback in self._callbacks:
+            return
         self._callbacks.append(callback)
         for obj in list(self._objects.values()):
             callback(None, obj)
@@ -136,6 +138,13 @@ class Informer(Generic[T]):
                 if error.status:  # an answer, so our version may be unknown to a server with another store
                     self._version = ""
                 await asyncio.sleep(delay)
+
+    def forget(self) -> None:
+        """Be as before the first list: all that is there when it runs again is news."""
+        for key in list(self._objects):
+            self._store(key, None)
+        self._version = ""
+        self._synced.clear()
 
     async def _list(self) -> None:
         listed = await self.client.list(self.resource, self.namespace, **self._selectors)

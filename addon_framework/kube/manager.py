@@ -98,6 +98,10 @@ class Manager:
                 group.create_task(asyncio.Event().wait())  # a manager with nothing to do still runs
         finally:
             self._group = None
+            # Should we lead once more, then as one who has just begun: others have worked meanwhile, and keys
+            # that were to be looked at later are lost.
+            for informer in self._informers.values() if self._elector is not None else ():
+                informer.forget()
 
     async def _start(self, controller: Controller, informers: list[AnyInformer]) -> None:
         for informer in informers:

@@ -187,3 +187,49 @@ async def test_losing_the_lease_cancels_the_work(client: Client, namespace: str)
             await asyncio.wait([asyncio.ensure_future(stopped.wait())], timeout=0.1)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+class Watcher(Controller):
+    """Counts how often it has looked at each key; asks to look again in an hour."""
+
+    name = "watcher"
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.looks: list[str] = []
+
+    def watches(self) -> list[Watch]:
+        return [Watch(CONFIGMAPS, namespace=self.namespace, label_selector="app=kube-test")]
+
+    async def reconcile(self, key: Key) -> float | None:
+        found = self.cache(CONFIGMAPS, namespace=self.namespace, label_selector="app=kube-test").get(key)
+        self.looks.append(key.name if found is not None else f"no {key.name}")
+        return 3600.0
+
+
+async def test_who_leads_again_looks_at_everything_again(client: Client, namespace: str) -> None:
+    """What it was to look at later is lost with the lease, and others have worked meanwhile."""
+    manager = Manager(client, name="watcher", lease_namespace=namespace, lease_duration=1.5)
+    watcher = Watcher(namespace)
+    manager.add(watcher)
+    await client.create(CONFIGMAPS, config_map("seen", namespace))
+    await client.create(CONFIGMAPS, config_map("goes", namespace))
+    task = asyncio.create_task(manager.run())
+    try:
+        await eventually(lambda: sorted(watcher.looks) == ["goes", "seen"])
+        thief = {"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 1}}
+
+        async def lost() -> bool:
+            await client.patch(LEASES, "watcher", thief, namespace)
+            return (
+                manager.informer(CONFIGMAPS, namespace=namespace, label_selector="app=kube-test").is_synced
+                is False
+            )
+
+        await eventually(lost)
+        await client.delete(CONFIGMAPS, "goes", namespace)
+        watcher.looks.clear()
+        await eventually(lambda: sorted(set(watcher.looks)) == ["no goes", "seen"])
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
