@@ -29,11 +29,10 @@ from addon_framework.hub.addons.configs import (
 from addon_framework.hub.addons.health import Verdict, progress
 from addon_framework.hub.addons.install import cma_reference, spec_changed
 from addon_framework.hub.addons.lookup import (
-    DEPLOY_LABELS,
     addon_of_labelled,
     addons_installed_by,
-    chosen_clusters,
     decision_groups,
+    has_chosen,
     install_placements,
     is_managed,
     works_of,
@@ -81,7 +80,7 @@ class AddonConfigController(Controller):
             Watch(ManagedClusterAddOn.RESOURCE, map=self._with_rollout),
             Watch(ClusterManagementAddOn.RESOURCE, map=self._installed, predicate=spec_changed),
             Watch(PlacementDecision.RESOURCE, map=self._placed),
-            Watch(ManifestWork.RESOURCE, map=addon_of_labelled, label_selector=DEPLOY_LABELS),
+            Watch(ManifestWork.RESOURCE, map=addon_of_labelled),
             *(Watch(resource, map=self._users_of(kind)) for kind, resource in _KNOWN.items()),
         ]
 
@@ -205,7 +204,7 @@ class AddonConfigController(Controller):
         return [
             placement
             for placement in install_placements(cma)
-            if cluster in (chosen_clusters(self, Key(placement["namespace"], placement["name"])) or ())
+            if has_chosen(self, Key(placement["namespace"], placement["name"]), cluster)
         ]
 
     async def _read(

@@ -26,7 +26,7 @@ from addon_framework.hub.addons.health import Verdict, available, degraded, set_
 from addon_framework.hub.addons.identity import registration_status, role_name
 from addon_framework.hub.addons.images import BadRegistries, mirrors_of
 from addon_framework.hub.addons.install import spec_changed
-from addon_framework.hub.addons.lookup import DEPLOY_LABELS, addon_of_labelled, works_of
+from addon_framework.hub.addons.lookup import addon_of_labelled, works_of
 from addon_framework.hub.addons.packing import TooLarge
 from addon_framework.hub.addons.places import (
     HOSTING_CLEANUP,
@@ -89,7 +89,7 @@ class AddonDeployController(Controller):
         return [
             Watch(ManagedClusterAddOn.RESOURCE),
             Watch(ClusterManagementAddOn.RESOURCE, map=self._installed, predicate=spec_changed),
-            Watch(ManifestWork.RESOURCE, map=addon_of_labelled, label_selector=DEPLOY_LABELS),
+            Watch(ManifestWork.RESOURCE, map=addon_of_labelled),
             Watch(ManagedCluster.RESOURCE, map=self._on_cluster, predicate=_cluster_matters),
             # Their hashes in the add-on's status call us.
             *(Watch(r, map=lambda _: ()) for r in (AddOnDeploymentConfig.RESOURCE, AddOnTemplate.RESOURCE)),

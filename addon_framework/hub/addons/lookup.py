@@ -22,8 +22,6 @@ from addon_framework.hub.placement.decisions import clusters_of
 from addon_framework.hub.work.rollout import Group
 from addon_framework.kube import Controller, Key
 
-DEPLOY_LABELS = ADDON_NAME_LABEL
-
 
 def is_managed(cma: Json) -> bool:
     """Whether the hub's add-on manager handles the add-on: the lifecycle annotation is missing or says so."""
@@ -62,7 +60,7 @@ def works_of(controller: Controller, key: Key) -> list[Json]:
 
 def all_works_of(controller: Controller, key: Key) -> list[Json]:
     """Every work of an add-on, those with its pre-delete hooks too."""
-    cache = controller.cache(ManifestWork.RESOURCE, label_selector=DEPLOY_LABELS)
+    cache = controller.cache(ManifestWork.RESOURCE)
     cache.add_index("addon", lambda work: [str(each) for each in addon_of_labelled(work)])
     return cache.by_index("addon", str(key))
 

@@ -50,7 +50,7 @@ class ReplicaSetController(Controller):
         """Replica sets, their works, and what their placements decide."""
         return [
             Watch(RESOURCE),
-            Watch(WORK, map=self._of_work, label_selector=OWNER_LABEL),
+            Watch(WORK, map=self._of_work),
             Watch(Placement.RESOURCE, map=lambda p: self._of_placement(key_of(p)), predicate=_came_or_went),
             Watch(PlacementDecision.RESOURCE, map=self._of_decision),
         ]
@@ -157,8 +157,8 @@ class ReplicaSetController(Controller):
     # What the caches know
 
     def _works(self, key: Key) -> list[Json]:
-        cache = self.cache(WORK, label_selector=OWNER_LABEL)
-        cache.add_index("owner", lambda work: [work["metadata"]["labels"][OWNER_LABEL]])
+        cache = self.cache(WORK)
+        cache.add_index("owner", _owner_label)
         found: list[Json] = cache.by_index("owner", owner_value(key))
         return sorted(found, key=lambda work: (work["metadata"]["namespace"], work["metadata"]["name"]))
 
@@ -181,7 +181,7 @@ class ReplicaSetController(Controller):
     # From events to replica sets
 
     def _of_work(self, work: Json) -> Iterable[Key]:
-        return self._indexed("owner", (work["metadata"].get("labels") or {}).get(OWNER_LABEL, ""))
+        return [key for owner in _owner_label(work) for key in self._indexed("owner", owner)]
 
     def _of_placement(self, placement: Key) -> Iterable[Key]:
         return self._indexed("placement", str(placement))
@@ -221,6 +221,11 @@ def _placements(replica_set: Json) -> list[str]:
 def _placement_of(decision: Json) -> Key:
     metadata = decision["metadata"]
     return Key(metadata["namespace"], (metadata.get("labels") or {}).get(PLACEMENT_LABEL, ""))
+
+
+def _owner_label(work: Json) -> list[str]:
+    owner = (work["metadata"].get("labels") or {}).get(OWNER_LABEL)
+    return [owner] if owner else []
 
 
 def _came_or_went(old: Json | None, new: Json | None) -> bool:
