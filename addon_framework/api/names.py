@@ -16,6 +16,7 @@ ADDON_NAME_LABEL = "open-cluster-management.io/addon-name"
 ADDON_NAMESPACE_LABEL = "open-cluster-management.io/addon-namespace"
 FEATURE_LABEL_PREFIX = "feature.open-cluster-management.io/addon-"
 
+AUTO_ACCEPTED_ANNOTATION = "open-cluster-management.io/automatically-accepted-on"
 SCHEDULING_DISABLED_ANNOTATION = f"{CLUSTER_GROUP}/experimental-scheduling-disable"
 SET_AUTOUPDATE_ANNOTATION = f"{CLUSTER_GROUP}/autoupdate"
 LIFECYCLE_ANNOTATION = f"{ADDON_GROUP}/lifecycle"

@@ -52,6 +52,13 @@ def hub() -> None:
     help="Only these of registration, placement, work, addons. [those that OCM does not run on this hub]",
 )
 @click.option(
+    "--auto-approve-user",
+    "auto_approve_users",
+    multiple=True,
+    metavar="USER",
+    help="Clusters that this user asks for join without a person; may be repeated. [none]",
+)
+@click.option(
     "--strict-ocm", is_flag=True, help="Placements are decided exactly as OCM's own controller decides."
 )
 @click.option("--elect", is_flag=True, help="Work only while holding a Lease: for several at a time.")
@@ -68,6 +75,7 @@ def hub() -> None:
 def run_command(
     where: Where,
     controllers: str | None,
+    auto_approve_users: tuple[str, ...],
     strict_ocm: bool,
     elect: bool,
     health_port: int | None,
@@ -82,12 +90,19 @@ def run_command(
     strategies and configs are left to it. With --controllers nothing is looked for: name OCM's missing parts
     where its processes run without leader election, since those cannot be seen.
 
+    A cluster joins when a person accepts it (fleetadm accept). With --auto-approve-user both halves are done
+    by themselves, the certificate and hubAcceptsClient, for whom that user's credentials ask; once: a cluster
+    that a person denies later stays denied. The user in bootstrap kubeconfigs is
+    system:serviceaccount:open-cluster-management:cluster-bootstrap.
+
     OCM's hub and the embedded one serve add-ons as v1alpha1 and v1beta1; on another cluster v1beta1 is served
     with --conversion-address, as long as this runs. Our own controllers need one of them, whichever.
 
     \b
     Example:
       fleetadm hub run --kubeconfig hub.kubeconfig --controllers placement,addons --elect
+      fleetadm hub run --kubeconfig hub.kubeconfig \\
+        --auto-approve-user system:serviceaccount:open-cluster-management:cluster-bootstrap
     """
     chosen = names(controllers)
 
@@ -108,6 +123,7 @@ def run_command(
                 await run_hub(
                     client,
                     chosen,
+                    auto_approve_users=auto_approve_users,
                     strict_ocm=strict_ocm,
                     elect=elect,
                     health_port=health_port,

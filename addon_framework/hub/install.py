@@ -13,8 +13,14 @@ from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.core import CSRS, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.meta import Json
-from addon_framework.api.names import CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
-from addon_framework.hub.registration.csr import CsrError, approve, check_cluster_csr, is_settled
+from addon_framework.api.names import CLUSTER_NAME_LABEL
+from addon_framework.hub.registration.csr import (
+    CsrError,
+    approve,
+    check_cluster_csr,
+    is_agent,
+    is_settled,
+)
 from addon_framework.hub.registration.rbac import common_roles
 from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_NAMESPACE, hub_objects
 from addon_framework.kube import Client, Conflict, Informer, Key, NotFound, apply_crds
@@ -149,7 +155,7 @@ async def _approve_requests(client: Client, cluster: str, trusted: set[str]) -> 
         requester = csr["spec"].get("username", "")
         if is_settled(csr):
             continue
-        if requester not in trusted and not requester.startswith(f"{CLUSTER_SUBJECT_PREFIX}{cluster}:"):
+        if requester not in trusted and not is_agent(requester, cluster):
             log.warning("certificate request left alone", csr=csr["metadata"]["name"], requester=requester)
             continue
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from addon_framework.api.meta import Json
-from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL, CLUSTER_SUBJECT_PREFIX
+from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
 from addon_framework.hub.addons.works import owner_reference
-from addon_framework.hub.registration.csr import CsrError, Subject
+from addon_framework.hub.registration.csr import CsrError, Subject, is_agent
 from addon_framework.plugins import (
     CurrentCluster,
     CustomSigner,
@@ -103,7 +103,7 @@ def check_addon_csr(csr: Json, addon: Json, subject: Subject) -> None:
     """
     cluster, spec = addon["metadata"]["namespace"], csr["spec"]
     requester = spec.get("username", "")
-    if not requester.startswith(f"{CLUSTER_SUBJECT_PREFIX}{cluster}:"):
+    if not is_agent(requester, cluster):
         raise CsrError(f"requested by {requester}, who is not an agent of cluster {cluster}")
     if not csr["metadata"]["name"].startswith("addon-"):
         raise CsrError('the name does not begin with "addon-"')

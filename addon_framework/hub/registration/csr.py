@@ -12,20 +12,27 @@ import structlog
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from addon_framework.api.cluster import ManagedCluster
+from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import CSRS, SUBJECTACCESSREVIEWS
 from addon_framework.api.meta import Json
 from addon_framework.api.names import (
     ADDON_NAME_LABEL,
+    AUTO_ACCEPTED_ANNOTATION,
     CLUSTER_NAME_LABEL,
     CLUSTER_SUBJECT_PREFIX,
+    CONDITION_ACCEPTED,
     MANAGED_CLUSTERS_GROUP,
     REGISTER_GROUP,
 )
 from addon_framework.api.time import now_rfc3339
+from addon_framework.hub.registration.rbac import RESERVED_NAME
 from addon_framework.kube import Client, Controller, Key, Watch
 from addon_framework.plugins.types import KUBE_CLIENT_SIGNER
 
 log = structlog.get_logger(__name__)
+_OF_CLUSTERS = f"{CLUSTER_NAME_LABEL},!{ADDON_NAME_LABEL}"
+_AUTO_APPROVED = "AutoApprovedByHubCSRApprovingController"
 
 
 @dataclass(frozen=True)
@@ -72,11 +79,19 @@ def is_settled(csr: Json) -> bool:
     return any(condition.get("type") in ("Approved", "Denied", "Failed") for condition in conditions)
 
 
+def is_agent(user: str, cluster: str) -> bool:
+    """Whether a user is one of the cluster's own agents; those of add-ons have longer names."""
+    group, _, agent = user.rpartition(":")
+    return bool(agent) and group == f"{CLUSTER_SUBJECT_PREFIX}{cluster}"
+
+
 def check_cluster_csr(csr: Json) -> Subject:
     """OCM's checks of a cluster's own certificate request. Raises CsrError."""
     cluster = (csr["metadata"].get("labels") or {}).get(CLUSTER_NAME_LABEL, "")
     if not cluster:
         raise CsrError(f"the label {CLUSTER_NAME_LABEL} is missing")
+    if cluster == RESERVED_NAME:
+        raise CsrError(f"no cluster may be named {cluster}: all are in the group of that name")
     signer = csr["spec"].get("signerName")
     if signer != KUBE_CLIENT_SIGNER:
         raise CsrError(f"spec.signerName is {signer}, not {KUBE_CLIENT_SIGNER}")
@@ -85,7 +100,7 @@ def check_cluster_csr(csr: Json) -> Subject:
     if not subject.organizations <= {group, MANAGED_CLUSTERS_GROUP} or group not in subject.organizations:
         asked = ", ".join(sorted(subject.organizations)) or "none"
         raise CsrError(f"the organizations asked for ({asked}) are not those of cluster {cluster}")
-    if not subject.common_name.startswith(f"{group}:"):
+    if not is_agent(subject.common_name, cluster):
         raise CsrError(f"the common name {subject.common_name} is not an agent of cluster {cluster}")
     return subject
 
@@ -133,7 +148,10 @@ async def may_renew(client: Client, csr: Json) -> bool:
 
 
 class CsrController(Controller):
-    """Approves renewals by the cluster itself, and first requests by users that were named for it."""
+    """Approves renewals by the cluster itself, and first requests by users that were named for it.
+
+    Those users' clusters are accepted too, when they join: afterwards a person may deny them.
+    """
 
     name = "registration-csr"
 
@@ -141,13 +159,19 @@ class CsrController(Controller):
         self._users = auto_approve_users
 
     def watches(self) -> list[Watch]:
-        """Requests that carry a cluster's name; the label is a hint, the subject decides."""
-        return [Watch(CSRS, label_selector=f"{CLUSTER_NAME_LABEL},!{ADDON_NAME_LABEL}")]
+        """Requests that carry a cluster's name (the label is a hint, the subject decides); new clusters."""
+        return [
+            Watch(CSRS, label_selector=_OF_CLUSTERS),
+            Watch(ManagedCluster.RESOURCE, map=self._of_cluster, predicate=lambda old, new: old is None),
+        ]
 
     async def reconcile(self, key: Key) -> float | None:
         """Approve, or leave the request to a person."""
-        csr = self.cache(CSRS, label_selector=f"{CLUSTER_NAME_LABEL},!{ADDON_NAME_LABEL}").get(key)
-        if csr is None or is_settled(csr):
+        csr = self.cache(CSRS, label_selector=_OF_CLUSTERS).get(key)
+        if csr is None:
+            return None
+        by_us = csr["spec"].get("username", "") in self._users
+        if is_settled(csr) and not (by_us and is_true(csr, "Approved")):
             return None
         try:
             subject = check_cluster_csr(csr)
@@ -155,10 +179,41 @@ class CsrController(Controller):
             log.info("certificate request left alone", csr=key.name, reason=str(error))
             return None
         requester = csr["spec"].get("username", "")
-        if requester == subject.common_name and await may_renew(self.client, csr):
+        if by_us:
+            if not is_settled(csr):
+                message = f"Auto approving the first certificate of a cluster requested by {requester}."
+                await approve(self.client, csr, _AUTO_APPROVED, message)
+            await self._accept(csr["metadata"]["labels"][CLUSTER_NAME_LABEL], requester)
+        elif requester == subject.common_name and await may_renew(self.client, csr):
             message = "Auto approving Managed cluster agent certificate after SubjectAccessReview."
-            await approve(self.client, csr, "AutoApprovedByHubCSRApprovingController", message)
-        elif requester in self._users:
-            message = f"Auto approving the first certificate of a cluster requested by {requester}."
-            await approve(self.client, csr, "AutoApprovedByHubCSRApprovingController", message)
+            await approve(self.client, csr, _AUTO_APPROVED, message)
         return None
+
+    async def _accept(self, name: str, requester: str) -> None:
+        """Once in the life of a ManagedCluster, and not where somebody has decided on it before."""
+        cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", name))
+        if cluster is None or cluster["metadata"].get("deletionTimestamp"):
+            return  # its coming calls us again
+        metadata = cluster["metadata"]
+        if AUTO_ACCEPTED_ANNOTATION in (metadata.get("annotations") or {}):
+            return
+        if get_condition(cluster, CONDITION_ACCEPTED) is not None:
+            return
+        body = {
+            "metadata": {
+                "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"],
+                "annotations": {AUTO_ACCEPTED_ANNOTATION: now_rfc3339()},
+            },
+            "spec": {"hubAcceptsClient": True},
+        }
+        await self.client.patch(ManagedCluster.RESOURCE, name, body)
+        log.info("cluster accepted", cluster=name, requester=requester)
+
+    def _of_cluster(self, cluster: Json) -> list[Key]:
+        if not self._users:
+            return []
+        requests = self.cache(CSRS, label_selector=_OF_CLUSTERS)
+        requests.add_index("cluster", lambda csr: [csr["metadata"]["labels"][CLUSTER_NAME_LABEL]])
+        found = requests.by_index("cluster", cluster["metadata"]["name"])
+        return [Key("", csr["metadata"]["name"]) for csr in found]

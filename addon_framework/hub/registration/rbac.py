@@ -10,6 +10,7 @@ from addon_framework.api.names import (
     CLUSTER_GROUP,
     CLUSTER_NAME_LABEL,
     CLUSTER_SUBJECT_PREFIX,
+    MANAGED_CLUSTERS_GROUP,
     REGISTER_GROUP,
     WORK_FINALIZER,
     WORK_GROUP,
@@ -18,6 +19,7 @@ from addon_framework.api.names import (
 RBAC = "rbac.authorization.k8s.io"
 REGISTRATION_ROLE = "open-cluster-management:managedcluster:registration"
 WORK_ROLE = "open-cluster-management:managedcluster:work"
+RESERVED_NAME = MANAGED_CLUSTERS_GROUP.removeprefix(CLUSTER_SUBJECT_PREFIX)  # its group is that of all
 
 
 def cluster_group(cluster: str) -> str:
@@ -44,7 +46,7 @@ def common_roles() -> list[Json]:
         rule(["coordination.k8s.io"], ["leases"], ["get", "list", "watch", "update"]),
         rule([ADDON_GROUP], ["managedclusteraddons"], ["get", "list", "watch"]),
         rule([ADDON_GROUP], ["managedclusteraddons/status"], ["patch", "update"]),
-        rule(["events.k8s.io"], ["events"], ["list", "watch", "create"]),
+        rule(["events.k8s.io"], ["events"], ["create"]),
     ]
     work = [
         rule(["", "events.k8s.io"], ["events"], ["create", "patch", "update"]),

@@ -41,6 +41,7 @@ class Fleet:
         self.mark = secrets.token_hex(4)
         self.cluster = f"c{self.mark}"
         self.shift = timedelta()
+        self.auto_approve: tuple[str, ...] = ()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def now(self) -> datetime:
@@ -50,7 +51,12 @@ class Fleet:
     async def start_hub(self) -> None:
         """The hub's manager, and a way to join."""
         self._tasks["hub"] = asyncio.create_task(
-            run_hub(self.hub, plugins=self.plugins, handle_signals=False)
+            run_hub(
+                self.hub,
+                plugins=self.plugins,
+                auto_approve_users=self.auto_approve,
+                handle_signals=False,
+            )
         )
         self.bootstrap.write_bytes(orjson.dumps(await bootstrap_kubeconfig(self.hub)))
 

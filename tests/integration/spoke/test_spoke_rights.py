@@ -33,7 +33,7 @@ OWN_NAMESPACE = (
     rights("coordination.k8s.io", "leases", "get list watch update")
     | rights(ADDON, "managedclusteraddons", "get list watch")
     | rights(ADDON, "managedclusteraddons/status", "patch update")
-    | rights("events.k8s.io", "events", "list watch create patch update")
+    | rights("events.k8s.io", "events", "create patch update")
     | rights("", "events", "create patch update")
     | rights(WORK, "manifestworks", "get list watch update patch")
     | rights(WORK, "manifestworks/status", "patch update")

@@ -17,7 +17,8 @@ from tests.unit.hub.certificates import csr
 
 Json = dict[str, Any]
 GROUP, ALL = "system:open-cluster-management:c1", "system:open-cluster-management:managed-clusters"
-LABELS = {"open-cluster-management.io/cluster-name": "c1"}
+NAME = "open-cluster-management.io/cluster-name"
+LABELS = {NAME: "c1"}
 USER = "system:open-cluster-management:cluster:c1:addon:a:agent:a"
 GROUPS = ["system:open-cluster-management:cluster:c1:addon:a", "system:open-cluster-management:addon:a"]
 
@@ -69,6 +70,11 @@ def test_a_sound_request_passes() -> None:
         (csr("x", LABELS, f"{GROUP}:a", [GROUP, "system:masters"]), "system:masters"),
         (csr("x", LABELS, "system:open-cluster-management:c2:a", [GROUP]), "is not an agent of cluster c1"),
         (csr("x", LABELS, "system:open-cluster-management:c10:a", [GROUP]), "is not an agent of cluster c1"),
+        (csr("x", LABELS, f"{GROUP}:", [GROUP]), "is not an agent of cluster c1"),
+        (csr("x", LABELS, f"{GROUP}:a:b", [GROUP]), "is not an agent of cluster c1"),
+        (csr("x", {NAME: "managed-clusters"}, f"{ALL}:a", [ALL]), "no cluster may be named"),
+        # "cluster" is a name like any other, and what add-on agents of all clusters are called begins so.
+        (csr("x", {NAME: "cluster"}, USER, ["system:open-cluster-management:cluster"]), "is not an agent"),
         (
             {"metadata": {"labels": LABELS}, "spec": {"signerName": "kubernetes.io/kube-apiserver-client"}},
             "PEM",
@@ -110,6 +116,7 @@ def test_a_registered_request_of_an_addon_passes() -> None:
     [
         (addon_csr(by="system:open-cluster-management:c2:agent"), "not an agent of cluster c1"),
         (addon_csr(by="system:open-cluster-management:c1"), "not an agent of cluster c1"),
+        (addon_csr(by=f"{GROUP}:x:agent"), "not an agent of cluster c1"),
         (addon_csr(name="c1-x"), "does not begin"),
         (addon_csr(user="system:admin"), "not a registration"),
         (addon_csr(groups=[*GROUPS, "system:authenticated"]), "not a registration"),
