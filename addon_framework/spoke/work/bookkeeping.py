@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 
 from addon_framework.api.meta import Json
 from addon_framework.api.work import AppliedManifestWork
-from addon_framework.kube import AlreadyExists, Client, Conflict
+from addon_framework.kube import AlreadyExists, ApiError, Client, Conflict
 from addon_framework.kube.ensure import write_status
 from addon_framework.spoke.names import APPLIED_WORK_FINALIZER
 from addon_framework.spoke.work import ownership
+from addon_framework.spoke.work.objects import SpokeObjects
 from addon_framework.spoke.work.targets import Target
 
 RESOURCE = AppliedManifestWork.RESOURCE
@@ -80,12 +81,28 @@ async def record(client: Client, applied: Json, wanted: Mapping[Place, Json]) ->
     return applied
 
 
-async def remove_all(client: Client, applied: Json, gone: Iterable[Json]) -> list[tuple[Json, Json]]:
-    """Let go of these objects; those still there, as entry and object."""
+async def remove_all(
+    objects: SpokeObjects, applied: Json, gone: Iterable[Json]
+) -> tuple[list[Json], list[ApiError]]:
+    """Let go of these objects; the entries of those still there, and the errors of those that may not go."""
     uid = applied["metadata"]["uid"]
     listed = list(gone)
-    found = await asyncio.gather(*(ownership.let_go(client, entry, uid) for entry in listed))
-    return [(entry, obj) for entry, obj in zip(listed, found, strict=True) if obj is not None]
+
+    async def remove(entry: Json) -> Json | ApiError | None:
+        target = target_of(entry)
+        try:
+            obj = await ownership.let_go(objects.client, entry, uid)
+        except ApiError as error:
+            objects.refusals[target] = error.message
+            return error
+        objects.refusals.pop(target, None)
+        return None if obj is None else {**entry, "uid": obj["metadata"]["uid"]}
+
+    found = await asyncio.gather(*map(remove, listed))
+    errors = [answer for answer in found if isinstance(answer, ApiError)]
+    pairs = zip(listed, found, strict=True)
+    left = [entry if isinstance(a, ApiError) else a for entry, a in pairs if a is not None]
+    return left, errors
 
 
 def target_of(entry: Json) -> Target:

@@ -125,7 +125,7 @@ class WorkController(Controller):
             applied = await self._intend(work, applied, outcomes)
         errors = await self._apply(key, work, applied, outcomes)
         if not over:
-            applied = await self._settle(key, work, applied, outcomes)
+            errors += await self._settle(key, work, applied, outcomes)
         if self._reported.get(key) == work["metadata"]["resourceVersion"]:
             return None  # we have written since: the event of that calls us again
         status = work_status(work, outcomes)
@@ -251,7 +251,9 @@ class WorkController(Controller):
                 return error
         return None
 
-    async def _settle(self, key: Key, work: Json, applied: Json, outcomes: Sequence[Outcome]) -> Json:
+    async def _settle(
+        self, key: Key, work: Json, applied: Json, outcomes: Sequence[Outcome]
+    ) -> list[ApiError]:
         """Prune what left the work, and write down what is there now."""
         wanted: dict[bookkeeping.Place, Json] = {}
         listed: set[bookkeeping.Place] = set()
@@ -266,15 +268,15 @@ class WorkController(Controller):
         old = {bookkeeping.place(entry): entry for entry in bookkeeping.entries(applied)}
         # While the kind of a manifest is unknown, an old object of any such kind may be the one it means.
         gone = [] if unknown else [entry for where, entry in old.items() if where not in listed]
-        left = await bookkeeping.remove_all(self._spoke, applied, gone)
-        for entry, obj in left:
-            wanted[bookkeeping.place(entry)] = {**entry, "uid": obj["metadata"]["uid"]}
+        left, errors = await bookkeeping.remove_all(self._objects, applied, gone)
+        wanted |= {bookkeeping.place(entry): entry for entry in left}
         if unknown:
             wanted = old | wanted
         targets = {o.target for o in outcomes if o.target is not None}
-        self._objects.watch(key, targets | {bookkeeping.target_of(entry) for entry, _ in left})
+        self._objects.watch(key, targets | set(map(bookkeeping.target_of, left)))
         self._applier.forget(applied["metadata"]["uid"], frozenset(targets))
-        return await bookkeeping.record(self._spoke, applied, wanted)
+        await bookkeeping.record(self._spoke, applied, wanted)
+        return errors
 
     async def _established(self, crds: Iterable[str]) -> bool:
         """Instances wait for their CRDs; whether there was one that had to be waited for."""

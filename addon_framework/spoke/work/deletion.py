@@ -31,7 +31,7 @@ class WorkDeletion:
     """What a work's own controller does when the work is deleted."""
 
     def __init__(self, objects: SpokeObjects) -> None:
-        self._spoke = objects.client
+        self._objects, self._spoke = objects, objects.client
 
     async def advance(self, hub: Client, work: Json, applied: Json | None) -> None:
         """One step; the book's changes call again."""
@@ -51,13 +51,25 @@ class WorkDeletion:
             await self._spoke.delete(bookkeeping.RESOURCE, metadata["name"], uid=metadata["uid"])
         status = copy.deepcopy(work.get("status") or {})
         left = bookkeeping.entries(applied)
-        names = [f"{entry['resource']} {_where(entry)}" for entry in left[:_SHOWN]]
+        names = [await self._held(entry) for entry in left[:_SHOWN]]
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         text = f"waiting for {len(left)} resources to go: {'; '.join(names)}{more}"
         conditions = status.setdefault("conditions", [])
         generation = work["metadata"].get("generation")
         set_condition(conditions, "Deleting", True, "ManifestWorkDeleting", text, generation=generation)
         await write_status(hub, WORK, work, status)
+
+    async def _held(self, entry: Json) -> str:
+        """An object that is still there, and what it waits for."""
+        target = bookkeeping.target_of(entry)
+        live = await self._objects.live(target) or {"metadata": {}}
+        why = [self._objects.refusals[target]] if target in self._objects.refusals else []
+        if finalizers := live["metadata"].get("finalizers"):
+            why.append(f"finalizers: {', '.join(finalizers)}")
+        if live.get("kind") == "Namespace":  # it says itself what is left in it
+            conditions = (live.get("status") or {}).get("conditions") or []
+            why += [c["message"] for c in conditions if c.get("status") == "True" and c.get("message")]
+        return f"{entry['resource']} {_where(entry)}" + (f" ({'; '.join(why)})" if why else "")
 
     async def _orphan(self, work: Json, applied: Json) -> None:
         """Release what is to stay, also if the work said so a moment before it was deleted."""
@@ -121,10 +133,13 @@ class AppliedWorkController(Controller):
         resources = bookkeeping.entries(applied)
         # Watched before it is looked at, so that no end is missed.
         self._objects.watch(("applied", key), {bookkeeping.target_of(entry) for entry in resources})
-        left = await bookkeeping.remove_all(self.client, applied, resources)
+        left, errors = await bookkeeping.remove_all(self._objects, applied, resources)
         if left:
-            kept = {bookkeeping.place(entry): {**entry, "uid": obj["metadata"]["uid"]} for entry, obj in left}
+            kept = {bookkeeping.place(entry): entry for entry in left}
             await bookkeeping.record(self.client, applied, kept)
+            self._objects.tell(Key(self._cluster, (applied.get("spec") or {}).get("manifestWorkName", "")))
+            if errors:
+                raise errors[0]
             return
         self._objects.watch(("applied", key), ())
         kept_finalizers = [f for f in finalizers if f != APPLIED_WORK_FINALIZER]

@@ -29,6 +29,7 @@ class SpokeObjects:
         self._targets: dict[Hashable, frozenset[Target]] = {}
         self._users: defaultdict[Target, set[Hashable]] = defaultdict(set)
         self._written: dict[Target, Json] = {}
+        self.refusals: dict[Target, str] = {}  # why the cluster would not delete an object
         self._listeners: list[Callable[[Hashable], None]] = []
 
     def listen(self, listener: Callable[[Hashable], None]) -> None:
@@ -44,11 +45,17 @@ class SpokeObjects:
             if not self._users[target]:
                 del self._users[target]
                 self._written.pop(target, None)
+                self.refusals.pop(target, None)
         for target in wanted - before:
             self._users[target].add(user)
         if wanted:
             self._targets[user] = wanted
         self._pool.use(user, {target.scope for target in wanted})
+
+    def tell(self, user: Hashable) -> None:
+        """As if one of its targets had changed."""
+        for listener in self._listeners:
+            listener(user)
 
     def watched(self, user: Hashable) -> frozenset[Target]:
         """What `user` cares for now."""
@@ -89,8 +96,7 @@ class SpokeObjects:
         target = Target(scope.resource, metadata.get("namespace") or "", metadata["name"])
         self._written.pop(target, None)
         for user in tuple(self._users.get(target, ())):
-            for listener in self._listeners:
-                listener(user)
+            self.tell(user)
 
 
 def _version(obj: Json) -> int:

@@ -355,7 +355,7 @@ async def test_a_held_object_holds_the_work_and_is_named(joined: Fleet) -> None:
     async def said() -> bool:
         obj = await fleet.hub.get(WORK, work, fleet.cluster)
         condition = get_condition(obj, "Deleting")
-        return condition is not None and name in condition["message"]
+        return condition is not None and f"{name} (finalizers: spoke.test/hold)" in condition["message"]
 
     await fleet.until(said)
     await fleet.spoke.patch(CONFIGMAPS, name, {"metadata": {"finalizers": None}}, "default")
@@ -376,7 +376,13 @@ async def test_an_executor_may_do_only_what_its_account_may(joined: Fleet) -> No
     condition = get_condition(judged, "Applied")
     assert condition
     assert f"system:serviceaccount:default:{name}" in condition["message"]
-    verbs = ["get", "create", "update", "patch", "delete"]  # what goes with the work it must be able to delete
+    verbs = [
+        "get",
+        "create",
+        "update",
+        "patch",
+        "delete",
+    ]  # what goes with the work it must be able to delete
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}]
     api = "rbac.authorization.k8s.io"
     role = {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
