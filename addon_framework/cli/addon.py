@@ -1,4 +1,4 @@
-"""`fleetadm addon`: add-ons by hand, where no Placement installs them."""
+"""`fleetadm addon`: add-ons by hand, where no Placement installs them, and classes as templates."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ clusters_option = click.option(
 
 @click.group()
 def addon() -> None:
-    """Enable or disable an add-on on clusters by hand.
+    """Enable or disable an add-on on clusters by hand; render one for hubs without this program.
 
     \b
     Example:
       fleetadm addon enable resource-scorer --clusters cluster1,cluster2
+      fleetadm addon render resource-scorer | kubectl apply -f -
     """
 
 
@@ -53,6 +54,73 @@ def disable(where: Where, name: str, clusters: str) -> None:
       fleetadm addon disable resource-scorer --clusters cluster2
     """
     _each(where, name, clusters, _disable)
+
+
+@addon.command()
+@click.argument("name")
+@click.option(
+    "--variable",
+    "variables",
+    multiple=True,
+    metavar="NAME=DEFAULT",
+    help="A variable of the manifests, with its default; those that the class asks for as text are found.",
+)
+@click.option(
+    "--placement", "placements", multiple=True, metavar="NAMESPACE/NAME", help="Install there. [by hand]"
+)
+@click.option(
+    "--namespace",
+    default="open-cluster-management-hub",
+    show_default=True,
+    help="Where on the hub the defaults are kept, in an AddOnDeploymentConfig.",
+)
+@click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", help="The form.")
+def render(
+    name: str, variables: tuple[str, ...], placements: tuple[str, ...], namespace: str, output: str
+) -> None:
+    """Print an installed add-on as objects that any OCM hub runs without this program.
+
+    A ClusterManagementAddOn, an AddOnTemplate, an AddOnDeploymentConfig with the defaults, and roles. What
+    needs code on the hub cannot be rendered, and is named; what changes is said on standard error.
+
+    \b
+    Example:
+      fleetadm addon render resource-scorer | kubectl apply -f -
+      fleetadm addon render hello-addon --placement default/all --variable text=hello -o json
+    """
+    from addon_framework.hub.addons.render import CannotRender, render_addon
+    from addon_framework.plugins import PluginError, discover
+
+    where = [_split(each, "/", "--placement", "NAMESPACE/NAME") for each in placements]
+    given = dict(_split(each, "=", "--variable", "NAME=DEFAULT") for each in variables)
+    try:
+        rendered = render_addon(
+            discover().require(name), variables=given, namespace=namespace, placements=where
+        )
+    except (CannotRender, PluginError) as error:
+        raise Failure(str(error)) from None
+    for note in rendered.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(_shown(rendered.objects, output), nl=False)
+
+
+def _split(text: str, mark: str, option: str, form: str) -> tuple[str, str]:
+    first, found, second = text.partition(mark)
+    if not first or not found or (mark == "/" and not second):
+        raise click.BadParameter(f"{text} is not {form}", param_hint=option)
+    return first, second
+
+
+def _shown(objects: list[dict[str, Any]], output: str) -> str:
+    import json
+
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2)
+    if output == "json":
+        return f"{text}\n"
+    import yaml
+
+    # What objects share is written out for each.
+    return yaml.safe_dump_all(json.loads(text)["items"], sort_keys=False)
 
 
 def _each(where: Where, name: str, clusters: str, act: Callable[[Client, str, str], Awaitable[str]]) -> None:

@@ -6,11 +6,12 @@ import copy
 import time
 from collections.abc import Callable, Iterable
 
-from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
+from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
 from addon_framework.api.cluster import PlacementDecision
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
-from addon_framework.hub.addons.configs import spec_hash
+from addon_framework.hub.addons.config_objects import ConfigObjects
+from addon_framework.hub.addons.configs import Reference, desired_references
 from addon_framework.hub.addons.install import spec_changed
 from addon_framework.hub.addons.lookup import (
     addons_installed_by,
@@ -34,20 +35,21 @@ class CmaStatusController(Controller):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._counted: dict[Key, float] = {}
+        self._configs = ConfigObjects(self, self._named_in)
 
     def watches(self) -> list[Watch]:
-        """Add-ons, where they are placed, how each instance fares, and the default configurations."""
+        """Add-ons, where they are placed, how each instance fares, and the configurations they name."""
         return [
             Watch(ClusterManagementAddOn.RESOURCE, predicate=spec_changed),
             Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(self, d)),
             Watch(ManagedClusterAddOn.RESOURCE, map=lambda a: [owner_of(a)], predicate=_fares_otherwise),
-            Watch(AddOnDeploymentConfig.RESOURCE, map=self._defaulting_to),
+            *self._configs.watches(),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
         """Count, at most twice a second."""
         cma = self.cache(ClusterManagementAddOn.RESOURCE).get(key)
-        if cma is None or cma["metadata"].get("deletionTimestamp") or not is_managed(cma):
+        if cma is None or cma["metadata"].get("deletionTimestamp"):
             self._counted.pop(key, None)
             return None
         wait = self._counted.get(key, float("-inf")) + PAUSE - self._clock()
@@ -55,66 +57,79 @@ class CmaStatusController(Controller):
             return wait
         self._counted[key] = self._clock()
         status = copy.deepcopy(cma.get("status") or {})
-        status["defaultconfigReferences"] = self._defaults(cma)
-        status["installProgressions"] = self._progressions(cma, status.get("installProgressions") or [])
+        status["defaultconfigReferences"] = await self._references(cma)
+        if is_managed(cma):  # otherwise its author installs it, and says how far it is
+            status["installProgressions"] = await self._progressions(
+                cma, status.get("installProgressions") or []
+            )
         await write_status(self.client, ClusterManagementAddOn.RESOURCE, cma, status)
         return None
 
-    def _defaults(self, cma: Json) -> list[Json]:
-        result = []
-        for supported in (cma.get("spec") or {}).get("supportedConfigs") or []:
-            default = supported.get("defaultConfig") or {}
-            if default.get("name"):
-                result.append(self._reference(supported, default))
-        return result
-
-    def _progressions(self, cma: Json, present: list[Json]) -> list[Json]:
+    async def _progressions(self, cma: Json, present: list[Json]) -> list[Json]:
         before = {(p.get("namespace"), p.get("name")): p for p in present}
         addons = self.cache(ManagedClusterAddOn.RESOURCE)
         result = []
         for placement in install_placements(cma):
             where = (placement["namespace"], placement["name"])
+            old = before.get(where) or {}
             clusters = chosen_clusters(self, Key(*where)) or set()
             instances = [addons.get(Key(cluster, cma["metadata"]["name"])) for cluster in sorted(clusters)]
-            conditions = copy.deepcopy((before.get(where) or {}).get("conditions") or [])
+            conditions = copy.deepcopy(old.get("conditions") or [])
             problem = strategy_problem(placement)
-            set_condition(
-                conditions,
-                "Progressing",
-                *(("False", "Failed", problem) if problem else _summary(instances)),
-            )
-            references = [self._reference(config, config) for config in placement.get("configs") or []]
-            done = all(_reason(i) == "Completed" for i in instances)
-            for reference in references:
-                if done:
-                    reference["lastAppliedConfig"] = dict(reference["desiredConfig"])
-                    reference["lastKnownGoodConfig"] = dict(reference["desiredConfig"])
+            summary = ("False", "Failed", problem) if problem else _summary(instances)
+            set_condition(conditions, "Progressing", *summary)
             entry: Json = {"namespace": where[0], "name": where[1], "conditions": conditions}
-            if references:
+            if references := await self._references(cma, placement):
                 entry["configReferences"] = references
+                _mark_applied(references, old.get("configReferences") or [], summary[1] == "Completed")
             result.append(entry)
         return result
 
-    def _reference(self, kind: Json, config: Json) -> Json:
-        desired: Json = {"name": config.get("name", "")}
-        if config.get("namespace"):
-            desired["namespace"] = config["namespace"]
-        resource = AddOnDeploymentConfig.RESOURCE
-        if (kind.get("group"), kind["resource"]) == (resource.group, resource.plural):
-            live = self.cache(resource).get(Key(config.get("namespace", ""), config.get("name", "")))
-            if live is not None:
-                desired["specHash"] = spec_hash(live)
-        return {"group": kind.get("group", ""), "resource": kind["resource"], "desiredConfig": desired}
+    async def _references(self, cma: Json, placement: Json | None = None) -> list[Json]:
+        """The default configurations, or those of a placement, as they are wanted now."""
+        wanted = desired_references(cma, {}, [placement] if placement else [])
+        hashes = (await self._configs.read(wanted)).hashes
+        result = []
+        for reference in wanted:
+            desired = {"namespace": reference.namespace, "name": reference.name}
+            desired["specHash"] = hashes.get(reference, "")
+            result.append(
+                {
+                    "group": reference.kind.group,
+                    "resource": reference.kind.resource,
+                    "desiredConfig": {name: value for name, value in desired.items() if value},
+                }
+            )
+        return result
 
-    def _defaulting_to(self, config: Json) -> Iterable[Key]:
-        metadata = config["metadata"]
-        where = (metadata.get("namespace", ""), metadata["name"])
-        for cma in self.cache(ClusterManagementAddOn.RESOURCE).items():
-            spec = cma.get("spec") or {}
-            named = [s.get("defaultConfig") or {} for s in spec.get("supportedConfigs") or []]
-            named += [c for p in install_placements(cma) for c in p.get("configs") or []]
-            if any((c.get("namespace", ""), c.get("name")) == where for c in named):
-                yield Key("", cma["metadata"]["name"])
+    def _named_in(self, config: Reference) -> Iterable[Key]:
+        cache = self.cache(ClusterManagementAddOn.RESOURCE)
+        cache.add_index("config", _named)
+        for cma in cache.by_index("config", str(config)):
+            yield Key("", cma["metadata"]["name"])
+
+
+def _named(cma: Json) -> list[str]:
+    placements = install_placements(cma)
+    named = {r for placement in placements for r in desired_references(cma, {}, [placement])}
+    return [str(reference) for reference in named | set(desired_references(cma, {}, []))]
+
+
+def _mark_applied(references: list[Json], before: list[Json], done: bool) -> None:
+    """What every cluster has now, or had when all were done last."""
+    fields = ("lastAppliedConfig", "lastKnownGoodConfig")
+    kept = {
+        (old.get("group", ""), old["resource"], old["desiredConfig"].get("name")): old
+        for old in before
+        if old.get("desiredConfig")
+    }
+    for reference in references:
+        key = (reference["group"], reference["resource"], reference["desiredConfig"]["name"])
+        for field in fields:
+            if done:
+                reference[field] = dict(reference["desiredConfig"])
+            elif last := kept.get(key, {}).get(field):
+                reference[field] = last
 
 
 def _summary(instances: list[Json | None]) -> tuple[str, str, str]:

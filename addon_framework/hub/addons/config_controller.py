@@ -8,22 +8,20 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from addon_framework.api.addon import (
-    AddOnDeploymentConfig,
-    AddOnTemplate,
     ClusterManagementAddOn,
     ManagedClusterAddOn,
 )
 from addon_framework.api.cluster import PlacementDecision
 from addon_framework.api.conditions import set_condition
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json
 from addon_framework.api.work import ManifestWork
+from addon_framework.hub.addons.config_objects import ConfigObjects
 from addon_framework.hub.addons.configs import (
     Kind,
     Reference,
     config_references,
     desired_references,
     hash_annotation,
-    spec_hash,
     unsupported,
 )
 from addon_framework.hub.addons.health import Verdict, progress
@@ -47,14 +45,8 @@ from addon_framework.hub.addons.rollouts import (
     is_progressive,
     present_change,
 )
-from addon_framework.kube import ApiError, Controller, Key, Watch, key_of
+from addon_framework.kube import Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import write_status
-
-_KNOWN: dict[Kind, Resource] = {
-    Kind(kind.RESOURCE.group, kind.RESOURCE.plural): kind.RESOURCE
-    for kind in (AddOnDeploymentConfig, AddOnTemplate)
-}
-
 
 PAUSE = 0.5  # seconds between two steps of one rollout: many clusters report in a burst
 
@@ -71,8 +63,7 @@ class AddonConfigController(Controller):
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
         self._rollouts, self._stepped = Rollouts(), dict[str, float]()
-        self._resources: dict[Kind, Resource | None] = dict(_KNOWN)
-        self._followed: set[Resource] = set()
+        self._configs = ConfigObjects(self, self._users_of)
 
     def watches(self) -> list[Watch]:
         """Add-ons, everything that configures them, and the works that carry the configuration."""
@@ -81,7 +72,7 @@ class AddonConfigController(Controller):
             Watch(ClusterManagementAddOn.RESOURCE, map=self._installed, predicate=spec_changed),
             Watch(PlacementDecision.RESOURCE, map=self._placed),
             Watch(ManifestWork.RESOURCE, map=addon_of_labelled),
-            *(Watch(resource, map=self._users_of(kind)) for kind, resource in _KNOWN.items()),
+            *self._configs.watches(),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -97,8 +88,8 @@ class AddonConfigController(Controller):
         status = copy.deepcopy(addon.get("status") or {})
         conditions = status.setdefault("conditions", [])
         decided = self._decided(cma, key.namespace)
-        wanted = desired_references(cma, addon, key.namespace, decided)
-        missing, hashes, generations = await self._read(wanted)
+        wanted = desired_references(cma, addon, decided)
+        missing, hashes, generations = await self._configs.read(wanted)
         references = config_references(wanted, hashes, status.get("configReferences") or [], generations)
         change = change_of(wanted, hashes)
         if not missing and self._waits(addon, decided, change):
@@ -162,9 +153,11 @@ class AddonConfigController(Controller):
             addon = self.cache(ManagedClusterAddOn.RESOURCE).get(Key(cluster, name))
             if addon is None or governing([placements[i] for i in indexes]) is None:
                 continue
-            references = desired_references(cma, addon, cluster, [placements[i] for i in indexes])
+            references = desired_references(cma, addon, [placements[i] for i in indexes])
             if tuple(references) not in known:
-                known[tuple(references)] = change_of(references, (await self._read(references))[1])
+                known[tuple(references)] = change_of(
+                    references, (await self._configs.read(references)).hashes
+                )
             wanted.setdefault(indexes[-1], {})[cluster] = known[tuple(references)]
             addons.setdefault(indexes[-1], {})[cluster] = addon
         return [
@@ -207,56 +200,6 @@ class AddonConfigController(Controller):
             if has_chosen(self, Key(placement["namespace"], placement["name"]), cluster)
         ]
 
-    async def _read(
-        self, wanted: list[Reference]
-    ) -> tuple[list[Reference], dict[Reference, str], dict[Reference, int]]:
-        missing, hashes, generations = [], {}, {}
-        for reference in wanted:
-            resource = await self._resource(reference.kind)
-            config = None
-            if resource is not None:
-                informer = self.cache(resource)
-                if resource not in self._followed:
-                    await informer.synced()
-                    self._follow(resource, reference.kind)
-                config = informer.get(Key(reference.namespace, reference.name))
-            if config is None:
-                missing.append(reference)
-            else:
-                hashes[reference] = spec_hash(config)
-                generations[reference] = config["metadata"].get("generation", 0)
-        return missing, hashes, generations
-
-    async def _resource(self, kind: Kind) -> Resource | None:
-        """The resource of a configuration kind that only its group and plural name is known of."""
-        if self._resources.get(kind) is None:
-            try:
-                group = await self.client.request("GET", f"/apis/{kind.group}")
-                version = group["preferredVersion"]["version"]
-                listed = await self.client.request("GET", f"/apis/{kind.group}/{version}")
-            except ApiError:
-                return None
-            for entry in listed.get("resources") or []:
-                if entry["name"] == kind.resource:
-                    self._resources[kind] = Resource(
-                        kind.group, version, kind.resource, entry["kind"], entry["namespaced"]
-                    )
-        return self._resources.get(kind)
-
-    def _follow(self, resource: Resource, kind: Kind) -> None:
-        """From now on a change of such an object concerns the add-ons that use it."""
-        self._followed.add(resource)
-        if resource in _KNOWN.values():
-            return  # watched from the start
-        users = self._users_of(kind)
-
-        def changed(old: Json | None, new: Json | None) -> None:
-            for obj in (old, new):
-                for key in users(obj) if obj is not None else ():
-                    self.queue.add(key)
-
-        self.cache(resource).on_event(changed)
-
     # From an event to add-ons
 
     def _with_rollout(self, addon: Json) -> Iterable[Key]:
@@ -282,17 +225,12 @@ class AddonConfigController(Controller):
             if any(p.get("configs") for p in install_placements(cma or {"metadata": {}})):
                 yield from self._installed({"metadata": {"name": key.name}})
 
-    def _users_of(self, kind: Kind) -> Callable[[Json], Iterable[Key]]:
-        def users(config: Json) -> Iterable[Key]:
-            metadata = config["metadata"]
-            where = str(Reference(kind, metadata.get("namespace", ""), metadata["name"]))
-            cache = self.cache(ManagedClusterAddOn.RESOURCE)
-            cache.add_index("config", _configs_of)
-            for addon in cache.by_index("config", where):
-                yield from self._rollout_of(addon["metadata"]["name"])
-                yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
-
-        return users
+    def _users_of(self, config: Reference) -> Iterable[Key]:
+        cache = self.cache(ManagedClusterAddOn.RESOURCE)
+        cache.add_index("config", _configs_of)
+        for addon in cache.by_index("config", str(config)):
+            yield from self._rollout_of(addon["metadata"]["name"])
+            yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
 
 
 def _configs_of(addon: Json) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -29,23 +30,22 @@ class Reference(NamedTuple):
         return f"{self.kind.resource}.{self.kind.group} {where}"
 
 
-def desired_references(cma: Json, addon: Json, cluster: str, decided: Iterable[Json]) -> list[Reference]:
-    """The configurations of one add-on on one cluster, one per kind.
+def desired_references(cma: Json, addon: Json, decided: Iterable[Json]) -> list[Reference]:
+    """The configurations of one add-on on one cluster, by kind; of one kind in their order.
 
     The ManagedClusterAddOn's own come before those of an install-strategy placement that chose the cluster
     (`decided`: those entries of installStrategy.placements, in order; a later one wins), and these before the
-    ClusterManagementAddOn's defaults.
+    ClusterManagementAddOn's defaults. Each replaces all that the others say of a kind.
     """
-    found: dict[Kind, Reference] = {}
+    found: dict[Kind, list[Reference]] = {}
     for supported in (cma.get("spec") or {}).get("supportedConfigs") or []:
         default = supported.get("defaultConfig") or {}
         if default.get("name"):
-            kind = Kind(supported.get("group", ""), supported["resource"])
-            found[kind] = Reference(kind, default.get("namespace", ""), default["name"])
+            found |= _by_kind([{**supported, **default}])
     for placement in decided:
-        found.update(_by_kind(placement.get("configs") or []))
-    found.update(_by_kind((addon.get("spec") or {}).get("configs") or []))
-    return sorted(found.values())
+        found |= _by_kind(placement.get("configs") or [])
+    found |= _by_kind((addon.get("spec") or {}).get("configs") or [])
+    return [reference for _, references in sorted(found.items()) for reference in references]
 
 
 def unsupported(cma: Json, addon: Json) -> list[Kind]:
@@ -72,7 +72,12 @@ def config_references(
     generations: Mapping[Reference, int],
 ) -> list[Json]:
     """status.configReferences for what is wanted, keeping what was last applied of the same kind."""
-    before = {Kind(c.get("group", ""), c.get("resource", "")): c for c in present}
+    wanted = list(wanted)
+    kinds = Counter(reference.kind for reference in wanted)
+    before: dict[Reference | Kind, Json] = {}
+    for config in present:
+        kind = Kind(config.get("group", ""), config.get("resource", ""))
+        before[kind] = before[_desired(config)] = config
     result = []
     for reference in wanted:
         where: Json = {"name": reference.name}
@@ -85,11 +90,18 @@ def config_references(
             "desiredConfig": {**where, "specHash": hashes.get(reference, "")},
             "lastObservedGeneration": generations.get(reference, 0),
         }
-        last = before.get(reference.kind, {}).get("lastAppliedConfig")
-        if last:
-            entry["lastAppliedConfig"] = last
+        # Of a kind with one object, what was applied before is what this one follows.
+        old = before.get(reference) or (before.get(reference.kind) if kinds[reference.kind] == 1 else None)
+        if old and old.get("lastAppliedConfig"):
+            entry["lastAppliedConfig"] = old["lastAppliedConfig"]
         result.append(entry)
     return result
+
+
+def _desired(entry: Json) -> Reference:
+    where = entry.get("desiredConfig") or entry
+    kind = Kind(entry.get("group", ""), entry.get("resource", ""))
+    return Reference(kind, where.get("namespace", ""), where.get("name", ""))
 
 
 def hash_annotation(references: Iterable[Json]) -> dict[str, str]:
@@ -102,9 +114,12 @@ def hash_annotation(references: Iterable[Json]) -> dict[str, str]:
     return result
 
 
-def _by_kind(configs: Iterable[Json]) -> dict[Kind, Reference]:
-    result = {}
+def _by_kind(configs: Iterable[Json]) -> dict[Kind, list[Reference]]:
+    """None twice."""
+    result: dict[Kind, list[Reference]] = {}
     for config in configs:
         kind = Kind(config.get("group", ""), config["resource"])
-        result[kind] = Reference(kind, config.get("namespace", ""), config.get("name", ""))
+        reference = Reference(kind, config.get("namespace", ""), config.get("name", ""))
+        if reference not in result.setdefault(kind, []):
+            result[kind].append(reference)
     return result

@@ -23,6 +23,7 @@ from addon_framework.kube.ensure import remove
 
 log = structlog.get_logger(__name__)
 DISABLED_ANNOTATION = f"{ADDON_GROUP}/disable-automatic-installation"
+COPIED_ANNOTATION = "boundaryless.io/annotations-of-cluster"  # which of an add-on's are its cluster's
 
 
 class InstallController(Controller):
@@ -57,6 +58,7 @@ class InstallController(Controller):
         wanted = {cluster for cluster in wanted if self._may_install(cluster)}
         present = {addon["metadata"]["namespace"]: addon for addon in self._installed(key.name)}
         steps = [self._create(cma, cluster) for cluster in sorted(wanted - present.keys())]
+        steps += [self._annotate(present[cluster]) for cluster in sorted(wanted & present.keys())]
         if decided:  # a placement that has not decided yet may still choose them
             steps += [
                 self._delete(addon)
@@ -82,12 +84,10 @@ class InstallController(Controller):
     async def _create(self, cma: Json, cluster: str) -> None:
         name = cma["metadata"]["name"]
         resource = ManagedClusterAddOn.RESOURCE
-        addon = {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {"name": name, "namespace": cluster, "ownerReferences": [cma_reference(cma)]},
-            "spec": {},
-        }
+        metadata = {"name": name, "namespace": cluster, "ownerReferences": [cma_reference(cma)]}
+        if annotations := copied_annotations({}, self._annotations(cluster)):
+            metadata["annotations"] = annotations
+        addon = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": {}}
         try:
             await self.client.create(resource, addon)
         except AlreadyExists:
@@ -95,6 +95,20 @@ class InstallController(Controller):
         except NotFound as error:
             raise ApiError(404, "NoNamespace", f"cluster {cluster} has no namespace yet: {error}") from error
         log.info("add-on installed", addon=name, cluster=cluster)
+
+    async def _annotate(self, addon: Json) -> None:
+        metadata = addon["metadata"]
+        cluster = self._annotations(metadata["namespace"])
+        patch = copied_annotations(metadata.get("annotations") or {}, cluster)
+        if patch and not metadata.get("deletionTimestamp"):
+            body = {"metadata": {"uid": metadata["uid"], "annotations": patch}}
+            await self.client.patch(
+                ManagedClusterAddOn.RESOURCE, metadata["name"], body, metadata["namespace"]
+            )
+
+    def _annotations(self, name: str) -> Json:
+        cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", name)) or {"metadata": {}}
+        return cluster["metadata"].get("annotations") or {}
 
     async def _delete(self, addon: Json) -> None:
         await remove(self.client, ManagedClusterAddOn.RESOURCE, addon)
@@ -111,6 +125,20 @@ class InstallController(Controller):
         return [
             Key("", cma["metadata"]["name"]) for cma in self.cache(ClusterManagementAddOn.RESOURCE).items()
         ]
+
+
+def copied_annotations(present: Json, cluster: Json) -> Json:
+    """The merge patch that gives an add-on its cluster's annotations about add-ons, and no stale ones.
+
+    Those that its user wrote stay: only what was copied is taken away.
+    """
+    wanted = {name: value for name, value in cluster.items() if name.startswith(ADDON_GROUP)}
+    copied = [name for name in present.get(COPIED_ANNOTATION, "").split(",") if name]
+    patch: Json = {name: None for name in copied if name in present and name not in wanted}
+    patch |= {name: value for name, value in wanted.items() if present.get(name) != value}
+    if copied != sorted(wanted):
+        patch[COPIED_ANNOTATION] = ",".join(sorted(wanted)) or None
+    return patch
 
 
 def cma_reference(cma: Json) -> Json:

@@ -12,6 +12,7 @@ from addon_framework.api.meta import Json
 from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.plugins import (
     ADDON_DEPLOYMENT_CONFIG,
+    DEFAULT_INSTALL_NAMESPACE,
     AddonDescription,
     ConfigKind,
     CurrentCluster,
@@ -49,6 +50,7 @@ class TemplateAddon:
         spec: Json = self._template["spec"].get("agentSpec") or {}
         return AddonDescription(
             name=self._name,
+            install_namespace=self._namespace(),
             health=Workload(),
             supported_configs=(ADDON_DEPLOYMENT_CONFIG, ADDON_TEMPLATE),
             manifest_configs=spec.get("manifestConfigs") or (),
@@ -114,6 +116,14 @@ class TemplateAddon:
         used = {name.strip() for name in _VARIABLE.findall(str(self._manifests()))}
         return sorted(used - self.variables(values).keys())
 
+    def _namespace(self) -> str:
+        """Where the agent is: with its first Deployment, or else its first DaemonSet."""
+        found = {
+            kind: [m["metadata"]["namespace"] for m in self._manifests() if _is_in_namespace(m, kind)]
+            for kind in _DECORATED
+        }
+        return str(next((names[0] for names in found.values() if names), DEFAULT_INSTALL_NAMESPACE))
+
     def _manifests(self) -> list[Json]:
         spec: Json = self._template["spec"].get("agentSpec") or {}
         return list((spec.get("workload") or {}).get("manifests") or [])
@@ -152,6 +162,10 @@ def template_plugin(name: str, template: Json) -> Plugin:
         reason = f'{origin}: spec.addonName is "{meant}"; the add-on that uses it is "{name}"'
         return Plugin(name=name, group=ADDONS, origin=origin, reason=reason, ours=True)
     return Plugin(name=name, group=ADDONS, origin=origin, target=TemplateAddon(name, template), ours=True)
+
+
+def _is_in_namespace(manifest: Json, kind: str) -> bool:
+    return manifest.get("kind") == kind and bool((manifest.get("metadata") or {}).get("namespace"))
 
 
 def _fill(value: Any, variables: Mapping[str, str]) -> Any:

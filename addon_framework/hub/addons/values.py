@@ -47,11 +47,12 @@ def render_values(cluster: Json, addon: Json, namespace: str, configs: Iterable[
 def install_namespace(description: AddonDescription, configs: Iterable[Json]) -> str:
     """Where the agent lives: an AddOnDeploymentConfig may move it from where the add-on says.
 
-    The API fills in agentInstallNamespace when the user did not, so the default means "not said".
+    The API fills in agentInstallNamespace when the user did not, so the default means "not said"; except
+    where all manifests move, as those of templates do: so has OCM it.
     """
     for config in configs:
         asked = (config.get("spec") or {}).get("agentInstallNamespace")
-        if asked and asked != DEFAULT_INSTALL_NAMESPACE:
+        if asked and (description.relocatable or asked != DEFAULT_INSTALL_NAMESPACE):
             return str(asked)
     return description.install_namespace
 

@@ -47,7 +47,28 @@ def cma(default: str | None = None) -> Json:
 def test_precedence(default: str | None, placements: list[str], own: str | None, expected: list[str]) -> None:
     addon = {"spec": {"configs": [config(own)] if own else []}}
     decided = [{"configs": [config(name)]} for name in placements]
-    assert [r.name for r in desired_references(cma(default), addon, "c1", decided)] == expected
+    assert [r.name for r in desired_references(cma(default), addon, decided)] == expected
+
+
+def test_several_of_a_kind_stay_in_their_order_and_replace_all_of_the_others() -> None:
+    decided = [{"configs": [config("b"), config("a"), config("b")]}]
+    assert [r.name for r in desired_references(cma("d"), {}, decided)] == ["b", "a"]
+    addon = {"spec": {"configs": [config("z"), config("y")]}}
+    assert [r.name for r in desired_references(cma("d"), addon, decided)] == ["z", "y"]
+
+
+def test_of_several_each_keeps_what_was_last_applied_of_itself() -> None:
+    first, second, third = (Reference(ADC, "ns", name) for name in "abc")
+    present = [
+        {
+            **config(name),
+            "desiredConfig": {"namespace": "ns", "name": name},
+            "lastAppliedConfig": {"name": name},
+        }
+        for name in "ab"
+    ]
+    entries = config_references([second, first, third], {}, present, {})
+    assert [e.get("lastAppliedConfig", {}).get("name") for e in entries] == ["b", "a", None]
 
 
 def test_a_kind_that_is_not_supported_is_found() -> None:
