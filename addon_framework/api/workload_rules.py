@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 PROGRESSING, DEGRADED, COMPLETE, AVAILABLE = "Progressing", "Degraded", "Complete", "Available"
+WORKLOADS_NOT_AVAILABLE = "WorkloadsNotAvailable"  # of a work: every object is there, not all of them serve
 
 
 class Workload(NamedTuple):

@@ -10,6 +10,7 @@ import orjson
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CONFIG_SPEC_HASH_ANNOTATION
+from addon_framework.api.workload_rules import WORKLOADS_NOT_AVAILABLE
 from addon_framework.hub.addons.places import hosting_cluster
 from addon_framework.hub.addons.works import WORKLOADS
 from addon_framework.plugins import Health, Lease, Work, Workload
@@ -58,7 +59,8 @@ def available(health: Health, works: Sequence[Json]) -> Verdict | None:
         return _workloads(health, works)
     if isinstance(health, Work) and (health.probes or health.check):
         return _probed(health, works)
-    return Verdict("True", "WorkApplied", "The manifests are applied on the managed cluster")
+    fine = Verdict("True", "WorkApplied", "The manifests are applied on the managed cluster")
+    return _waiting(works) or fine
 
 
 def applied(works: Sequence[Json], written: Collection[str]) -> Verdict | None:
@@ -148,8 +150,18 @@ def _work_problem(works: Sequence[Json]) -> Verdict | None:
             return Verdict("False", "WorkApplyFailed", f"{name}: {failed_manifests([work]) or 'not applied'}")
         if applied is None or present is None:
             return Verdict("Unknown", "WorkNotApplied", f"{name} is not applied yet")
-        if present["status"] != "True":
+        if present["status"] != "True" and present.get("reason") != WORKLOADS_NOT_AVAILABLE:
             return Verdict("False", "WorkApplyFailed", f"{name}: {present.get('message', '')}")
+    return None
+
+
+def _waiting(works: Sequence[Json]) -> Verdict | None:
+    """What runs and does not serve, where nobody has said another way to tell."""
+    for work in works:
+        present = get_condition(work, "Available")
+        if present is not None and present["status"] != "True":
+            text = f"{work['metadata']['name']}: {present.get('message', '')}"
+            return Verdict("False", WORKLOADS_NOT_AVAILABLE, text)
     return None
 
 

@@ -12,7 +12,14 @@ import orjson
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.work import MAX_MANIFEST_BYTES
-from addon_framework.api.workload_rules import AVAILABLE, COMPLETE, DEGRADED, PROGRESSING, workload
+from addon_framework.api.workload_rules import (
+    AVAILABLE,
+    COMPLETE,
+    DEGRADED,
+    PROGRESSING,
+    WORKLOADS_NOT_AVAILABLE,
+    workload,
+)
 from addon_framework.spoke.work import feedback, rules
 from addon_framework.spoke.work.targets import Options, Target
 
@@ -21,7 +28,6 @@ _ANY = (PROGRESSING, DEGRADED)  # True of a work when it is of one of its manife
 _DERIVED = "DerivedFromKinds"  # no rule of an author: what the kinds of the objects say
 _PER_MANIFEST = ("Applied", "Available", "StatusFeedbackSynced")
 _SHOWN = 3
-WORKLOADS_NOT_AVAILABLE = "WorkloadsNotAvailable"  # every object is there
 
 
 @dataclass

@@ -173,6 +173,16 @@ def test_health_without_probes_is_whether_the_work_is_applied() -> None:
     assert verdict(NoProbe(), applied(work)) == ("True", "WorkApplied")
 
 
+def test_what_is_there_and_does_not_serve_is_not_available_unless_a_probe_says_more() -> None:
+    [work] = ship(deployment(replicas=2), health=Workload())
+    there = applied(work, feedback={"Replicas": 2, "ReadyReplicas": 1})
+    there["status"]["conditions"][1] |= {"status": "False", "reason": "WorkloadsNotAvailable"}
+    assert verdict(NoProbe(), there) == ("False", "WorkloadsNotAvailable")
+    assert verdict(Workload(), there) == ("True", "ProbeAvailable")  # one ready replica is enough for it
+    there["status"]["conditions"][1]["reason"] = "ResourcesNotAvailable"
+    assert verdict(Workload(), there) == ("False", "WorkApplyFailed")
+
+
 def test_a_manifest_that_fails_is_named() -> None:
     [work] = ship(deployment())
     result = available(NoProbe(), [applied(work, applied="False", message="forbidden")])
@@ -227,7 +237,10 @@ def test_progress_ends_when_every_work_has_the_configuration_and_is_applied() ->
 
 def test_progress_waits_for_the_manifests_and_fails_with_them() -> None:
     assert progress({"metadata": {}}, [], {}).reason == "Progressing"
-    broken = {"metadata": {}, "status": {"conditions": [{"type": "ManifestApplied", "status": "False", "message": "boom"}]}}
+    broken = {
+        "metadata": {},
+        "status": {"conditions": [{"type": "ManifestApplied", "status": "False", "message": "boom"}]},
+    }
     assert progress(broken, [], {}) == ("False", "Failed", "boom")
 
 
