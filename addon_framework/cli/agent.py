@@ -31,11 +31,21 @@ def agent() -> None:
     help="Of the hub, with the right to ask to join: fleetadm hub bootstrap-kubeconfig.",
 )
 @click.option("--spoke-kubeconfig", type=_FILE, required=True, help="Of the cluster that is to join.")
+@click.option(
+    "--hosting-kubeconfig",
+    type=_FILE,
+    help="Hosted mode: of the cluster that the agent runs on, and keeps its identity on.",
+)
 @click.option("--cluster-name", required=True, help="What the cluster is called on the hub.")
 @click.option("--controllers", metavar="A,B", help="Only these of registration, work. [all]")
 @verbosity_option
 def run_command(
-    hub_kubeconfig: Path, spoke_kubeconfig: Path, cluster_name: str, controllers: str | None, verbosity: str
+    hub_kubeconfig: Path,
+    spoke_kubeconfig: Path,
+    hosting_kubeconfig: Path | None,
+    cluster_name: str,
+    controllers: str | None,
+    verbosity: str,
 ) -> None:
     """Join a cluster to a hub, apply what the hub sends it, until SIGTERM or SIGINT.
 
@@ -59,6 +69,7 @@ def run_command(
             spoke_kubeconfig=spoke_kubeconfig,
             cluster_name=cluster_name,
             controllers=chosen,
+            hosting_kubeconfig=hosting_kubeconfig,
         )
 
     run(work, verbosity=verbosity)

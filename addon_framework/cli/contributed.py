@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import click
 
-from addon_framework.plugins.loader import PluginError, Plugins, discover
+from addon_framework.plugins.errors import PluginError
+from addon_framework.plugins.loader import Plugins, discover
 
 
 def contributed(

@@ -24,8 +24,9 @@ def render_chart(chart: str | Path, values: Mapping[str, Any], **overrides: Any)
     """Render a chart directory or archive; its release is the add-on, in the install namespace.
 
     The chart gets the values of the hook, and under the names that Go add-ons use: clusterName,
-    addonInstallNamespace, hubKubeConfigSecret. `overrides` come on top. CRDs are included, Helm's own hooks
-    are not: for work before deletion there is the pre-delete annotation. `lookup` finds nothing.
+    addonInstallNamespace, hubKubeConfigSecret, managedKubeConfigSecret, installMode. `overrides` come on top.
+    CRDs are included, Helm's own hooks are not: for work before deletion there is the pre-delete annotation.
+    `lookup` finds nothing.
     """
     path = Path(chart)
     if not path.exists():
@@ -35,6 +36,8 @@ def render_chart(chart: str | Path, values: Mapping[str, Any], **overrides: Any)
         "clusterName": values["cluster_name"],
         "addonInstallNamespace": values["install_namespace"],
         "hubKubeConfigSecret": values["hub_kubeconfig_secret"],
+        "managedKubeConfigSecret": values.get("managed_kubeconfig_secret", ""),
+        "installMode": values.get("install_mode", "Default"),
         **overrides,
     }
     text = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)

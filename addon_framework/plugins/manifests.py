@@ -7,6 +7,8 @@ from typing import Any
 
 DEFAULT_IMAGE = "ghcr.io/boundaryless/agent"
 KUBECONFIG_DIR = "/managed/hub-kubeconfig"
+MANAGED_KUBECONFIG_DIR = "/managed/managed-kubeconfig"
+_ON_HOST = {"addon.open-cluster-management.io/hosted-manifest-location": "hosting"}
 
 _LEASE_RULE = {
     "apiGroups": ["coordination.k8s.io"],
@@ -22,34 +24,51 @@ def agent_manifests(
     *,
     spoke_rules: Sequence[Mapping[str, Any]] = (),
     image: str = DEFAULT_IMAGE,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | Mapping[str, Any]] | None = None,
     hub_access: bool = True,
     volumes: Sequence[Mapping[str, Any]] = (),
     volume_mounts: Sequence[Mapping[str, Any]] = (),
     security_context: Mapping[str, Any] | None = None,
+    install_mode: str = "Default",
 ) -> list[dict[str, Any]]:
     """Return Namespace, ServiceAccount, RBAC and Deployment of one agent.
 
     The agent's rights on its cluster are `spoke_rules` plus its own Lease. Its pod waits for the secret
-    `<name>-hub-kubeconfig` that the registration agent makes, unless it has no hub access.
+    `<name>-hub-kubeconfig` that the registration agent makes, unless it has no hub access. With the
+    `install_mode` "Hosted" all of it is for the hosting cluster, and the pod waits for the secret
+    `<name>-managed-kubeconfig` there, whose maker gives the agent its rights on the cluster it is for.
     """
+    hosted = install_mode == "Hosted"
     account = f"{name}-agent"
     labels = {"app": account, "open-cluster-management.io/addon-name": name}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    variables = {"CLUSTER_NAME": cluster_name, "ADDON_NAME": name, "INSTALL_NAMESPACE": namespace}
+    variables: dict[str, str | Mapping[str, Any]] = {
+        "CLUSTER_NAME": cluster_name,
+        "ADDON_NAME": name,
+        "INSTALL_NAMESPACE": namespace,
+    }
     all_volumes, all_mounts = [dict(v) for v in volumes], [dict(m) for m in volume_mounts]
     if hub_access:
         variables["HUB_KUBECONFIG"] = f"{KUBECONFIG_DIR}/kubeconfig"
         secret = {"secretName": f"{name}-hub-kubeconfig", "optional": False}
         all_volumes.insert(0, {"name": "hub-kubeconfig", "secret": secret})
         all_mounts.insert(0, {"name": "hub-kubeconfig", "mountPath": KUBECONFIG_DIR, "readOnly": True})
+    if hosted:
+        variables["MANAGED_KUBECONFIG"] = f"{MANAGED_KUBECONFIG_DIR}/kubeconfig"
+        secret = {"secretName": f"{name}-managed-kubeconfig", "optional": False}
+        mount = {"name": "managed-kubeconfig", "mountPath": MANAGED_KUBECONFIG_DIR, "readOnly": True}
+        all_volumes.insert(0, {"name": "managed-kubeconfig", "secret": secret})
+        all_mounts.insert(0, mount)
     variables.update(env or {})
 
     container: dict[str, Any] = {
         "name": "agent",
         "image": image,
         "args": [name],
-        "env": [{"name": key, "value": value} for key, value in variables.items()],
+        "env": [
+            {"name": key, ("value" if isinstance(value, str) else "valueFrom"): value}
+            for key, value in variables.items()
+        ],
     }
     if all_mounts:
         container["volumeMounts"] = all_mounts
@@ -72,7 +91,7 @@ def agent_manifests(
         },
         *_role("Role", account, [_LEASE_RULE], subject, labels, namespace),
     ]
-    if spoke_rules:
+    if spoke_rules and not hosted:
         cluster_role = f"open-cluster-management:{name}:agent"
         objects += _role("ClusterRole", cluster_role, [dict(rule) for rule in spoke_rules], subject, labels)
     objects.append(
@@ -87,6 +106,8 @@ def agent_manifests(
             },
         }
     )
+    for obj in objects if hosted else ():
+        obj["metadata"]["annotations"] = dict(_ON_HOST)
     return objects
 
 

@@ -3,7 +3,8 @@
     python -m addon_framework.spoke.addon_agent NAME
 
 Who it is comes from CLUSTER_NAME, ADDON_NAME and INSTALL_NAMESPACE; HUB_KUBECONFIG names the file with its
-identity on the hub, without it there is none. Its own cluster it reaches with the pod's service account.
+identity on the hub, without it there is none. Its own cluster it reaches with the pod's service account; in
+hosted mode that is the hosting cluster's, and MANAGED_KUBECONFIG names the file for the cluster it is for.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Settings:
     cluster: str
     namespace: str
     hub_kubeconfig: Path | None
+    managed_kubeconfig: Path | None = None
 
     @classmethod
     def from_environment(cls, addon: str, environment: Mapping[str, str]) -> Settings:
@@ -66,35 +68,47 @@ class Settings:
             raise ConfigError(
                 "the environment variable CLUSTER_NAME is not set; it is the name of this cluster"
             )
-        hub = environment.get("HUB_KUBECONFIG", "")
-        if hub and not Path(hub).exists():
-            raise ConfigError(
-                f"HUB_KUBECONFIG names {hub}, which is not there; "
-                f"is the Secret {addon}-hub-kubeconfig mounted at {Path(hub).parent}?"
-            )
+        files = {}
+        for variable, secret in (
+            ("HUB_KUBECONFIG", "hub-kubeconfig"),
+            ("MANAGED_KUBECONFIG", "managed-kubeconfig"),
+        ):
+            path = environment.get(variable, "")
+            if path and not Path(path).exists():
+                raise ConfigError(
+                    f"{variable} names {path}, which is not there; "
+                    f"is the Secret {addon}-{secret} mounted at {Path(path).parent}?"
+                )
+            files[variable] = Path(path) if path else None
         return cls(
             addon=environment.get("ADDON_NAME") or addon,
             cluster=cluster,
             namespace=environment.get("INSTALL_NAMESPACE") or DEFAULT_INSTALL_NAMESPACE,
-            hub_kubeconfig=Path(hub) if hub else None,
+            hub_kubeconfig=files["HUB_KUBECONFIG"],
+            managed_kubeconfig=files["MANAGED_KUBECONFIG"],
         )
 
 
-async def run_addon_agent(plugin: Plugin, settings: Settings, spoke: Client) -> None:
-    """Run the agent and renew its Lease until it ends or is cancelled. Raises what the agent raises."""
-    hub = Client.from_kubeconfig(settings.hub_kubeconfig) if settings.hub_kubeconfig else None
+async def run_addon_agent(plugin: Plugin, settings: Settings, own: Client) -> None:
+    """Run the agent and renew its Lease until it ends or is cancelled. Raises what the agent raises.
+
+    `own` is the cluster that the pod is on: in hosted mode not the one that the agent is for.
+    """
+    files = (settings.hub_kubeconfig, settings.managed_kubeconfig)
+    hub, managed = (Client.from_kubeconfig(path) if path else None for path in files)
     context = AgentContext(
         addon_name=settings.addon,
         cluster_name=settings.cluster,
         install_namespace=settings.namespace,
         hub=hub,
-        spoke=spoke,
+        spoke=managed or own,
         log=structlog.get_logger("agent").bind(addon=settings.addon, cluster=settings.cluster),
     )
     agent = asyncio.ensure_future(_agent(plugin, context))
-    helpers = [asyncio.ensure_future(keep_lease(spoke, settings.namespace, settings.addon))]
-    if hub is not None and settings.hub_kubeconfig is not None:
-        helpers.append(asyncio.ensure_future(follow_files(hub, settings.hub_kubeconfig)))
+    helpers = [asyncio.ensure_future(keep_lease(own, settings.namespace, settings.addon))]
+    for client, path in zip((hub, managed), files, strict=True):
+        if client is not None and path is not None:
+            helpers.append(asyncio.ensure_future(follow_files(client, path)))
     try:
         await asyncio.wait({agent, *helpers}, return_when=asyncio.FIRST_COMPLETED)
         for task in (agent, *helpers):
@@ -104,8 +118,9 @@ async def run_addon_agent(plugin: Plugin, settings: Settings, spoke: Client) -> 
         for task in (agent, *helpers):
             task.cancel()
         await asyncio.gather(agent, *helpers, return_exceptions=True)
-        if hub is not None:
-            await hub.close()
+        for client in (hub, managed):
+            if client is not None:
+                await client.close()
 
 
 async def keep_lease(
@@ -137,11 +152,11 @@ async def follow_files(client: Client, kubeconfig: Path, every: float = FILES_EV
             config = load_kubeconfig(kubeconfig)
             config.ssl_context()  # a certificate that is not that of the key shows here: between two files
         except (OSError, ValueError, ConfigError) as error:
-            log.info("hub identity not readable, again soon", reason=str(error))
+            log.info("identity not readable, again soon", reason=str(error))
             continue
         client.reconfigure(config)
         seen = found
-        log.info("hub identity renewed", file=str(kubeconfig))
+        log.info("identity renewed", file=str(kubeconfig))
 
 
 async def main_async(name: str, plugins: Plugins, environment: Mapping[str, str]) -> None:

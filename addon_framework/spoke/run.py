@@ -28,7 +28,7 @@ from addon_framework.kube import (
     WaitTimeoutError,
     wait_for,
 )
-from addon_framework.spoke.names import AGENT_NAMESPACE
+from addon_framework.spoke.home import Home, hosted_namespace
 from addon_framework.spoke.registration.addon_health import AddonHealthController
 from addon_framework.spoke.registration.addons import AddonRegistrationController
 from addon_framework.spoke.registration.credentials import client_config
@@ -71,17 +71,23 @@ async def run_agent(
     spoke_kubeconfig: Path,
     cluster_name: str,
     controllers: Iterable[str] | None = None,
+    hosting_kubeconfig: Path | None = None,
     handle_signals: bool = True,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Run the agents until SIGTERM, SIGINT, or cancellation.
 
-    `hub_kubeconfig` is that with which the cluster asks to join. Raises ConfigError when it, or that of the
-    spoke, cannot be read.
+    `hub_kubeconfig` is that with which the cluster asks to join. With `hosting_kubeconfig`, of the cluster
+    that the agents run on, they are in hosted mode. Raises ConfigError when one cannot be read.
     """
     chosen = select(controllers)
-    async with Client.from_kubeconfig(spoke_kubeconfig) as spoke:
-        identity = HubIdentity(spoke, cluster_name, hub_kubeconfig, now=now)
+    async with contextlib.AsyncExitStack() as stack:
+        spoke = await stack.enter_async_context(Client.from_kubeconfig(spoke_kubeconfig))
+        home = Home(spoke)
+        if hosting_kubeconfig is not None:
+            hosting = await stack.enter_async_context(Client.from_kubeconfig(hosting_kubeconfig))
+            home = Home(hosting, hosted_namespace(cluster_name))
+        identity = HubIdentity(spoke, cluster_name, hub_kubeconfig, now=now, home=home)
         log.info("agent runs", cluster=cluster_name, spoke=spoke.server, controllers=chosen)
         work = asyncio.ensure_future(_run(identity, chosen))
         if handle_signals:
@@ -102,7 +108,7 @@ async def _run(identity: HubIdentity, chosen: list[str]) -> None:
     """One life per identity: what is lost is obtained anew."""
     renew = "registration" in chosen
     while True:
-        agent_id = await _prepared(identity.spoke)
+        agent_id = await _prepared(identity.spoke, identity.home)
         data = await (identity.obtain() if renew else identity.wait())
         try:
             async with Client(client_config(data)) as hub:
@@ -113,10 +119,10 @@ async def _run(identity: HubIdentity, chosen: list[str]) -> None:
             await asyncio.sleep(_MIN_PAUSE)
 
 
-async def prepare(spoke: Client) -> str:
+async def prepare(spoke: Client, home: Home) -> str:
     """Makes the agents' namespace and kinds; safe to repeat. The namespace's uid: it names this agent."""
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT_NAMESPACE}}
-    live = await spoke.apply(namespace, field_manager=FIELD_MANAGER, resource=NAMESPACES)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home.namespace}}
+    live = await home.client.apply(namespace, field_manager=FIELD_MANAGER, resource=NAMESPACES)
     ours = (AppliedManifestWork.RESOURCE, ClusterClaim.RESOURCE)
     names = {f"{resource.plural}.{resource.group}" for resource in ours}
     crds = [crd for crd in load_crds("spoke") if crd["metadata"]["name"] in names]
@@ -133,12 +139,12 @@ async def prepare(spoke: Client) -> str:
     return str(live["metadata"]["uid"])
 
 
-async def _prepared(spoke: Client) -> str:
+async def _prepared(spoke: Client, home: Home) -> str:
     """`prepare`, as soon as the spoke's API server lets us."""
     pause = _MIN_PAUSE
     while True:
         try:
-            return await prepare(spoke)
+            return await prepare(spoke, home)
         except (ApiError, WaitTimeoutError) as error:
             log.warning("cannot prepare the cluster yet", reason=str(error))
             await asyncio.sleep(pause)
@@ -190,15 +196,15 @@ async def _serve(
     objects = SpokeObjects(spoke)
     manager = Manager(hub, name=f"boundaryless-agent-{cluster}")
     renewal = RenewalController(identity, hub, data, lost, renew="registration" in chosen)
-    manager.add(renewal, spoke)
+    manager.add(renewal, identity.home.client)
     standing = StandingController(identity, data, lost)
     manager.add(standing)
     if "registration" in chosen:
         heartbeat = HeartbeatController(cluster, renewal.refused, standing.doubt, now=identity.now)
         manager.add(heartbeat)
         manager.add(ClusterStatusController(spoke, cluster))
-        manager.add(AddonRegistrationController(spoke, cluster, identity.now))
-        manager.add(AddonHealthController(spoke, cluster, identity.now))
+        manager.add(AddonRegistrationController(spoke, cluster, identity.now, identity.home))
+        manager.add(AddonHealthController(spoke, cluster, identity.now, identity.home))
         with contextlib.suppress(ApiError):  # before the cluster says Available; the controller goes on
             await heartbeat.renew(hub, Key(cluster, CLUSTER_LEASE))
     if "work" in chosen:

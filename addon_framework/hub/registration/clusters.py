@@ -9,7 +9,7 @@ import structlog
 
 from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
-from addon_framework.api.conditions import is_true, set_condition
+from addon_framework.api.conditions import get_condition, is_true, set_condition
 from addon_framework.api.core import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, ROLEBINDINGS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.names import (
@@ -20,7 +20,9 @@ from addon_framework.api.names import (
     WORK_FINALIZER,
 )
 from addon_framework.api.work import ManifestWork
+from addon_framework.hub.events import EventRecorder
 from addon_framework.hub.registration import rbac
+from addon_framework.hub.registration.blocking import FEW, blocks_otherwise, remaining
 from addon_framework.kube import ApiError, Controller, Key, Watch
 from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
 
@@ -28,7 +30,6 @@ log = structlog.get_logger(__name__)
 
 MANAGER = "boundaryless-registration"
 _OWNED = (CLUSTERROLES, CLUSTERROLEBINDINGS, ROLEBINDINGS, NAMESPACES)
-_NAMED_SHOWN = 3
 _COMMON = Key("", "")
 
 
@@ -42,7 +43,7 @@ class ClusterController(Controller):
         """The clusters, what we make for them, and what must go before they may."""
         cluster, addon, work = ManagedCluster.RESOURCE, ManagedClusterAddOn.RESOURCE, ManifestWork.RESOURCE
         owned = [Watch(r, map=_by_label, label_selector=CLUSTER_NAME_LABEL) for r in _OWNED]
-        drained = [Watch(r, map=_by_namespace, predicate=_deletion) for r in (addon, work)]
+        drained = [Watch(r, map=_by_namespace, predicate=blocks_otherwise) for r in (addon, work)]
         return [Watch(cluster), *owned, *drained]
 
     async def start(self) -> None:
@@ -74,6 +75,10 @@ class ClusterController(Controller):
             await set_finalizers(
                 self.client, ManagedCluster.RESOURCE, cluster, [*finalizers, CLUSTER_CLEANUP_FINALIZER]
             )
+            return
+        if name == rbac.RESERVED_NAME:
+            problem = f"every cluster is in the group of a cluster named {name}: it needs another name"
+            await self._condition(cluster, CONDITION_ACCEPTED, "False", "Error", problem)
             return
         problem = ""
         try:
@@ -112,9 +117,10 @@ class ClusterController(Controller):
             for obj in left:
                 if _cleanup_priority(obj) == lowest:
                     await remove(self.client, resource, obj)
-            await self._condition(
-                cluster, "Deleting", "True", "ResourceRemaining", _remaining(resource, left)
-            )
+            reason, text = "ResourceRemaining", remaining(cluster, resource, left)
+            is_news = get_condition(cluster, "Deleting") is None or len(left) <= FEW
+            if await self._condition(cluster, "Deleting", "True", reason, text) and is_news:
+                await EventRecorder(self.client, MANAGER).record(cluster, reason, text)
             return None  # their deletion calls us again
         await self._remove_bindings(metadata["name"])
         name = rbac.cluster_role_name(metadata["name"])
@@ -143,12 +149,14 @@ class ClusterController(Controller):
         found: Json | None = self.cache(resource, label_selector=CLUSTER_NAME_LABEL).get(Key(namespace, name))
         return found
 
-    async def _condition(self, cluster: Json, kind: str, status: str, reason: str, message: str) -> None:
+    async def _condition(self, cluster: Json, kind: str, status: str, reason: str, message: str) -> bool:
         wanted = copy.deepcopy(cluster.get("status") or {})
         set_condition(wanted.setdefault("conditions", []), kind, status, reason, message)
         if await write_status(self.client, ManagedCluster.RESOURCE, cluster, wanted):
             name = cluster["metadata"]["name"]
             log.info("cluster", cluster=name, condition=kind, status=status, reason=reason)
+            return True
+        return False
 
 
 def _by_label(obj: Json) -> Iterable[Key]:
@@ -160,21 +168,6 @@ def _by_namespace(obj: Json) -> Iterable[Key]:
     return [Key("", obj["metadata"]["namespace"])]
 
 
-def _deletion(old: Json | None, new: Json | None) -> bool:
-    return old is None or new is None
-
-
 def _cleanup_priority(obj: Json) -> int:
     text = (obj["metadata"].get("annotations") or {}).get(CLEANUP_PRIORITY_ANNOTATION, "0")
     return min(max(int(text), 0), 100) if text.isdigit() else 0
-
-
-def _remaining(resource: Resource, objects: list[Json]) -> str:
-    """What still blocks the deletion, by name and by the finalizers that hold it."""
-    parts = []
-    for obj in sorted(objects, key=lambda o: str(o["metadata"]["name"]))[:_NAMED_SHOWN]:
-        held = ", ".join(obj["metadata"].get("finalizers") or [])
-        parts.append(obj["metadata"]["name"] + (f" (finalizers: {held})" if held else ""))
-    more = len(objects) - len(parts)
-    listed = "; ".join(parts) + (f" and {more} more" if more > 0 else "")
-    return f"waiting for {len(objects)} {resource.plural} to go: {listed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,20 +11,26 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.core import LEASES
 from addon_framework.api.meta import Json
+from addon_framework.api.names import HOSTING_CLUSTER_ANNOTATION
 from addon_framework.api.time import parse_time
 from addon_framework.kube import Client, Controller, Key, Watch
 from addon_framework.kube.ensure import write_status
+from addon_framework.spoke.home import Home
 from addon_framework.spoke.informers import InformerPool, Scope
-from addon_framework.spoke.registration.addons import install_namespace
+from addon_framework.spoke.registration.addons import install_namespace, is_hosted
 
 GRACE = timedelta(seconds=5 * 60)  # OCM: five renewals of a minute
 
 
-def verdict(addon: str, lease: Json | None, now: datetime) -> tuple[str, str, str]:
+def verdict(addon: str, lease: Json | None, now: datetime, hosting: str = "") -> tuple[str, str, str]:
     """Status, reason and message of the condition. Pure."""
     renewed = ((lease or {}).get("spec") or {}).get("renewTime")
     if lease is None or not renewed:
         text = f"The status of {addon} add-on is unknown."
+        if hosting:
+            text += (
+                f" There is no lease of it on hosting cluster {hosting}: do this cluster's agents run there?"
+            )
         return "Unknown", "ManagedClusterAddOnLeaseNotFound", text
     if now - parse_time(renewed) >= GRACE:
         text = f"{addon} add-on is not available."
@@ -37,10 +44,19 @@ class AddonHealthController(Controller):
     name = "addon-health"
 
     def __init__(
-        self, spoke: Client, cluster: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        spoke: Client,
+        cluster: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        home: Home | None = None,
     ) -> None:
-        self._spoke, self._cluster, self._now = spoke, cluster, now
-        self._leases = InformerPool(spoke, self._renewed)
+        self._cluster, self._now = cluster, now
+        own = InformerPool(spoke, self._renewed)
+        hosted = home is not None and home.client is not spoke
+        self._leases = {
+            False: own,
+            True: InformerPool(home.client, self._renewed) if home is not None and hosted else own,
+        }
 
     def watches(self) -> list[Watch]:
         """The add-ons; their leases are watched in the namespaces they say."""
@@ -51,7 +67,7 @@ class AddonHealthController(Controller):
         try:
             await super().work()
         finally:
-            await self._leases.close()
+            await asyncio.gather(*(pool.close() for pool in self._leases.values()))
 
     async def reconcile(self, key: Key) -> float | None:
         """Judge one add-on; come back when its lease would run out."""
@@ -59,18 +75,20 @@ class AddonHealthController(Controller):
         status = (addon or {}).get("status") or {}
         # Without a namespace in status nobody has taken up the add-on yet.
         if addon is None or not status.get("namespace") or _is_customized(status):
-            self._leases.use(key, ())
+            for pool in self._leases.values():
+                pool.use(key, ())
             return None
-        scope = Scope(LEASES, install_namespace(addon))
-        self._leases.use(key, [scope])
-        informer = self._leases.get(scope)
+        scope, leases = Scope(LEASES, install_namespace(addon)), self._leases[is_hosted(addon)]
+        for pool in self._leases.values():
+            pool.use(key, [scope] if pool is leases else ())
+        informer = leases.get(scope)
         assert informer is not None
         await informer.synced()
         lease = informer.get(Key(scope.namespace, key.name))
         wanted = copy.deepcopy(status)
-        set_condition(
-            wanted.setdefault("conditions", []), "Available", *verdict(key.name, lease, self._now())
-        )
+        hosting = (addon["metadata"].get("annotations") or {}).get(HOSTING_CLUSTER_ANNOTATION, "")
+        found = verdict(key.name, lease, self._now(), hosting)
+        set_condition(wanted.setdefault("conditions", []), "Available", *found)
         await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
         renewed = ((lease or {}).get("spec") or {}).get("renewTime")
         left = parse_time(renewed) + GRACE - self._now() if renewed else timedelta()

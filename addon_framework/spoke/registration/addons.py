@@ -14,12 +14,12 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.core import CSRS, NAMESPACES, SECRETS
 from addon_framework.api.meta import Json
-from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
+from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL, HOSTING_CLUSTER_ANNOTATION
 from addon_framework.kube import Client, Controller, Key, Watch
 from addon_framework.kube.ensure import ensure, write_status
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins.types import DEFAULT_INSTALL_NAMESPACE, KUBE_CLIENT_SIGNER
-from addon_framework.spoke.names import AGENT_NAMESPACE
+from addon_framework.spoke.home import Home
 from addon_framework.spoke.registration import secrets
 from addon_framework.spoke.registration.credentials import (
     AGENT_NAME,
@@ -58,6 +58,11 @@ def install_namespace(addon: Json) -> str:
     return str(status.get("namespace") or spec.get("installNamespace") or DEFAULT_INSTALL_NAMESPACE)
 
 
+def is_hosted(addon: Json) -> bool:
+    """Whether the add-on's agent runs where the cluster's own agents do, wherever that is."""
+    return bool((addon["metadata"].get("annotations") or {}).get(HOSTING_CLUSTER_ANNOTATION))
+
+
 def registrations(addon: Json) -> list[Registration]:
     """What the hub says that the add-on needs. Pure."""
     status = addon.get("status") or {}
@@ -90,9 +95,14 @@ class AddonRegistrationController(Controller):
     workers = 4
 
     def __init__(
-        self, spoke: Client, cluster: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        spoke: Client,
+        cluster: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        home: Home | None = None,
     ) -> None:
         self._spoke, self._cluster, self._now = spoke, cluster, now
+        self._home = home or Home(spoke)
         self._rest_until: dict[Key, float] = {}
         self._selector = f"{ADDON_NAME_LABEL},{CLUSTER_NAME_LABEL}={cluster}"
 
@@ -102,15 +112,19 @@ class AddonRegistrationController(Controller):
         return [
             Watch(ManagedClusterAddOn.RESOURCE, namespace=self._cluster),
             Watch(CSRS, map=labelled, label_selector=selector),
-            Watch(SECRETS, map=labelled, label_selector=selector, client=self._spoke),
-            Watch(NAMESPACES, map=self._installed_in, predicate=_came_or_went, client=self._spoke),
+            *(Watch(SECRETS, map=labelled, label_selector=selector, client=c) for c in self._clients()),
+            *(
+                Watch(NAMESPACES, map=self._installed_in, predicate=_came_or_went, client=c)
+                for c in self._clients()
+            ),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
         """All identities of one add-on."""
         addon: Json | None = self.cache(ManagedClusterAddOn.RESOURCE, namespace=self._cluster).get(key)
         wanted = [] if addon is None else registrations(addon)
-        await self._remove_others(key.name, wanted)
+        client = self._spoke if addon is None else self._client_of(addon)
+        await self._remove_others(key.name, wanted, client)
         if addon is None or addon["metadata"].get("deletionTimestamp"):
             return None  # while it goes its agent keeps what it has
         delays = []
@@ -124,31 +138,32 @@ class AddonRegistrationController(Controller):
         return min((delay for delay in delays if delay is not None), default=None)
 
     async def _serve(self, addon: Json, wanted: Registration) -> float | None:
-        namespace = self.cache(NAMESPACES, client=self._spoke).get(Key("", wanted.secret.namespace))
+        client = self._client_of(addon)
+        namespace = self.cache(NAMESPACES, client=client).get(Key("", wanted.secret.namespace))
         if namespace is None and wanted.secret.namespace == DEFAULT_INSTALL_NAMESPACE:
             desired = {
                 "apiVersion": "v1",
                 "kind": "Namespace",
                 "metadata": {"name": DEFAULT_INSTALL_NAMESPACE},
             }
-            await ensure(self._spoke, None, desired, field_manager=secrets.MANAGER, resource=NAMESPACES)
+            await ensure(client, None, desired, field_manager=secrets.MANAGER, resource=NAMESPACES)
         elif namespace is None or namespace["metadata"].get("deletionTimestamp"):
             return None  # its coming calls us again
-        left = await self._left(addon, self._secrets().get(wanted.secret), wanted)
+        left = await self._left(addon, self._secrets(client).get(wanted.secret), wanted)
         if left <= 0:
             # The cache may not show yet what we wrote a moment ago.
-            live = await secrets.read(self._spoke, wanted.secret.name, wanted.secret.namespace)
+            live = await secrets.read(client, wanted.secret.name, wanted.secret.namespace)
             left = await self._left(addon, live, wanted)
         if left > 0:
             return min(left + 0.1, LONGEST_SLEEP)
-        fresh = await advance(self.client, self._spoke, wanted.enrolment, self._now())
+        fresh = await advance(self.client, self._home, wanted.enrolment, self._now())
         if fresh is None:
             return ASK_AGAIN  # the request's own events come sooner
         data = self._data(fresh, wanted)
         await secrets.write(
-            self._spoke, wanted.secret.name, wanted.secret.namespace, data, wanted.enrolment.labels
+            client, wanted.secret.name, wanted.secret.namespace, data, wanted.enrolment.labels
         )
-        await forget(self._spoke, wanted.enrolment)
+        await forget(self._home, wanted.enrolment)
         self._rest_until[wanted.secret] = asyncio.get_running_loop().time() + REST
         log.info("add-on registered", addon=addon["metadata"]["name"], secret=str(wanted.secret))
         return None  # the secret's own event goes on
@@ -176,24 +191,31 @@ class AddonRegistrationController(Controller):
             data[AGENT_NAME] = wanted.enrolment.subject.user.rpartition(":")[2].encode()
         return data
 
-    async def _remove_others(self, addon: str, wanted: Iterable[Registration]) -> None:
+    async def _remove_others(self, addon: str, wanted: Iterable[Registration], client: Client) -> None:
         """Secrets of identities that the add-on no longer has, or has elsewhere now."""
-        keep = {each.secret for each in wanted}
-        keep |= {Key(AGENT_NAMESPACE, each.enrolment.pending) for each in wanted}
-        for secret in self._secrets().items():
-            key = Key(secret["metadata"]["namespace"], secret["metadata"]["name"])
-            if secret["metadata"]["labels"][ADDON_NAME_LABEL] == addon and key not in keep:
-                await secrets.remove(self._spoke, key.name, key.namespace)
-                self._rest_until.pop(key, None)
-                log.info("add-on's secret removed", addon=addon, secret=str(key))
+        keep = {(client, each.secret) for each in wanted}
+        keep |= {(self._home.client, Key(self._home.namespace, each.enrolment.pending)) for each in wanted}
+        for place in self._clients():
+            for secret in self._secrets(place).items():
+                key = Key(secret["metadata"]["namespace"], secret["metadata"]["name"])
+                if secret["metadata"]["labels"][ADDON_NAME_LABEL] == addon and (place, key) not in keep:
+                    await secrets.remove(place, key.name, key.namespace)
+                    self._rest_until.pop(key, None)
+                    log.info("add-on's secret removed", addon=addon, secret=str(key))
 
     async def _condition(self, addon: Json, status: bool, reason: str, message: str) -> None:
         wanted = copy.deepcopy(addon.get("status") or {})
         if set_condition(wanted.setdefault("conditions", []), ROTATED, status, reason, message):
             await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
 
-    def _secrets(self) -> AnyInformer:
-        return self.cache(SECRETS, label_selector=self._selector, client=self._spoke)
+    def _clients(self) -> list[Client]:
+        return list(dict.fromkeys((self._spoke, self._home.client)))
+
+    def _client_of(self, addon: Json) -> Client:
+        return self._home.client if is_hosted(addon) else self._spoke
+
+    def _secrets(self, client: Client) -> AnyInformer:
+        return self.cache(SECRETS, label_selector=self._selector, client=client)
 
     def _by_label(self, obj: Json) -> list[Key]:
         return [Key(self._cluster, obj["metadata"]["labels"][ADDON_NAME_LABEL])]

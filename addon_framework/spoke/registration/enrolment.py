@@ -1,6 +1,6 @@
 """From a wish for a certificate to the certificate, one step at a time.
 
-The key waits in a Secret on the spoke while the hub decides, and the request is named after the key. So an
+The key waits in a Secret of the agents while the hub decides, and the request is named after the key. So an
 agent that is killed goes on with the request that somebody may be approving right now.
 """
 
@@ -19,7 +19,7 @@ from addon_framework.api.core import CSRS
 from addon_framework.api.meta import Json
 from addon_framework.kube import AlreadyExists, Client, Conflict, NotFound, wait_for
 from addon_framework.plugins.types import KUBE_CLIENT_SIGNER
-from addon_framework.spoke.names import AGENT_NAMESPACE
+from addon_framework.spoke.home import Home
 from addon_framework.spoke.registration import secrets
 from addon_framework.spoke.registration.credentials import (
     KEY,
@@ -57,9 +57,9 @@ class Enrolment:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def advance(hub: Client, spoke: Client, wanted: Enrolment, now: datetime) -> KeyPair | None:
+async def advance(hub: Client, home: Home, wanted: Enrolment, now: datetime) -> KeyPair | None:
     """Ask if nobody asked yet, and look at the answer; None while there is none. Raises Declined."""
-    key = await _key(spoke, wanted, hub.server)
+    key = await _key(home, wanted, hub.server)
     name = wanted.request_prefix + fingerprint(key)
     try:
         csr = await hub.get(CSRS, name)
@@ -67,7 +67,7 @@ async def advance(hub: Client, spoke: Client, wanted: Enrolment, now: datetime) 
         csr = await _ask(hub, wanted, key, name)
     for verdict in ("Denied", "Failed"):
         if condition := get_condition(csr, verdict):
-            await forget(spoke, wanted)
+            await forget(home, wanted)
             reason = condition.get("message") or condition.get("reason") or "no reason given"
             raise Declined(f"certificate request {name}: {verdict.lower()}: {reason}")
     encoded = (csr.get("status") or {}).get("certificate")
@@ -75,19 +75,19 @@ async def advance(hub: Client, spoke: Client, wanted: Enrolment, now: datetime) 
         return None
     pair = KeyPair(key, base64.b64decode(encoded))
     if problem := pair.problem(wanted.subject, now):
-        await forget(spoke, wanted)
+        await forget(home, wanted)
         raise Declined(f"certificate request {name}: {problem}")
     return pair
 
 
-async def forget(spoke: Client, wanted: Enrolment) -> None:
+async def forget(home: Home, wanted: Enrolment) -> None:
     """The certificate is stored, or will never come: drop the waiting key."""
-    await secrets.remove(spoke, wanted.pending, AGENT_NAMESPACE)
+    await secrets.remove(home.client, wanted.pending, home.namespace)
 
 
-async def answered(hub: Client, spoke: Client, wanted: Enrolment, timeout: float) -> None:
+async def answered(hub: Client, home: Home, wanted: Enrolment, timeout: float) -> None:
     """Returns when looking at the request again makes sense. Raises WaitTimeoutError."""
-    name = wanted.request_prefix + fingerprint(await _key(spoke, wanted, hub.server))
+    name = wanted.request_prefix + fingerprint(await _key(home, wanted, hub.server))
     await wait_for(hub, CSRS, name, until=_is_answered, timeout=timeout, what="answered")
 
 
@@ -97,13 +97,13 @@ def _is_answered(csr: Json | None) -> bool:
     return any(get_condition(csr, verdict) for verdict in ("Denied", "Failed"))
 
 
-async def _key(spoke: Client, wanted: Enrolment, server: str) -> bytes:
+async def _key(home: Home, wanted: Enrolment, server: str) -> bytes:
     digest = wanted.digest(server).encode()
-    data = secrets.contents(await secrets.read(spoke, wanted.pending, AGENT_NAMESPACE))
+    data = secrets.contents(await secrets.read(home.client, wanted.pending, home.namespace))
     if data.get(_REQUEST) == digest and data.get(KEY):
         return data[KEY]
     fresh = {_REQUEST: digest, KEY: new_key()}
-    await secrets.write(spoke, wanted.pending, AGENT_NAMESPACE, fresh, wanted.labels)
+    await secrets.write(home.client, wanted.pending, home.namespace, fresh, wanted.labels)
     return fresh[KEY]
 
 

@@ -27,7 +27,8 @@ from addon_framework.kube import (
     load_kubeconfig,
     wait_for,
 )
-from addon_framework.spoke.names import AGENT_NAMESPACE, HUB_SECRET
+from addon_framework.spoke.home import Home
+from addon_framework.spoke.names import HUB_SECRET
 from addon_framework.spoke.registration import secrets
 from addon_framework.spoke.registration.credentials import (
     AGENT_NAME,
@@ -63,8 +64,10 @@ class HubIdentity:
         bootstrap: Path,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        home: Home | None = None,
     ) -> None:
         self.spoke, self.cluster, self.bootstrap, self.now = spoke, cluster, bootstrap, now
+        self.home = home or Home(spoke)
         self._refused: bytes = b""
 
     def problem(self, data: dict[str, bytes]) -> str:
@@ -140,10 +143,15 @@ class HubIdentity:
         while True:
             try:
                 found = await wait_for(
-                    self.spoke, SECRETS, HUB_SECRET, AGENT_NAMESPACE, until=usable, timeout=LOOK_AGAIN
+                    self.home.client,
+                    SECRETS,
+                    HUB_SECRET,
+                    self.home.namespace,
+                    until=usable,
+                    timeout=LOOK_AGAIN,
                 )
             except WaitTimeoutError:
-                log.info("waiting for the registration agent", secret=f"{AGENT_NAMESPACE}/{HUB_SECRET}")
+                log.info("waiting for the registration agent", secret=f"{self.home.namespace}/{HUB_SECRET}")
                 continue
             return secrets.contents(found)
 
@@ -157,19 +165,19 @@ class HubIdentity:
             KEY: pair.key,
         }
         labels = {CLUSTER_NAME_LABEL: self.cluster}
-        await secrets.write(self.spoke, HUB_SECRET, AGENT_NAMESPACE, whole, labels)
-        await forget(self.spoke, self.enrolment(data))
+        await secrets.write(self.home.client, HUB_SECRET, self.home.namespace, whole, labels)
+        await forget(self.home, self.enrolment(data))
         expires = pair.leaf().not_valid_after_utc
         log.info("hub identity stored", cluster=self.cluster, hub=hub.server, expires=str(expires))
         return whole
 
     async def stored(self) -> dict[str, bytes]:
         """What the secret holds now; empty when it is not there."""
-        return secrets.contents(await secrets.read(self.spoke, HUB_SECRET, AGENT_NAMESPACE))
+        return secrets.contents(await secrets.read(self.home.client, HUB_SECRET, self.home.namespace))
 
     async def _stored(self) -> dict[str, bytes]:
         """What the secret holds; before the first request the agent's name is in it, so that it stays."""
-        live = await secrets.read(self.spoke, HUB_SECRET, AGENT_NAMESPACE)
+        live = await secrets.read(self.home.client, HUB_SECRET, self.home.namespace)
         data = secrets.contents(live)
         if data.get(AGENT_NAME) and data.get(CLUSTER_NAME) == self.cluster.encode():
             return data
@@ -177,18 +185,18 @@ class HubIdentity:
         agent = "".join(random_source.choice(letters) for _ in range(5))
         fresh = {CLUSTER_NAME: self.cluster.encode(), AGENT_NAME: agent.encode()}
         labels = {CLUSTER_NAME_LABEL: self.cluster}
-        await secrets.write(self.spoke, HUB_SECRET, AGENT_NAMESPACE, fresh, labels)
+        await secrets.write(self.home.client, HUB_SECRET, self.home.namespace, fresh, labels)
         return fresh
 
     async def _join(self, hub: Client, data: dict[str, bytes]) -> dict[str, bytes]:
         wanted = self.enrolment(data)
-        pair = await advance(hub, self.spoke, wanted, self.now())
+        pair = await advance(hub, self.home, wanted, self.now())
         # The cluster last: whoever sees it and accepts it finds the request there too.
         await ensure_cluster(hub, self.cluster, self.spoke.config)
         while pair is None:
             log.info("waiting for approval", cluster=self.cluster, next=f"fleetadm accept {self.cluster}")
-            await answered(hub, self.spoke, wanted, LOOK_AGAIN)
-            pair = await advance(hub, self.spoke, wanted, self.now())
+            await answered(hub, self.home, wanted, LOOK_AGAIN)
+            pair = await advance(hub, self.home, wanted, self.now())
         return await self.store(data, pair, hub.config)
 
 

@@ -10,7 +10,7 @@ from addon_framework.api.core import CSRS, SECRETS
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
 from addon_framework.kube import Client, Controller, Key, Unauthorized, Watch
-from addon_framework.spoke.names import AGENT_NAMESPACE, HUB_SECRET
+from addon_framework.spoke.names import HUB_SECRET
 from addon_framework.spoke.registration import secrets
 from addon_framework.spoke.registration.credentials import CERTIFICATE, client_config
 from addon_framework.spoke.registration.enrolment import Declined, advance
@@ -45,16 +45,18 @@ class RenewalController(Controller):
 
     def watches(self) -> list[Watch]:
         """The secret, and where we ask for certificates our requests."""
-        secret = Watch(SECRETS, namespace=AGENT_NAMESPACE, field_selector=f"metadata.name={HUB_SECRET}")
+        namespace = self._identity.home.namespace
+        secret = Watch(SECRETS, namespace=namespace, field_selector=f"metadata.name={HUB_SECRET}")
         if not self._renew:
             return [secret]
         selector = f"{CLUSTER_NAME_LABEL}={self._identity.cluster},!{ADDON_NAME_LABEL}"
-        own = [Key(AGENT_NAMESPACE, HUB_SECRET)]
+        own = [Key(namespace, HUB_SECRET)]
         return [secret, Watch(CSRS, map=lambda _: own, label_selector=selector, client=self._hub)]
 
     async def reconcile(self, key: Key) -> float | None:
         """Use what is stored; renew it when its time has come."""
-        cache = self.cache(SECRETS, namespace=AGENT_NAMESPACE, field_selector=f"metadata.name={HUB_SECRET}")
+        home = self._identity.home
+        cache = self.cache(SECRETS, namespace=home.namespace, field_selector=f"metadata.name={HUB_SECRET}")
         found: Json | None = cache.get(key)
         data = secrets.contents(found)
         if problem := self._identity.problem(data):
@@ -71,13 +73,13 @@ class RenewalController(Controller):
         left = max(rest, (pair.renewal() - self._identity.now()).total_seconds())
         if left > 0:
             return min(left + 0.1, LONGEST_SLEEP)
-        live = secrets.contents(await secrets.read(self._identity.spoke, HUB_SECRET, AGENT_NAMESPACE))
+        live = secrets.contents(await secrets.read(home.client, HUB_SECRET, home.namespace))
         return await self._next(data) if live == data else None  # the cache is behind: its event comes
 
     async def _next(self, data: dict[str, bytes]) -> float | None:
         try:
             pair = await advance(
-                self._hub, self._identity.spoke, self._identity.enrolment(data), self._identity.now()
+                self._hub, self._identity.home, self._identity.enrolment(data), self._identity.now()
             )
         except Declined as error:
             log.warning("identity not renewed", reason=str(error))

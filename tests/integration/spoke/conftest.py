@@ -42,6 +42,7 @@ class Fleet:
         self.cluster = f"c{self.mark}"
         self.shift = timedelta()
         self.auto_approve: tuple[str, ...] = ()
+        self.hosting_kubeconfig: Path | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def now(self) -> datetime:
@@ -68,6 +69,7 @@ class Fleet:
                 spoke_kubeconfig=self.spoke_kubeconfig,
                 cluster_name=self.cluster,
                 controllers=controllers,
+                hosting_kubeconfig=self.hosting_kubeconfig,
                 handle_signals=False,
                 now=self.now,
             )

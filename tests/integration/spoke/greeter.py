@@ -22,11 +22,14 @@ class Greeter:
 
     @hookimpl
     def addon_describe(self) -> AddonDescription:
-        return AddonDescription(name=self.name, health=Lease, install_namespace=self.name)
+        return AddonDescription(name=self.name, health=Lease, install_namespace=self.name, hosted=True)
 
     @hookimpl
     def addon_manifests(self, values: Mapping[str, Any]) -> list[Json]:
-        return agent_manifests(self.name, values["install_namespace"], values["cluster_name"])
+        mode = values["install_mode"]
+        return agent_manifests(
+            self.name, values["install_namespace"], values["cluster_name"], install_mode=mode
+        )
 
     @hookimpl
     def addon_hub_permissions(self) -> list[Json]:
