@@ -204,6 +204,27 @@ async def test_a_change_rolls_on_cluster_by_cluster_and_stops_at_a_failure(fanou
     await fanout.until_works([first, second, third])
 
 
+async def test_who_does_not_get_there_in_time_gives_way_until_too_many_have(fanout: Fanout) -> None:
+    await fanout.prepare(3)
+    options = {"maxConcurrency": 1, "progressDeadline": "1s", "maxFailures": 1}
+    strategy = {"type": "Progressive", "progressive": options}
+    ref = {"name": "p", "rolloutStrategy": strategy}
+    await fanout.client.create(SETS, replica_set(fanout.namespace, ref))
+    first, second, _ = fanout.clusters
+    await fanout.until_works([first])
+    await fanout.report(first, Progressing="True")
+    await fanout.until_works([first, second])  # a second later; one may fail
+    await fanout.report(second, Progressing="True")
+
+    async def stopped() -> bool:
+        found = await fanout.client.get(SETS, "rs", fanout.namespace)
+        message = get_condition(found, "PlacementRolledOut")["message"]  # type: ignore[index]
+        return "maxFailures" in message and first in message and second in message
+
+    await fanout.hub.until(stopped)
+    assert sorted(await fanout.works()) == [first, second]
+
+
 async def test_mandatory_groups_go_first_and_success_must_last(fanout: Fanout) -> None:
     groups = [
         {
