@@ -261,3 +261,28 @@ async def test_what_no_watch_tells_is_looked_at_again_in_time(joined: Fleet) -> 
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await objects.close()
+
+
+async def test_what_is_there_is_taken_over_and_what_was_left_is_taken_back(joined: Fleet) -> None:
+    fleet, name = joined, f"adopt-{joined.mark}"
+    await fleet.spoke.create(CONFIGMAPS, config_map(name, "default", theirs="1", x="1"))
+
+    async def shown(owners: int) -> Json:
+        obj = await fleet.spoke.get(CONFIGMAPS, name, "default")
+        assert len(obj["metadata"].get("ownerReferences") or []) == owners
+        return dict(obj["data"])
+
+    orphan = {"propagationPolicy": "Orphan"}
+    first = await fleet.work("first", [config_map(name, "default", x="2")])
+    await fleet.applied(first)
+    assert await fleet.until(lambda: shown(1)) == {"theirs": "1", "x": "2"}
+    await fleet.set_work(first, [config_map(name, "default", x="2")], deleteOption=orphan)
+    await fleet.applied(first)
+    await fleet.until(lambda: shown(0))
+    await fleet.hub.delete(WORK, first, fleet.cluster)
+    await fleet.until_gone(fleet.hub, WORK, first, fleet.cluster)
+    second = await fleet.work("second", [config_map(name, "default", x="3")])
+    await fleet.applied(second)
+    assert await fleet.until(lambda: shown(1)) == {"theirs": "1", "x": "3"}
+    await fleet.hub.delete(WORK, second, fleet.cluster)
+    await fleet.until_gone(fleet.spoke, CONFIGMAPS, name, "default")
