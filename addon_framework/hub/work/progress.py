@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from addon_framework.api.conditions import get_condition
@@ -33,6 +33,41 @@ def progress_of(work: Json) -> Progress:
     if not done and degraded is not None and degraded["status"] == "True":
         return Progress(State.FAILED, _since(degraded))
     return Progress(State.SUCCEEDED if done else State.PROGRESSING, _since(judged))
+
+
+class Dates:
+    """Since when works are in their state, by our own clock: that of a cluster may be another.
+
+    What a cluster writes is believed only at the first look; what changes before our eyes changes now.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Progress, Progress]] = {}  # by uid, as it was told and as it is dated
+
+    def dated(
+        self, works: Iterable[Json], is_current: Callable[[Json], bool], now: datetime
+    ) -> dict[str, Progress]:
+        """The progress of those of a replica set's works that have the wanted spec, by cluster."""
+        known: dict[str, tuple[Progress, Progress]] = {}
+        current: dict[str, Progress] = {}
+        for work in works:
+            uid = work["metadata"]["uid"]
+            told = progress_of(work) if is_current(work) else Progress(State.TO_APPLY)
+            known[uid] = self._known.get(uid, (told, _believed(work, told, now)))
+            if known[uid][0] != told:
+                known[uid] = told, Progress(told.state, None if told.since is None else now)
+            if is_current(work):
+                current[work["metadata"]["namespace"]] = known[uid][1]
+        self._known = known
+        return current
+
+
+def _believed(work: Json, told: Progress, now: datetime) -> Progress:
+    """At the first look: not before the work was made, by the hub's clock, and not in the future."""
+    if told.since is None:
+        return told
+    made = parse_time(work["metadata"]["creationTimestamp"])
+    return Progress(told.state, min(max(told.since, made), now))
 
 
 def _since(condition: Json) -> datetime | None:

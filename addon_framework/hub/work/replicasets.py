@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
@@ -25,7 +26,7 @@ from addon_framework.hub.work.children import (
     label_value,
     owner_value,
 )
-from addon_framework.hub.work.progress import progress_of
+from addon_framework.hub.work.progress import Dates
 from addon_framework.hub.work.rollout import Group, StrategyError, parse_strategy, plan
 from addon_framework.hub.work.status import Part, status_of
 from addon_framework.kube import AlreadyExists, ApiError, Conflict, Controller, Key, NotFound, Watch, key_of
@@ -45,6 +46,7 @@ class ReplicaSetController(Controller):
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
+        self._dates: defaultdict[Key, Dates] = defaultdict(Dates)
 
     def watches(self) -> list[Watch]:
         """Replica sets, their works, and what their placements decide."""
@@ -59,6 +61,7 @@ class ReplicaSetController(Controller):
         """One replica set."""
         replica_set: Json | None = self.cache(RESOURCE).get(key)
         if replica_set is None:
+            self._dates.pop(key, None)
             return None
         finalizers = replica_set["metadata"].get("finalizers") or []
         if replica_set["metadata"].get("deletionTimestamp"):
@@ -88,10 +91,13 @@ class ReplicaSetController(Controller):
         """Each placement with its plan; a cluster that several have chosen is that of the first."""
         parts: list[Part] = []
         taken: set[str] = set()
+        namespace, now = replica_set["metadata"]["namespace"], self._now()
+        dates = self._dates[Key(namespace, replica_set["metadata"]["name"])]
+        progress = dates.dated(works.values(), template.is_current, now)
         for ref in replica_set["spec"].get("placementRefs") or []:
             part = Part(ref["name"])
             parts.append(part)
-            groups = self._groups(Key(replica_set["metadata"]["namespace"], ref["name"]))
+            groups = self._groups(Key(namespace, ref["name"]))
             if groups is None:
                 part.problem = report.NOT_FOUND, f"placement {ref['name']} does not exist or has not decided"
                 continue
@@ -99,14 +105,10 @@ class ReplicaSetController(Controller):
             left = [Group(g.name, g.index, g.clusters - taken) for g in groups]
             part.clusters = frozenset[str]().union(*(group.clusters for group in left))
             taken |= part.clusters
-            part.progress = {
-                cluster: progress_of(work)
-                for cluster, work in works.items()
-                if cluster in part.clusters and template.is_current(work)
-            }
+            part.progress = {c: p for c, p in progress.items() if c in part.clusters}
             try:
                 strategy = parse_strategy(ref.get("rolloutStrategy") or {})
-                part.plan = plan(strategy, left, part.progress, self._now())
+                part.plan = plan(strategy, left, part.progress, now)
             except StrategyError as error:
                 part.problem = report.NOT_AS_EXPECTED, f"placementRefs {ref['name']}: {error}"
                 part.plan.wanted = sorted(part.progress)

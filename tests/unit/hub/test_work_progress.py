@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from addon_framework.hub.work.children import label_value, owner_value, work_name
-from addon_framework.hub.work.progress import progress_of, with_rules
-from addon_framework.hub.work.rollout import State
+from addon_framework.hub.work.progress import Dates, progress_of, with_rules
+from addon_framework.hub.work.rollout import Progress, State
 from addon_framework.kube import Key
 from addon_framework.spoke.work.rules import evaluate
 
@@ -43,6 +44,28 @@ def work(generation: int = 2, **conditions: str) -> Json:
 )
 def test_works_are_read_as_ocm_reads_them(conditions: dict[str, str], state: State) -> None:
     assert progress_of(work(**conditions)).state is state
+
+
+def test_a_clusters_clock_does_not_date_what_changes_before_our_eyes() -> None:
+    def told(status: str, hour: int) -> list[Json]:
+        found = work(Applied="True", Progressing=status)
+        found["metadata"] |= {"uid": "u", "namespace": "c1", "creationTimestamp": "2026-01-01T10:00:00Z"}
+        found["status"]["conditions"][1]["lastTransitionTime"] = f"2026-01-01T{hour:02}:00:00Z"
+        return [found]
+
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    made, later = noon - timedelta(hours=2), noon + timedelta(minutes=1)
+    # Not before the work was made, and never in the future.
+    for hour, first in ((9, made), (11, noon - timedelta(hours=1)), (13, noon)):
+        dates = Dates()
+        progressing = dates.dated(told("True", hour), bool, noon)
+        assert progressing == {"c1": Progress(State.PROGRESSING, first)}
+        for moment in (later, later + timedelta(minutes=5)):
+            done = dates.dated(told("False", hour), bool, moment)
+            assert done == {"c1": Progress(State.SUCCEEDED, later)}
+        assert dates.dated(told("False", hour), lambda _: False, later) == {}
+        again = dates.dated(told("False", hour), bool, later + timedelta(hours=1))
+        assert again == {"c1": Progress(State.SUCCEEDED, later + timedelta(hours=1))}
 
 
 def judged(kind: str, api_version: str = "apps/v1", **obj: Any) -> dict[str, str]:
