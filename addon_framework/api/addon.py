@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+import msgspec
+
 from addon_framework.api.meta import (
     REQUIRED,
     Conditions,
@@ -20,6 +22,12 @@ from addon_framework.api.meta import (
 )
 
 GROUP = "addon.open-cluster-management.io"
+SIGNER_NAME = schema(
+    required=True,
+    minLength=5,
+    maxLength=571,
+    pattern=r"^([a-z0-9][a-z0-9-]*[a-z0-9]\.)+[a-z]+\/[a-z0-9-\.]+$",
+)
 
 
 class AddOnMeta(Struct, frozen=True):
@@ -164,15 +172,7 @@ class Subject(Struct, frozen=True):
 class RegistrationConfig(Struct, frozen=True):
     """A certificate the agent needs."""
 
-    signer_name: Annotated[
-        str,
-        schema(
-            required=True,
-            minLength=5,
-            maxLength=571,
-            pattern=r"^([a-z0-9][a-z0-9-]*[a-z0-9]\.)+[a-z]+\/[a-z0-9-\.]+$",
-        ),
-    ] = ""
+    signer_name: Annotated[str, SIGNER_NAME] = ""
     subject: Subject = Subject()
 
 
@@ -264,6 +264,19 @@ class ProxyConfig(Struct, frozen=True):
     no_proxy: str = ""
 
 
+class ContainerResources(Struct, frozen=True):
+    """What containers need; `containerID` is WORKLOADS:NAME:CONTAINER, each of which may be `*`."""
+
+    container_id: Annotated[
+        str,
+        schema(
+            required=True,
+            pattern=r"^(deployments|daemonsets|statefulsets|replicasets|jobs|cronjobs|pods|\*):.+:.+$",
+        ),
+    ] = msgspec.field(default="", name="containerID")
+    resources: Annotated[Raw, schema(required=True, preserve=True)] = {}
+
+
 class AddOnDeploymentConfigSpec(Struct, frozen=True):
     """How an add-on's agent is deployed."""
 
@@ -279,7 +292,7 @@ class AddOnDeploymentConfigSpec(Struct, frozen=True):
             pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
         ),
     ] = "open-cluster-management-agent-addon"
-    resource_requirements: RawList = []
+    resource_requirements: Annotated[list[ContainerResources], schema(list_map_keys=["containerID"])] = []
 
 
 class AddOnDeploymentConfig(Struct, frozen=True):
@@ -292,12 +305,78 @@ class AddOnDeploymentConfig(Struct, frozen=True):
     spec: AddOnDeploymentConfigSpec = AddOnDeploymentConfigSpec()
 
 
+class CurrentClusterBinding(Struct, frozen=True):
+    """A ClusterRole in the cluster's namespace."""
+
+    cluster_role_name: Annotated[str, REQUIRED] = ""
+
+
+class RoleRef(Struct, frozen=True):
+    """A Role or ClusterRole."""
+
+    api_group: Annotated[str, REQUIRED] = ""
+    kind: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, REQUIRED] = ""
+
+
+class SingleNamespaceBinding(Struct, frozen=True):
+    """A role in a namespace that the agents of all clusters share."""
+
+    namespace: Annotated[str, REQUIRED] = ""
+    role_ref: Annotated[RoleRef, REQUIRED] = RoleRef()
+
+
+class HubPermission(Struct, frozen=True):
+    """What an agent may do on the hub."""
+
+    type: Annotated[str, schema(required=True, enum=["CurrentCluster", "SingleNamespace"])] = ""
+    current_cluster: CurrentClusterBinding | None = None
+    single_namespace: SingleNamespaceBinding | None = None
+
+
+class KubeClientRegistration(Struct, frozen=True):
+    """An identity for the hub's API, by OCM's names."""
+
+    hub_permissions: list[HubPermission] = []
+
+
+class TemplateSubject(Struct, frozen=True):
+    """Who the agent is to a signer, the same on all clusters."""
+
+    user: str = ""
+    groups: list[str] = []
+    organization_unit: list[str] = []
+
+
+class SigningCARef(Struct, frozen=True):
+    """A Secret with a certificate authority; by default it lies beside the add-on manager."""
+
+    name: Annotated[str, REQUIRED] = ""
+    namespace: str = ""
+
+
+class CustomSignerRegistration(Struct, frozen=True):
+    """A certificate that the add-on manager signs."""
+
+    signer_name: Annotated[str, SIGNER_NAME] = ""
+    subject: TemplateSubject | None = None
+    signing_ca: Annotated[SigningCARef, REQUIRED] = msgspec.field(default=SigningCARef(), name="signingCA")
+
+
+class TemplateRegistration(Struct, frozen=True):
+    """An identity the agent needs."""
+
+    type: Annotated[str, schema(required=True, enum=["KubeClient", "CustomSigner"])] = ""
+    kube_client: KubeClientRegistration | None = None
+    custom_signer: CustomSignerRegistration | None = None
+
+
 class AddOnTemplateSpec(Struct, frozen=True):
     """An add-on without code."""
 
     addon_name: Annotated[str, REQUIRED] = ""
     agent_spec: Annotated[Raw, schema(required=True, preserve=True)] = {}
-    registration: RawList = []
+    registration: list[TemplateRegistration] = []
 
 
 class AddOnTemplate(Struct, frozen=True):

@@ -100,15 +100,7 @@ class KubeClientConfig(Struct, frozen=True):
 class CustomSignerConfig(Struct, frozen=True):
     """A certificate of another signer."""
 
-    signer_name: Annotated[
-        str,
-        schema(
-            required=True,
-            minLength=5,
-            maxLength=571,
-            pattern=r"^([a-z0-9][a-z0-9-]*[a-z0-9]\.)+[a-z]+\/[a-z0-9-\.]+$",
-        ),
-    ] = ""
+    signer_name: Annotated[str, v1alpha1.SIGNER_NAME] = ""
     subject: Subject = Subject()
 
 

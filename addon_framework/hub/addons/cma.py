@@ -118,18 +118,20 @@ def _named(cma: Json) -> list[str]:
 def _mark_applied(references: list[Json], before: list[Json], done: bool) -> None:
     """What every cluster has now, or had when all were done last."""
     fields = ("lastAppliedConfig", "lastKnownGoodConfig")
-    kept = {
-        (old.get("group", ""), old["resource"], old["desiredConfig"].get("name")): old
-        for old in before
-        if old.get("desiredConfig")
-    }
+    kept = {_which(old): old for old in before}
     for reference in references:
-        key = (reference["group"], reference["resource"], reference["desiredConfig"]["name"])
+        key = _which(reference)
         for field in fields:
             if done:
                 reference[field] = dict(reference["desiredConfig"])
             elif last := kept.get(key, {}).get(field):
                 reference[field] = last
+
+
+def _which(reference: Json) -> tuple[str, ...]:
+    desired = reference.get("desiredConfig") or {}
+    kind = reference.get("group", ""), reference["resource"]
+    return *kind, desired.get("namespace", ""), desired.get("name", "")
 
 
 def _summary(instances: list[Json | None]) -> tuple[str, str, str]:
@@ -139,6 +141,8 @@ def _summary(instances: list[Json | None]) -> tuple[str, str, str]:
     if failed:
         names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
         return "False", "Failed", f"{done}/{total} completed, {len(failed)} failed: {names}"
+    if not total:
+        return "True", "Progressing", "no cluster is chosen yet"
     if done == total:
         return "False", "Completed", f"{done}/{total} completed with no errors."
     waiting = sum(_reason(i) == WAITING for i in instances)

@@ -199,7 +199,7 @@ def _custom_signer(config: Json, where: str) -> CustomSigner:
         signer_name=config["signerName"],
         user=subject.get("user", ""),
         groups=subject.get("groups") or (),
-        organization_units=subject.get("organizationUnits") or (),
+        organization_units=subject.get("organizationUnit") or (),
         signing_ca=SigningCA(authority["name"], authority.get("namespace") or HUB_NAMESPACE),
     )
 

@@ -114,7 +114,7 @@ def test_registrations_and_hub_permissions() -> None:
     }
     signer = {
         "signerName": SIGNER,
-        "subject": {"user": "u", "groups": ["g"], "organizationUnits": ["o"]},
+        "subject": {"user": "u", "groups": ["g"], "organizationUnit": ["o"]},
         "signingCA": {"name": "ca"},
     }
     source = template(
