@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from addon_framework.api import addon, addon_v1beta1, cluster, data, inference, work
+from addon_framework.api import addon, addon_v1beta1, cluster, data, inference, placement, work
 from addon_framework.api.meta import Definition, Json, ObjectMeta, Resource
 
 KINDS: tuple[type[msgspec.Struct], ...] = (
@@ -23,6 +23,7 @@ KINDS: tuple[type[msgspec.Struct], ...] = (
     *addon.KINDS,
     *data.KINDS,
     *inference.KINDS,
+    *placement.KINDS,
 )
 NEWER: tuple[type[msgspec.Struct], ...] = addon_v1beta1.KINDS  # other versions of some, served beside them
 _PLAIN = {"enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format"}
