@@ -9,6 +9,15 @@ from dataclasses import dataclass
 
 import structlog
 
+from addon_framework.api.core import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    LEASES,
+    NAMESPACES,
+    ROLEBINDINGS,
+    ROLES,
+)
+from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons.cma import CmaStatusController
 from addon_framework.hub.addons.config_controller import AddonConfigController
 from addon_framework.hub.addons.controllers import addon_controllers
@@ -28,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 LEASE_NAME = "boundaryless-hub-manager"
 CONTROLLERS = ("registration", "placement", "work", "addons")
+# Several for each cluster, and only ever looked at one by one.
+_PACKED = (ManifestWork.RESOURCE, NAMESPACES, ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS, LEASES)
 _OF_ADDON_MANAGER = (InstallController, AddonConfigController, CmaStatusController)
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 5.0
 
@@ -117,6 +128,7 @@ def hub_manager(
         lease_namespace=HUB_NAMESPACE if elect else None,
         lease_duration=lease_duration,
         health_port=health_port,
+        packed=_PACKED,
     )
     for name in select(controllers):
         for controller in factories[name]():

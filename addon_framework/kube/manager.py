@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -19,7 +20,10 @@ log = structlog.get_logger(__name__)
 
 
 class Manager:
-    """Add controllers, then `run`. With `lease_namespace`, one process of that `name` works at a time."""
+    """Add controllers, then `run`. With `lease_namespace`, one process of that `name` works at a time.
+
+    The caches keep objects of the resources in `packed` as text: see `Informer`.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,7 @@ class Manager:
         lease_namespace: str | None = None,
         lease_duration: float = 15.0,
         health_port: int | None = None,
+        packed: Collection[Resource] = (),
     ) -> None:
         self.client = client
         self.name = name
@@ -36,7 +41,7 @@ class Manager:
         self._elector = (
             LeaderElector(client, lease_namespace, name, duration=lease_duration) if lease_namespace else None
         )
-        self._health_port = health_port
+        self._health_port, self._packed = health_port, frozenset(packed)
         self._informers: dict[tuple[Any, ...], AnyInformer] = {}
         self._controllers: list[tuple[Controller, list[AnyInformer]]] = []
         self._group: asyncio.TaskGroup | None = None
@@ -62,6 +67,7 @@ class Manager:
                 label_selector=label_selector,
                 field_selector=field_selector,
                 model=model,
+                packed=model is None and resource in self._packed,
             )
             self._informers[key] = informer
             if self._group is not None:

@@ -1,0 +1,41 @@
+"""What a cache holds and hands out, without a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from addon_framework.api.core import CONFIGMAPS
+from addon_framework.kube import Client, Informer, Key
+from addon_framework.kube.config import ClientConfig
+
+Json = dict[str, Any]
+
+
+def config_map(name: str, value: str) -> Json:
+    return {"metadata": {"name": name, "namespace": "ns", "managedFields": []}, "data": {"k": value}}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_holds_finds_and_tells(packed: bool) -> None:
+    informer: Informer[Json] = Informer(
+        Client(ClientConfig("https://nowhere.invalid")), CONFIGMAPS, packed=packed
+    )
+    told: list[tuple[Any, Any]] = []
+    informer.add_index("value", lambda obj: [obj["data"]["k"]])
+    informer.on_event(lambda old, new: told.append((old and old["data"]["k"], new and new["data"]["k"])))
+    a, b = Key("ns", "a"), Key("ns", "b")
+    informer._store(a, config_map("a", "1"))
+    informer._store(b, config_map("b", "1"))
+    informer._store(a, config_map("a", "2"))
+    assert informer.get(a) == {"metadata": {"name": "a", "namespace": "ns"}, "data": {"k": "2"}}
+    assert [obj["metadata"]["name"] for obj in informer.by_index("value", "1")] == ["b"]
+    assert sorted(obj["metadata"]["name"] for obj in informer.in_namespace("ns")) == ["a", "b"]
+    assert len(informer) == len(informer.items()) == len(list(informer)) == 2
+    assert b in informer
+    informer._store(b, None)
+    assert b not in informer
+    assert informer.get(b) is None
+    assert informer.by_index("value", "1") == []
+    assert told == [(None, "1"), (None, "1"), ("1", "2"), ("1", None)]
