@@ -23,7 +23,7 @@ from addon_framework.hub.registration.csr import (
 )
 from addon_framework.hub.registration.rbac import common_roles
 from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_NAMESPACE, hub_objects
-from addon_framework.kube import Client, Conflict, Informer, Key, NotFound, apply_crds
+from addon_framework.kube import Client, Conflict, Informer, Key, NotFound, install_crds, is_ours
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +36,25 @@ class CannotAccept(ValueError):
 
 
 async def install(client: Client, *, crds: Sequence[Json] | None = None) -> None:
-    """Apply everything a hub needs and wait until its API is served. Safe to repeat."""
+    """Apply everything a hub needs and wait until its API is served. Safe to repeat.
+
+    On a hub that somebody else has installed, OCM's operator say, only what is missing is added.
+    """
     crds = load_crds("hub") if crds is None else crds
-    await apply_crds(client, crds, field_manager=MANAGER)
+    others = await install_crds(client, crds, field_manager=MANAGER)
     for obj in [*hub_objects(), *common_roles()]:
-        await client.apply(obj, field_manager=MANAGER)
+        resource = await client.resource_for(obj["apiVersion"], obj["kind"])
+        metadata = obj["metadata"]
+        try:
+            live = await client.get(resource, metadata["name"], metadata.get("namespace"))
+        except NotFound:
+            live = None
+        if live is None or is_ours(live):
+            await client.apply(obj, field_manager=MANAGER, resource=resource)
+        else:
+            others.append(f"{resource.kind} {metadata['name']}")
+    if others:
+        log.info("left as they are: others have installed them", objects=others)
 
 
 async def bootstrap_kubeconfig(

@@ -19,7 +19,7 @@ from addon_framework.kube.apply import covers, merge_patch, patch_status
 from addon_framework.kube.client import Client
 from addon_framework.kube.config import ClientConfig, ConfigError, in_cluster_config, load_kubeconfig
 from addon_framework.kube.controller import Controller, Watch
-from addon_framework.kube.crds import apply_crds
+from addon_framework.kube.crds import apply_crds, install_crds, is_ours
 from addon_framework.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -62,6 +62,8 @@ __all__ = [
     "apply_crds",
     "covers",
     "in_cluster_config",
+    "install_crds",
+    "is_ours",
     "key_of",
     "load_kubeconfig",
     "merge_patch",

@@ -16,6 +16,7 @@ from addon_framework.kube.wait import wait_for
 
 log = structlog.get_logger(__name__)
 ESTABLISH_TIMEOUT = 30.0  # seconds
+OUR_MANAGERS = "boundaryless-"
 _EMBEDDED = "+boundaryless"
 
 
@@ -33,6 +34,29 @@ async def is_embedded(client: Client) -> bool:
     """Whether this is our own API server, which converts add-ons without a webhook."""
     version = await client.request("GET", "/version")
     return str(version.get("gitVersion", "")).endswith(_EMBEDDED)
+
+
+async def install_crds(client: Client, crds: Iterable[Json], *, field_manager: str) -> list[str]:
+    """`apply_crds` of those that are missing or ours; the names of the others, left as they are.
+
+    A kind that somebody else has installed, OCM's operator say, is theirs to change.
+    """
+    found = {crd["metadata"]["name"]: crd for crd in (await client.list(CRDS))["items"]}
+    mine, others = [], []
+    for crd in crds:
+        live = found.get(crd["metadata"]["name"])
+        if live is None or is_ours(live):
+            mine.append(crd)
+        else:
+            others.append(crd["metadata"]["name"])
+    await apply_crds(client, mine, field_manager=field_manager)
+    return others
+
+
+def is_ours(obj: Json) -> bool:
+    """Whether this project has applied an object: its field managers are all named so."""
+    managers = obj["metadata"].get("managedFields") or []
+    return any(entry["manager"].startswith(OUR_MANAGERS) for entry in managers)
 
 
 async def _apply(client: Client, crd: Json, field_manager: str, embedded: bool) -> None:

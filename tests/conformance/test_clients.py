@@ -9,6 +9,7 @@ from typing import Any
 import kubernetes
 import pytest
 
+from tests.conformance.api import Api
 from tests.conformance.objects import deployment
 
 
@@ -60,3 +61,13 @@ async def test_55_the_official_dynamic_client(official: Any, namespace: str) -> 
         assert [each.metadata.name for each in resource.get(namespace=namespace).items] == ["web"]
 
     await asyncio.to_thread(use)
+
+
+async def test_controllers_with_a_port_of_their_own_learn_whom_to_trust(api: Api) -> None:
+    """client-go's delegated authentication reads it, and complains for ever where it is not."""
+    where = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+    found = (await api.get(where)).ok()
+    assert "BEGIN CERTIFICATE" in found["data"]["client-ca-file"]
+    roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles"
+    role = (await api.get(f"{roles}/extension-apiserver-authentication-reader")).ok()
+    assert role["rules"][0]["resourceNames"] == ["extension-apiserver-authentication"]

@@ -79,7 +79,7 @@ async def serve(options: argparse.Namespace) -> None:
     admission = Admission(store, authorizer, options.service_cidr)
     objects = Objects(store, admission, Webhooks(store, hooks))
     crds = CustomResources(store, registry, objects, hooks)
-    bootstrap(store, registry, objects, options.port)
+    bootstrap(store, registry, objects, options.port, authority.cert_pem)
     tokens = Tokens(account_key, store)
     kubelets = Kubelets(store, pki)
     server = Server(store, registry, objects, authorizer, tokens, kubelets, f"{advertise}:{options.port}")

@@ -13,6 +13,7 @@ from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.system import SYSTEM
 from addon_framework.local.apiserver.write import Write
+from addon_framework.local.pki import Authority
 
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "delete", "deletecollection", "patch", "update"]
@@ -20,6 +21,7 @@ _CORE = [
     "configmaps", "endpoints", "persistentvolumeclaims", "pods", "replicationcontrollers", "serviceaccounts",
     "services",
 ]  # fmt: skip
+_SYSTEM, _AUTHENTICATION = "kube-system", "extension-apiserver-authentication"
 _LABEL = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 
 
@@ -113,7 +115,7 @@ _BINDINGS = {
 }
 
 
-def bootstrap(store: Store, registry: Registry, objects: Objects, port: int) -> None:
+def bootstrap(store: Store, registry: Registry, objects: Objects, port: int, authority: bytes) -> None:
     """Makes what is missing; what is there, changed or not, stays as it is."""
 
     def ensure(group: str, plural: str, obj: Json, namespace: str = "") -> None:
@@ -139,3 +141,21 @@ def bootstrap(store: Store, registry: Registry, objects: Objects, port: int) -> 
         "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]},
     }
     ensure("", "services", service, "default")
+    # Where servers that extend this one, and controllers with a port of their own, learn whom to trust.
+    trusted = {"metadata": {"name": _AUTHENTICATION}, "data": _whom_to_trust(authority)}
+    ensure("", "configmaps", trusted, _SYSTEM)
+    reader = {"metadata": {"name": f"{_AUTHENTICATION}-reader", "labels": dict(_LABEL)}}
+    rule = _rule(_READ, [""], ["configmaps"]) | {"resourceNames": [_AUTHENTICATION]}
+    ensure(GROUP, "roles", reader | {"rules": [rule]}, _SYSTEM)
+
+
+def _whom_to_trust(authority: bytes) -> dict[str, str]:
+    """This server passes no requests on to others, so nobody has the key of its proxy's authority."""
+    return {
+        "client-ca-file": authority.decode(),
+        "requestheader-client-ca-file": Authority.create("front-proxy-ca").cert_pem.decode(),
+        "requestheader-allowed-names": '["front-proxy-client"]',
+        "requestheader-username-headers": '["X-Remote-User"]',
+        "requestheader-group-headers": '["X-Remote-Group"]',
+        "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+    }
