@@ -1,7 +1,8 @@
 """pytest fixtures for add-on authors: an API server to test against.
 
 Which one: `BOUNDARYLESS_TEST_KUBECONFIG` names any cluster; `KUBEBUILDER_ASSETS` has the binaries of envtest
-(kube-apiserver and etcd); otherwise the embedded server, which needs the extra `local`.
+(kube-apiserver and etcd, and kube-controller-manager where tests shall see its controllers); otherwise it is
+the embedded server, which needs the extra `local`.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def kubeconfig(api_server: ApiServer | None) -> Path:
 
 @pytest.fixture(scope="session")
 def has_controllers(api_server: ApiServer | None) -> bool:
-    """Whether garbage is collected, namespaces are emptied, requests are signed: not in envtest."""
-    return not isinstance(api_server, EnvtestApiServer)
+    """Whether garbage is collected, namespaces are emptied, requests are signed."""
+    return api_server is None or api_server.has_controllers
 
 
 @pytest_asyncio.fixture

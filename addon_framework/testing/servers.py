@@ -1,4 +1,4 @@
-"""API servers that tests start: the embedded one, or kube-apiserver with etcd from a directory of binaries."""
+"""API servers that tests start: the embedded one, or kube-apiserver and etcd from a directory."""
 
 from __future__ import annotations
 

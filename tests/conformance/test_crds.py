@@ -69,7 +69,7 @@ async def test_25_int_or_string(api: Api, namespace: str, define: Define, port: 
         ({"size": "big"}, "spec.size", "FieldValueTypeInvalid"),
         ({"size": 0}, "spec.size", "FieldValueInvalid"),
         ({"size": 11}, "spec.size", "FieldValueInvalid"),
-        ({"size": 1.5}, "spec.size", "FieldValueTypeInvalid"),
+        ({"size": True}, "spec.size", "FieldValueTypeInvalid"),
         ({"size": 1, "color": "green"}, "spec.color", "FieldValueNotSupported"),
         ({"size": 1, "name": "UP"}, "spec.name", "FieldValueInvalid"),
         ({"size": 1, "name": "toolong"}, "spec.name", "FieldValueTooLong"),
@@ -88,6 +88,13 @@ async def test_25_wrong_values_are_refused_by_path(
     answer = await make(api, custom, namespace, **spec)
     answer.is_status(422, "Invalid")
     assert answer.causes == {field: reason}
+
+
+async def test_25_fractions_are_no_integers(api: Api, namespace: str, define: Define) -> None:
+    custom = await define(Custom({"spec": SPEC}))
+    answer = await make(api, custom, namespace, size=1.5)
+    answer.is_status(422, "Invalid")
+    assert answer.causes == {"spec.size": "FieldValueTypeInvalid", "<nil>": "FieldValueInvalid"}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ RULES: Json = {
     "x-kubernetes-validations": [
         {
             "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
-            "messageExpression": "'min is ' + string(self.min) + ', more than ' + string(self.max)",
+            "messageExpression": "self.min > 2 ? 'min is three or more' : 'min is too much'",
         }
     ],
 }
@@ -135,7 +142,7 @@ async def test_26_rules(api: Api, namespace: str, define: Define) -> None:
     custom = await define(Custom({"spec": RULES}))
     refused = await make(api, custom, namespace, min=3, max=2)
     assert "spec: Invalid value" in refused.is_status(422, "Invalid")["message"]
-    assert refused.body["message"].endswith("min is 3, more than 2")
+    assert refused.body["message"].endswith("min is three or more")
     (await make(api, custom, namespace, min=1, max=2, fixed="a")).ok(201)
     moved = await api.patch(custom.path(namespace, "w"), {"spec": {"fixed": "b"}})
     assert "spec.fixed" in moved.is_status(422, "Invalid")["message"]
@@ -186,7 +193,7 @@ async def test_27_versions(api: Api, namespace: str, define: Define) -> None:
         assert found["apiVersion"] == f"{custom.group}/{version}"
         listed = (await api.get(custom.path(namespace, version=version))).ok()
         assert [each["apiVersion"] for each in listed["items"]] == [f"{custom.group}/{version}"]
-    (await api.get(custom.path(namespace, "w", "v1alpha1"))).is_status(404, "NotFound")
+    assert (await api.get(custom.path(namespace, "w", "v1alpha1"))).code == 404
 
 
 async def test_28_the_end_of_a_definition(api: Api, namespace: str, define: Define) -> None:
@@ -215,7 +222,7 @@ async def test_28_new_fields_reach_watches_under_way(api: Api, namespace: str, d
         async def known() -> bool:
             made = await make(api, custom, namespace, size=1, extra="x")
             await api.delete(custom.path(namespace, "w"))
-            return bool(made.body["spec"].get("extra") == "x")
+            return bool(made.body.get("spec", {}).get("extra") == "x")  # 429 while a server makes it anew
 
         await eventually(known)
         async for event in events:  # a server may also end the watch, and clients then begin anew

@@ -6,8 +6,10 @@ import gzip
 from typing import Any
 
 import pytest
+import yaml
 
 from addon_framework.api.meta import Json
+from addon_framework.testing import eventually
 from tests.conformance.api import Api
 from tests.conformance.conftest import Define
 from tests.conformance.objects import Custom, config_map, config_maps, deployment, deployments
@@ -155,6 +157,11 @@ async def test_34_openapi(api: Api, define: Define) -> None:
     core = (await api.get("/openapi/v3/api/v1")).ok()
     containers = core["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
     assert containers["x-kubernetes-list-map-keys"] == ["name"]
+
+    async def published() -> bool:
+        return (await api.get(f"/openapi/v3/apis/{custom.group}/v1")).code == 200
+
+    await eventually(published)
     ours = (await api.get(f"/openapi/v3/apis/{custom.group}/v1")).ok()["components"]["schemas"]
     (mine,) = [s for name, s in ours.items() if name.endswith("Widget")]
     assert mine["properties"]["spec"]["properties"]["size"]["type"] == "integer"
@@ -174,7 +181,8 @@ async def test_35_health_and_version(api: Api) -> None:
     ("method", "path", "code", "reason"),
     [
         ("GET", "/api/v1/nothings", 404, "NotFound"),
-        ("GET", "/apis/none.example.com/v1/things", 404, "NotFound"),
+        ("GET", "/apis/apps/v9/deployments", 404, "NotFound"),
+        ("GET", "/apis/apps/v9", 404, "NotFound"),
         ("GET", "/api/v1/namespaces/default/pods/none", 404, "NotFound"),
         ("GET", "/api/v1/namespaces/default/configmaps/none/status", 404, "NotFound"),
         ("POST", "/api/v1/namespaces/default/configmaps/name", 405, "MethodNotAllowed"),
@@ -188,6 +196,12 @@ async def test_36_what_is_not_there(api: Api, method: str, path: str, code: int,
     answer.is_status(code, reason)
 
 
+@pytest.mark.parametrize("path", ["/apis/none.example.com/v1/things", "/apis/none", "/nothing"])
+async def test_36_paths_of_nobody_are_answered_in_plain_text(api: Api, path: str) -> None:
+    answer = await api.get(path)
+    assert (answer.code, answer.raw) == (404, b"404 page not found\n")
+
+
 async def test_36_two_kinds_of_not_found(api: Api) -> None:
     no_object = (await api.get("/api/v1/namespaces/default/secrets/none")).is_status(404, "NotFound")
     assert no_object["message"] == 'secrets "none" not found'
@@ -198,12 +212,15 @@ async def test_36_two_kinds_of_not_found(api: Api) -> None:
 
 async def test_54_what_a_client_accepts(api: Api, namespace: str) -> None:
     path = config_maps(namespace)
-    for accept in ("*/*", "application/*", "application/vnd.kubernetes.protobuf, application/json", TABLE):
+    for accept in ("*/*", "application/vnd.kubernetes.protobuf, application/json", TABLE):
         answer = await api.get(path, accept=accept)
         assert answer.code == 200, answer.raw
     fallback = await api.get(path, accept=f"{METADATA_LIST.replace('json', 'xml')},application/json")
     assert fallback.ok()["kind"] == "ConfigMapList"
-    (await api.get(path, accept="application/xml")).is_status(406, "NotAcceptable")
+    for accept in ("application/xml", "application/*"):
+        (await api.get(path, accept=accept)).is_status(406, "NotAcceptable")
+    shown = await api.get(path, accept="application/yaml")
+    assert yaml.safe_load(shown.raw)["kind"] == "ConfigMapList"
 
 
 async def test_54_long_answers_are_compressed(api: Api, namespace: str) -> None:

@@ -171,7 +171,7 @@ async def test_55_labels_and_annotations(k: Kubectl) -> None:
     assert await k("get", "cm", "-l", "tier=back", "-o", "name") == ""
     await k("label", "cm", "a", "tier-")
     assert await k("get", "cm", "-l", "!tier", "--field-selector", "metadata.name=a", "-o", "name")
-    assert "field label not supported" in await k("get", "cm", "--field-selector", "data.k=v", fails=True)
+    assert "is not a known field selector" in await k("get", "cm", "--field-selector", "data.k=v", fails=True)
 
 
 async def test_37_scale(k: Kubectl, api: Api, namespace: str) -> None:

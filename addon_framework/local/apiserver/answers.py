@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable
 
 import orjson
+import yaml
 from aiohttp import web
 
 from addon_framework.api.meta import Json
@@ -17,7 +18,7 @@ from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.tables import to_table
 from addon_framework.local.apiserver.tables.table import partial_metadata
 
-_ACCEPTED = ("application/json", "application/*", "*/*", "application/yaml")
+_ACCEPTED = ("application/json", "*/*", "application/yaml")
 _FORMS = {
     "": "",
     "Table": "Table",
@@ -29,8 +30,9 @@ _COMPRESS_FROM = 128 * 1024
 
 def json_answer(call: Call, body: Json, code: int = 200) -> web.Response:
     """Any JSON, compressed where it is long and the client can read that."""
-    data = orjson.dumps(body)
-    headers = {"Content-Type": "application/json"}
+    data, headers = orjson.dumps(body), {"Content-Type": "application/json"}
+    if call.header("Accept").startswith("application/yaml"):
+        data, headers = yaml.safe_dump(body).encode(), {"Content-Type": "application/yaml"}
     if len(data) > _COMPRESS_FROM and "gzip" in call.header("Accept-Encoding"):
         data = gzip.compress(data, 1)
         headers["Content-Encoding"] = "gzip"
@@ -44,6 +46,8 @@ def json_answer(call: Call, body: Json, code: int = 200) -> web.Response:
 
 def failure(error: StatusError) -> web.Response:
     """A Status."""
+    if not error.reason and error.code == 404:
+        return web.Response(text=error.message, status=404)
     body = orjson.dumps(error.body())
     response = web.Response(body=body, status=error.code, headers={"Content-Type": "application/json"})
     if error.code in (429, 503, 504):

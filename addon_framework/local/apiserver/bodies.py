@@ -148,10 +148,16 @@ def delete_options(call: Call, body: bytes) -> Json:
     media = call.media
     if body.strip() and media not in _TYPES:
         raise status.unsupported_media_type(media, _TYPES)
-    options = decode_object(body, media) if body.strip() else {}
-    for name in ("propagationPolicy", "gracePeriodSeconds", "orphanDependents"):
-        if name in call.query and name not in options:
-            options[name] = _option(name, call.query[name])
+    if body.strip():
+        options = decode_object(body, media)
+        if options.get("kind", "DeleteOptions") != "DeleteOptions":
+            raise status.bad_request(f"a deletion takes DeleteOptions, not {options['kind']}")
+    else:  # parameters do not count beside a body
+        options = {
+            name: _option(name, call.query[name])
+            for name in ("propagationPolicy", "gracePeriodSeconds", "orphanDependents", "dryRun")
+            if name in call.query
+        }
     grace = options.get("gracePeriodSeconds")
     if grace is not None and not isinstance(grace, int):
         raise status.bad_request(f"gracePeriodSeconds: {grace!r} is not an integer")
@@ -163,6 +169,8 @@ def delete_options(call: Call, body: bytes) -> Json:
 def _option(name: str, text: str) -> Any:
     if name == "orphanDependents":
         return text == "true"
+    if name == "dryRun":
+        return [text]
     if name == "gracePeriodSeconds":
         return int(text) if text.lstrip("-").isdigit() else text
     return text

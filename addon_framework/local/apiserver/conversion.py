@@ -102,7 +102,7 @@ class Conversion:
             converted = self._check(response, uid, sent, api_version)
         except HookError as error:
             message = f"conversion webhook for {sent[0]['apiVersion']}, Kind={self._kind} failed: {error}"
-            raise status.StatusError(500, "InternalError", message) from None
+            raise status.StatusError(500, "", message) from None
         self._known.update(zip(missing, converted, strict=True))
         while len(self._known) > max(_KEPT, len(missing)):
             self._known.popitem(last=False)

@@ -83,7 +83,8 @@ class Documents:
                 return self._openapi(call, "", version)
             case ["openapi", "v3", "apis", group, version]:
                 return self._openapi(call, group, version)
-        raise status.no_route()
+        served = parts[0] == "api" or (parts[0] == "apis" and parts[1] in registry.groups())
+        raise status.no_route() if served else status.no_path()
 
     def _aggregated(self, call: Call, *, core: bool) -> web.Response:
         """All of discovery in one document, with an ETag, so that a client asks in vain for little."""

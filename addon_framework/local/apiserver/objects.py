@@ -19,10 +19,10 @@ from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.patches import patched
 from addon_framework.local.apiserver.schemas import (
     Cause,
+    as_stored,
     copy_json,
     decode_error,
     default,
-    fill_nulls,
     prune,
     unknown_fields,
     validate,
@@ -56,6 +56,8 @@ class Objects:
         """A new object, as stored."""
         kind, obj = write.kind, copy_json(obj)
         metadata = self._envelope(write, obj)
+        self._check_fields(write, obj)
+        as_stored(obj, write.schema)
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = self._generate(write, metadata["generateName"])
         write.name = metadata.get("name") or ""
@@ -67,12 +69,13 @@ class Objects:
 
     def update(self, write: Write, obj: Json) -> Json:
         """The object replaced, or one of its subresources."""
-        kind = write.kind
+        kind, obj = write.kind, copy_json(obj)
+        metadata = self._envelope(write, obj)
+        self._check_fields(write, obj)
+        as_stored(obj, write.schema)
         current = self.store.get(kind.key, write.key)
         if current is None:
             raise status.not_found(kind, write.name)
-        obj = copy_json(obj)
-        metadata = self._envelope(write, obj)
         if not metadata.get("resourceVersion") and not kind.unconditional:
             message = "Invalid value: 0x0: must be specified for an update"
             cause = Cause("metadata.resourceVersion", "FieldValueInvalid", message)
@@ -90,9 +93,11 @@ class Objects:
         if current is None:
             raise status.not_found(write.kind, write.name)
         shown = copy_json(in_version(write.kind, current, write.api_version))
-        obj = patched(shown, patch_type, patch, write.schema)
+        obj, write.patch = patched(shown, patch_type, patch, write.schema), patch
         self._keep_identity(obj, shown)
         self._envelope(write, obj)
+        self._check_fields(write, obj)
+        as_stored(obj, write.schema)
         return self._replace(write, current, obj, "Update")
 
     def apply(self, write: Write, config: Json) -> tuple[Json, bool]:
@@ -136,6 +141,7 @@ class Objects:
                 for cause in error.causes
             ]
             raise StatusError(409, "Conflict", str(error), {"causes": causes}) from None
+        as_stored(merged, write.schema)
         if live is None:
             merged["metadata"].setdefault("namespace", write.namespace)
             return self._insert(write, merged, "Apply"), True
@@ -222,11 +228,11 @@ class Objects:
             write.warnings += found
         if not write.kind.custom and (error := decode_error(obj, schema)):
             raise self._unreadable(write, error)
-        if not write.kind.custom:
-            fill_nulls(obj, schema)
         prune(obj, schema)
 
     def _unreadable(self, write: Write, why: str) -> StatusError:
+        if write.patch is not None:
+            return status.invalid_patch(write.patch, why)
         kind, version = write.kind.kind, write.version.name
         return status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
 
@@ -235,9 +241,6 @@ class Objects:
     def _insert(self, write: Write, obj: Json, operation: str) -> Json:
         kind, metadata = write.kind, obj["metadata"]
         self.admission.namespace(kind, write.namespace)
-        if operation != "Apply":
-            self._check_fields(write, obj)
-            metadata = obj["metadata"]
         for name in (*_SERVER_SET, "resourceVersion", "generation"):
             metadata.pop(name, None)
         metadata["uid"] = write.memory.uid
@@ -259,9 +262,6 @@ class Objects:
         current = in_version(kind, current, write.api_version)
         old, metadata = current["metadata"], obj["metadata"]
         self._preconditions(write, current, metadata)
-        if operation != "Apply":
-            self._check_fields(write, obj)
-            metadata = obj["metadata"]
         for name in (*_SERVER_SET, "generation", "generateName"):
             metadata.pop(name, None)
             if name in old:

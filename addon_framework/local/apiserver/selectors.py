@@ -131,7 +131,12 @@ def field_selector(text: str, kind: Kind, version: Version) -> Matches | None:
         offered.add("metadata.namespace")
     for path, _, _ in tests:
         if path not in offered:
-            raise bad_request(f'field label not supported: "{path}" (for {kind.key})')
+            known = ", ".join(f'"{each}"' for each in sorted(offered))
+            raise bad_request(
+                f"field label not supported: {path}"
+                if kind.custom or core in _FIELDS
+                else f'"{path}" is not a known field selector: only {known}'
+            )
 
     def matches(obj: Json) -> bool:
         return all((_lookup(obj, path) == value) == equal for path, equal, value in tests)

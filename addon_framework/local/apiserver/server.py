@@ -181,7 +181,7 @@ class Server:
         options = delete_options(call, body)
         write = write_of(call, target, "delete")
         write.memory = memory
-        write.dry_run = write.dry_run or bool(options.get("dryRun"))
+        write.dry_run = bool(options.get("dryRun"))
         stored, gone = self._objects.delete(write, options)
         call.warnings += write.warnings
         return stored, gone
@@ -193,6 +193,7 @@ class Server:
         for obj in objects:
             write = write_of(call, target, "delete")
             write.namespace, write.name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+            write.dry_run = bool(options.get("dryRun"))
             try:
                 gone = await answered(functools.partial(self._objects.delete, write, options))
                 deleted.append(gone[0])

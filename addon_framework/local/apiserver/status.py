@@ -6,10 +6,12 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.registry import Kind
 from addon_framework.local.apiserver.schemas import Cause
+from addon_framework.local.apiserver.schemas.cause import render
 
 
 class StatusError(Exception):
@@ -27,9 +29,10 @@ class StatusError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code,
         }
+        if self.reason:
+            status["reason"] = self.reason
         if self.details:
             status["details"] = self.details
         return status
@@ -54,6 +57,17 @@ def not_found(kind: Kind, name: str) -> StatusError:
 def no_route() -> StatusError:
     """The path leads nowhere: no such resource, group or version."""
     return StatusError(404, "NotFound", "the server could not find the requested resource")
+
+
+def no_path() -> StatusError:
+    """Below that path there is no API at all, which is said in plain text."""
+    return StatusError(404, "", "404 page not found\n")
+
+
+def invalid_patch(sent: Any, why: str) -> StatusError:
+    """What a patch makes of an object cannot be read as its kind. The server names neither kind nor name."""
+    cause = Cause("patch", "FieldValueInvalid", f"Invalid value: {render(render(sent))}: {why}")
+    return StatusError(422, "Invalid", f' "" is invalid: {cause}', {"causes": [_cause(cause)]})
 
 
 def already_exists(kind: Kind, name: str) -> StatusError:

@@ -35,6 +35,7 @@ class Write:
     force: bool = False
     dry_run: bool = False
     field_validation: str = "Warn"
+    patch: Any = None  # what a patch said
     twice: list[str] = field(default_factory=list)  # fields that the body gives more than once
     warnings: list[str] = field(default_factory=list)
     memory: Memory = field(default_factory=Memory)

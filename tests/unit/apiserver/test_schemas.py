@@ -45,7 +45,7 @@ STRING, INTEGER = {"type": "string"}, {"type": "integer"}
     ("schema", "value", "message"),
     [
         (INTEGER, "x", 'Invalid value: "string": spec.f in body must be of type integer: "string"'),
-        (INTEGER, 1.5, 'Invalid value: "number": spec.f in body must be of type integer: "number"'),
+        (INTEGER, True, 'Invalid value: "boolean": spec.f in body must be of type integer: "boolean"'),
         (STRING, None, 'Invalid value: "null": spec.f in body must be of type string: "null"'),
         (STRING, True, 'Invalid value: "boolean": spec.f in body must be of type string: "boolean"'),
         (

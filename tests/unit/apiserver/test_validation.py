@@ -134,13 +134,13 @@ def edit(obj: Json, path: str, value: Any) -> Json:
             "Pod",
             "metadata/finalizers",
             ["x"],
-            'metadata.finalizers: Invalid value: "x": name is neither a standard finalizer name nor is it fully qualified',
+            'metadata.finalizers[0]: Invalid value: "x": name is neither a standard finalizer name nor is it fully qualified',
         ),
         (
             "Pod",
             "metadata/ownerReferences",
             [{"kind": "X"}],
-            'metadata.ownerReferences[0].uid: Invalid value: "": uid must not be empty',
+            'metadata.ownerReferences.uid: Invalid value: "": uid must not be empty',
         ),
         ("Pod", "spec/containers/0/image", None, "spec.containers[0].image: Required value"),
         (

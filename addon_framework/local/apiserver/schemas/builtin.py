@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.schemas.limits import limits
 from addon_framework.local.apiserver.schemas.node import SchemaNode
 
 # Go defaults that decide the identity of list elements; the shipped documents drop `default`.
@@ -70,6 +71,7 @@ class Catalogue:
 
     def __init__(self, definitions: Json) -> None:
         self._nodes: dict[str, SchemaNode] = {name: SchemaNode() for name in definitions}
+        self._limits, self._judged = limits()
         self._late: list[tuple[SchemaNode, SchemaNode, Json]] = []
         self.kinds: dict[tuple[str, str, str], SchemaNode] = {}
         self.names: dict[tuple[str, str, str], str] = {}
@@ -82,6 +84,7 @@ class Catalogue:
                 gvk = gvks[0]["group"], gvks[0]["version"], gvks[0]["kind"]
                 self.kinds[gvk] = node
                 self.names[gvk] = name
+        self.types = {".".join(name.split(".")[-3:]): node for name, node in self._nodes.items()}
         for twin, target, raw in self._late:
             for slot in SchemaNode.__slots__:
                 setattr(twin, slot, getattr(target, slot))
@@ -102,6 +105,8 @@ class Catalogue:
         node.format = raw.get("format", "")
         optional = _NOT_REALLY_REQUIRED.get(node.name, frozenset())
         node.required = tuple(each for each in raw.get("required", ()) if each not in optional)
+        short = ".".join(node.name.split(".")[-3:])
+        node.limits, node.judged = self._limits.get(short, ()), self._judged.get(short, ())
         node.properties = {}
         for key, value in raw.get("properties", {}).items():
             child = self._child(value)
@@ -148,6 +153,11 @@ class Catalogue:
 def catalogue() -> Catalogue:
     """Compiled on first use (about 30 ms) and kept: it only describes Kubernetes."""
     return Catalogue(load_definitions())
+
+
+def builtin_type(name: str) -> SchemaNode:
+    """A type by the end of its name in the documents, such as meta.v1.LabelSelector."""
+    return catalogue().types[name]
 
 
 def builtin_schema(group: str, version: str, kind: str) -> SchemaNode | None:

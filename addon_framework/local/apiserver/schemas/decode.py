@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from copy import copy
 from typing import Any
 
 from addon_framework.api.meta import Json
@@ -97,6 +98,8 @@ def _scalar(value: Any, node: SchemaNode, path: str, struct: str) -> None:
     if node.int_or_string:
         if kind is not str and kind is not int:
             raise _mismatch(value, node, path, struct)
+        if kind is int and not -(2**31) <= value < 2**31:
+            raise _Mismatch(f"json: cannot unmarshal number {value} into Go value of type int32")
         return
     wanted = node.type
     if wanted == "string":
@@ -141,18 +144,56 @@ def _formatted(value: str, name: str) -> None:
 _ZERO: dict[str, Any] = {"object": {}, "string": "", "integer": 0, "number": 0, "boolean": False, "array": []}
 
 
-def fill_nulls(value: Any, node: SchemaNode | None) -> None:
-    """In place: what is null in a list means the type's zero value, as in Go."""
+def as_stored(obj: Json, schema: SchemaNode | None) -> None:
+    """In place, an object of a built-in kind as it is once the server's structs have held it."""
+    if schema is None or not schema.builtin:
+        return
+    for name in ("spec", "status"):
+        if obj.get(name) is None and name in schema.properties and schema.properties[name].name:
+            obj[name] = {}
+    _as_go_reads(obj, schema)
+
+
+def _as_go_reads(value: Any, node: SchemaNode | None) -> None:
+    """In place, what is left of null, [] and {} after a Go struct has held them.
+
+    Null is the zero value, in a field as if it were not there; so are empty lists and maps that are optional.
+    A struct or a number that is required is there, if empty. Quantities are texts.
+    """
     if node is None:
         return
     if isinstance(value, dict):
-        for key, below in value.items():
-            if isinstance(below, (dict, list)):
-                fill_nulls(below, node.child(key))
+        for key in node.required:
+            child = node.properties.get(key)
+            if value.get(key) is None and child is not None:
+                if _is_struct(child):
+                    value[key] = {}
+                elif child.type in ("integer", "boolean") and not child.int_or_string:
+                    value[key] = _ZERO[child.type]
+        for key, below in list(value.items()):
+            child = node.child(key)
+            if key in node.properties and (below is None or (not below and _may_go(key, node, child))):
+                del value[key]
+            elif below is None and node.additional is not None:
+                value[key] = "0" if node.additional.quantity else copy(_ZERO.get(node.additional.type))
+            elif child is not None and child.quantity and not isinstance(below, str):
+                value[key] = format(below, "d" if isinstance(below, int) else "g")
+            elif isinstance(below, (dict, list)):
+                _as_go_reads(below, child)
     elif isinstance(value, list) and node.items is not None:
         for index, below in enumerate(value):
             if below is None and node.items.type in _ZERO:
-                zero = _ZERO[node.items.type]
-                value[index] = zero.copy() if isinstance(zero, (dict, list)) else zero
-            elif isinstance(below, (dict, list)):
-                fill_nulls(below, node.items)
+                value[index] = below = copy(_ZERO[node.items.type])
+            if isinstance(below, (dict, list)):
+                _as_go_reads(below, node.items)
+
+
+def _may_go(key: str, node: SchemaNode, child: SchemaNode | None) -> bool:
+    if child is None or key in node.required or child.atomic_children:
+        return False
+    return child.type == "array" or (child.type == "object" and child.additional is not None)
+
+
+def _is_struct(node: SchemaNode) -> bool:
+    """And no pointer to one, as selectors are."""
+    return bool(node.properties) and not node.name.endswith(".LabelSelector")

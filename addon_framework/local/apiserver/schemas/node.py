@@ -10,7 +10,10 @@ from re import Pattern
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from addon_framework.local.apiserver.schemas.rules import Rule
+    from addon_framework.local.apiserver.schemas.typechecks import Limit
 
 
 class _Missing:
@@ -45,7 +48,9 @@ class SchemaNode:
         "has_rules",
         "int_or_string",
         "items",
+        "judged",
         "key_defaults",
+        "limits",
         "list_map_keys",
         "list_type",
         "map_atomic",
@@ -85,6 +90,10 @@ class SchemaNode:
         self.open = False  # keys outside `properties` are allowed (a map, or additionalProperties: true)
         self.items: SchemaNode | None = None
         self.required: tuple[str, ...] = ()
+        self.limits: Sequence[Limit] = ()  # of a built-in type
+        self.judged: Collection[
+            str
+        ] = ()  # required, but their limits say what is wrong when they are not there
         self.nullable = False
         self.preserve = False
         self.embedded = False

@@ -30,6 +30,8 @@ def validate(obj: Json, schema: SchemaNode, *, old: Json | None = None) -> list[
             if child is not None and key != "status":
                 _require(value, child, key, causes)
         _missing(obj, schema, "", causes)
+        for limit in schema.limits:
+            causes += limit(obj, "")
         return causes
     before = MISSING if old is None else old
     _check(obj, schema, "", before, causes)
@@ -76,6 +78,8 @@ def _require(value: Any, node: SchemaNode, path: str, causes: list[Cause]) -> No
         if node.atomic_children:
             return
         _missing(value, node, path, causes)
+        for limit in node.limits:
+            causes += limit(value, path + ".")
         properties, additional = node.properties, node.additional
         for key, item in value.items():
             if isinstance(item, (dict, list)):
@@ -83,14 +87,23 @@ def _require(value: Any, node: SchemaNode, path: str, causes: list[Cause]) -> No
                 if child is not None:
                     _require(item, child, f"{path}.{key}", causes)
     elif isinstance(value, list) and node.items is not None:
+        # These the server names by the list's owner.
+        owner = path.rpartition(".")[0] if node.items.name.endswith(".DownwardAPIVolumeFile") else ""
         for index, item in enumerate(value):
             if isinstance(item, (dict, list)):
-                _require(item, node.items, f"{path}[{index}]", causes)
+                _require(item, node.items, owner or f"{path}[{index}]", causes)
+
+
+def builtin_errors(value: Any, node: SchemaNode) -> list[Cause]:
+    """Of a value of a built-in type that is no kind."""
+    causes: list[Cause] = []
+    _require(value, node, "", causes)
+    return causes
 
 
 def _missing(value: Json, node: SchemaNode, path: str, causes: list[Cause]) -> None:
     for key in node.required:
-        if value.get(key) in (None, "", []):
+        if value.get(key) in (None, "", []) and key not in node.judged:
             causes.append(cause.required(f"{path}.{key}" if path else key))
 
 
@@ -138,6 +151,10 @@ def _values(value: Any, node: SchemaNode, path: str, causes: list[Cause]) -> boo
             return False
     elif node.type and not _fits(value, kind, node.type):
         causes.append(_wrong_type(path, _NAMES[kind], node.type))
+        if kind is float and node.type == "integer":
+            form = f"with format {node.format}" if node.format else "(default format)"
+            detail = f"Checked value must be of type integer {form} in {path}"
+            causes.append(cause.invalid("<nil>", "", detail))
         return False
     if node.any_of or node.one_of or node.all_of or node.not_ is not None:
         _combined(value, node, path, causes)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, builtin_schema
+from addon_framework.local.apiserver.schemas import Cause, builtin_schema, names
 from addon_framework.local.apiserver.validation import (
     cluster,
     config,
     definitions,
-    names,
     pods,
     rbac,
     services,

@@ -9,8 +9,7 @@ from typing import Any
 from cryptography import x509
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation import names
+from addon_framework.local.apiserver.schemas import Cause, cause, names
 from addon_framework.local.apiserver.validation.metadata import immutable
 
 _USAGES = frozenset(

@@ -7,8 +7,7 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
-from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation import names
+from addon_framework.local.apiserver.schemas import Cause, cause, names
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _PULL = ("Always", "IfNotPresent", "Never")
@@ -22,6 +21,7 @@ _PORT_RANGE = "must be between 1 and 65535, inclusive"
 def validate_containers(spec: Json, path: str, volumes: frozenset[str], causes: list[Cause]) -> None:
     """All containers of a PodSpec, whose names share one space."""
     seen: set[str] = set()
+    host_ports: set[str] = set()
     for key in ("initContainers", "containers", "ephemeralContainers"):
         for index, container in enumerate(spec.get(key) or ()):
             where = f"{path}.{key}[{index}]"
@@ -31,12 +31,21 @@ def validate_containers(spec: Json, path: str, volumes: frozenset[str], causes: 
                 if name in seen:
                     causes.append(cause.duplicate(f"{where}.name", name))
                 seen.add(name)
-            _container(container, where, volumes, causes, template=".template." in f".{path}.")
+            _container(container, where, volumes, causes)
+            if key == "containers":
+                _host_ports(container.get("ports"), f"{where}.ports", host_ports, causes)
 
 
-def _container(
-    container: Json, path: str, volumes: frozenset[str], causes: list[Cause], *, template: bool
-) -> None:
+def _host_ports(ports: Any, path: str, seen: set[str], causes: list[Cause]) -> None:
+    for index, port in enumerate(ports or ()):
+        if port.get("hostPort"):
+            mark = f"{port.get('protocol')}/{port.get('hostIP') or ''}/{port['hostPort']}"
+            if mark in seen:
+                causes.append(cause.duplicate(f"{path}[{index}].hostPort", mark))
+            seen.add(mark)
+
+
+def _container(container: Json, path: str, volumes: frozenset[str], causes: list[Cause]) -> None:
     image = container.get("image") or ""
     if not image:
         causes.append(cause.required(f"{path}.image"))
@@ -86,7 +95,7 @@ def _environment(container: Json, path: str, causes: list[Cause]) -> None:
         source = variable.get("valueFrom")
         if source is None:
             continue
-        found = [key for key in _ENV_SOURCES if source.get(key)]
+        found = [key for key in _ENV_SOURCES if source.get(key) is not None]
         if variable.get("value"):
             causes.append(
                 cause.invalid(f"{where}.valueFrom", "", "may not be specified when `value` is not empty")
@@ -98,12 +107,9 @@ def _environment(container: Json, path: str, causes: list[Cause]) -> None:
                 else "may not have more than one field specified at a time"
             )
             causes.append(cause.invalid(f"{where}.valueFrom", "", must))
-        for key in ("configMapKeyRef", "secretKeyRef"):
-            if source.get(key) and not source[key].get("name"):
-                causes.append(cause.required(f"{where}.valueFrom.{key}.name"))
-    for index, source in enumerate(container.get("envFrom") or ()):
-        where = f"{path}.envFrom[{index}]"
-        found = [key for key in ("configMapRef", "secretRef") if source.get(key)]
+    for source in container.get("envFrom") or ():
+        where = f"{path}.envFrom"
+        found = [key for key in ("configMapRef", "secretRef") if source.get(key) is not None]
         if len(found) != 1:
             must = (
                 "must specify one of: `configMapRef` or `secretRef`"
@@ -119,8 +125,9 @@ def _mounts(container: Json, path: str, volumes: frozenset[str], causes: list[Ca
     for index, mount in enumerate(container.get("volumeMounts") or ()):
         where = f"{path}.volumeMounts[{index}]"
         name, at = mount.get("name"), mount.get("mountPath")
-        if name and name not in volumes:
-            causes.append(Cause(f"{where}.name", "FieldValueNotFound", f"Not found: {cause.render(name)}"))
+        if name not in volumes:
+            shown = cause.render(name or "")
+            causes.append(Cause(f"{where}.name", "FieldValueNotFound", f"Not found: {shown}"))
         if at and at in seen:
             causes.append(cause.invalid(f"{where}.mountPath", at, "must be unique"))
         seen.add(at or "")
@@ -130,12 +137,13 @@ def _mounts(container: Json, path: str, volumes: frozenset[str], causes: list[Ca
         if ".." in inner.split("/"):
             causes.append(cause.invalid(f"{where}.subPath", inner, "must not contain '..'"))
         propagation = mount.get("mountPropagation")
-        if propagation and propagation not in _PROPAGATION:
-            causes.append(cause.not_supported(f"{where}.mountPropagation", propagation, _PROPAGATION))
+        if propagation is not None and propagation not in _PROPAGATION:
+            at = f"{path}.volumeMounts.mountPropagation"
+            causes.append(cause.not_supported(at, propagation, _PROPAGATION))
         if propagation == "Bidirectional" and not privileged:
             causes.append(
                 cause.forbidden(
-                    f"{where}.mountPropagation",
+                    f"{path}.volumeMounts.mountPropagation",
                     "Bidirectional mount propagation is available only to privileged containers",
                 )
             )
@@ -158,12 +166,6 @@ def _probe(probe: Json, kind: str, path: str, causes: list[Cause]) -> None:
             causes.append(cause.invalid(f"{path}.{key}", probe[key], "must be greater than or equal to 0"))
     if kind != "readinessProbe" and (probe.get("successThreshold") or 1) != 1:
         causes.append(cause.invalid(f"{path}.successThreshold", probe["successThreshold"], "must be 1"))
-    for key in ("httpGet", "tcpSocket"):
-        port = (probe.get(key) or {}).get("port")
-        if isinstance(port, int) and not 1 <= port <= 65535:
-            causes.append(cause.invalid(f"{path}.{key}.port", port, _PORT_RANGE))
-        elif isinstance(port, str) and port:
-            causes += [cause.invalid(f"{path}.{key}.port", port, why) for why in names.port_name(port)]
 
 
 def validate_resources(resources: Json, path: str, causes: list[Cause]) -> None:

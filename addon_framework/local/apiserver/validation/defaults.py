@@ -66,7 +66,7 @@ def _deployment(obj: Json) -> None:
 
 def _replica_set(obj: Json) -> None:
     spec = _spec(obj)
-    default_template(spec.get("template"))
+    default_template(spec.setdefault("template", {}))
     _labels_from_template(obj)
     fill(spec, replicas=1)
 
@@ -136,7 +136,7 @@ def _job_selector(obj: Json, spec: Json) -> None:
 
 def _cron_job(obj: Json) -> None:
     spec = _spec(obj)
-    default_template(((spec.get("jobTemplate") or {}).get("spec") or {}).get("template"))
+    default_template(spec.setdefault("jobTemplate", {}).setdefault("spec", {}).setdefault("template", {}))
     fill(
         spec,
         concurrencyPolicy="Allow",

@@ -6,8 +6,7 @@ import re
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, cause, structural_errors
-from addon_framework.local.apiserver.validation import names
+from addon_framework.local.apiserver.schemas import Cause, cause, names, structural_errors
 from addon_framework.local.apiserver.validation.metadata import immutable
 from addon_framework.local.apiserver.validation.webhooks import validate_client_config
 

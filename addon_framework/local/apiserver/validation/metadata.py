@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation import names
+from addon_framework.local.apiserver.schemas import Cause, cause, names
 
 NameCheck = Callable[[str], list[str]]
 
@@ -25,16 +24,10 @@ def validate_metadata(
     _names(meta, name_check, causes)
     validate_labels(meta.get("labels"), "metadata.labels", causes)
     _annotations(meta.get("annotations"), causes)
-    if builtin:
-        for each in meta.get("finalizers") or ():
-            if "/" not in each and each not in _STANDARD_FINALIZERS and not each.endswith(".k8s.io"):
-                causes.append(
-                    cause.invalid(
-                        "metadata.finalizers",
-                        each,
-                        "name is neither a standard finalizer name nor is it fully qualified",
-                    )
-                )
+    for index, each in enumerate((meta.get("finalizers") or ()) if builtin else ()):
+        if "/" not in each and each not in _STANDARD_FINALIZERS and not each.endswith(".k8s.io"):
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            causes.append(cause.invalid(f"metadata.finalizers[{index}]", each, why))
     for each in meta.get("finalizers") or ():
         causes += [cause.invalid("metadata.finalizers", each, why) for why in names.qualified(each)]
     _owners(meta.get("ownerReferences") or [], causes)
@@ -73,15 +66,15 @@ def _annotations(annotations: Any, causes: list[Cause]) -> None:
 
 
 def _owners(owners: list[Json], causes: list[Cause]) -> None:
-    controllers = []
-    for index, owner in enumerate(owners):
-        path = f"metadata.ownerReferences[{index}]"
+    controllers: list[Json] = []
+    for owner in owners:
+        path = "metadata.ownerReferences"
         for key, said in (("apiVersion", "version"), ("kind", "kind"), ("name", "name"), ("uid", "uid")):
             if not owner.get(key):
                 causes.append(cause.invalid(f"{path}.{key}", "", f"{said} must not be empty"))
         if owner.get("apiVersion") == "v1" and owner.get("kind") == "Event":
             causes.append(cause.invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner"))
-        if owner.get("controller"):
+        if owner.get("controller") and owner.get("uid") not in [each.get("uid") for each in controllers]:
             controllers.append(owner)
     if len(controllers) > 1:
         first, second = (f"{each.get('kind')} {each.get('name')}" for each in controllers[:2])
@@ -116,31 +109,3 @@ def immutable(obj: Any, old: Any, path: str, causes: list[Cause]) -> None:
     """A field that may not change once the object exists."""
     if obj != old:
         causes.append(cause.invalid(path, obj, _IMMUTABLE))
-
-
-def validate_selector(selector: Any, path: str, causes: list[Cause]) -> None:
-    """A LabelSelector."""
-    selector = selector or {}
-    validate_labels(selector.get("matchLabels"), f"{path}.matchLabels", causes)
-    for index, term in enumerate(selector.get("matchExpressions") or ()):
-        where = f"{path}.matchExpressions[{index}]"
-        operator, values = term.get("operator"), term.get("values") or []
-        if operator in ("In", "NotIn"):
-            if not values:
-                causes.append(
-                    cause.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-                )
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                causes.append(
-                    cause.forbidden(
-                        f"{where}.values",
-                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                    )
-                )
-        elif operator:
-            causes.append(cause.invalid(f"{where}.operator", operator, "not a valid selector operator"))
-        causes += [
-            cause.invalid(f"{where}.key", term["key"], why)
-            for why in (names.qualified(term["key"]) if term.get("key") else ())
-        ]

@@ -13,8 +13,7 @@ def default_template(template: Any) -> None:
     """A PodTemplateSpec."""
     if isinstance(template, dict):
         template.setdefault("metadata", {})
-        if isinstance(template.get("spec"), dict):
-            default_pod_spec(template["spec"])
+        default_pod_spec(template.setdefault("spec", {}))
 
 
 def default_pod_spec(spec: Json) -> None:

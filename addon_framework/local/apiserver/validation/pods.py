@@ -6,8 +6,7 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
-from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation import names
+from addon_framework.local.apiserver.schemas import Cause, cause, names
 from addon_framework.local.apiserver.validation.containers import validate_containers
 from addon_framework.local.apiserver.validation.metadata import validate_labels
 
@@ -68,7 +67,7 @@ def _frozen(spec: Json) -> Json:
 def validate_template(template: Any, path: str, causes: list[Cause]) -> None:
     """A PodTemplateSpec."""
     template = template or {}
-    validate_labels((template.get("metadata") or {}).get("labels"), f"{path}.metadata.labels", causes)
+    validate_labels((template.get("metadata") or {}).get("labels"), f"{path}.labels", causes)
     if template.get("spec") is None:
         causes.append(cause.required(f"{path}.spec.containers"))
         return
@@ -82,14 +81,6 @@ def validate_pod_spec(spec: Json, path: str, causes: list[Cause]) -> None:
     for key, allowed in (("restartPolicy", _RESTART), ("dnsPolicy", _DNS)):
         if spec.get(key) and spec[key] not in allowed:
             causes.append(cause.not_supported(f"{path}.{key}", spec[key], allowed))
-    if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
-        causes.append(
-            cause.invalid(
-                f"{path}.terminationGracePeriodSeconds",
-                spec["terminationGracePeriodSeconds"],
-                "must be greater than or equal to 0",
-            )
-        )
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= 2**31 - 1:
         causes.append(
@@ -149,13 +140,12 @@ def validate_volumes(volumes: Any, path: str, causes: list[Cause]) -> frozenset[
     """Volumes of a pod. Returns their names, for the mounts."""
     seen: set[str] = set()
     for index, volume in enumerate(volumes or ()):
-        where = f"{path}[{index}]"
+        where, before = f"{path}[{index}]", len(causes)
         name = volume.get("name") or ""
         if name:
             causes += [cause.invalid(f"{where}.name", name, why) for why in names.label(name)]
         if name in seen:
             causes.append(cause.duplicate(f"{where}.name", name))
-        seen.add(name)
         sources = [key for key, value in volume.items() if key != "name" and value is not None]
         if not sources:
             causes.append(cause.required(where, "must specify a volume type"))
@@ -163,6 +153,8 @@ def validate_volumes(volumes: Any, path: str, causes: list[Cause]) -> frozenset[
             causes.append(cause.forbidden(f"{where}.{extra}", "may not specify more than 1 volume type"))
         if sources:
             _source(sources[0], volume[sources[0]], where, causes)
+        if name and len(causes) == before:  # a mount does not find what is no volume
+            seen.add(name)
     return frozenset(seen)
 
 
@@ -190,20 +182,6 @@ def _source(kind: str, source: Json, where: str, causes: list[Cause]) -> None:
         )
     for index, item in enumerate(source.get("items") or ()):
         _relative(item.get("path") or "", f"{where}.{kind}.items[{index}].path", causes)
-    for index, projection in enumerate(source.get("sources") or () if kind == "projected" else ()):
-        at = f"{where}.projected.sources[{index}]"
-        kinds = [key for key, value in projection.items() if value is not None]
-        if not kinds:
-            causes.append(cause.required(at, "must specify at least one source type"))
-        token = projection.get("serviceAccountToken")
-        if token is not None and (token.get("expirationSeconds") or 3600) < 600:
-            causes.append(
-                cause.invalid(
-                    f"{at}.serviceAccountToken.expirationSeconds",
-                    token["expirationSeconds"],
-                    "may not specify a duration less than 10 minutes",
-                )
-            )
 
 
 def validate_host_path(source: Json, path: str, causes: list[Cause]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation import names
+from addon_framework.local.apiserver.schemas import Cause, cause, names
 
 _GROUP = "rbac.authorization.k8s.io"
 

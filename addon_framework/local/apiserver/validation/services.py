@@ -6,8 +6,7 @@ import ipaddress
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation import names
+from addon_framework.local.apiserver.schemas import Cause, cause, names
 from addon_framework.local.apiserver.validation.metadata import immutable, validate_labels
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")

@@ -7,7 +7,7 @@ from typing import Any
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation.metadata import immutable, validate_selector
+from addon_framework.local.apiserver.validation.metadata import immutable
 from addon_framework.local.apiserver.validation.pods import validate_host_path
 
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
@@ -108,8 +108,6 @@ def validate_claim(obj: Json, old: Json | None) -> list[Cause]:
     elif parse_quantity(wanted) <= 0:
         causes.append(cause.invalid("spec.resources[storage]", str(wanted), "must be greater than zero"))
     _choice(spec, "volumeMode", _VOLUME_MODES, causes)
-    if spec.get("selector") is not None:
-        validate_selector(spec["selector"], "spec.selector", causes)
     return causes
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation import names
+from addon_framework.local.apiserver.schemas import Cause, cause, names
 
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _ENUMS = {

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation.metadata import immutable, validate_selector
+from addon_framework.local.apiserver.schemas import Cause, builtin_errors, builtin_type, cause
+from addon_framework.local.apiserver.validation.metadata import immutable
 from addon_framework.local.apiserver.validation.pods import validate_template
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
@@ -39,17 +39,15 @@ def _counts(spec: Json, path: str, keys: tuple[str, ...], causes: list[Cause]) -
 def _selects_own_pods(spec: Json, kind: str, causes: list[Cause]) -> None:
     """A selector that is there, not empty, and finds the pods of the template."""
     selector = spec.get("selector")
-    if selector is None:
-        return  # the schema says that it is required
-    validate_selector(selector, "spec.selector", causes)
-    wanted = selector.get("matchLabels") or {}
-    if not wanted and not selector.get("matchExpressions"):
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if selector is not None and builtin_errors(selector, builtin_type("meta.v1.LabelSelector")):
+        if kind != "daemonset":
+            causes.append(cause.invalid("spec.selector", selector, "invalid label selector"))
+        return
+    if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
         causes.append(cause.invalid("spec.selector", selector, f"empty selector is invalid for {kind}"))
         return
-    if spec.get("template") is None:
-        return
-    labels = ((spec["template"] or {}).get("metadata") or {}).get("labels") or {}
-    if not selects(selector, labels):
+    if selector is None or not selects(selector, labels):
         causes.append(
             cause.invalid(
                 "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
@@ -96,7 +94,8 @@ def _rolling(spec: Json, key: str, allowed: tuple[str, ...], causes: list[Cause]
     kind = strategy.get("type")
     path = f"spec.{key}"
     if kind is not None and kind not in allowed:
-        causes.append(cause.not_supported(f"{path}.type", kind, allowed))
+        causes.append(cause.not_supported(path, kind, allowed))
+        return
     rolling = strategy.get("rollingUpdate")
     if kind not in (None, "RollingUpdate") and rolling is not None:
         causes.append(
@@ -200,7 +199,7 @@ def validate_stateful_set(obj: Json, old: Json | None) -> list[Cause]:
     """apps/v1 StatefulSet."""
     causes: list[Cause] = []
     spec = obj.get("spec") or {}
-    _counts(spec, "spec", ("replicas", "minReadySeconds", "revisionHistoryLimit"), causes)
+    _counts(spec, "spec", ("replicas", "minReadySeconds"), causes)
     _selects_own_pods(spec, "statefulset", causes)
     _template(_with_claims(spec), causes)
     _always_restarts(spec, causes)
@@ -226,13 +225,19 @@ def validate_stateful_set(obj: Json, old: Json | None) -> list[Cause]:
 
 def _with_claims(spec: Json) -> Json:
     """With the claim templates as volumes, which mounts may name."""
-    claims = [(each.get("metadata") or {}).get("name") for each in spec.get("volumeClaimTemplates") or ()]
+    claims = [
+        (each.get("metadata") or {}).get("name") or "" for each in spec.get("volumeClaimTemplates") or ()
+    ]
     template = spec.get("template")
     if not claims or template is None or template.get("spec") is None:
         return spec
     taken = template["spec"].get("volumes") or []
     named = {each.get("name") for each in taken}
-    extra = [{"name": name, "emptyDir": {}} for name in claims if name and name not in named]
+    extra = [
+        {"name": name, "persistentVolumeClaim": {"claimName": name}}
+        for name in dict.fromkeys(claims)
+        if name not in named
+    ]
     return {**spec, "template": {**template, "spec": {**template["spec"], "volumes": [*taken, *extra]}}}
 
 
@@ -268,9 +273,22 @@ def _job_spec(spec: Json, path: str, causes: list[Cause]) -> None:
         causes.append(cause.not_supported(f"{path}.completionMode", mode, ["Indexed", "NonIndexed"]))
     if mode == "Indexed" and spec.get("completions") is None:
         causes.append(cause.required(f"{path}.completions", "when completion mode is Indexed"))
+    indexed = mode == "Indexed"
+    limit, failed, whole = (
+        spec.get(name) for name in ("backoffLimitPerIndex", "maxFailedIndexes", "completions")
+    )
+    for name, value in (("backoffLimitPerIndex", limit), ("maxFailedIndexes", failed)):
+        if value is not None and not indexed:
+            causes.append(cause.invalid(f"{path}.{name}", value, "requires indexed completion mode"))
+    if failed is not None and limit is None:
+        causes.append(cause.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
+    if failed is not None and whole is not None and failed > whole:
+        why = "must be less than or equal to completions"
+        causes.append(cause.invalid(f"{path}.maxFailedIndexes", failed, why))
     template = spec.get("template")
     if template is None:
         return
+    _failure_policy(spec, path, causes)
     validate_template(template, f"{path}.template", causes)
     policy = (template.get("spec") or {}).get("restartPolicy")
     where = f"{path}.template.spec.restartPolicy"
@@ -278,6 +296,29 @@ def _job_spec(spec: Json, path: str, causes: list[Cause]) -> None:
         causes.append(cause.required(where, 'valid values: "OnFailure", "Never"'))
     elif policy and policy not in ("Never", "OnFailure"):
         causes.append(cause.not_supported(where, policy, ["Never", "OnFailure"]))
+
+
+def _failure_policy(spec: Json, path: str, causes: list[Cause]) -> None:
+    pod = (spec["template"] or {}).get("spec") or {}
+    names = {each.get("name") for key in ("containers", "initContainers") for each in pod.get(key) or ()}
+    for index, rule in enumerate((spec.get("podFailurePolicy") or {}).get("rules") or ()):
+        where = f"{path}.podFailurePolicy.rules[{index}]"
+        codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
+        if (codes is None) == (not conditions):
+            causes.append(
+                cause.invalid(where, rule, "specifying one of OnExitCodes and OnPodConditions is required")
+            )
+        if codes is None:
+            continue
+        if codes.get("containerName") is not None and codes["containerName"] not in names:
+            why = "must be one of the container or initContainer names in the pod template"
+            causes.append(cause.invalid(f"{where}.onExitCodes.containerName", codes["containerName"], why))
+        if not codes.get("values"):
+            causes.append(cause.invalid(f"{where}.onExitCodes.values", [], "at least one value is required"))
+        for at, value in enumerate(codes.get("values") or ()):
+            if value == 0 and codes.get("operator") == "In":
+                why = "must not be 0 for the In operator"
+                causes.append(cause.invalid(f"{where}.onExitCodes.values[{at}]", value, why))
 
 
 _FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
