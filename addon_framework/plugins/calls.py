@@ -14,6 +14,7 @@ from addon_framework.plugins.errors import PluginBusy, PluginError
 
 TIMEOUT = 30.0  # seconds a hook may take
 PATIENCE = 0.5  # seconds that others wait for a plug-in that is in a call
+AGAIN = 30.0  # seconds until a plug-in is called again while a call of it hangs
 MOST_HANGING = 4  # calls of one plug-in; with so many it is out of use until one of them returns
 
 _Job = tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]
@@ -30,7 +31,8 @@ class Caller:
         self._who = who
         self._lock = asyncio.Lock()
         self._since: float | None = None
-        self._hanging: dict[int, tuple[str, float]] = {}
+        self._hanging: dict[int, str] = {}
+        self._given_up: tuple[str, float] = "", 0.0
         self._thread: _Thread | None = None
 
     async def run(self, what: str, work: Callable[[], Any], timeout: float) -> Any:
@@ -74,21 +76,23 @@ class Caller:
             except RuntimeError:  # the loop has ended meanwhile
                 pass
 
-        self._hanging[number] = what, time.monotonic()  # also when we are cancelled
+        self._hanging[number] = what  # also when we are cancelled
         thread.do(work, tell)
         await asyncio.wait({answer}, timeout=timeout)
         if not answer.done():
             answer.cancel()
-            raise PluginError(f"{self._who}: {what} has not returned within {timeout:g} s; it is left alone")
+            text = f"{self._who}: {what} has not returned within {timeout:g} s; it is left alone"
+            self._given_up = text, time.monotonic()
+            raise PluginError(text)
         return answer.result()
 
     def _refuse_if_hanging(self) -> None:
+        text, when = self._given_up
+        if text and self._hanging and time.monotonic() - when < AGAIN:
+            raise PluginError(text)
         if len(self._hanging) >= MOST_HANGING:
-            what, since = min(self._hanging.values(), key=lambda item: item[1])
-            raise PluginError(
-                f"{self._who} is out of use: {len(self._hanging)} calls have not returned, "
-                f"{what} since {time.monotonic() - since:.0f} s"
-            )
+            hooks = ", ".join(sorted(set(self._hanging.values())))
+            raise PluginError(f"{self._who} is out of use: {MOST_HANGING} calls of {hooks} have not returned")
 
 
 class _Thread:

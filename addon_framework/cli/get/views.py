@@ -75,10 +75,11 @@ def _deletion(*kinds: tuple[str, str]) -> Value:
 def _addon_message(row: Row) -> str:
     """Why the conditions are as they are, those first that have failed."""
     early = ("HostingClusterValidity", "RegistrationApplied", "ManifestApplied", "HostingManifestApplied")
-    failed = [c for c in (get_condition(row.obj, kind) for kind in early) if c is not None]
-    said = [c["message"] for c in failed if c["status"] == "False" and c.get("message")]
-    rest = messages("Available", "Degraded", "Progressing")(row)
-    return "; ".join(dict.fromkeys([*said, *([rest] if rest else [])]))
+    found = [get_condition(row.obj, kind) for kind in (*early, "Available", "Degraded", "Progressing")]
+    said = [c for c in found if c is not None and c.get("message")]
+    return "; ".join(
+        dict.fromkeys(c["message"] for c in said if c["type"] not in early or c["status"] == "False")
+    )
 
 
 def _hosted_by(row: Row) -> str | None:

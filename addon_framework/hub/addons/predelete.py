@@ -57,17 +57,18 @@ def hook_work(addon: Json, place: Place, hooks: Sequence[Json]) -> Json:
 
 def blocking(place: Place, work: Json | None, hooks: Sequence[Json]) -> list[str]:
     """What of the hooks is not done, and why; empty when all is done."""
-    values = feedback([work] if work is not None else [])
+    values, known = feedback([work] if work is not None else []), _applied(work)
     if hooks and work is not None and (failed := failed_manifests([work])):
         return [f"{work['metadata']['name']} cannot be applied: {failed}"]
     waiting = []
     for hook in hooks:
         name, namespace = hook["metadata"]["name"], hook["metadata"].get("namespace", "")
-        seen = values.get(f"{_FEEDBACK[hook['kind']][1]}/{namespace}/{name}", {})
+        key = f"{_FEEDBACK[hook['kind']][1]}/{namespace}/{name}"
+        seen = values.get(key, {})
         if seen.get("JobComplete") == "True" or seen.get("PodPhase") == "Succeeded":
             continue
         failed_ = seen.get("JobFailed") == "True" or seen.get("PodPhase") == "Failed"
-        state = "has failed" if failed_ else "is not done" if seen else "has not reported yet"
+        state = "has failed" if failed_ else "is not done" if key in known else "has not reported yet"
         where = f" on cluster {place.cluster}" if place.hosting else ""
         waiting.append(f"{hook['kind']} {namespace}/{name}{where} {state}")
     return waiting
@@ -113,6 +114,13 @@ def unreachable(cluster: Json | None) -> str:
     if cluster is None or found is None or found["status"] == "True":
         return ""
     return f"cluster {cluster['metadata']['name']} is not available"
+
+
+def _applied(work: Json | None) -> set[str]:
+    """What the cluster has told of at all."""
+    status = (work or {}).get("status") or {}
+    metas = [m.get("resourceMeta") or {} for m in (status.get("resourceStatus") or {}).get("manifests") or []]
+    return {f"{m.get('resource', '')}/{m.get('namespace', '')}/{m.get('name', '')}" for m in metas}
 
 
 def _is_hook(obj: Json) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -361,3 +361,57 @@ async def test_a_restart_and_kills_in_between_leave_the_same_works(scene: Scene)
     await scene.hub.start()
     await scene.hub.cluster()
     assert (await scene.work(one))["metadata"]["resourceVersion"] == before
+
+
+async def test_what_is_too_large_for_one_work_is_in_several_and_moves_as_little_as_can_be(
+    scene: Scene,
+) -> None:
+    class Large:
+        sizes: ClassVar[dict[str, int]] = {"a": 300, "b": 200, "c": 100}
+
+        @hookimpl
+        def addon_describe(self) -> AddonDescription:
+            return AddonDescription(name=scene.name, health=NoProbe)
+
+        @hookimpl
+        def addon_manifests(self) -> list[Json]:
+            return [
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {"name": name, "namespace": "n"},
+                    "data": {"text": "x" * size * 1024},
+                }
+                for name, size in self.sizes.items()
+            ]
+
+    async def homes() -> dict[str, list[str]]:
+        listed = await scene.client.list(ManifestWork.RESOURCE, one)
+        return {
+            work["metadata"]["name"].removeprefix(f"addon-{scene.name}-"): [
+                manifest["metadata"]["name"] for manifest in work["spec"]["workload"]["manifests"]
+            ]
+            for work in listed["items"]
+        }
+
+    async def until_homes(wanted: dict[str, list[str]]) -> None:
+        async def same() -> bool:
+            found = await homes()
+            assert found == wanted, found
+            return True
+
+        await scene.hub.until(same)
+
+    async def poke() -> None:
+        annotation = {"metadata": {"annotations": {"poke": uuid.uuid4().hex}}}
+        await scene.client.patch(ManagedClusterAddOn.RESOURCE, scene.name, annotation, one)
+
+    one = await scene.cluster()
+    await scene.install(Large)
+    await until_homes({"deploy-0": ["a"], "deploy-1": ["b", "c"]})  # 400 KiB are a work's fill
+    Large.sizes = {"a": 300, "b": 200, "c": 100, "d": 90}
+    await poke()
+    await until_homes({"deploy-0": ["a", "d"], "deploy-1": ["b", "c"]})
+    Large.sizes = {"b": 200, "c": 100}
+    await poke()
+    await until_homes({"deploy-1": ["b", "c"]})  # nothing moves; a work without objects goes

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from addon_framework.hub.addons.health import available, progress
+from addon_framework.hub.addons.health import applied as applied_verdict
+from addon_framework.hub.addons.health import available, degraded, progress, set_degraded
 from addon_framework.hub.addons.places import BadManifest
 from addon_framework.hub.addons.works import build, plural, same_work, work_index
 from addon_framework.kube import Key
@@ -249,6 +250,59 @@ def test_an_old_generation_is_still_progressing() -> None:
     old = applied(work)
     old["metadata"]["generation"] = 2
     assert progress(ADDON, [old], {}).reason == "Progressing"
+
+
+def test_a_stateful_set_is_read_by_its_paths_and_kinds_can_be_chosen() -> None:
+    stateful = {**deployment(replicas=2), "kind": "StatefulSet"}
+    [work] = ship(stateful, health=Workload(kinds=("StatefulSet",)))
+    [config] = work["spec"]["manifestConfigs"]
+    assert config["resourceIdentifier"]["resource"] == "statefulsets"
+    assert config["feedbackRules"][0]["jsonPaths"][0] == {
+        "name": "ReadyReplicas",
+        "path": ".status.readyReplicas",
+    }
+    none = applied(work, feedback={"Replicas": 2}, resource="statefulsets")
+    assert verdict(Workload(("StatefulSet",)), none) == ("False", "ProbeUnavailable")
+    [work] = ship(stateful, deployment("e"), health=Workload(("Deployment",)))  # OCM's DeploymentAvailability
+    assert [c["resourceIdentifier"]["resource"] for c in work["spec"]["manifestConfigs"]] == ["deployments"]
+
+
+def test_degraded_names_what_is_not_as_it_should_be() -> None:
+    [work] = ship(deployment(replicas=2), health=Workload())
+    assert degraded([]) == ("False", "AsExpected", "")
+    assert degraded([applied(work, feedback={"ReadyReplicas": 2})]).status == "False"
+    some = degraded([applied(work, feedback={"ReadyReplicas": 1})])
+    assert some == ("True", "ReplicasMissing", "Deployment d: 1 of 2 replicas are ready")
+    failed = degraded([applied(work, applied="False", message="forbidden")])
+    assert failed[1:] == ("ManifestsNotApplied", "addon-a-deploy-0: Deployment ns/d: forbidden")
+    told = applied(work)
+    told["status"]["conditions"].append({"type": "Degraded", "status": "True", "message": "stalled"})
+    assert degraded([told])[1:] == ("WorkDegraded", "addon-a-deploy-0: stalled")
+
+
+def test_what_an_agent_says_of_itself_stays() -> None:
+    conditions = [{"type": "Degraded", "status": "True", "reason": "DiskFull", "message": "no space"}]
+    set_degraded(conditions, degraded([]))
+    assert conditions[0]["reason"] == "DiskFull"
+    ours: list[Json] = []
+    set_degraded(ours, degraded([]))
+    assert ours[0]["reason"] == "AsExpected"
+
+
+def test_manifests_are_applied_when_the_cluster_has_told_of_every_work_as_it_is_now() -> None:
+    [work] = ship(deployment())
+    assert applied_verdict([], ()) == ("True", "AddonManifestApplied", "no manifest need to apply")
+    assert applied_verdict([work], ()) is None
+    done = applied(work)
+    found = applied_verdict([done], ())
+    assert found is not None
+    assert found[:2] == ("True", "AddonManifestApplied")
+    assert applied_verdict([done], {"addon-a-deploy-0"}) is None  # changed just now
+    old = applied(work)
+    old["metadata"]["generation"] = 2
+    assert applied_verdict([old], ()) is None
+    failed = applied_verdict([applied(work, applied="False", message="no")], ())
+    assert failed == ("False", "AddonManifestAppliedFailed", "addon-a-deploy-0: Deployment ns/d: no")
 
 
 def test_hash_annotation_is_sorted() -> None:
