@@ -36,6 +36,7 @@ UNREACHABLE_TAINT = f"{CLUSTER_GROUP}/unreachable"
 CONDITION_AVAILABLE = "ManagedClusterConditionAvailable"
 CONDITION_ACCEPTED = "HubAcceptedManagedCluster"
 CONDITION_JOINED = "ManagedClusterJoined"
+CONDITION_TOKENS = "TokenInfrastructureReady"  # of an add-on
 CONDITION_CLOCK = "ManagedClusterConditionClockSynced"
 
 CLUSTER_LEASE = "managed-cluster-lease"

@@ -37,6 +37,13 @@ def agent() -> None:
     help="Hosted mode: of the cluster that the agent runs on, and keeps its identity on.",
 )
 @click.option("--cluster-name", required=True, help="What the cluster is called on the hub.")
+@click.option(
+    "--addon-auth",
+    type=click.Choice(["csr", "token"]),
+    default="csr",
+    show_default=True,
+    help="By what add-ons' agents get their identity on the hub: certificates, or service account tokens.",
+)
 @click.option("--controllers", metavar="A,B", help="Only these of registration, work. [all]")
 @verbosity_option
 def run_command(
@@ -44,6 +51,7 @@ def run_command(
     spoke_kubeconfig: Path,
     hosting_kubeconfig: Path | None,
     cluster_name: str,
+    addon_auth: str,
     controllers: str | None,
     verbosity: str,
 ) -> None:
@@ -70,6 +78,7 @@ def run_command(
             cluster_name=cluster_name,
             controllers=chosen,
             hosting_kubeconfig=hosting_kubeconfig,
+            addon_auth=addon_auth,
         )
 
     run(work, verbosity=verbosity)

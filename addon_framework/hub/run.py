@@ -23,6 +23,7 @@ from addon_framework.hub.addons.config_controller import AddonConfigController
 from addon_framework.hub.addons.controllers import addon_controllers
 from addon_framework.hub.addons.hub_manifests import HubManifestsController
 from addon_framework.hub.addons.install import InstallController
+from addon_framework.hub.addons.tokens import AddonTokenController
 from addon_framework.hub.conversion import ConversionController
 from addon_framework.hub.detect import detect
 from addon_framework.hub.placement.controller import PlacementController
@@ -39,7 +40,7 @@ LEASE_NAME = "boundaryless-hub-manager"
 CONTROLLERS = ("registration", "placement", "work", "addons")
 # Several for each cluster, and only ever looked at one by one.
 _PACKED = (ManifestWork.RESOURCE, NAMESPACES, ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS, LEASES)
-_OF_ADDON_MANAGER = (InstallController, AddonConfigController, CmaStatusController)
+_OF_ADDON_MANAGER = (InstallController, AddonConfigController, CmaStatusController, AddonTokenController)
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 5.0
 
 

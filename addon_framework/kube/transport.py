@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ class Transport:
         self._in_flight = asyncio.Semaphore(in_flight)
         self._session: aiohttp.ClientSession | None = None
         self._ssl: ssl.SSLContext | bool | None = None
+        self.on_date: Callable[[str], None] | None = None  # told what time the server's answers say it is
 
     @property
     def server(self) -> str:
@@ -132,6 +133,8 @@ class Transport:
                 server_hostname=self.config.tls_server_name,
             ) as response:
                 raw = await response.read()
+                if self.on_date is not None and (date := response.headers.get("Date")):
+                    self.on_date(date)
                 body = _decode(raw)
                 if response.status >= 400:
                     error = error_from_status(response.status, body)

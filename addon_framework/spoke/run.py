@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -72,13 +72,16 @@ async def run_agent(
     cluster_name: str,
     controllers: Iterable[str] | None = None,
     hosting_kubeconfig: Path | None = None,
+    addon_auth: str = "csr",
     handle_signals: bool = True,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] | None = None,
 ) -> None:
     """Run the agents until SIGTERM, SIGINT, or cancellation.
 
     `hub_kubeconfig` is that with which the cluster asks to join. With `hosting_kubeconfig`, of the cluster
-    that the agents run on, they are in hosted mode. Raises ConfigError when one cannot be read.
+    that the agents run on, they are in hosted mode. `addon_auth` is by what add-ons' agents get their
+    identity on the hub, "csr" or "token". `now` is the hub's time, by default our own put right by the hub's
+    answers. Raises ConfigError when a kubeconfig cannot be read.
     """
     chosen = select(controllers)
     async with contextlib.AsyncExitStack() as stack:
@@ -89,7 +92,7 @@ async def run_agent(
             home = Home(hosting, hosted_namespace(cluster_name))
         identity = HubIdentity(spoke, cluster_name, hub_kubeconfig, now=now, home=home)
         log.info("agent runs", cluster=cluster_name, spoke=spoke.server, controllers=chosen)
-        work = asyncio.ensure_future(_run(identity, chosen))
+        work = asyncio.ensure_future(_run(identity, chosen, addon_auth))
         if handle_signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, work.cancel)
@@ -104,16 +107,16 @@ async def run_agent(
             log.info("agent stops", cluster=cluster_name)
 
 
-async def _run(identity: HubIdentity, chosen: list[str]) -> None:
+async def _run(identity: HubIdentity, chosen: list[str], addon_auth: str) -> None:
     """One life per identity: what is lost is obtained anew."""
     renew = "registration" in chosen
     while True:
         agent_id = await _prepared(identity.spoke, identity.home)
         data = await (identity.obtain() if renew else identity.wait())
         try:
-            async with Client(client_config(data)) as hub:
+            async with identity.listen(Client(client_config(data))) as hub:
                 await _accepted(hub, identity, data)
-                await _serve(identity, hub, data, chosen, agent_id)
+                await _serve(identity, hub, data, chosen, agent_id, addon_auth)
         except IdentityLost as error:
             log.warning("agents start over", cluster=identity.cluster, reason=str(error))
             await asyncio.sleep(_MIN_PAUSE)
@@ -188,7 +191,12 @@ async def _accepted(hub: Client, identity: HubIdentity, data: dict[str, bytes]) 
 
 
 async def _serve(
-    identity: HubIdentity, hub: Client, data: dict[str, bytes], chosen: list[str], agent_id: str
+    identity: HubIdentity,
+    hub: Client,
+    data: dict[str, bytes],
+    chosen: list[str],
+    agent_id: str,
+    addon_auth: str,
 ) -> None:
     """Runs the controllers until the identity is lost."""
     spoke, cluster = identity.spoke, identity.cluster
@@ -200,17 +208,17 @@ async def _serve(
     standing = StandingController(identity, data, lost)
     manager.add(standing)
     if "registration" in chosen:
-        heartbeat = HeartbeatController(cluster, renewal.refused, standing.doubt, now=identity.now)
+        heartbeat = HeartbeatController(cluster, renewal.refused, standing.doubt, now=identity.local)
         manager.add(heartbeat)
         manager.add(ClusterStatusController(spoke, cluster))
-        manager.add(AddonRegistrationController(spoke, cluster, identity.now, identity.home))
-        manager.add(AddonHealthController(spoke, cluster, identity.now, identity.home))
+        manager.add(AddonRegistrationController(spoke, cluster, identity.now, identity.home, addon_auth))
+        manager.add(AddonHealthController(spoke, cluster, identity.local, identity.home))
         with contextlib.suppress(ApiError):  # before the cluster says Available; the controller goes on
             await heartbeat.renew(hub, Key(cluster, CLUSTER_LEASE))
     if "work" in chosen:
         hash_ = hub_hash(hub.server)
         manager.add(WorkController(objects, cluster, hash_, agent_id))
-        books = AppliedWorkController(objects, hub, cluster, hash_, agent_id, now=identity.now)
+        books = AppliedWorkController(objects, hub, cluster, hash_, agent_id, now=identity.local)
         manager.add(books, spoke)
     running = asyncio.ensure_future(manager.run())
     try:

@@ -8,6 +8,7 @@ from addon_framework.hub.addons.csr import AddonCsrController
 from addon_framework.hub.addons.deploy_controller import AddonDeployController
 from addon_framework.hub.addons.install import InstallController
 from addon_framework.hub.addons.signing import AddonSignController
+from addon_framework.hub.addons.tokens import AddonTokenController
 from addon_framework.kube import Controller
 from addon_framework.plugins import Plugins
 
@@ -20,5 +21,6 @@ def addon_controllers(plugins: Plugins, *, templates: bool = True) -> list[Contr
         AddonDeployController(plugins, templates=templates),
         AddonCsrController(plugins, templates=templates),
         AddonSignController(plugins, templates=templates),
+        AddonTokenController(),
         CmaStatusController(),
     ]

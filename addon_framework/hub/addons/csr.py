@@ -13,7 +13,7 @@ from addon_framework.hub.addons.identity import check_addon_csr
 from addon_framework.hub.addons.sources import BUSY, RETRY_PLUGIN, source_of
 from addon_framework.hub.registration.csr import CsrError, approve, is_settled, subject_of
 from addon_framework.kube import Controller, Key, Watch
-from addon_framework.plugins import PluginBusy, PluginError, Plugins
+from addon_framework.plugins import KubeClient, PluginBusy, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
 _LABELS = f"{CLUSTER_NAME_LABEL},{ADDON_NAME_LABEL}"
@@ -52,7 +52,10 @@ class AddonCsrController(Controller):
         if not (cluster.get("spec") or {}).get("hubAcceptsClient"):
             return None
         try:
-            check_addon_csr(csr, addon, subject_of(csr))
+            registrations = await plugin.ask("addon_registrations", cluster_name=cluster_name)
+            check_addon_csr(
+                csr, addon, subject_of(csr), [KubeClient()] if registrations is None else registrations
+            )
             verdict = await plugin.ask("addon_csr_approve", cluster=cluster, addon=addon, csr=csr)
             if verdict is False:
                 raise CsrError("the add-on declines it")

@@ -22,10 +22,26 @@ from addon_framework.plugins.types import KUBE_CLIENT_SIGNER
 RBAC = "rbac.authorization.k8s.io"
 
 
-def registration_status(registrations: Iterable[Registration], cluster: str, addon: str) -> list[Json]:
+def uses_tokens(addon: Json) -> bool:
+    """Whether the spoke's agent has said that it fetches tokens, not certificates, for the hub's API."""
+    return bool((addon.get("status") or {}).get("kubeClientDriver") == "token")
+
+
+def token_account(addon: str) -> str:
+    """The ServiceAccount in the cluster namespace that the tokens of an add-on's agent are for."""
+    return f"{addon}-agent"
+
+
+def registration_status(
+    registrations: Iterable[Registration], cluster: str, addon: str, *, tokens: bool = False
+) -> list[Json]:
     """status.registrations, v1alpha1: the signer and the subject of every identity."""
     result: list[Json] = []
     for registration in registrations:
+        if tokens and not isinstance(registration, CustomSigner):
+            user = f"system:serviceaccount:{cluster}:{token_account(addon)}"
+            result.append({"signerName": KUBE_CLIENT_SIGNER, "subject": {"user": user}})
+            continue
         # A user of the author's own keeps the author's groups, even if they are none.
         groups = [] if registration.user else default_groups(cluster, addon)
         subject: Json = {
@@ -74,14 +90,21 @@ def is_permission(obj: Json, addon: str) -> bool:
 
 
 def _binding(addon: Json, kind: str, role: str, suffix: str = "", namespace: str = "") -> Json:
-    name, cluster = addon["metadata"]["name"], addon["metadata"]["namespace"]
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": "RoleBinding",
         "metadata": _metadata(addon, suffix, namespace),
         "roleRef": {"apiGroup": RBAC, "kind": kind, "name": role},
-        "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": default_groups(cluster, name)[0]}],
+        "subjects": [_agent(addon)],
     }
+
+
+def _agent(addon: Json) -> Json:
+    name, cluster = addon["metadata"]["name"], addon["metadata"]["namespace"]
+    if uses_tokens(addon):
+        user = f"system:serviceaccount:{cluster}:{token_account(name)}"
+        return {"apiGroup": RBAC, "kind": "User", "name": user}
+    return {"apiGroup": RBAC, "kind": "Group", "name": default_groups(cluster, name)[0]}
 
 
 def _metadata(addon: Json, suffix: str = "", namespace: str = "") -> Json:
@@ -96,10 +119,11 @@ def _metadata(addon: Json, suffix: str = "", namespace: str = "") -> Json:
     return result
 
 
-def check_addon_csr(csr: Json, addon: Json, subject: Subject) -> None:
+def check_addon_csr(csr: Json, addon: Json, subject: Subject, registrations: Iterable[Registration]) -> None:
     """OCM's default checks of an add-on's certificate request. Raises CsrError.
 
-    The requester must be an agent of the cluster, and the subject one that the add-on is registered with.
+    The requester must be an agent of the cluster, and the subject one of those that the add-on itself names:
+    its status is no witness, the cluster's agents may write there.
     """
     cluster, spec = addon["metadata"]["namespace"], csr["spec"]
     requester = spec.get("username", "")
@@ -107,8 +131,8 @@ def check_addon_csr(csr: Json, addon: Json, subject: Subject) -> None:
         raise CsrError(f"requested by {requester}, who is not an agent of cluster {cluster}")
     if not csr["metadata"]["name"].startswith("addon-"):
         raise CsrError('the name does not begin with "addon-"')
-    for registration in (addon.get("status") or {}).get("registrations") or []:
-        wanted = registration.get("subject") or {}
+    for registration in registration_status(registrations, cluster, addon["metadata"]["name"]):
+        wanted = registration["subject"]
         if (
             registration.get("signerName") == spec.get("signerName")
             and wanted.get("user") == subject.common_name

@@ -9,6 +9,7 @@ import base64
 import functools
 import hmac
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,7 @@ class Tokens:
             "sub": f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}",
             "aud": list(audiences or AUDIENCES),
             "iat": now,
+            "jti": str(uuid.uuid4()),
             "nbf": now,
             "exp": now + seconds,
             "kubernetes.io": private,

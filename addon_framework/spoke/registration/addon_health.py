@@ -22,8 +22,8 @@ from addon_framework.spoke.registration.addons import install_namespace, is_host
 GRACE = timedelta(seconds=5 * 60)  # OCM: five renewals of a minute
 
 
-def verdict(addon: str, lease: Json | None, now: datetime, hosting: str = "") -> tuple[str, str, str]:
-    """Status, reason and message of the condition. Pure."""
+def verdict(addon: str, lease: Json | None, left: timedelta, hosting: str = "") -> tuple[str, str, str]:
+    """Status, reason and message of the condition; `left` is how long the last renewal still counts. Pure."""
     renewed = ((lease or {}).get("spec") or {}).get("renewTime")
     if lease is None or not renewed:
         text = f"The status of {addon} add-on is unknown."
@@ -32,7 +32,7 @@ def verdict(addon: str, lease: Json | None, now: datetime, hosting: str = "") ->
                 f" There is no lease of it on hosting cluster {hosting}: do this cluster's agents run there?"
             )
         return "Unknown", "ManagedClusterAddOnLeaseNotFound", text
-    if now - parse_time(renewed) >= GRACE:
+    if left <= timedelta():
         text = f"{addon} add-on is not available."
         return "False", "ManagedClusterAddOnLeaseUpdateStopped", text
     return "True", "ManagedClusterAddOnLeaseUpdated", f"{addon} add-on is available."
@@ -51,6 +51,7 @@ class AddonHealthController(Controller):
         home: Home | None = None,
     ) -> None:
         self._cluster, self._now = cluster, now
+        self._seen: dict[Key, tuple[str, datetime]] = {}  # the last renewal, and when it counts from
         own = InformerPool(spoke, self._renewed)
         hosted = home is not None and home.client is not spoke
         self._leases = {
@@ -75,6 +76,7 @@ class AddonHealthController(Controller):
         status = (addon or {}).get("status") or {}
         # Without a namespace in status nobody has taken up the add-on yet.
         if addon is None or not status.get("namespace") or _is_customized(status):
+            self._seen.pop(key, None)
             for pool in self._leases.values():
                 pool.use(key, ())
             return None
@@ -87,12 +89,23 @@ class AddonHealthController(Controller):
         lease = informer.get(Key(scope.namespace, key.name))
         wanted = copy.deepcopy(status)
         hosting = (addon["metadata"].get("annotations") or {}).get(HOSTING_CLUSTER_ANNOTATION, "")
-        found = verdict(key.name, lease, self._now(), hosting)
+        renewed = ((lease or {}).get("spec") or {}).get("renewTime")
+        left = self._since(key, renewed) + GRACE - self._now() if renewed else timedelta()
+        found = verdict(key.name, lease, left, hosting)
         set_condition(wanted.setdefault("conditions", []), "Available", *found)
         await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
-        renewed = ((lease or {}).get("spec") or {}).get("renewTime")
-        left = parse_time(renewed) + GRACE - self._now() if renewed else timedelta()
         return left.total_seconds() + 0.1 if left > timedelta() else None
+
+    def _since(self, key: Key, renewed: str) -> datetime:
+        """From when a renewal counts: since it came here, for the add-on's node has a clock of its own.
+
+        What it says is believed at the first look only, when nobody knows how old the lease is.
+        """
+        text, since = self._seen.get(key, ("", self._now()))
+        if text != renewed:
+            since = self._now() if text else min(parse_time(renewed), self._now())
+            self._seen[key] = renewed, since
+        return since
 
     def _renewed(self, scope: Scope, old: Json | None, new: Json | None) -> None:
         lease = new or old

@@ -15,18 +15,20 @@ from addon_framework.api.conditions import set_condition
 from addon_framework.api.core import CSRS, NAMESPACES, SECRETS
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL, HOSTING_CLUSTER_ANNOTATION
-from addon_framework.kube import Client, Controller, Key, Watch
+from addon_framework.api.time import now_rfc3339
+from addon_framework.kube import ApiError, Client, Controller, Key, Watch
 from addon_framework.kube.ensure import ensure, write_status
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins.types import DEFAULT_INSTALL_NAMESPACE, KUBE_CLIENT_SIGNER
 from addon_framework.spoke.home import Home
-from addon_framework.spoke.registration import secrets
+from addon_framework.spoke.registration import secrets, tokens
 from addon_framework.spoke.registration.credentials import (
     AGENT_NAME,
     CERTIFICATE,
     CLUSTER_NAME,
     KEY,
     KUBECONFIG,
+    TOKEN,
     KeyPair,
     Subject,
     kubeconfig,
@@ -45,6 +47,7 @@ class Registration:
 
     secret: Key
     enrolment: Enrolment
+    by_token: bool = False
 
     @property
     def is_kubernetes(self) -> bool:
@@ -66,8 +69,6 @@ def is_hosted(addon: Json) -> bool:
 def registrations(addon: Json) -> list[Registration]:
     """What the hub says that the add-on needs. Pure."""
     status = addon.get("status") or {}
-    if status.get("kubeClientDriver") == "token":
-        return []  # the hub hands out tokens itself
     cluster, name = addon["metadata"]["namespace"], addon["metadata"]["name"]
     labels = {CLUSTER_NAME_LABEL: cluster, ADDON_NAME_LABEL: name}
     result = []
@@ -84,7 +85,8 @@ def registrations(addon: Json) -> list[Registration]:
             tuple(subject.get("organizationUnit") or ()),
         )
         enrolment = Enrolment(f"{secret}-pending", f"addon-{cluster}-{name}-", labels, who, signer)
-        result.append(Registration(Key(install_namespace(addon), secret), enrolment))
+        by_token = signer == KUBE_CLIENT_SIGNER and status.get("kubeClientDriver") == "token"
+        result.append(Registration(Key(install_namespace(addon), secret), enrolment, by_token))
     return result
 
 
@@ -100,8 +102,9 @@ class AddonRegistrationController(Controller):
         cluster: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         home: Home | None = None,
+        driver: str = "csr",
     ) -> None:
-        self._spoke, self._cluster, self._now = spoke, cluster, now
+        self._spoke, self._cluster, self._now, self._driver = spoke, cluster, now, driver
         self._home = home or Home(spoke)
         self._rest_until: dict[Key, float] = {}
         self._selector = f"{ADDON_NAME_LABEL},{CLUSTER_NAME_LABEL}={cluster}"
@@ -127,18 +130,31 @@ class AddonRegistrationController(Controller):
         await self._remove_others(key.name, wanted, client)
         if addon is None or addon["metadata"].get("deletionTimestamp"):
             return None  # while it goes its agent keeps what it has
+        if await self._declare(addon, wanted):
+            return None  # that write calls us again
         delays = []
         for registration in wanted:
             try:
-                delays.append(await self._serve(addon, registration))
+                serve = self._serve_token if registration.by_token else self._serve
+                delays.append(await serve(addon, registration))
             except Declined as error:
                 log.warning("add-on not registered", addon=key.name, reason=str(error))
                 await self._condition(addon, False, "ClientCertificateUpdateFailed", str(error))
                 delays.append(ASK_AGAIN)
         return min((delay for delay in delays if delay is not None), default=None)
 
-    async def _serve(self, addon: Json, wanted: Registration) -> float | None:
-        client = self._client_of(addon)
+    async def _declare(self, addon: Json, wanted: Iterable[Registration]) -> bool:
+        """Say on the hub by what we get the add-on's identity there; certificates need no word."""
+        status = addon.get("status") or {}
+        if not any(each.is_kubernetes for each in wanted):
+            return False
+        if (status.get("kubeClientDriver") or "csr") == self._driver:
+            return False
+        declared = {**status, "kubeClientDriver": self._driver}
+        return await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, declared)
+
+    async def _there(self, client: Client, wanted: Registration) -> bool:
+        """Whether the install namespace can take a Secret; its coming calls us again."""
         namespace = self.cache(NAMESPACES, client=client).get(Key("", wanted.secret.namespace))
         if namespace is None and wanted.secret.namespace == DEFAULT_INSTALL_NAMESPACE:
             desired = {
@@ -147,8 +163,13 @@ class AddonRegistrationController(Controller):
                 "metadata": {"name": DEFAULT_INSTALL_NAMESPACE},
             }
             await ensure(client, None, desired, field_manager=secrets.MANAGER, resource=NAMESPACES)
-        elif namespace is None or namespace["metadata"].get("deletionTimestamp"):
-            return None  # its coming calls us again
+            return True
+        return namespace is not None and not namespace["metadata"].get("deletionTimestamp")
+
+    async def _serve(self, addon: Json, wanted: Registration) -> float | None:
+        client = self._client_of(addon)
+        if not await self._there(client, wanted):
+            return None
         left = await self._left(addon, self._secrets(client).get(wanted.secret), wanted)
         if left <= 0:
             # The cache may not show yet what we wrote a moment ago.
@@ -168,11 +189,57 @@ class AddonRegistrationController(Controller):
         log.info("add-on registered", addon=addon["metadata"]["name"], secret=str(wanted.secret))
         return None  # the secret's own event goes on
 
+    async def _serve_token(self, addon: Json, wanted: Registration) -> float | None:
+        client, uid = self._client_of(addon), tokens.account_uid(addon)
+        if not uid or not await self._there(client, wanted):
+            return None  # without an account there: the hub's word calls us again
+        left = await self._token_left(addon, self._secrets(client).get(wanted.secret), uid)
+        if left <= 0:
+            live = await secrets.read(client, wanted.secret.name, wanted.secret.namespace)
+            left = await self._token_left(addon, live, uid)
+        if left > 0:
+            return min(left + 0.1, LONGEST_SLEEP)
+        try:
+            token = await tokens.fetch(self.client, addon)
+        except ApiError as error:
+            text = f"Failed to create token: {error.message}"
+            await self._condition(addon, False, "TokenCreationFailed", text, tokens.REFRESHED)
+            raise
+        data = self._token_data(token)
+        await secrets.write(
+            client, wanted.secret.name, wanted.secret.namespace, data, wanted.enrolment.labels
+        )
+        self._rest_until[wanted.secret] = asyncio.get_running_loop().time() + REST
+        log.info("add-on registered", addon=addon["metadata"]["name"], secret=str(wanted.secret))
+        return None  # the secret's own event goes on
+
+    async def _token_left(self, addon: Json, live: Json | None, uid: str) -> float:
+        """As `_left`; a token of an account that was there before is of no use."""
+        data = secrets.contents(live)
+        token = tokens.read(data.get(TOKEN, b""))
+        if token is None or token.account_uid != uid:
+            return 0
+        if not _holds(data, self._token_data(data[TOKEN])):
+            return 0
+        text = f"Addon token refreshed, expires at {now_rfc3339(token.expires)}"
+        await self._condition(addon, True, "AddonTokenRefreshed", text, tokens.REFRESHED)
+        assert live is not None
+        secret = Key(live["metadata"]["namespace"], live["metadata"]["name"])
+        rest = self._rest_until.get(secret, 0.0) - asyncio.get_running_loop().time()
+        return max(rest, (token.renewal() - self._now()).total_seconds())
+
+    def _token_data(self, token: bytes) -> dict[str, bytes]:
+        return {
+            TOKEN: token,
+            KUBECONFIG: kubeconfig(self.client.config, self._cluster, by_token=True),
+            CLUSTER_NAME: self._cluster.encode(),
+        }
+
     async def _left(self, addon: Json, live: Json | None, wanted: Registration) -> float:
         """Seconds until what the secret holds is to be renewed; none when it is of no use."""
         data = secrets.contents(live)
         pair = secrets.key_pair(data)
-        if pair is None or data != self._data(pair, wanted):
+        if pair is None or not _holds(data, self._data(pair, wanted)):
             return 0
         if pair.problem(wanted.enrolment.subject, self._now()):
             return 0
@@ -203,9 +270,11 @@ class AddonRegistrationController(Controller):
                     self._rest_until.pop(key, None)
                     log.info("add-on's secret removed", addon=addon, secret=str(key))
 
-    async def _condition(self, addon: Json, status: bool, reason: str, message: str) -> None:
+    async def _condition(
+        self, addon: Json, status: bool, reason: str, message: str, kind: str = ROTATED
+    ) -> None:
         wanted = copy.deepcopy(addon.get("status") or {})
-        if set_condition(wanted.setdefault("conditions", []), ROTATED, status, reason, message):
+        if set_condition(wanted.setdefault("conditions", []), kind, status, reason, message):
             await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted)
 
     def _clients(self) -> list[Client]:
@@ -226,6 +295,11 @@ class AddonRegistrationController(Controller):
             for addon in self.cache(ManagedClusterAddOn.RESOURCE, namespace=self._cluster).items()
             if install_namespace(addon) == namespace["metadata"]["name"]
         ]
+
+
+def _holds(data: dict[str, bytes], wanted: dict[str, bytes]) -> bool:
+    """Another agent's files beside ours are no reason to begin anew."""
+    return all(data.get(name) == value for name, value in wanted.items())
 
 
 def _came_or_went(old: Json | None, new: Json | None) -> bool:

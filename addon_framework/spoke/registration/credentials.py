@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from addon_framework.api.meta import Json
 from addon_framework.kube import ClientConfig, load_kubeconfig
 
-CERTIFICATE, KEY, KUBECONFIG = "tls.crt", "tls.key", "kubeconfig"
+CERTIFICATE, KEY, TOKEN, KUBECONFIG = "tls.crt", "tls.key", "token", "kubeconfig"
 CLUSTER_NAME, AGENT_NAME = "cluster-name", "agent-name"
 
 _LEAST_LEFT, _SPREAD = 0.20, 0.05  # of the lifetime: OCM renews when 20 to 25 % of it is left
@@ -73,11 +73,15 @@ class KeyPair:
         return ""
 
     def renewal(self) -> datetime:
-        """When to ask for the next one. The spread is by serial number: a restart changes nothing."""
+        """When to ask for the next one."""
         leaf = self.leaf()
-        lifetime = leaf.not_valid_after_utc - leaf.not_valid_before_utc
-        left = _LEAST_LEFT + _SPREAD * (leaf.serial_number % 997) / 997
-        return leaf.not_valid_after_utc - lifetime * left
+        return renewal_time(leaf.not_valid_before_utc, leaf.not_valid_after_utc, leaf.serial_number)
+
+
+def renewal_time(since: datetime, until: datetime, number: int) -> datetime:
+    """When to replace what is good for so long. The spread is by its number: a restart changes nothing."""
+    left = _LEAST_LEFT + _SPREAD * (number % 997) / 997
+    return until - (until - since) * left
 
 
 @contextlib.contextmanager
@@ -110,8 +114,9 @@ def fingerprint(key: bytes) -> str:
     return hashlib.sha256(der).hexdigest()[:10]
 
 
-def kubeconfig(hub: ClientConfig, namespace: str) -> bytes:
-    """A kubeconfig that takes certificate and key from the files beside it, so that they can be renewed."""
+def kubeconfig(hub: ClientConfig, namespace: str, *, by_token: bool = False) -> bytes:
+    """A kubeconfig that takes credentials from the files beside it, so that they can be renewed."""
+    user = {"tokenFile": TOKEN} if by_token else {"client-certificate": CERTIFICATE, "client-key": KEY}
     cluster: Json = {"server": hub.server}
     if hub.ca:
         cluster["certificate-authority-data"] = base64.b64encode(hub.ca).decode()
@@ -124,7 +129,7 @@ def kubeconfig(hub: ClientConfig, namespace: str) -> bytes:
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "hub", "cluster": cluster}],
-        "users": [{"name": "agent", "user": {"client-certificate": CERTIFICATE, "client-key": KEY}}],
+        "users": [{"name": "agent", "user": user}],
         "contexts": [{"name": "agent", "context": context}],
         "current-context": "agent",
     }
@@ -139,6 +144,8 @@ def client_config(data: dict[str, bytes]) -> ClientConfig:
         for field, key in (("client-certificate", CERTIFICATE), ("client-key", KEY)):
             if user.pop(field, None):
                 user[f"{field}-data"] = base64.b64encode(data[key]).decode()
+        if user.pop("tokenFile", None):
+            user["token"] = data[TOKEN].decode()
     return load_kubeconfig(config)
 
 

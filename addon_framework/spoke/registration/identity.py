@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import secrets as random_source
 import string
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -30,6 +31,7 @@ from addon_framework.kube import (
 from addon_framework.spoke.home import Home
 from addon_framework.spoke.names import HUB_SECRET
 from addon_framework.spoke.registration import secrets
+from addon_framework.spoke.registration.clock import HubClock
 from addon_framework.spoke.registration.credentials import (
     AGENT_NAME,
     CERTIFICATE,
@@ -63,12 +65,24 @@ class HubIdentity:
         cluster: str,
         bootstrap: Path,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] | None = None,
         home: Home | None = None,
     ) -> None:
-        self.spoke, self.cluster, self.bootstrap, self.now = spoke, cluster, bootstrap, now
+        self.spoke, self.cluster, self.bootstrap = spoke, cluster, bootstrap
+        self.now = now or HubClock()
         self.home = home or Home(spoke)
         self._refused: bytes = b""
+
+    @property
+    def local(self) -> Callable[[], datetime]:
+        """This cluster's own clock, for what is measured and compared here only."""
+        return self.now.local if isinstance(self.now, HubClock) else self.now
+
+    def listen(self, hub: Client) -> Client:
+        """Learn the time from what the hub answers to this client."""
+        if isinstance(self.now, HubClock):
+            hub.on_date = self.now.hear
+        return hub
 
     def problem(self, data: dict[str, bytes]) -> str:
         """Why what is stored is no identity (any more), "" when it is one."""
@@ -110,8 +124,11 @@ class HubIdentity:
                 problem = self.problem(data)
                 if not problem:
                     return data
-                log.info("joining the hub", cluster=self.cluster, because=f"stored identity: {problem}")
                 async with Client(load_kubeconfig(self.bootstrap)) as hub:
+                    await self._look_at_the_clock(hub)
+                    if not (problem := self.problem(data)):
+                        return data
+                    log.info("joining the hub", cluster=self.cluster, because=f"stored identity: {problem}")
                     return await self._join(hub, data)
             except Declined as error:
                 log.warning("not let in", reason=str(error))
@@ -122,6 +139,11 @@ class HubIdentity:
             except WaitTimeoutError:
                 continue
             await asyncio.sleep(pause)
+
+    async def _look_at_the_clock(self, hub: Client) -> None:
+        """Any answer will do; what has expired by a wrong clock has not."""
+        with contextlib.suppress(ApiError):
+            await self.listen(hub).request("GET", "/version")
 
     async def is_gone(self) -> bool:
         """Whether the hub has removed the cluster, asked with the right to join: ours may be gone too."""

@@ -42,6 +42,8 @@ class Fleet:
         self.cluster = f"c{self.mark}"
         self.shift = timedelta()
         self.auto_approve: tuple[str, ...] = ()
+        self.addon_auth = "csr"
+        self.clock: Callable[[], datetime] = self.now
         self.hosting_kubeconfig: Path | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -70,8 +72,9 @@ class Fleet:
                 cluster_name=self.cluster,
                 controllers=controllers,
                 hosting_kubeconfig=self.hosting_kubeconfig,
+                addon_auth=self.addon_auth,
                 handle_signals=False,
-                now=self.now,
+                now=self.clock,
             )
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from addon_framework.hub.addons.identity import check_addon_csr, permissions, registration_status
+from addon_framework.hub.addons.tokens import token_objects
 from addon_framework.hub.clustersets import eligible_sets, is_member, sets_of
 from addon_framework.hub.registration import rbac
 from addon_framework.hub.registration.csr import CsrError, check_cluster_csr, is_settled, subject_of
@@ -106,9 +107,8 @@ def addon_csr(
 
 
 def test_a_registered_request_of_an_addon_passes() -> None:
-    registered = addon(registrations=registration_status([KubeClient()], "c1", "a"))
     request = addon_csr()
-    check_addon_csr(request, registered, subject_of(request))
+    check_addon_csr(request, addon(), subject_of(request), [KubeClient()])
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,18 @@ def test_a_registered_request_of_an_addon_passes() -> None:
     ],
 )
 def test_other_requests_of_an_addon_do_not(request_: Json, message: str) -> None:
-    registered = addon(registrations=registration_status([KubeClient()], "c1", "a"))
     with pytest.raises(CsrError, match=message):
-        check_addon_csr(request_, registered, subject_of(request_))
+        check_addon_csr(request_, addon(), subject_of(request_), [KubeClient()])
+
+
+def test_what_the_cluster_has_written_into_the_status_is_no_registration() -> None:
+    other = "system:open-cluster-management:cluster:c2:addon:a"
+    written = {"user": f"{other}:agent:a", "groups": [other]}
+    signer = "kubernetes.io/kube-apiserver-client"
+    request = addon_csr(user=written["user"], groups=written["groups"])  # type: ignore[arg-type]
+    tampered = addon(registrations=[{"signerName": signer, "subject": written}])
+    with pytest.raises(CsrError, match="not a registration"):
+        check_addon_csr(request, tampered, subject_of(request), [KubeClient()])
 
 
 def test_registrations_on_the_wire() -> None:
@@ -136,6 +145,25 @@ def test_registrations_on_the_wire() -> None:
         {"signerName": "kubernetes.io/kube-apiserver-client", "subject": {"user": USER, "groups": GROUPS}},
         {"signerName": "x.io/y", "subject": {"user": "u", "groups": ["g"], "organizationUnit": ["o"]}},
     ]
+
+
+def test_by_token_the_agent_is_a_service_account() -> None:
+    user = {"user": "system:serviceaccount:c1:a-agent"}
+    assert registration_status([KubeClient(), CustomSigner("x.io/y")], "c1", "a", tokens=True) == [
+        {"signerName": "kubernetes.io/kube-apiserver-client", "subject": user},
+        {"signerName": "x.io/y", "subject": {"user": USER, "groups": GROUPS}},
+    ]
+    asked = rbac.rule(["g"], ["r"], ["get"])
+    _, binding = permissions(addon(kubeClientDriver="token"), [asked])
+    assert [(s["kind"], s["name"]) for s in binding["subjects"]] == [("User", user["user"])]
+
+
+def test_a_cluster_may_ask_for_tokens_of_the_addons_account_only() -> None:
+    (_, account), (_, role), (_, binding) = token_objects(addon())
+    assert account["metadata"]["name"] == "a-agent"
+    assert role["rules"] == [rbac.rule([""], ["serviceaccounts/token"], ["create"], ["a-agent"])]
+    assert [s["name"] for s in binding["subjects"]] == [GROUP]
+    assert {o["metadata"]["namespace"] for o in (account, role, binding)} == {"c1"}
 
 
 def test_permissions_reach_only_this_clusters_agents() -> None:

@@ -40,14 +40,11 @@ def test_reserved_claims_come_first_and_custom_ones_are_cut() -> None:
     assert [c["name"] for c in found] == ["id.k8s.io", *(f"x{i:02}" for i in range(19))]
 
 
-def lease(age: timedelta) -> dict[str, Any]:
-    return {"spec": {"renewTime": micro_time(NOW - age)}}
-
-
 def test_the_lease_decides() -> None:
-    assert verdict("a", None, NOW)[:2] == ("Unknown", "ManagedClusterAddOnLeaseNotFound")
-    assert verdict("a", lease(timedelta(minutes=4)), NOW)[:2] == ("True", "ManagedClusterAddOnLeaseUpdated")
-    stopped = verdict("a", lease(timedelta(minutes=5)), NOW)
+    lease = {"spec": {"renewTime": micro_time(NOW)}}
+    assert verdict("a", None, timedelta())[:2] == ("Unknown", "ManagedClusterAddOnLeaseNotFound")
+    assert verdict("a", lease, timedelta(minutes=1))[:2] == ("True", "ManagedClusterAddOnLeaseUpdated")
+    stopped = verdict("a", lease, timedelta())
     assert stopped[:2] == ("False", "ManagedClusterAddOnLeaseUpdateStopped")
 
 
@@ -62,7 +59,8 @@ def test_registrations_name_their_secrets() -> None:
     assert [str(r.secret) for r in found] == ["ns/a-hub-kubeconfig", "ns/a-example.com-x-client-cert"]
     assert found[0].enrolment.request_prefix == "addon-c1-a-"
     assert found[1].enrolment.subject.units == ("o",)
-    assert registrations(addon(kubeClientDriver="token", registrations=[kube])) == []
+    kinds = registrations(addon(kubeClientDriver="token", registrations=[kube, custom]))
+    assert [r.by_token for r in kinds] == [True, False]
     assert (
         registrations(addon(registrations=[kube]))[0].secret.namespace
         == "open-cluster-management-agent-addon"
