@@ -79,11 +79,11 @@ class Applier:
                 await client.close()
 
     async def apply(self, wish: Wish) -> Json | None:
-        """The object as it is afterwards. Raises ApiError, and PathError for a bad ignoreFields."""
+        """The object as it is then, if it is there. Raises ApiError, and PathError for a bad ignoreFields."""
         live = await self._objects.live(wish.target)
         if wish.options.strategy == READ_ONLY:
             if live is None:
-                raise Waiting(404, "NotFound", "it does not exist, and the strategy is ReadOnly")
+                return None  # as in OCM: there was nothing to do, and Available says that it is not there
             result = live
         elif live is not None and live["metadata"].get("deletionTimestamp"):
             text = f"it is being deleted{_held(live)}; it is made anew after that"

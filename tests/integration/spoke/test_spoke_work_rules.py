@@ -119,6 +119,27 @@ async def test_without_rules_a_finished_work_lives_as_long_as_it_says(joined: Fl
     await fleet.until_gone(fleet.spoke, JOBS, name, "default")
 
 
+async def test_what_is_only_read_is_waited_for_and_never_made(joined: Fleet) -> None:
+    fleet, name = joined, f"read-{joined.mark}"
+    paths = [{"name": "x", "path": ".data.x"}]
+    config = config_for(
+        "configmaps",
+        name,
+        "default",
+        updateStrategy={"type": "ReadOnly"},
+        feedbackRules=[{"type": "JSONPaths", "jsonPaths": paths}],
+    )
+    work = await fleet.work("read", [config_map(name, "default")], manifestConfigs=[config])
+    await fleet.applied(work)
+    await until_says(fleet, work, "Available", "False")
+    await fleet.spoke.create(CONFIGMAPS, config_map(name, "default", x="theirs"))
+    await until_says(fleet, work, "Available", "True")
+    assert await fleet.feedback(work) == {"x": "theirs"}
+    await fleet.hub.delete(WORK, work, fleet.cluster)
+    await fleet.until_gone(fleet.hub, WORK, work, fleet.cluster)
+    await fleet.spoke.delete(CONFIGMAPS, name, "default")  # it is still there
+
+
 async def test_an_object_named_twice_is_applied_once_and_told(joined: Fleet) -> None:
     fleet, name = joined, f"twice-{joined.mark}"
     twice = [config_map(name, "default", x="1"), config_map(name, "default", x="2")]
