@@ -63,7 +63,9 @@ class ClusterController(Controller):
             return await self._drain(cluster)
         if (cluster.get("spec") or {}).get("hubAcceptsClient"):
             await self._accept(cluster)
-        elif is_true(cluster, CONDITION_ACCEPTED):
+        elif is_true(cluster, CONDITION_ACCEPTED) or self._live(
+            CLUSTERROLES, rbac.cluster_role_name(key.name)
+        ):  # it may have been denied before its condition could say that it was accepted
             await self._deny(cluster)
         return None
 

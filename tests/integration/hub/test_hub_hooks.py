@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import uuid
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
@@ -15,6 +16,7 @@ from addon_framework.api.core import CLUSTERROLEBINDINGS, CONFIGMAPS, CSRS
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.roles import BOOTSTRAP_ROLE
 from addon_framework.kube import Client, Controller, Key, Watch
+from addon_framework.local.pki import Authority
 from addon_framework.plugins import AddonDescription, CustomSigner, NoProbe, Registration, hookimpl
 from tests.integration.hub.conftest import Hub
 from tests.integration.hub.objects import (
@@ -77,8 +79,8 @@ class Everything:
 
     @hookimpl
     def addon_csr_sign(self, csr: Json) -> bytes:
-        text = f"-----BEGIN CERTIFICATE-----\n{csr['spec']['username']}\n-----END CERTIFICATE-----\n"
-        return text.encode()
+        request = x509.load_pem_x509_csr(base64.b64decode(csr["spec"]["request"]))
+        return Authority.create("of the plug-in").sign(request, ["client auth"])
 
     @hookimpl
     def addon_hub_controllers(self) -> list[Controller]:
@@ -210,6 +212,6 @@ async def test_a_plugin_declines_and_signs_requests(quiet_hub: Hub, namespace: s
         found = await client.get(CSRS, wanted)
         return str((found.get("status") or {}).get("certificate") or "")
 
-    text = base64.b64decode(await hub.until(signed)).decode()
-    assert text == f"-----BEGIN CERTIFICATE-----\n{agent}\n-----END CERTIFICATE-----\n"
+    certificate = x509.load_pem_x509_certificate(base64.b64decode(await hub.until(signed)))
+    assert "of the plug-in" in certificate.issuer.rfc4514_string()
     assert not (await client.get(CSRS, unwanted)).get("status", {}).get("conditions")

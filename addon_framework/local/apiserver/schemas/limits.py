@@ -1,9 +1,9 @@
 """Limits of fields that the OpenAPI documents do not tell, by type: kube-apiserver keeps them in Go.
 
-A line says of a type's field, word by word: `ok` (may be absent although the documents require it), `req` (not
-empty), `in=A|B` (one of), `is=A|B` (the same, worded as invalid), `min=`, `max=`, a format, `uniq` or `uniq=key`
-(of a list's items). A word with a `*` judges the zero value of an absent field too, one with `[]` the items of
-a list.
+A line says of a type's field, word by word: `ok` (may be absent although the documents require it), `req`
+(not empty), `in=A|B` (one of), `is=A|B` (the same, worded as invalid), `min=`, `max=`, a format, `uniq` or
+`uniq=key` (of a list's items). A word with a `*` judges the zero value of an absent field too, one with `[]`
+the items of a list.
 """
 
 from __future__ import annotations

@@ -82,6 +82,13 @@ def validate_certificate_request(obj: Json, old: Json | None) -> list[Cause]:
                 "status.conditions", "Denied", "Approved and Denied conditions are mutually exclusive"
             )
         )
+    certificate = (obj.get("status") or {}).get("certificate")
+    if certificate and certificate != ((old or {}).get("status") or {}).get("certificate"):
+        try:
+            x509.load_pem_x509_certificates(base64.b64decode(certificate))
+        except ValueError:
+            why = "must contain one or more PEM blocks"
+            causes.append(cause.invalid("status.certificate", "<certificate data>", why))
     return causes
 
 
