@@ -22,6 +22,7 @@ from addon_framework.api.meta import (
 )
 
 GROUP = "addon.open-cluster-management.io"
+SOME = schema(required=True, minLength=1)
 SIGNER_NAME = schema(
     required=True,
     minLength=5,
@@ -41,14 +42,14 @@ class ConfigReferent(Struct, frozen=True):
     """A configuration object."""
 
     namespace: str = ""
-    name: str = ""
+    name: Annotated[str, SOME] = ""
 
 
 class ConfigSpecHash(Struct, frozen=True):
     """A configuration object and what it said."""
 
     namespace: str = ""
-    name: str = ""
+    name: Annotated[str, SOME] = ""
     spec_hash: str = ""
 
 
@@ -56,24 +57,24 @@ class ConfigMetaSpec(Struct, frozen=True):
     """A kind of configuration an add-on takes, and the default object."""
 
     group: Annotated[str, schema(default="")] = ""
-    resource: Annotated[str, REQUIRED] = ""
+    resource: Annotated[str, SOME] = ""
     default_config: ConfigReferent | None = None
 
 
 class AddOnConfig(Struct, frozen=True):
     """A configuration object with its kind."""
 
-    group: str = ""
-    resource: Annotated[str, REQUIRED] = ""
+    group: Annotated[str, schema(default="")] = ""
+    resource: Annotated[str, SOME] = ""
     namespace: str = ""
-    name: str = ""
+    name: Annotated[str, SOME] = ""
 
 
 class PlacementStrategy(Struct, frozen=True):
     """Install where a placement says, with these configurations."""
 
-    namespace: Annotated[str, REQUIRED] = ""
-    name: Annotated[str, REQUIRED] = ""
+    namespace: Annotated[str, SOME] = ""
+    name: Annotated[str, SOME] = ""
     configs: list[AddOnConfig] = []
     rollout_strategy: Annotated[Raw, schema(default={"type": "All"}, preserve=True)] = {}
 
@@ -81,7 +82,7 @@ class PlacementStrategy(Struct, frozen=True):
 class InstallStrategy(Struct, frozen=True):
     """By hand, or by placements."""
 
-    type: Annotated[str, schema(required=True, default="Manual", enum=["Manual", "Placements"])] = "Manual"
+    type: Annotated[str, schema(default="Manual", enum=["Manual", "Placements"])] = "Manual"
     placements: Annotated[list[PlacementStrategy], schema(list_map_keys=["namespace", "name"])] = []
 
 
@@ -97,16 +98,16 @@ class ClusterManagementAddOnSpec(Struct, frozen=True):
 class DefaultConfigReference(Struct, frozen=True):
     """A default configuration as it is wanted now."""
 
-    group: Annotated[str, REQUIRED] = ""
-    resource: Annotated[str, REQUIRED] = ""
+    group: Annotated[str, schema(default="")] = ""
+    resource: Annotated[str, SOME] = ""
     desired_config: ConfigSpecHash | None = None
 
 
 class InstallConfigReference(Struct, frozen=True):
     """A configuration on its way over a placement."""
 
-    group: Annotated[str, REQUIRED] = ""
-    resource: Annotated[str, REQUIRED] = ""
+    group: Annotated[str, schema(default="")] = ""
+    resource: Annotated[str, SOME] = ""
     desired_config: ConfigSpecHash | None = None
     last_known_good_config: ConfigSpecHash | None = None
     last_applied_config: ConfigSpecHash | None = None
@@ -115,8 +116,8 @@ class InstallConfigReference(Struct, frozen=True):
 class InstallProgression(Struct, frozen=True):
     """How far an installation by one placement is."""
 
-    namespace: Annotated[str, REQUIRED] = ""
-    name: Annotated[str, REQUIRED] = ""
+    namespace: Annotated[str, SOME] = ""
+    name: Annotated[str, SOME] = ""
     config_references: list[InstallConfigReference] = []
     conditions: Conditions = []
 
@@ -164,7 +165,7 @@ class ManagedClusterAddOnSpec(Struct, frozen=True):
 class Subject(Struct, frozen=True):
     """Who the agent is to the hub. `organizationUnit` is singular on the wire."""
 
-    user: Annotated[str, REQUIRED] = ""
+    user: str = ""
     groups: list[str] = []
     organization_unit: list[str] = []
 
@@ -179,17 +180,17 @@ class RegistrationConfig(Struct, frozen=True):
 class GroupResource(Struct, frozen=True):
     """A kind by group and plural."""
 
-    group: str = ""
-    resource: Annotated[str, REQUIRED] = ""
+    group: Annotated[str, schema(default="")] = ""
+    resource: Annotated[str, SOME] = ""
 
 
 class ConfigReference(Struct, frozen=True):
     """A configuration as it is wanted, and as it was last applied."""
 
-    group: str = ""
-    resource: Annotated[str, REQUIRED] = ""
+    group: Annotated[str, schema(default="")] = ""
+    resource: Annotated[str, SOME] = ""
     namespace: str = ""
-    name: str = ""
+    name: Annotated[str, SOME] = ""
     desired_config: ConfigSpecHash | None = None
     last_applied_config: ConfigSpecHash | None = None
     last_observed_generation: Annotated[int, schema(format="int64")] = 0
@@ -209,11 +210,11 @@ class ManagedClusterAddOnStatus(Struct, frozen=True):
     add_on_meta: AddOnMeta = AddOnMeta()
     add_on_configuration: Raw = {}
     related_objects: RawList = []
-    supported_configs: list[GroupResource] = []
+    supported_configs: Annotated[list[GroupResource], schema(list_map_keys=["group", "resource"])] = []
     config_references: list[ConfigReference] = []
     health_check: HealthCheck = HealthCheck()
     registrations: list[RegistrationConfig] = []
-    kube_client_driver: Annotated[str, schema(enum=["", "csr", "token"])] = ""
+    kube_client_driver: Annotated[str, schema(enum=["csr", "token"])] = ""
 
 
 class ManagedClusterAddOn(Struct, frozen=True):

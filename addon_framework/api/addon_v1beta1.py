@@ -36,9 +36,9 @@ class AddOnConfig(Struct, frozen=True):
     """A configuration object with its kind."""
 
     group: Annotated[str, schema(default="")] = ""
-    resource: Annotated[str, schema(required=True, minLength=1)] = ""
+    resource: Annotated[str, v1alpha1.SOME] = ""
     namespace: str = ""
-    name: Annotated[str, schema(required=True, minLength=1)] = ""
+    name: Annotated[str, v1alpha1.SOME] = ""
 
 
 class ClusterManagementAddOnSpec(Struct, frozen=True):
@@ -80,7 +80,7 @@ class ManagedClusterAddOnSpec(Struct, frozen=True):
 class KubeClientSubject(Struct, frozen=True):
     """Who the agent is to the hub's API server."""
 
-    user: Annotated[str, REQUIRED] = ""
+    user: str = ""
     groups: list[str] = []
 
 
@@ -116,7 +116,7 @@ class ConfigReference(Struct, frozen=True):
     """A configuration as it is wanted, and as it was last applied."""
 
     group: Annotated[str, schema(default="")] = ""
-    resource: Annotated[str, schema(required=True, minLength=1)] = ""
+    resource: Annotated[str, v1alpha1.SOME] = ""
     desired_config: v1alpha1.ConfigSpecHash | None = None
     last_applied_config: v1alpha1.ConfigSpecHash | None = None
     last_observed_generation: Annotated[int, schema(format="int64")] = 0
@@ -129,7 +129,9 @@ class ManagedClusterAddOnStatus(Struct, frozen=True):
     namespace: str = ""
     add_on_meta: v1alpha1.AddOnMeta = v1alpha1.AddOnMeta()
     related_objects: RawList = []
-    supported_configs: list[v1alpha1.GroupResource] = []
+    supported_configs: Annotated[
+        list[v1alpha1.GroupResource], schema(list_map_keys=["group", "resource"])
+    ] = []
     config_references: list[ConfigReference] = []
     health_check: v1alpha1.HealthCheck = v1alpha1.HealthCheck()
     registrations: list[RegistrationConfig] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from addon_framework.hub.addons.render import render_addon
 from addon_framework.plugins import Plugin, Plugins
 from addon_framework.testing import AddonContract
 
@@ -25,6 +26,10 @@ class TestHello(AddonContract):
 
         yield Plugins().add(self.addon, HelloAddon)
         sys.modules.pop("hello_addon")
+
+    def test_it_can_be_rendered(self, plugin: Plugin) -> None:
+        kinds = [obj["kind"] for obj in render_addon(plugin).objects]
+        assert kinds[-2:] == ["AddOnTemplate", "ClusterManagementAddOn"]
 
 
 def test_it_takes_as_many_lines_as_the_page_says() -> None:
