@@ -20,6 +20,13 @@ class Free(NamedTuple):
     cluster: float  # on all nodes
 
 
+class Share(NamedTuple):
+    """Of one family of resources, from 0 to 1 and more."""
+
+    node: float  # on the node that uses least
+    cluster: float  # on all nodes
+
+
 class Ledger:
     """Allocatable less requests of every schedulable node, by family of resource names.
 
@@ -32,6 +39,7 @@ class Ledger:
         self._allocatable: dict[str, tuple[int, ...]] = {}
         self._requested: dict[str, tuple[int, ...]] = {}
         self._pods: dict[Key, tuple[str, tuple[int, ...]]] = {}
+        self._devices: dict[str, tuple[int, ...]] = {}
         self._free: dict[str, tuple[int, ...]] = {}
         self._total = self._zero
 
@@ -40,7 +48,7 @@ class Ledger:
         if node is None or not node.schedulable:
             self._allocatable.pop(name, None)
         else:
-            self._allocatable[name] = self._fold(_milli(node.status.allocatable or {}))
+            self._allocatable[name] = self._fold(milli(node.status.allocatable or {}))
         return self._settle(name)
 
     def set_pod(self, key: Key, pod: Pod | None) -> bool:
@@ -59,6 +67,24 @@ class Ledger:
             self._request(*after)
             changed = self._settle(after[0]) or changed
         return changed
+
+    def set_devices(self, node: str, free: Mapping[str, int]) -> bool:
+        """Takes in the free devices of a node by family; "" is what nodes share. whether this changed."""
+        self._devices[node] = tuple(1000 * free.get(family, 0) for family in self._families)
+        return self._settle(node)
+
+    def used(self, usage: Mapping[str, Mapping[str, int]]) -> dict[str, Share]:
+        """Which part of what they have is in use on the nodes that take pods, given what is used of it."""
+        shares: dict[str, Share] = {}
+        nodes = [node for node in self._allocatable if node in usage]
+        amounts = {node: self._fold(usage[node]) for node in nodes}
+        for index, family in enumerate(self._families):
+            pairs = [(amounts[node][index], self._allocatable[node][index]) for node in nodes]
+            pairs = [(used, has) for used, has in pairs if has]
+            if pairs and any(set(self._families[family]) & usage[node].keys() for node in nodes):
+                node = min(used / has for used, has in pairs)
+                shares[family] = Share(node, sum(u for u, _ in pairs) / sum(h for _, h in pairs))
+        return shares
 
     def free(self) -> dict[str, Free]:
         """What is free now, by family."""
@@ -81,6 +107,8 @@ class Ledger:
         has, wants = self._allocatable.get(node, self._zero), self._requested.get(node, self._zero)
         # A node can be asked for more than it has (static pods, a kubelet that shrank): nothing is free then.
         after = tuple(max(0, a - r) for a, r in zip(has, wants, strict=True))
+        if node in self._devices and (node in self._allocatable or not node):
+            after = _add(after, self._devices[node])
         if before == after:
             return False
         self._total = _add(self._total, tuple(a - b for a, b in zip(after, before, strict=True)))
@@ -113,16 +141,17 @@ def pod_requests(pod: Pod) -> dict[str, int]:
         peak = _most(peak, moment)
     total = _most(_sum(running, sidecars), peak)
     if pod.spec.resources is not None:
-        whole = _milli(pod.spec.resources.wanted)
+        whole = milli(pod.spec.resources.wanted)
         total |= {name: whole[name] for name in _POD_LEVEL if name in whole}
-    return _sum(total, _milli(pod.spec.overhead or {}))
+    total = {name: amount for name, amount in total.items() if name not in pod.claimed}
+    return _sum(total, milli(pod.spec.overhead or {}))
 
 
 def _container(container: Container) -> dict[str, int]:
-    return _milli(container.resources.wanted) if container.resources is not None else {}
+    return milli(container.resources.wanted) if container.resources is not None else {}
 
 
-def _milli(quantities: Quantities) -> dict[str, int]:
+def milli(quantities: Quantities) -> dict[str, int]:
     """Rounded up, as the scheduler does."""
     return {name: math.ceil(parse_quantity(value) * 1000) for name, value in quantities.items()}
 

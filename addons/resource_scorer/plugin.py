@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from addon_framework.api.meta import Json
 
 NAME = "resource-scorer"
+SCORERS, SECRETS = (
+    "scorers",
+    "scorerSecrets",
+)  # variables: URLs of external scorers, Secrets with their tokens
 SETTINGS_ENV, OWNER_ENV = "RESOURCE_SCORER_VARIABLES", "RESOURCE_SCORER_OWNER_UID"
 
 
@@ -31,23 +35,46 @@ class ResourceScorer:
 
     @hookimpl
     def addon_manifests(self, cluster: Json, addon: Json, values: Mapping[str, Any]) -> Sequence[Json]:
-        """One agent that reads nodes and pods. Bad variables are refused here, where the user sees it."""
-        from addons.resource_scorer.scores import VARIABLES, settings_from
+        """One agent that reads nodes, pods and devices. Bad variables are refused here, where one sees it."""
+        from addons.resource_scorer.scores import VARIABLES, names_in, settings_from
 
-        variables = {name: str(values[name]) for name in VARIABLES if name in values}
+        variables = {name: str(values[name]) for name in (*VARIABLES, SCORERS) if name in values}
         settings_from(variables)
+        scorers = names_in(variables.get(SCORERS, ""))
+        if bad := [url for url in scorers if not url.startswith(("http://", "https://"))]:
+            raise ValueError(
+                f"customizedVariables {SCORERS}: {bad[0]!r} is no URL of a scorer's configuration"
+            )
+        tokens = names_in(str(values.get(SECRETS, "")))
         env = {OWNER_ENV: addon["metadata"].get("uid", "")}
         if variables:
             env[SETTINGS_ENV] = json.dumps(variables, sort_keys=True)
-        return agent_manifests(
-            NAME,
-            values["install_namespace"],
-            values["cluster_name"],
-            spoke_rules=[
-                {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]}
-            ],
-            env=env,
-        )
+        namespace, watch = values["install_namespace"], ["get", "list", "watch"]
+        return [
+            *agent_manifests(
+                NAME,
+                namespace,
+                values["cluster_name"],
+                spoke_rules=[
+                    {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": watch},
+                    {
+                        "apiGroups": ["resource.k8s.io"],
+                        "resources": ["resourceslices", "resourceclaims"],
+                        "verbs": watch,
+                    },
+                    {"apiGroups": ["metrics.k8s.io"], "resources": ["nodes"], "verbs": ["get", "list"]},
+                    # The list of scorers that upstream's dynamic-scoring-framework delivers.
+                    {
+                        "apiGroups": [""],
+                        "resources": ["configmaps"],
+                        "resourceNames": ["dynamic-scoring-config"],
+                        "verbs": watch,
+                    },
+                ],
+                env=env,
+            ),
+            *(_may_read(tokens, namespace) if tokens else ()),
+        ]
 
     @hookimpl
     def addon_hub_permissions(self) -> Sequence[Json]:
@@ -57,7 +84,7 @@ class ResourceScorer:
             {
                 "apiGroups": group,
                 "resources": ["addonplacementscores"],
-                "verbs": ["get", "list", "watch", "create", "patch"],
+                "verbs": ["get", "list", "watch", "create", "patch", "delete"],
             },
             {"apiGroups": group, "resources": ["addonplacementscores/status"], "verbs": ["get", "patch"]},
         ]
@@ -66,18 +93,42 @@ class ResourceScorer:
     async def addon_agent(self, context: AgentContext) -> None:
         """Runs until cancelled."""
         from addon_framework.kube import Manager
-        from addons.resource_scorer.agent import ScoreController
-        from addons.resource_scorer.scores import settings_from
+        from addons.resource_scorer.agent import ScoreController, device_resources
+        from addons.resource_scorer.external import ExternalScores
+        from addons.resource_scorer.publish import Publisher
+        from addons.resource_scorer.scores import names_in, settings_from
 
         if context.hub is None:
             raise RuntimeError(f"{NAME} publishes on the hub and needs HUB_KUBECONFIG")
-        controller = ScoreController(
-            context.spoke,
+        variables = json.loads(os.environ.get(SETTINGS_ENV, "{}"))
+        publisher = Publisher(
+            context.hub,
             context.cluster_name,
-            settings_from(json.loads(os.environ.get(SETTINGS_ENV, "{}"))),
             addon_name=context.addon_name,
             owner_uid=os.environ.get(OWNER_ENV, ""),
         )
+        spoke, urls = context.spoke, names_in(variables.get(SCORERS, ""))
+        devices = await device_resources(spoke)
         manager = Manager(context.hub, name=NAME)
-        manager.add(controller)
+        manager.add(ScoreController(spoke, publisher, settings_from(variables), devices=devices))
+        manager.add(ExternalScores(spoke, publisher, context.install_namespace, urls))
         await manager.run()
+
+
+def _may_read(secrets: Sequence[str], namespace: str) -> list[Json]:
+    """Tokens for external scorers: these Secrets beside the agent, and no other."""
+    name, group = f"{NAME}-tokens", "rbac.authorization.k8s.io"
+    metadata = {"name": name, "namespace": namespace}
+    rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": list(secrets), "verbs": ["get"]}
+    subject = {"kind": "ServiceAccount", "name": f"{NAME}-agent", "namespace": namespace}
+    version = f"{group}/v1"
+    return [
+        {"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": [rule]},
+        {
+            "apiVersion": version,
+            "kind": "RoleBinding",
+            "metadata": dict(metadata),
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "subjects": [subject],
+        },
+    ]

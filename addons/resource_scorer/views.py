@@ -50,10 +50,23 @@ class PodSpec(Struct, frozen=True):
     resources: Resources | None = None
 
 
+class ExtendedRequest(Struct, frozen=True):
+    """An extended resource that a claim gives, and not the node's own."""
+
+    resource_name: str = ""
+
+
+class ExtendedClaim(Struct, frozen=True):
+    """The claim that the scheduler made for a pod's extended resources."""
+
+    request_mappings: list[ExtendedRequest] | None = None
+
+
 class PodStatus(Struct, frozen=True):
-    """Whether it has ended."""
+    """Whether it has ended, and what of its requests a claim holds."""
 
     phase: str = ""
+    extended_resource_claim_status: ExtendedClaim | None = None
 
 
 class Pod(Struct, frozen=True):
@@ -62,6 +75,12 @@ class Pod(Struct, frozen=True):
     metadata: Metadata = Metadata()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+    @property
+    def claimed(self) -> frozenset[str]:
+        """Resources that it has from a claim: the claim counts then, not the request."""
+        claim = self.status.extended_resource_claim_status
+        return frozenset(r.resource_name for r in (claim.request_mappings or [] if claim else []))
 
     @property
     def node(self) -> str:

@@ -13,14 +13,15 @@ import structlog
 
 from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import AddOnPlacementScore
-from addon_framework.api.core import NODES, PODS, SERVICEACCOUNTS
-from addon_framework.api.meta import Json
+from addon_framework.api.core import CRDS, NODES, PODS, SERVICEACCOUNTS
+from addon_framework.api.meta import Json, Resource
 from addon_framework.api.time import parse_time
-from addon_framework.kube import Client, ClientConfig, Informer, Manager, NotFound
+from addon_framework.kube import Client, ClientConfig, Informer, Manager, NotFound, apply_crds
 from addon_framework.plugins import AgentContext, Plugins
 from addon_framework.testing import EmbeddedApiServer, eventually
-from addons.resource_scorer.agent import SCORE_NAME, ScoreController
+from addons.resource_scorer.agent import SCORE_NAME, ScoreController, device_resources
 from addons.resource_scorer.plugin import OWNER_ENV, ResourceScorer
+from addons.resource_scorer.publish import Publisher
 from addons.resource_scorer.scores import settings_from
 
 SCORES = AddOnPlacementScore.RESOURCE
@@ -97,9 +98,9 @@ class Scene:
 
     @asynccontextmanager
     async def agent(self, **variables: str) -> AsyncIterator[None]:
-        controller = ScoreController(
-            self.spoke, self.cluster, settings_from(variables), clock=lambda: self.now
-        )
+        publisher = Publisher(self.hub, self.cluster, clock=lambda: self.now)
+        devices = await device_resources(self.spoke)
+        controller = ScoreController(self.spoke, publisher, settings_from(variables), devices=devices)
         manager = Manager(self.hub, name="scorer")
         manager.add(controller)
         async with _running(manager.run()):
@@ -187,6 +188,61 @@ async def test_written_only_when_a_score_changes_or_half_its_validity_is_over(sc
         await eventually(lambda: writes == [gpu(4)])
     renewed = await scene.object()
     assert parse_time(renewed["status"]["validUntil"]) == scene.now + timedelta(seconds=100)
+
+
+async def test_devices_of_claims_and_what_is_used(scene: Scene) -> None:
+    """Where a cluster has them. Here their kinds are CRDs, since the embedded server has no built-in ones."""
+    kinds = [
+        ("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", "Cluster"),
+        ("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", "Namespaced"),
+        ("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", "Cluster"),
+    ]
+    slices, claims, metrics = (Resource(*kind[:4], namespaced=kind[4] == "Namespaced") for kind in kinds)
+    crds = [_loose_crd(*kind) for kind in kinds]
+    await apply_crds(scene.spoke, crds, field_manager="test")
+    await scene.node("n0", cpu="4", memory="8Gi")
+    usage = {"usage": {"cpu": "3", "memory": "2Gi"}}
+    await scene.spoke.create(metrics, _obj(metrics, "n0") | usage)
+    pool = {"name": "n0", "generation": 1, "resourceSliceCount": 1}
+    devices = [{"name": "gpu-0"}, {"name": "gpu-1"}]
+    spec = {"driver": "gpu.nvidia.com", "pool": pool, "nodeName": "n0", "devices": devices}
+    await scene.spoke.create(slices, _obj(slices, "n0") | {"spec": spec})
+    try:
+        async with scene.agent():
+            await scene.until(gpuAvailable=gpu(2), cpuUsed=50, cpuNodeUsed=50, memClusterUsed=-50)
+            result = {"driver": "gpu.nvidia.com", "pool": "n0", "device": "gpu-1", "request": "gpu"}
+            status = {"allocation": {"devices": {"results": [result]}}}
+            claim = _obj(claims, "engine", "default") | {"spec": {}, "status": status}
+            await scene.spoke.create(claims, claim)
+            await scene.until(gpuAvailable=gpu(1), gpuNodeAvailable=gpu(1))
+            await scene.spoke.delete(claims, "engine", "default")
+            await scene.until(gpuAvailable=gpu(2))
+    finally:
+        for crd in crds:
+            await scene.spoke.delete(CRDS, crd["metadata"]["name"])
+
+
+def _obj(resource: Resource, name: str, namespace: str | None = None) -> Json:
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+
+
+def _loose_crd(group: str, version: str, plural: str, kind: str, scope: str) -> Json:
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": CRDS.api_version,
+        "kind": CRDS.kind,
+        "metadata": {
+            "name": f"{plural}.{group}",
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes"},
+        },
+        "spec": {
+            "group": group,
+            "scope": scope,
+            "names": {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"},
+            "versions": [{"name": version, "served": True, "storage": True, "schema": schema}],
+        },
+    }
 
 
 async def test_a_score_that_someone_deletes_or_edits_comes_back(scene: Scene) -> None:

@@ -112,6 +112,36 @@ def test_a_pod_that_came_before_its_node_and_one_that_has_ended() -> None:
     assert ledger.free()["gpu"] == Free(4, 4)
 
 
+def test_what_a_claim_gives_is_not_requested_of_the_node_too() -> None:
+    status = {"extendedResourceClaimStatus": {"requestMappings": [{"resourceName": "nvidia.com/gpu"}]}}
+    body = {"spec": {"nodeName": "n0", "containers": [container(gpu="1", cpu="1")]}, "status": status}
+    assert pod_requests(msgspec.convert(body, Pod)) == {"cpu": 1000}
+
+
+def test_devices_are_free_where_they_are_and_those_of_no_node_everywhere() -> None:
+    ledger = Ledger(FAMILIES)
+    assert not ledger.set_devices("n0", {"gpu": 2})  # before its node
+    assert ledger.set_node("n0", node({"nvidia.com/gpu": "1"}))
+    assert ledger.free()["gpu"] == Free(3, 3)
+    assert ledger.set_devices("", {"gpu": 4})
+    assert ledger.free()["gpu"] == Free(4, 7)
+    assert ledger.set_node("n0", node({}, cordoned=True))
+    assert ledger.free()["gpu"] == Free(4, 4)
+
+
+def test_what_is_used_of_what_there_is() -> None:
+    ledger = Ledger(FAMILIES)
+    ledger.set_node("n0", node({"cpu": "4", "memory": "4Gi"}))
+    ledger.set_node("n1", node({"cpu": "12", "memory": "4Gi"}))
+    ledger.set_node("n2", node({"cpu": "4"}, cordoned=True))
+    usage = {name: {"cpu": 1000, "memory": 2**31 * 1000} for name in ("n0", "n1", "n2", "gone")}
+    used = ledger.used(usage)
+    assert used.keys() == {"cpu", "mem"}  # the metrics API knows no GPUs
+    assert used["cpu"] == (1 / 12, 2 / 16)
+    assert used["mem"] == (0.5, 0.5)
+    assert ledger.used({}) == {}
+
+
 def test_a_node_asked_for_too_much_takes_nothing_from_others() -> None:
     ledger = Ledger(FAMILIES)
     ledger.set_node("n0", node({"cpu": "1"}))

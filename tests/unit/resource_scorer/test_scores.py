@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from addon_framework.plugins import PluginError, Plugins
-from addons.resource_scorer.ledger import Free
+from addons.resource_scorer.ledger import Free, Share
 from addons.resource_scorer.plugin import OWNER_ENV, SETTINGS_ENV, ResourceScorer
 from addons.resource_scorer.scores import DEFAULTS, BadVariable, settings_from
 
@@ -40,11 +40,19 @@ def test_nothing_free_is_worse_than_nothing_known_and_anything_is_better() -> No
 
 def test_names_are_upstreams_and_the_short_ones() -> None:
     settings = settings_from({})
-    scores = settings.scores(dict.fromkeys(DEFAULTS, Free(1, 4)))
+    scores = settings.scores(dict.fromkeys(DEFAULTS, Free(1, 4)), {})
     assert set(scores) == {
         f"{f}{s}Available" for f in ("cpu", "mem", "gpu", "tpu") for s in ("", "Node", "Cluster")
     }
     assert scores["gpuNodeAvailable"] < scores["gpuClusterAvailable"] == scores["gpuAvailable"]
+
+
+def test_what_is_used_is_a_percentage_in_steps_and_half_is_what_nobody_knows() -> None:
+    shares = {"cpu": Share(0.5, 0.5), "mem": Share(0.0, 1.2)}
+    scores = settings_from({}).scores(dict.fromkeys(DEFAULTS, Free(1, 1)), shares)
+    assert (scores["cpuUsed"], scores["cpuNodeUsed"], scores["cpuClusterUsed"]) == (0, 0, 0)
+    assert (scores["memNodeUsed"], scores["memUsed"]) == (-100, 100)
+    assert "gpuUsed" not in scores
 
 
 def test_variables() -> None:
@@ -53,14 +61,17 @@ def test_variables() -> None:
             "memMax": "1Ti",
             "gpuMax": "16",
             "gpuResources": "a.com/x, b.com/y",
+            "gpuDrivers": "gpu.example.com",
             "validSeconds": "60",
+            "metricsSeconds": "15",
             "other": "?",
         }
     )
     assert settings.families["mem"].maximum == 2**40
     assert settings.families["gpu"].score(16) == 100
     assert settings.families["gpu"].resources == ("a.com/x", "b.com/y")
-    assert settings.valid_seconds == 60
+    assert settings.families["gpu"].drivers == ("gpu.example.com",)
+    assert (settings.valid_seconds, settings.metrics_seconds) == (60, 15)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +107,27 @@ def test_variables_and_owner_reach_the_agent() -> None:
     assert json.loads(env[SETTINGS_ENV]) == {"gpuMax": "8"}
     assert env[OWNER_ENV] == "u1"
     rules = next(obj for obj in manifests if obj["kind"] == "ClusterRole")["rules"]
-    assert rules == [{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]}]
+    assert rules[0] == {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]}
+    assert all(verb in ("get", "list", "watch") for rule in rules for verb in rule["verbs"])
+    [config] = [rule for rule in rules if "configmaps" in rule["resources"]]
+    assert config["resourceNames"] == ["dynamic-scoring-config"]
+
+
+def test_only_the_secrets_that_a_user_names_may_be_read() -> None:
+    assert not roles({"scorers": "https://scorer/config"})
+    [role] = roles({"scorers": "https://scorer/config", "scorerSecrets": "one, two"})
+    [rule] = role["rules"]
+    assert (rule["resources"], rule["resourceNames"], rule["verbs"]) == (["secrets"], ["one", "two"], ["get"])
+
+
+def roles(values: dict[str, str]) -> list[Any]:
+    manifests = scorer().call("addon_manifests", cluster=CLUSTER, addon=ADDON, values={**VALUES, **values})
+    return [o for o in manifests if o["kind"] == "Role" and o["metadata"]["name"].endswith("-tokens")]
+
+
+def test_a_scorer_that_is_no_url_is_refused_on_the_hub() -> None:
+    with pytest.raises(PluginError, match=r"scorers: 'scorer.svc' is no URL"):
+        roles({"scorers": "scorer.svc"})
 
 
 def test_on_the_hub_it_may_touch_scores_only() -> None:
