@@ -178,11 +178,15 @@ class World:
             entry["configs"] = [{**ADC, "namespace": SPACE, "name": name}]
             await self.admin.create(ClusterManagementAddOn.RESOURCE, cma)
         resource = ManifestWorkReplicaSet.RESOURCE
+        window = {"type": "Progressive", "progressive": {"maxConcurrency": 1, "minSuccessTime": "1s"}}
         replica_set = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
             "metadata": {"name": SET, "namespace": SPACE},
-            "spec": {"manifestWorkTemplate": set_template("1"), "placementRefs": [{"name": "p"}]},
+            "spec": {
+                "manifestWorkTemplate": set_template("1"),
+                "placementRefs": [{"name": "p", "rolloutStrategy": window}],
+            },
         }
         await self.admin.create(resource, replica_set)
 
@@ -227,6 +231,11 @@ class World:
         """kill -9, and again from its store."""
         self.hub.kill()
         await asyncio.to_thread(self.hub.start)
+
+    async def restart_cluster(self, spoke: Spoke) -> None:
+        """The same of a cluster's own API server."""
+        spoke.server.kill()
+        await asyncio.to_thread(spoke.server.start)
 
     async def replace_manager(self, index: int) -> None:
         """One manager's machine is gone; another takes its place."""

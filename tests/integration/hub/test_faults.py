@@ -128,6 +128,10 @@ class Faults(RuleBasedStateMachine):
     def the_hub_is_killed_and_restarted_from_its_store(self) -> None:
         self.run(self.world.restart_hub())
 
+    @rule(cluster=clusters)
+    def a_clusters_api_server_is_killed_and_restarted(self, cluster: int) -> None:
+        self.run(self.world.restart_cluster(self.at(cluster)))
+
     @rule(manager=st.integers(0, 1))
     def a_manager_is_killed_and_another_comes(self, manager: int) -> None:
         self.run(self.world.replace_manager(manager))
