@@ -14,6 +14,7 @@ from addon_framework.api.core import CSRS, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CLUSTER_NAME_LABEL
+from addon_framework.hub.admission import admission_objects
 from addon_framework.hub.registration.csr import (
     CsrError,
     approve,
@@ -53,6 +54,12 @@ async def install(client: Client, *, crds: Sequence[Json] | None = None) -> None
             await client.apply(obj, field_manager=MANAGER, resource=resource)
         else:
             others.append(f"{resource.kind} {metadata['name']}")
+    try:
+        for resource, obj in admission_objects():
+            await client.apply(obj, field_manager=MANAGER, resource=resource)
+    except NotFound:
+        text = "this API server has no ValidatingAdmissionPolicies, which Kubernetes has from 1.30 on"
+        log.warning("whoever may write clusters may accept them and move them between sets", reason=text)
     if others:
         log.info("left as they are: others have installed them", objects=others)
 

@@ -28,6 +28,7 @@ from addon_framework.local.apiserver.crds import CustomResources
 from addon_framework.local.apiserver.hooks import HookClient
 from addon_framework.local.apiserver.kubelet import Kubelets
 from addon_framework.local.apiserver.objects import Objects
+from addon_framework.local.apiserver.policies import Policies
 from addon_framework.local.apiserver.rbac import Authorizer
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.server import Server
@@ -77,7 +78,7 @@ async def serve(options: argparse.Namespace) -> None:
     authorizer = Authorizer(store)
     hooks = HookClient(store)
     admission = Admission(store, authorizer, options.service_cidr)
-    objects = Objects(store, admission, Webhooks(store, hooks))
+    objects = Objects(store, admission, Webhooks(store, hooks, Policies(store, authorizer)))
     crds = CustomResources(store, registry, objects, hooks)
     bootstrap(store, registry, objects, options.port, authority.cert_pem)
     tokens = Tokens(account_key, store)

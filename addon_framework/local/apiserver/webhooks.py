@@ -21,6 +21,7 @@ from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.hooks import HookClient, HookError, Pending
 from addon_framework.local.apiserver.patches import JSON_PATCH, patched
+from addon_framework.local.apiserver.policies import Policies
 from addon_framework.local.apiserver.schemas import copy_json
 from addon_framework.local.apiserver.schemas.rules import Expression
 from addon_framework.local.apiserver.selectors import selector_from_object
@@ -56,8 +57,8 @@ class Hook:
 class Webhooks:
     """Asks them about writes. What the server's own controllers write they do not see."""
 
-    def __init__(self, store: Store, client: HookClient) -> None:
-        self._store, self._client = store, client
+    def __init__(self, store: Store, client: HookClient, policies: Policies) -> None:
+        self._store, self._client, self._policies = store, client, policies
 
     def mutate(self, write: Write, operation: str, obj: Json, old: Json | None) -> bool:
         """Lets each change the object, in place, one after the other; whether one has. May raise Pending."""
@@ -70,7 +71,11 @@ class Webhooks:
         return changed
 
     def validate(self, write: Write, operation: str, obj: Json | None, old: Json | None) -> None:
-        """Refuses what one of them refuses; they are asked at the same time. May raise Pending."""
+        """Refuses what one of them refuses; they are asked at the same time. May raise Pending.
+
+        Policies are judged first: they ask nobody.
+        """
+        self._policies_hold(write, operation, obj, old)
         requests = [
             (hook, self._request(write, operation, hook.version, obj, old))
             for hook in self._hooks(VALIDATING, write, operation, obj, old)
@@ -87,6 +92,22 @@ class Webhooks:
         for hook in self._hooks(MUTATING, write, "DELETE", None, shown):
             self._response(write, hook, self._request(write, "DELETE", hook.version, None, shown))
         self.validate(write, "DELETE", None, shown)
+
+    def _policies_hold(self, write: Write, operation: str, obj: Json | None, old: Json | None) -> None:
+        if write.user == SYSTEM or write.kind.group == GROUP:
+            return
+
+        def applies(constraints: Json) -> bool:
+            excluded = {**constraints, "rules": constraints.get("excludeResourceRules")}
+            rules = {**constraints, "rules": constraints.get("resourceRules")}
+            return (
+                bool(_matched_version(rules, write, operation))
+                and not _matched_version(excluded, write, operation)
+                and self._selected(constraints, write, obj, old)
+            )
+
+        own = write.version.name
+        self._policies.validate(write, applies, lambda: self._request(write, operation, own, obj, old))
 
     # Which
 
@@ -263,6 +284,7 @@ def _matched_version(raw: Json, write: Write, operation: str) -> str:
                 and {version, "*"} & set(rule.get("apiVersions") or ())
                 and ({resource} | stars) & set(rule.get("resources") or ())
                 and rule.get("scope", "*") in ("*", scope)
+                and (not rule.get("resourceNames") or write.name in rule["resourceNames"])
             ):
                 return version
     return ""

@@ -8,7 +8,7 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import CSRS
-from addon_framework.api.names import AUTO_ACCEPTED_ANNOTATION, CLUSTER_NAME_LABEL
+from addon_framework.api.names import AUTO_ACCEPTED_ANNOTATION, CLUSTER_NAME_LABEL, CLUSTER_SET_LABEL
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_NAMESPACE
 from addon_framework.kube import Client, Forbidden
@@ -97,3 +97,26 @@ async def test_a_rejected_cluster_takes_its_addons_rights_along(fleet: Fleet) ->
         await fleet.until_condition(
             ManagedClusterAddOn.RESOURCE, name, "RegistrationApplied", "True", reason, fleet.cluster
         )
+
+
+async def test_a_cluster_does_not_move_itself_into_another_set(fleet: Fleet) -> None:
+    await fleet.join()
+    async with Client(client_config(await fleet.identity())) as identity:
+
+        async def is_in_default() -> bool:
+            labels = (await identity.get(CLUSTER, fleet.cluster))["metadata"].get("labels") or {}
+            return bool(labels.get(CLUSTER_SET_LABEL) == "default")
+
+        async def moves_to(cluster_set: str | None) -> bool:
+            own = await identity.get(CLUSTER, fleet.cluster)
+            own["metadata"]["labels"][CLUSTER_SET_LABEL] = cluster_set
+            if cluster_set is None:
+                del own["metadata"]["labels"][CLUSTER_SET_LABEL]
+            with pytest.raises(Forbidden, match="may not add clusters to, or remove them from"):
+                await identity.update(CLUSTER, own)
+            return True
+
+        await fleet.until(is_in_default)
+        await fleet.until(lambda: moves_to("finance"))  # again after a Conflict
+        await fleet.until(lambda: moves_to(None))
+        assert await is_in_default()

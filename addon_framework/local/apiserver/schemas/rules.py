@@ -55,7 +55,12 @@ class CompileError(ValueError):
 class Expression:
     """A compiled expression and the functions it calls."""
 
-    def __init__(self, source: str, declared: frozenset[str] = _DECLARED) -> None:
+    def __init__(
+        self,
+        source: str,
+        declared: frozenset[str] = _DECLARED,
+        functions: frozenset[str] = frozenset(),
+    ) -> None:
         self.source = source.strip()
         try:
             self._program: Program = engine.compile(rewrite(self.source))
@@ -66,16 +71,16 @@ class Expression:
         self._functions = celext.functions_for(self._program.functions())
         bare = _STRINGS.sub("''", self.source)
         self.uses_old_self = _OLD_SELF.search(bare) is not None
-        self._check_names(bare, declared | _DECLARED)
+        self._check_names(bare, declared | _DECLARED, functions)
 
-    def _check_names(self, bare: str, declared: frozenset[str]) -> None:
+    def _check_names(self, bare: str, declared: frozenset[str], functions: frozenset[str]) -> None:
         """Refuse what nobody declared now, rather than at every evaluation."""
         bound = {match[1] for match in _BINDING.finditer(bare)} | declared
         unknown = [name for name in self._program.variables() if name not in bound]
         unknown += [
             name
             for name in self._program.functions()
-            if name[0].isalpha() and name not in celext.NATIVE and name not in celext.CALLABLE
+            if name[0].isalpha() and name not in celext.NATIVE | celext.CALLABLE | functions
         ]
         if unknown:
             raise CompileError(

@@ -11,6 +11,7 @@ from addon_framework.local.apiserver.validation import (
     config,
     definitions,
     pods,
+    policies,
     rbac,
     services,
     storage,
@@ -49,6 +50,8 @@ _CHECKS: dict[tuple[str, str], Callable[[Json, Json | None], list[Cause]]] = {
     ("discovery.k8s.io", "EndpointSlice"): services.validate_endpoint_slice,
     (_ADMISSION, "MutatingWebhookConfiguration"): webhooks.validate_webhooks,
     (_ADMISSION, "ValidatingWebhookConfiguration"): webhooks.validate_webhooks,
+    (_ADMISSION, "ValidatingAdmissionPolicy"): policies.validate_policy,
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): policies.validate_policy_binding,
     ("storage.k8s.io", "StorageClass"): storage.validate_storage_class,
 }
 _NAMES: dict[tuple[str, str], NameCheck] = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.validation.poddefaults import default_pod_spec, default_template
+from addon_framework.local.apiserver.validation.policies import default_policy, default_policy_binding
 from addon_framework.local.apiserver.validation.webhooks import default_webhooks
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -259,6 +260,8 @@ _DEFAULTS: dict[tuple[str, str], Callable[[Json], None]] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): default_webhooks,
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): default_webhooks,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): default_policy,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): default_policy_binding,
     ("storage.k8s.io", "StorageClass"): _storage_class,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("certificates.k8s.io", "CertificateSigningRequest"): _certificate_request,

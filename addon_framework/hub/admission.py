@@ -1,0 +1,119 @@
+"""Who lets clusters in, moves them between sets, and binds sets: policies, for what OCM has webhooks.
+
+So they hold whether or not anything of ours runs. The rights that they ask for are OCM's. Pure.
+"""
+
+from __future__ import annotations
+
+from addon_framework.api.meta import Json, Resource
+from addon_framework.api.names import CLUSTER_GROUP, CLUSTER_SET_LABEL, REGISTER_GROUP
+
+API = "admissionregistration.k8s.io"
+POLICIES = Resource(API, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", namespaced=False)
+BINDINGS = Resource(
+    API, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", namespaced=False
+)
+_LABEL = f"'{CLUSTER_SET_LABEL}'"
+
+
+def admission_objects() -> list[tuple[Resource, Json]]:
+    """The policies, and what puts each in force."""
+    cluster = _policy(
+        f"managedclusters.{CLUSTER_GROUP}",
+        "managedclusters",
+        ["CREATE", "UPDATE"],
+        [
+            ("before", _set_of("oldObject")),
+            ("now", _set_of("object")),
+            ("accepted", f"oldObject != null && {_accepts('oldObject')}"),
+        ],
+        [
+            (
+                f"!({_accepts('object')}) || variables.accepted || "
+                f"{_may(REGISTER_GROUP, 'managedclusters', 'accept', 'object.metadata.name', 'update')}",
+                "'spec.hubAcceptsClient: ' + request.userInfo.username + ' may not accept the cluster'",
+            ),
+            *(
+                (
+                    f"variables.before == variables.now || variables.{which} == '' || "
+                    f"{_may(CLUSTER_GROUP, 'managedclustersets', 'join', f'variables.{which}', 'create')}",
+                    f"request.userInfo.username + ' may not add clusters to, or remove them from, "
+                    f"ManagedClusterSet ' + variables.{which}",
+                )
+                for which in ("before", "now")
+            ),
+        ],
+    )
+    binding = _policy(
+        f"managedclustersetbindings.{CLUSTER_GROUP}",
+        "managedclustersetbindings",
+        ["CREATE", "UPDATE"],
+        [],
+        [
+            (
+                "object.metadata.name == object.spec.clusterSet",
+                "'metadata.name must be that of the set, ' + object.spec.clusterSet",
+            ),
+            (
+                "request.operation != 'CREATE' || "
+                f"{_may(CLUSTER_GROUP, 'managedclustersets', 'bind', 'object.spec.clusterSet', 'create')}",
+                "request.userInfo.username + ' may not bind ManagedClusterSet ' + object.spec.clusterSet",
+            ),
+        ],
+    )
+    return [(resource, obj) for policy in (cluster, binding) for resource, obj in _in_force(policy)]
+
+
+def _set_of(where: str) -> str:
+    labelled = f"has({where}.metadata.labels) && {_LABEL} in {where}.metadata.labels"
+    return f"{where} != null && {labelled} ? {where}.metadata.labels[{_LABEL}] : ''"
+
+
+def _accepts(where: str) -> str:
+    return f"has({where}.spec) && has({where}.spec.hubAcceptsClient) && {where}.spec.hubAcceptsClient"
+
+
+def _may(group: str, resource: str, subresource: str, name: str, verb: str) -> str:
+    """Whether the user holds a right that only stands for something, as RBAC would have it."""
+    asked = f"authorizer.group('{group}').resource('{resource}').subresource('{subresource}')"
+    return f"{asked}.name({name}).check('{verb}').allowed()"
+
+
+def _policy(
+    name: str,
+    resource: str,
+    operations: list[str],
+    variables: list[tuple[str, str]],
+    validations: list[tuple[str, str]],
+) -> Json:
+    rule = {
+        "apiGroups": [CLUSTER_GROUP],
+        "apiVersions": ["*"],
+        "operations": operations,
+        "resources": [resource],
+    }
+    return {
+        "apiVersion": POLICIES.api_version,
+        "kind": POLICIES.kind,
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [rule]},
+            "variables": [{"name": key, "expression": source} for key, source in variables],
+            "validations": [
+                {"expression": source, "messageExpression": message, "reason": "Forbidden"}
+                for source, message in validations
+            ],
+        },
+    }
+
+
+def _in_force(policy: Json) -> list[tuple[Resource, Json]]:
+    name = policy["metadata"]["name"]
+    binding = {
+        "apiVersion": BINDINGS.api_version,
+        "kind": BINDINGS.kind,
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    }
+    return [(POLICIES, policy), (BINDINGS, binding)]

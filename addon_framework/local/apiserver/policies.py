@@ -1,0 +1,121 @@
+"""Admission by expressions: ValidatingAdmissionPolicy and its bindings, without parameters.
+
+https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.rbac import Access, Authorizer
+from addon_framework.local.apiserver.status import StatusError
+from addon_framework.local.apiserver.store import Store
+from addon_framework.local.apiserver.validation.policies import ASKING, expression
+from addon_framework.local.apiserver.write import Write
+
+GROUP = "admissionregistration.k8s.io"
+POLICIES, BINDINGS = f"validatingadmissionpolicies.{GROUP}", f"validatingadmissionpolicybindings.{GROUP}"
+_STATUS = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
+_FAILURES = (RuntimeError, TypeError, ValueError, KeyError, IndexError, ArithmeticError)
+
+Applies = Callable[[Json], bool]  # whether the constraints of a policy, or of a binding, take a write in
+
+
+class Policies:
+    """Judges writes by what policies say of them."""
+
+    def __init__(self, store: Store, authorizer: Authorizer) -> None:
+        self._store, self._authorizer = store, authorizer
+
+    def validate(self, write: Write, applies: Applies, request: Callable[[], Json]) -> None:
+        """Refuses what a policy that is bound denies; `request` makes what expressions see, if any does."""
+        if not self._store.count(BINDINGS):
+            return
+        for binding in self._store.list(BINDINGS):
+            spec = binding["spec"]
+            policy = self._store.get(POLICIES, ("", spec["policyName"]))
+            if policy is None or not applies(policy["spec"].get("matchConstraints") or {}):
+                continue
+            if (narrowed := spec.get("matchResources")) and not applies(_with_rules(narrowed)):
+                continue
+            actions = spec.get("validationActions") or ()
+            for reason, text in self._broken(write, policy["spec"], request()):
+                said = (
+                    f"ValidatingAdmissionPolicy '{policy['metadata']['name']}' with binding "
+                    f"'{binding['metadata']['name']}' denied request: {text}"
+                )
+                if "Deny" in actions:
+                    raise _denied(write, reason, said)
+                if "Warn" in actions:
+                    write.warnings.append(said.replace("denied request", "warned", 1))
+
+    def _broken(self, write: Write, spec: Json, request: Json) -> Iterator[tuple[str, str]]:
+        """Reason and message of every validation that does not hold."""
+        context: dict[str, Any] = {
+            "object": request["object"],
+            "oldObject": request["oldObject"],
+            "request": request,
+            "namespaceObject": self._store.get("namespaces", ("", write.namespace)),
+            "authorizer": {},
+            "variables": {},
+            **self._asking(write),
+        }
+        fails = spec.get("failurePolicy") != "Ignore"
+        try:
+            for condition in spec.get("matchConditions") or ():
+                if _evaluate(condition["expression"], context) is not True:
+                    return
+            for variable in spec.get("variables") or ():
+                context["variables"] = {
+                    **context["variables"],
+                    variable["name"]: _evaluate(variable["expression"], context),
+                }
+            for validation in spec.get("validations") or ():
+                if _evaluate(validation["expression"], context) is not True:
+                    yield validation.get("reason") or "Invalid", _message(validation, context)
+        except _FAILURES as error:
+            if fails:
+                yield "Invalid", f"expression resulted in error: {error}"
+
+    def _asking(self, write: Write) -> Mapping[str, Callable[..., Any]]:
+        """The functions of `authorizer`: each adds to the question, `check` asks it."""
+
+        def adds(field: str) -> Callable[[Json, str], Json]:
+            return lambda question, value: {**question, field: value}
+
+        def check(question: Json, verb: str) -> Json:
+            return {**question, "allowed": self._authorizer.allowed(write.user, Access(verb, **question))}
+
+        steps = {each: adds(each) for each in ASKING - {"check", "allowed"}}
+        return {**steps, "check": check, "allowed": lambda answer: answer["allowed"]}
+
+
+def _with_rules(constraints: Json) -> Json:
+    """A binding that names no rules narrows by its selectors only."""
+    any_rule = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "*/*"]}
+    return constraints if constraints.get("resourceRules") else {**constraints, "resourceRules": [any_rule]}
+
+
+def _message(validation: Json, context: dict[str, Any]) -> str:
+    if source := validation.get("messageExpression"):
+        try:
+            text = _evaluate(source, context)
+        except _FAILURES:
+            text = None
+        if isinstance(text, str) and text.strip():
+            return text
+    return str(validation.get("message") or f"failed expression: {validation['expression'].strip()}")
+
+
+def _denied(write: Write, reason: str, said: str) -> StatusError:
+    details: Json = {"name": write.name, "kind": write.kind.plural, "causes": [{"message": said}]}
+    if write.kind.group:
+        details["group"] = write.kind.group
+    where = write.kind.plural + (f".{write.kind.group}" if write.kind.group else "")
+    return StatusError(_STATUS[reason], reason, f'{where} "{write.name}" is forbidden: {said}', details)
+
+
+def _evaluate(source: str, context: dict[str, Any]) -> Any:
+    return expression(source).evaluate(dict(context))
