@@ -23,6 +23,7 @@ from addon_framework.hub.addons.config_controller import AddonConfigController
 from addon_framework.hub.addons.controllers import addon_controllers
 from addon_framework.hub.addons.hub_manifests import HubManifestsController
 from addon_framework.hub.addons.install import InstallController
+from addon_framework.hub.addons.spec_hashes import SpecHashController
 from addon_framework.hub.addons.tokens import AddonTokenController
 from addon_framework.hub.conversion import ConversionController
 from addon_framework.hub.detect import detect
@@ -115,6 +116,7 @@ def hub_manager(
         own = addon_controllers(plugins, templates=not beside_addon_manager)
         if beside_addon_manager:
             own = [controller for controller in own if not isinstance(controller, _OF_ADDON_MANAGER)]
+            own.append(SpecHashController(plugins))
         return [HubManifestsController(plugins), CostController(), *own, *_contributed(plugins)]
 
     factories: dict[str, Callable[[], Sequence[Controller]]] = {

@@ -13,7 +13,7 @@ import structlog
 
 from addon_framework.api.cluster import ClusterClaim, ManagedCluster
 from addon_framework.api.conditions import is_true
-from addon_framework.api.core import CRDS, NAMESPACES
+from addon_framework.api.core import NAMESPACES
 from addon_framework.api.crd import load_crds
 from addon_framework.api.names import CLUSTER_LEASE, CONDITION_ACCEPTED
 from addon_framework.api.work import AppliedManifestWork
@@ -26,6 +26,7 @@ from addon_framework.kube import (
     NotFound,
     Unauthorized,
     WaitTimeoutError,
+    install_crds,
     wait_for,
 )
 from addon_framework.spoke.home import Home, hosted_namespace
@@ -129,16 +130,7 @@ async def prepare(spoke: Client, home: Home) -> str:
     ours = (AppliedManifestWork.RESOURCE, ClusterClaim.RESOURCE)
     names = {f"{resource.plural}.{resource.group}" for resource in ours}
     crds = [crd for crd in load_crds("spoke") if crd["metadata"]["name"] in names]
-    await asyncio.gather(*(spoke.apply(crd, field_manager=FIELD_MANAGER, resource=CRDS) for crd in crds))
-    for crd in crds:
-        await wait_for(
-            spoke,
-            CRDS,
-            crd["metadata"]["name"],
-            until=lambda obj: obj is not None and is_true(obj, "Established"),
-            timeout=30,
-            what="established",
-        )
+    await install_crds(spoke, crds, field_manager=FIELD_MANAGER)  # a klusterlet's stay as they are
     return str(live["metadata"]["uid"])
 
 

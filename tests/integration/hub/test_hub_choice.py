@@ -64,7 +64,7 @@ async def test_ocms_hub_gets_what_it_lacks(hub_client: Client) -> None:
         hub_client, choice.names, plugins=Plugins(), beside_addon_manager=choice.beside_addon_manager
     )
     names = {controller.name for controller, _ in manager._controllers}
-    assert {"work-replicaset", "work-finished", "addon-deploy"} <= names
+    assert {"work-replicaset", "work-finished", "addon-deploy", "addon-spec-hash"} <= names
     assert not names & {
         "addon-install",
         "addon-config",
