@@ -6,7 +6,7 @@ import pytest
 
 from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
-from addon_framework.api.conditions import get_condition, is_true
+from addon_framework.api.conditions import is_true
 from addon_framework.api.core import CSRS
 from addon_framework.api.names import AUTO_ACCEPTED_ANNOTATION, CLUSTER_NAME_LABEL, CLUSTER_SET_LABEL
 from addon_framework.api.work import ManifestWork
@@ -33,10 +33,8 @@ async def until_gone_for(fleet: Fleet, identity: Client, name: str) -> None:
         return False
 
     await fleet.until(refused)
-    addon = await fleet.hub.get(ManagedClusterAddOn.RESOURCE, name, fleet.cluster)
-    condition = get_condition(addon, "RegistrationApplied")
-    assert condition is not None
-    assert condition["reason"] == "ClusterNotAccepted"
+    resource, reason = ManagedClusterAddOn.RESOURCE, "ClusterNotAccepted"
+    await fleet.until_condition(resource, name, "RegistrationApplied", "False", reason, fleet.cluster)
 
 
 async def hub_with(fleet: Fleet, *users: str) -> None:
