@@ -38,10 +38,13 @@ class Prioritizer(Struct, frozen=True):
 
 
 class Ranked(Struct, frozen=True):
-    """A cluster that passed the filters. `scores` are in the order of the prioritizers, before weighing."""
+    """A cluster that passed the filters. `scores` are in the order of the prioritizers, before weighing.
+
+    `note` says what else counted; without one, who is not chosen has others before it.
+    """
 
     cluster: Annotated[str, REQUIRED] = ""
-    chosen: Annotated[bool, REQUIRED] = False
+    chosen: bool = False
     total: Annotated[int, schema(required=True, format="int64")] = 0
     scores: list[int] = []
     note: str = ""

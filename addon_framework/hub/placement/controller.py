@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -38,8 +39,9 @@ from addon_framework.hub.placement.scheduler import Scheduler
 from addon_framework.hub.placement.standing import ScoreRates, Standing
 from addon_framework.hub.placement.status import placement_status
 from addon_framework.hub.placement.writer import DecisionWriter, Note
-from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube import Client, Controller, Key, Manager, Watch
 from addon_framework.kube.ensure import write_status
+from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins import Plugin, PluginBusy, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
@@ -66,6 +68,7 @@ class PlacementController(Controller):
         self._standing: dict[Key, Standing] = {}
         self._rates = ScoreRates()
         self._assumptions = Assumptions()
+        self._explainer = Explainer(now)
         self._contributions: dict[tuple[Key, str], dict[str, int]] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -73,12 +76,25 @@ class PlacementController(Controller):
         """Everything a decision depends on, each mapped to the placements that read it."""
         return self._events_map.watches()
 
+    def attach(self, manager: Manager, client: Client) -> list[AnyInformer]:
+        """The explanations are written by a controller of their own, beside this one."""
+        informers = super().attach(manager, client)
+        manager.add(self._explainer, client)
+        return informers
+
+    async def work(self) -> None:
+        """Until cancelled, and nothing goes on after that."""
+        try:
+            await super().work()
+        finally:
+            for task in self._telling:
+                task.cancel()
+
     async def start(self) -> None:
         """The present decisions, and from now on every change of them."""
         self.cache(PlacementDecision.RESOURCE).on_event(self._view.on_event)
         self.cache(AddOnPlacementScore.RESOURCE).on_event(self._confirm)
         self._events = EventRecorder(self.client, "placementController")
-        self._explainer = Explainer(self.client, self._now)
 
     async def reconcile(self, key: Key) -> float | None:
         """Schedule one placement, as little of it anew as can be, and write what changed."""
@@ -101,11 +117,9 @@ class PlacementController(Controller):
             delays.append(await self._write(key, placement, standing))
         # Only now: whoever fails above starts anew.
         self._standing[key] = standing
-        if not self._strict:
-            if changed:
-                self._explainer.changed(key)
-            result, sets = standing.scheduler.result, list(standing.candidates.eligible)
-            delays.append(await self._explainer.settle(placement, result, sets))
+        if changed and not self._strict:
+            sets = standing.candidates.eligible
+            self._explainer.changed(key, placement, standing.scheduler.result, sets)
         if (due := standing.scheduler.due) is not None:
             delays.append(max((due - self._now()).total_seconds(), 0.0) + 0.01)
         return min((delay for delay in delays if delay is not None), default=None)
@@ -176,10 +190,14 @@ class PlacementController(Controller):
         status = placement_status(placement, standing.candidates, result, parts)
         try:
             await write_status(self.client, Placement.RESOURCE, placement, status)
-        finally:  # events last: nobody waits for them
-            for note in writer.notes:
-                await self._events.record(placement, note.reason, note.message, warning=note.warning)
+        finally:
+            if writer.notes:
+                self._beside(self._record(placement, writer.notes))
         return None
+
+    async def _record(self, placement: Json, notes: Sequence[Note]) -> None:
+        for note in notes:
+            await self._events.record(placement, note.reason, note.message, warning=note.warning)
 
     async def _fleet(self, key: Key, placement: Json, candidates: Candidates) -> Fleet:
         scores, contributed = {}, {}
@@ -230,9 +248,13 @@ class PlacementController(Controller):
         """Nobody waits for what plug-ins do with it."""
         log.info("decision changed", placement=placement["metadata"]["name"], added=added, removed=removed)
         for plugin in self._plugins.implementing("decision_observed"):
-            task = asyncio.create_task(_observe(plugin, placement, added, removed))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self._beside(_observe(plugin, placement, added, removed))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Nobody waits for it: the next decision comes first."""
+        task = asyncio.create_task(work)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
 
 async def _observe(plugin: Plugin, placement: Json, added: list[str], removed: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from addon_framework.api.meta import Json
-from addon_framework.hub.placement.model import FilterResult, Schedule, less
+from addon_framework.hub.placement.model import FilterResult, Schedule
 
 MAX_TEXT = 2000
 MAX_RANKED = 10_000  # rows of a PlacementExplanation; an object must stay below the 1.5 MB that etcd takes
@@ -45,7 +45,6 @@ def moved(result: Schedule, added: Sequence[str], removed: Sequence[str]) -> str
 
 def explanation_status(result: Schedule, cluster_sets: Sequence[str], generation: int, decided: str) -> Json:
     """The whole way to a decision."""
-    ranking = [_ranked(row) for row in result.explain() if "filter" not in row][:MAX_RANKED]
     return {
         "decided": decided,
         "generation": generation,
@@ -60,30 +59,31 @@ def explanation_status(result: Schedule, cluster_sets: Sequence[str], generation
             for step in result.filters
         ],
         "prioritizers": [{"name": p.name, "weight": p.weight} for p in result.prioritizers],
-        "ranking": ranking,
+        "ranking": _ranking(result),
         "warnings": list(result.warnings),
     }
 
 
 def essence(status: Json) -> tuple[object, ...]:
     """What of an explanation is worth a write: all but the time, and the scores while they decide nothing."""
-    chosen = {row["cluster"] for row in status.get("ranking") or [] if row["chosen"]}
+    chosen = {row["cluster"] for row in status.get("ranking") or [] if row.get("chosen")}
     fields = ("summary", "clusterSets", "filters", "prioritizers", "warnings")
     return chosen, *(status.get(field) or [] for field in fields)
 
 
-def _ranked(row: Json) -> Json:
-    ranked: Json = {
-        "cluster": row["cluster"],
-        "chosen": row["selected"],
-        "total": row["total"],
-        "scores": [score["score"] for score in row["scores"].values()],
-    }
-    if row["reason"]:
-        ranked["note"] = row["reason"]
-    elif row["assumed"]:
-        ranked["note"] = less(row["assumed"])
-    return ranked
+def _ranking(result: Schedule) -> list[Json]:
+    """A row for each cluster that passed the filters, the best first; what is usual is left out."""
+    chosen = set(result.selected)
+    columns = [prioritizer.scores for prioritizer in result.prioritizers]
+    rows: list[Json] = []
+    for name in result.ranked()[:MAX_RANKED]:
+        row: Json = {"cluster": name, "total": result.totals[name], "scores": [c[name] for c in columns]}
+        if name in chosen:
+            row["chosen"] = True
+        if note := result.note(name, name in chosen):
+            row["note"] = note
+        rows.append(row)
+    return rows
 
 
 def _by_reason(step: FilterResult) -> list[tuple[str, list[str]]]:

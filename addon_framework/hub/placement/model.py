@@ -89,7 +89,7 @@ class Schedule:
         for step in self.filters:
             for name, reason in step.rejected.items():
                 rows[name] = {"cluster": name, "selected": False, "filter": step.name, "reason": reason}
-        for name in sorted(self.totals, key=lambda c: (c in self.avoided, -self.totals[c], c)):
+        for name in self.ranked():
             rows[name] = {
                 "cluster": name,
                 "selected": name in rank,
@@ -100,6 +100,16 @@ class Schedule:
                 "assumed": self.assumed.get(name, 0),
             }
         return list(rows.values())
+
+    def ranked(self) -> list[str]:
+        """The feasible clusters, best first."""
+        return sorted(self.totals, key=lambda name: (name in self.avoided, -self.totals[name], name))
+
+    def note(self, name: str, chosen: bool) -> str:
+        """What is special about a feasible cluster: more than that others score higher."""
+        why = "" if chosen else self.unspread.get(name) or self.avoided.get(name) or ""
+        assumed = less(points) if (points := self.assumed.get(name)) else ""
+        return "; ".join(part for part in (why, assumed) if part)
 
     def why(self, name: str) -> str:
         """Why one cluster is chosen, or is not, in a few words."""
@@ -120,6 +130,4 @@ class Schedule:
 
     def _why_not(self, name: str) -> str:
         why = self.unspread.get(name) or self.avoided.get(name) or "other clusters score higher"
-        if points := self.assumed.get(name):
-            why += f" ({less(points)})"
-        return why
+        return f"{why} ({less(points)})" if (points := self.assumed.get(name)) else why

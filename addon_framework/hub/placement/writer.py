@@ -67,11 +67,12 @@ class DecisionWriter:
         return made
 
     async def _fill(self, part: Slice, live: Json, result: Schedule, warning: str) -> None:
-        desired, status = decision_object(self._placement, part), decision_status(part, result)
+        desired = decision_object(self._placement, part)
         if not covers(live, desired):
             metadata = {name: desired["metadata"][name] for name in ("labels", "ownerReferences")}
             live = await self._patch(part.name, live, {"metadata": metadata})
-        if _without_reasons(live.get("status") or {}) != _without_reasons(status):
+        if not _says(live, part, result):
+            status = decision_status(part, result)
             live = await self._patch(part.name, live, {"status": status}, subresource="status")
             text = f"Decision {part.name} is updated {self._where}" + (f": {warning}" if warning else "")
             self.notes.append(Note("DecisionUpdate", text, bool(warning)))
@@ -96,9 +97,11 @@ class DecisionWriter:
         self._view.drop(Key(self._key.namespace, name))
 
 
-def _without_reasons(status: Json) -> list[Json] | None:
-    """What makes decisions others: not how their clusters score meanwhile."""
-    decisions = status.get("decisions")
-    if decisions is None:
-        return None
-    return [{name: value for name, value in d.items() if name != "reason"} for d in decisions]
+def _says(live: Json, part: Slice, result: Schedule) -> bool:
+    """Whether a decision holds these clusters, in this order and with their scores. Reasons may be older."""
+    if clusters_of(live) != part.clusters or "decisions" not in (live.get("status") or {}):
+        return False
+    if not result.by_score:
+        return True
+    decisions = live["status"]["decisions"]
+    return all(d.get("score", 0) == result.totals[d["clusterName"]] for d in decisions)

@@ -59,13 +59,7 @@ def test_the_object_has_every_cluster_filter_by_filter_and_score_by_score() -> N
         "prioritizers": [{"name": "AddOn/r/gpu", "weight": 2}],
         "ranking": [
             {"cluster": "b", "chosen": True, "total": 60, "scores": [30]},
-            {
-                "cluster": "a",
-                "chosen": False,
-                "total": 0,
-                "scores": [0],
-                "note": "other clusters score higher",
-            },
+            {"cluster": "a", "total": 0, "scores": [0]},
         ],
         "warnings": [],
     }
