@@ -131,9 +131,8 @@ def work(name: str, cluster: str) -> Json:
     return made(ManifestWork.RESOURCE, name, cluster, spec=spec)
 
 
-def replica_set(name: str) -> Json:
-    """The same work for every cluster of the placement."""
-    # OCM's rollouts wait for this condition; ours derive it where nobody wrote it.
+def replica_set(name: str, *, rules: bool) -> Json:
+    """The same work for every cluster of the placement; with rules for those that need to be told."""
     progress = {
         "resourceIdentifier": {"group": "", "resource": "configmaps", "name": name, "namespace": name},
         "conditionRules": [
@@ -146,7 +145,10 @@ def replica_set(name: str) -> Json:
         name,
         NAMESPACE,
         spec={
-            "manifestWorkTemplate": {"workload": {"manifests": manifests}, "manifestConfigs": [progress]},
+            "manifestWorkTemplate": {
+                "workload": {"manifests": manifests},
+                "manifestConfigs": [progress] if rules else [],
+            },
             "placementRefs": [{"name": PLACEMENT, "rolloutStrategy": {"type": "All"}}],
         },
     )

@@ -21,6 +21,7 @@ from addon_framework.spoke.registration.credentials import client_config
 from tests.interop import objects
 from tests.interop.fleet import CLUSTER, Fleet
 from tests.interop.objects import INSTALL_NAMESPACE, NAMESPACE, PLACEMENT, PLUGIN, TEMPLATE
+from tests.interop.parts import WORK_AGENT
 
 
 async def join(fleet: Fleet, *, our_choice: bool = False) -> None:
@@ -140,7 +141,9 @@ async def until_feedback(fleet: Fleet, name: str, wanted: dict[str, int]) -> Non
 
 async def fan_out(fleet: Fleet, name: str = "everywhere") -> None:
     """A ManifestWorkReplicaSet has a work on each chosen cluster, and says how far it is."""
-    await fleet.create(ManifestWorkReplicaSet.RESOURCE, objects.replica_set(name))
+    # OCM waits for a condition that its own agent has by a rule only (ocm#1207); ours derives it.
+    rules = {"work", WORK_AGENT} <= fleet.cast.ocm
+    await fleet.create(ManifestWorkReplicaSet.RESOURCE, objects.replica_set(name, rules=rules))
     await fleet.on_spoke(CONFIGMAPS, name, name)
     for kind in ("PlacementVerified", "ManifestworkApplied", "PlacementRolledOut"):
         await fleet.until_condition(ManifestWorkReplicaSet.RESOURCE, name, kind, namespace=NAMESPACE)
