@@ -19,9 +19,11 @@ from addon_framework.api.time import micro_time
 from addon_framework.hub.install import accept_when_asked, bootstrap_kubeconfig, install
 from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.kube import AlreadyExists, ApiError, Client, NotFound, apply_crds
+from addon_framework.kube.crds import is_embedded
 from addon_framework.spoke.names import AGENT_NAMESPACE, HUB_SECRET
 from addon_framework.spoke.registration import secrets as agent_secrets
 from addon_framework.testing import eventually
+from addon_framework.testing.servers import free_port
 from tests.interop import plugin
 from tests.interop.objects import made, namespace
 from tests.interop.ocm import OCM_NAMES, Ocm
@@ -55,9 +57,14 @@ class Fleet:
 
         With `our_choice` ours look for themselves what is missing.
         """
+        converts = False
         if self.source is not None and "registration" in self.cast.ocm:
             await self.ocm.install_crds(self.hub, self.source, "hub")
             await self.ocm.install_webhooks(self.hub)
+        elif not await is_embedded(self.hub):
+            converts = bool(self.cast.ours_on_hub)
+            if not converts:
+                await self.ocm.convert(self.hub, load_crds("hub"))
         await install(self.hub)
         for part in HUB_PARTS:
             if part in self.cast.ocm:
@@ -66,7 +73,9 @@ class Fleet:
             await self._until_led()
             self.start_our_hub()
         elif self.cast.ours_on_hub:
-            self.start_our_hub("--controllers", ",".join(self.cast.ours_on_hub))
+            chosen = ["--controllers", ",".join(self.cast.ours_on_hub)]
+            convert = ["--conversion-address", f"127.0.0.1:{free_port()}"] if converts else []
+            self.start_our_hub(*chosen, *convert)
         config = orjson.dumps(await bootstrap_kubeconfig(self.hub))
         self.bootstrap.write_bytes(config)
 

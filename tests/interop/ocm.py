@@ -89,11 +89,16 @@ class Ocm:
 
     async def install_crds(self, client: Client, source: Path, place: str) -> None:
         """OCM's own CRDs, with its conversion webhook where they have one."""
-        crds = list(_crds(source, place))
+        await self.convert(client, list(_crds(source, place)), field_manager="ocm")
+
+    async def convert(
+        self, client: Client, crds: list[Json], *, field_manager: str = "boundaryless-install"
+    ) -> None:
+        """Applies CRDs; where a webhook is to convert, it is OCM's."""
         for crd in crds:
             if crd["spec"].get("conversion", {}).get("strategy") == "Webhook":
                 crd["spec"]["conversion"]["webhook"]["clientConfig"] = self.webhook("addon", "convert")
-        await apply_crds(client, crds, field_manager="ocm")
+        await apply_crds(client, crds, field_manager=field_manager)
 
     async def install_webhooks(self, client: Client) -> None:
         """OCM's admission: taken-for-granted labels and refusals come from there."""

@@ -12,7 +12,7 @@ from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.core import CRDS, DEPLOYMENTS
 from addon_framework.api.meta import Json
 from addon_framework.api.work import AppliedManifestWork, ManifestWork
-from tests.interop import scenario
+from tests.interop import identity, scenario
 from tests.interop.conftest import on_stage
 from tests.interop.fleet import CLUSTER, Fleet
 from tests.interop.objects import PLUGIN, TEMPLATE
@@ -25,6 +25,8 @@ async def test_cast(cast: Cast, ocm_programs: Path, tmp_path: Path) -> None:
     addons = [TEMPLATE] if "addons" in cast.ocm else [TEMPLATE, PLUGIN]
     async with on_stage(cast, tmp_path) as fleet:
         await scenario.join(fleet)
+        await identity.renew(fleet)
+        await identity.reject(fleet)
         await scenario.decide(fleet)
         await scenario.send_work(fleet)
         await scenario.fan_out(fleet)
