@@ -130,7 +130,7 @@ class AddonRegistrationController(Controller):
         await self._remove_others(key.name, wanted, client)
         if addon is None or addon["metadata"].get("deletionTimestamp"):
             return None  # while it goes its agent keeps what it has
-        if await self._declare(addon, wanted):
+        if await self._declare(addon):
             return None  # that write calls us again
         delays = []
         for registration in wanted:
@@ -143,14 +143,16 @@ class AddonRegistrationController(Controller):
                 delays.append(ASK_AGAIN)
         return min((delay for delay in delays if delay is not None), default=None)
 
-    async def _declare(self, addon: Json, wanted: Iterable[Registration]) -> bool:
+    async def _declare(self, addon: Json) -> bool:
         """Say on the hub by what we get the add-on's identity there; certificates need no word."""
-        status = addon.get("status") or {}
-        if not any(each.is_kubernetes for each in wanted):
-            return False
-        if (status.get("kubeClientDriver") or "csr") == self._driver:
-            return False
-        declared = {**status, "kubeClientDriver": self._driver}
+        declared = copy.deepcopy(addon.get("status") or {})
+        entries = declared.get("registrations") or []
+        for entry in (entry for entry in entries if entry.get("signerName") == KUBE_CLIENT_SIGNER):
+            if (declared.get("kubeClientDriver") or "csr") != self._driver:
+                declared["kubeClientDriver"] = self._driver
+            if self._driver == "token":
+                # OCM's add-on manager leaves it to us who that is, and gives the rights to whom we say.
+                entry["subject"] = {"user": tokens.user(addon)}
         return await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, declared)
 
     async def _there(self, client: Client, wanted: Registration) -> bool:

@@ -62,6 +62,11 @@ def account_uid(addon: Json) -> str:
     return found[1] if found else ""
 
 
+def user(addon: Json) -> str:
+    """Who the add-on's agent is on the hub, with such a token."""
+    return f"system:serviceaccount:{addon['metadata']['namespace']}:{addon['metadata']['name']}-agent"
+
+
 async def fetch(hub: Client, addon: Json) -> bytes:
     """A token of the add-on's account. Raises ApiError."""
     request = {
