@@ -33,6 +33,17 @@ def _address(_c: click.Context, _p: click.Parameter, text: str | None) -> tuple[
     return host.strip("[]"), int(port)
 
 
+def _check_port(port: int) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise Failure(f"cannot listen for conversions on port {port}: {error.strerror}") from None
+
+
 @click.group()
 def hub() -> None:
     """Make a cluster a hub, run the hub manager.
@@ -114,6 +125,8 @@ def run_command(
             select(chosen)
         except UnknownController as error:
             raise click.BadParameter(str(error), param_hint="--controllers") from None
+        if conversion_address is not None:
+            _check_port(conversion_address[1])
         async with where.client() as client:
             try:
                 await check_hub(client)
