@@ -9,7 +9,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.api.placement import PlacementExplanation
 from addon_framework.api.time import now_rfc3339
-from addon_framework.hub.placement.explanation import essence, explanation_status
+from addon_framework.hub.placement.explanation import essence, explanation_status, summary
 from addon_framework.hub.placement.model import Schedule
 from addon_framework.hub.placement.status import owner_of
 from addon_framework.kube import Controller, Key, NotFound, Watch
@@ -39,8 +39,13 @@ class Explainer(Controller):
         return []
 
     def changed(self, key: Key, placement: Json, result: Schedule, cluster_sets: Sequence[str]) -> None:
-        """The schedule of a placement is another."""
-        self._pending[key] = placement, result, cluster_sets
+        """The schedule of a placement is another, or was made anew.
+
+        The scores that count are those of the moment of the decision: afterwards Steady knows it too.
+        """
+        waiting = self._pending.get(key)
+        if waiting is None or not _same(waiting[1], result):
+            self._pending[key] = placement, result.snapshot(), cluster_sets
         self._last = self._now()
         self._since.setdefault(key, self._last)
         self.queue.add_after(key, QUIET.total_seconds())
@@ -103,3 +108,8 @@ class Explainer(Controller):
                 "status": status,
             }
             await self.client.create(EXPLANATIONS, made)
+
+
+def _same(one: Schedule, other: Schedule) -> bool:
+    """Whether two schedules decide the same for the same reasons, whatever the scores."""
+    return set(one.selected) == set(other.selected) and summary(one) == summary(other)

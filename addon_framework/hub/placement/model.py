@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from addon_framework.api.meta import Json
@@ -100,6 +100,17 @@ class Schedule:
                 "assumed": self.assumed.get(name, 0),
             }
         return list(rows.values())
+
+    def snapshot(self) -> Schedule:
+        """As it is now, whatever scores it takes in later."""
+        scored = [replace(p, scores=dict(p.scores)) for p in self.prioritizers]
+        return replace(
+            self,
+            selected=list(self.selected),
+            prioritizers=scored,
+            totals=dict(self.totals),
+            unspread=dict(self.unspread),
+        )
 
     def ranked(self) -> list[str]:
         """The feasible clusters, best first."""

@@ -12,7 +12,7 @@ from addon_framework.api.placement import PlacementExplanation
 from addon_framework.cli.get.explain import lines
 from addon_framework.hub.placement.explanation import essence, explanation_status, moved, summary
 from addon_framework.hub.placement.model import Fleet, Schedule
-from addon_framework.hub.placement.scheduler import schedule
+from addon_framework.hub.placement.scheduler import Scheduler, schedule
 from tests.unit.placement.strategies import NOW, placement, score_object
 
 Json = dict[str, Any]
@@ -98,3 +98,12 @@ def test_a_thousand_clusters_make_one_short_line_and_an_object_below_any_limit()
     named = [r["cluster"] for r in status["ranking"]]
     named += [name for step in status["filters"] for r in step["rejected"] for name in r["clusters"]]
     assert sorted(named) == [c["metadata"]["name"] for c in clusters]
+
+
+def test_a_snapshot_stays_what_was_decided() -> None:
+    clusters: list[Json] = [{"metadata": {"name": name}, "spec": {}, "status": {}} for name in "ab"]
+    standing = Scheduler(placement({"numberOfClusters": 1}), Fleet(clusters, now=NOW))
+    before = standing.result.snapshot()
+    standing.update({}, frozenset("a"), NOW)
+    assert before.scored("a") == "total 100: Balance 100 x1, Steady 0 x1"
+    assert standing.result.scored("a") == "total 200: Balance 100 x1, Steady 100 x1"
