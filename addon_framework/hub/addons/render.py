@@ -7,6 +7,7 @@ cluster cannot be put into a template, and is found that way.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from collections.abc import Mapping, Sequence
@@ -57,11 +58,14 @@ _ONLY_LIVE = {
 
 
 class CannotRender(ValueError):
-    """The class does what a template cannot say; each of `problems` is one line."""
+    """The class does what a template cannot say; each of `problems` is one line.
 
-    def __init__(self, name: str, problems: Sequence[str]) -> None:
+    `found` are the variables that nobody declared: the class asked for them.
+    """
+
+    def __init__(self, name: str, problems: Sequence[str], found: Sequence[str] = ()) -> None:
         super().__init__(f"add-on {name} cannot be a template:" + "".join(f"\n  - {p}" for p in problems))
-        self.problems = list(problems)
+        self.problems, self.found = list(problems), list(found)
 
 
 @dataclass
@@ -83,10 +87,34 @@ def render_addon(
 
     `variables` are those of the class with their defaults, where it does not say itself; `namespace` is that
     of the AddOnDeploymentConfig with the defaults; `placements` say where to install, none is by hand.
+    Variables that were not named, and that the class does more with than to write them down, are fixed.
     """
+    given = dict(variables or {})
+
+    def attempt(fixed: Sequence[str]) -> Rendered:
+        return _render(plugin, Variables(given, fixed), namespace, placements)
+
+    fixed: list[str] = []
+    while True:
+        try:
+            rendered = attempt(fixed)
+            break
+        except CannotRender as error:
+            if not error.found:
+                raise
+            fixed += error.found
+    for name in list(fixed):  # not all of them need be
+        with contextlib.suppress(CannotRender):
+            fewer = [other for other in fixed if other != name]
+            rendered, fixed = attempt(fewer), fewer
+    return rendered
+
+
+def _render(
+    plugin: Plugin, asked: Variables, namespace: str, placements: Sequence[tuple[str, str]]
+) -> Rendered:
     description = plugin.describe()
     problems = _only_live(plugin, description)
-    asked = Variables(variables or {})
     notes = _health_notes(description)
     manifests: list[Json] = []
     try:
@@ -111,7 +139,7 @@ def render_addon(
     if not problems:
         problems += _unfaithful(plugin, description, template, asked.defaults, moving)
     if problems:
-        raise CannotRender(plugin.name, problems)
+        raise CannotRender(plugin.name, problems, asked.found)
     if not moving:
         notes.append(f"it has objects in several namespaces, so the agent stays in {where}")
     config = _object(AddOnDeploymentConfig, plugin.name, namespace)
@@ -274,11 +302,15 @@ def _unfaithful(
     given = _Given(_INJECTED, _given(template["spec"].get("registration") or [], moving).secret)
     spec = {name: value for name, value in template["spec"].items() if name != "registration"}
     alone = TemplateAddon(plugin.name, {**template, "spec": spec})  # puts no Secrets into the pods
-    for cluster, namespace in zip(("cluster1", "a-cluster-of-another-name"), namespaces * 2, strict=False):
-        values = {**defaults}
+    others = {name: f"{value}x" for name, value in defaults.items()}
+    samples = [("cluster1", namespaces[0], defaults), ("a-cluster-of-another-name", namespaces[-1], others)]
+    for cluster, namespace, chosen in samples:
+        values = {**chosen}
         try:
             own = _ask(plugin, description, cluster, namespace, values)
         except PluginError as error:
+            if chosen is others and others:
+                continue  # it may refuse a value, and says so when it is asked live
             return [*problems, _why(error)]
         filled = alone.addon_manifests(values)
         ours = [_tidy(each, given, []) for each in own]
@@ -288,7 +320,7 @@ def _unfaithful(
                 what = f"{mine.get('kind')} {(mine.get('metadata') or {}).get('name')}"
                 problems.append(f"{what}: {path} is computed from what differs between clusters")
         if len(ours) != len(theirs):
-            problems.append("how many manifests there are depends on the cluster")
+            problems.append("how many manifests there are depends on the cluster or on a variable")
     return list(dict.fromkeys(problems))
 
 

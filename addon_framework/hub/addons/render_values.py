@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NoReturn
 
 CLUSTER_NAME, INSTALL_NAMESPACE = "{{CLUSTER_NAME}}", "{{INSTALL_NAMESPACE}}"
@@ -17,13 +17,16 @@ class Inexpressible(Exception):
 class Variables(dict[str, Any]):
     """`values` in which whatever is asked for becomes a variable of the template.
 
-    `defaults` are the variables with their values by default, in the order in which they were asked for.
+    `defaults` are the variables with their values by default, in the order in which they were asked for;
+    `found` those of them that were not `given`. The `fixed` ones are their defaults instead.
     """
 
-    def __init__(self, given: Mapping[str, str]) -> None:
+    def __init__(self, given: Mapping[str, str], fixed: Collection[str] = ()) -> None:
         super().__init__()
         self.defaults: dict[str, str] = {}
         self.notes: list[str] = []
+        self.found: list[str] = []
+        self._fixed = fixed
         for name, default in given.items():
             self[name] = self._variable(name, default)
 
@@ -36,10 +39,13 @@ class Variables(dict[str, Any]):
         """A default that is text becomes the variable's; anything else stays what it is in every cluster."""
         if name in self:
             return self[name]
-        if isinstance(default, str):
+        if isinstance(default, str) and name not in self._fixed:
             self[name] = self._variable(name, default)
+            self.found.append(name)
             return self[name]
         note = f"{name} is fixed at {default!r}; --variable {name}=DEFAULT makes it a variable, which is text"
+        if name in self._fixed:
+            note = f"{name} is fixed at {default!r}: the class computes with it, which a template cannot"
         if note not in self.notes:
             self.notes.append(note)
         return default

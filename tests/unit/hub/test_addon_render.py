@@ -111,6 +111,21 @@ def test_what_is_asked_for_as_text_is_a_variable() -> None:
     assert any("size is fixed at 3" in note for note in rendered.notes)
 
 
+def test_a_variable_that_is_computed_with_is_fixed() -> None:
+    class Parses(Base):
+        def more(self, cluster: Json, addon: Json, values: Any) -> list[Json]:
+            names = [name for name in values.get("names", "").split(",") if name]
+            size = int(values.get("size", "3"))
+            data = dict.fromkeys(names, "") | {"size": str(size), "text": values.get("text", "hello")}
+            return [config_map(data, values["install_namespace"])]
+
+    rendered = render_addon(plugin(Parses()))
+    assert workload(rendered)[-1]["data"] == {"size": "3", "text": "{{text}}"}
+    assert any("size is fixed at '3': the class computes with it" in note for note in rendered.notes)
+    with pytest.raises(CannotRender, match="addon_manifests"):
+        render_addon(plugin(Parses()), variables={"size": "4"})
+
+
 def test_rights_on_the_hub_become_roles_that_the_add_on_manager_may_bind() -> None:
     class Privileged(Base):
         @hookimpl
@@ -146,7 +161,7 @@ def test_without_access_to_the_hub_there_is_no_registration() -> None:
             return []
 
         @hookimpl
-        def addon_manifests(self, values: Any) -> list[Json]:
+        def addon_manifests(self, cluster: Json, addon: Json, values: Any) -> list[Json]:
             return agent_manifests(
                 "hello", values["install_namespace"], values["cluster_name"], hub_access=False
             )
@@ -188,7 +203,7 @@ class Counts(Base):
 
 class Overrides(Base):
     @hookimpl
-    def addon_manifests(self, values: Any) -> list[Json]:
+    def addon_manifests(self, cluster: Json, addon: Json, values: Any) -> list[Json]:
         env = {"CLUSTER_NAME": "mine"}
         return agent_manifests("hello", values["install_namespace"], values["cluster_name"], env=env)
 
