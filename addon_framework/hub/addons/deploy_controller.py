@@ -6,8 +6,6 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-import orjson
-
 from addon_framework.api.addon import (
     AddOnDeploymentConfig,
     AddOnTemplate,
@@ -19,39 +17,30 @@ from addon_framework.api.conditions import get_condition, is_true, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CONDITION_AVAILABLE
 from addon_framework.api.work import ManifestWork
-from addon_framework.hub.addons import works as shipping
 from addon_framework.hub.addons.configs import spec_hash
 from addon_framework.hub.addons.delivery import deliver, discard
 from addon_framework.hub.addons.health import Verdict, available, degraded, set_degraded
 from addon_framework.hub.addons.identity import registration_status, role_name, uses_tokens
-from addon_framework.hub.addons.images import BadRegistries, mirrors_of
 from addon_framework.hub.addons.install import spec_changed
 from addon_framework.hub.addons.lookup import addon_of_labelled, works_of
-from addon_framework.hub.addons.packing import TooLarge
 from addon_framework.hub.addons.places import (
     HOSTING_CLEANUP,
     OURS,
-    BadManifest,
     Place,
     home_of,
     hosting_cluster,
-    mode_values,
     place_of,
     sort_out,
 )
 from addon_framework.hub.addons.predelete import deadline_of, split_hooks, unreachable
 from addon_framework.hub.addons.removal import MANAGER, finish
+from addon_framework.hub.addons.rendering import NOT_RENDERED, is_hosted, render
 from addon_framework.hub.addons.rights import grant, rights_watches
 from addon_framework.hub.addons.rollouts import is_progressive
 from addon_framework.hub.addons.sources import BUSY, RETRY_PLUGIN, source_of
-from addon_framework.hub.addons.template import TemplateAddon, template_name
+from addon_framework.hub.addons.template import template_name
 from addon_framework.hub.addons.values import (
-    BadValues,
-    decorate,
     install_namespace,
-    moves,
-    relocate,
-    render_values,
 )
 from addon_framework.kube import ApiError, Conflict, Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import set_finalizers, write_status
@@ -65,8 +54,6 @@ from addon_framework.plugins import (
     Plugins,
     Work,
 )
-
-_NOT_RENDERED = (PluginError, BadManifest, TooLarge, BadValues, BadRegistries)
 
 
 class AddonDeployController(Controller):
@@ -135,7 +122,7 @@ class AddonDeployController(Controller):
             delay = await self._health(cluster, key, plugin, places, conditions)
         except PluginBusy:
             return BUSY
-        except _NOT_RENDERED as error:
+        except NOT_RENDERED as error:
             set_condition(conditions, "ManifestApplied", "False", "ManifestWorkApplyFailed", str(error))
             set_degraded(conditions, Verdict("True", "ManifestsNotMade", str(error)))
             delay = RETRY_PLUGIN
@@ -215,7 +202,7 @@ class AddonDeployController(Controller):
         conditions, metadata = status["conditions"], addon["metadata"]
         rendered, notes = await self._render(cluster, addon, plugin, status["namespace"])
         manifests, finalizers = {}, set()
-        for place, mine in sort_out(rendered, places, hosted=_is_hosted(addon, plugin)).items():
+        for place, mine in sort_out(rendered, places, hosted=is_hosted(addon, plugin)).items():
             manifests[place], hooks = split_hooks(mine)
             finalizers |= ({place.pre_delete} if hooks else set()) | (
                 {HOSTING_CLEANUP} if place.hosting else set()
@@ -262,11 +249,11 @@ class AddonDeployController(Controller):
                 places = self._places(addon, plugin.describe(), [])
                 namespace = (addon.get("status") or {}).get("namespace", "")
                 rendered, _ = await self._render(cluster, addon, plugin, namespace)
-                parts = sort_out(rendered, places, hosted=_is_hosted(addon, plugin))
+                parts = sort_out(rendered, places, hosted=is_hosted(addon, plugin))
                 hooks = {p: split_hooks(mine)[1] for p, mine in parts.items() if p.pre_delete in finalizers}
             except PluginBusy:
                 return BUSY
-            except _NOT_RENDERED as error:
+            except NOT_RENDERED as error:
                 problems = [str(error)] if finalizers - {HOSTING_CLEANUP} else []
         deadline, note = deadline_of(default, addon, cma)
         notes = [note, unreachable(cluster)]
@@ -277,35 +264,8 @@ class AddonDeployController(Controller):
     async def _render(
         self, cluster: Json, addon: Json, plugin: Plugin, namespace: str
     ) -> tuple[list[Json], list[str]]:
-        """The manifests as shipped, and what a person should know about them."""
-        configs, notes = self._deployment_configs(addon), []
-        values = render_values(cluster, addon, namespace, configs)
-        values |= mode_values(addon, hosted=_is_hosted(addon, plugin))
-        given = {"cluster": _copy(cluster), "addon": _copy(addon)}  # the cache's own are not for plug-ins
-        manifests = await plugin.ask("addon_manifests", **given, values=values) or []
-        shipping.check(manifests)
-        if isinstance(template := plugin.load(), TemplateAddon) and (unset := template.unset(values)):
-            notes.append(f"variables without a value: {', '.join(unset)}")
-        mirrors = mirrors_of(cluster)
-        try:
-            if moves(plugin.describe(), configs):
-                manifests = relocate(manifests, namespace)
-            manifests = decorate(manifests, configs, name=addon["metadata"]["name"], mirrors=mirrors)
-        except (AttributeError, KeyError, TypeError) as error:
-            what = f"{type(error).__name__}: {error}"
-            raise BadManifest(f"a manifest has a field of a type that Kubernetes has not: {what}") from error
-        for other in self._plugins.implementing("mutate_manifests"):
-            try:
-                changed = await other.ask("mutate_manifests", **given, manifests=manifests)
-                shipping.check(changed or [])
-            except PluginBusy:
-                raise
-            except (PluginError, BadManifest) as error:
-                notes.append(f"left unchanged by {other.name}: {error}")
-                continue
-            if changed is not None:
-                manifests = changed
-        return manifests, notes
+        configs = self._deployment_configs(addon)
+        return await render(plugin, self._plugins, cluster, addon, namespace, configs)
 
     def _has_its_turn(self, addon: Json) -> bool:
         for entry in (addon.get("status") or {}).get("configReferences") or []:
@@ -369,15 +329,6 @@ class AddonDeployController(Controller):
         cache.add_index("hosting", lambda addon: filter(None, [hosting_cluster(addon)]))
         for addon in [*cache.in_namespace(name), *cache.by_index("hosting", name)]:
             yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
-
-
-def _is_hosted(addon: Json, plugin: Plugin) -> bool:
-    return plugin.describe().hosted and hosting_cluster(addon) is not None
-
-
-def _copy(obj: Json) -> Json:
-    copied: Json = orjson.loads(orjson.dumps(obj))
-    return copied
 
 
 def _cluster_matters(old: Json | None, new: Json | None) -> bool:
