@@ -90,6 +90,22 @@ async def test_25_wrong_values_are_refused_by_path(
     assert answer.causes == {field: reason}
 
 
+async def test_25_metadata_of_embedded_resources(api: Api, namespace: str, define: Define) -> None:
+    """It is read as metadata: what is empty in it is dropped, what is not elsewhere."""
+    embedded = {
+        "type": "object",
+        "x-kubernetes-embedded-resource": True,
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
+    custom = await define(
+        Custom({"spec": {"type": "object", "properties": {"objects": {"type": "array", "items": embedded}}}})
+    )
+    metadata = {"name": "a", "labels": {}, "annotations": None, "creationTimestamp": None}
+    inner = {"apiVersion": "v1", "kind": "ConfigMap", "data": {}}
+    made = (await make(api, custom, namespace, objects=[{**inner, "metadata": metadata}])).ok(201)
+    assert made["spec"]["objects"] == [{**inner, "metadata": {"name": "a"}}]
+
+
 async def test_25_fractions_are_no_integers(api: Api, namespace: str, define: Define) -> None:
     custom = await define(Custom({"spec": SPEC}))
     answer = await make(api, custom, namespace, size=1.5)

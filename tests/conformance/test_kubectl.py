@@ -12,6 +12,7 @@ import yaml
 
 from addon_framework.api.crd import load_crds
 from addon_framework.api.meta import Json
+from addon_framework.testing import eventually
 from tests.conformance.api import Api
 from tests.conformance.conftest import Define, Kubectl
 from tests.conformance.objects import Custom, config_map, config_maps, deployment, deployments
@@ -254,7 +255,7 @@ async def test_34_explain(k: Kubectl, define: Define) -> None:
         }
     }
     custom = await define(Custom(schema))
-    text = await k("explain", f"widgets.{custom.group}.spec")
+    text = await eventually(lambda: k("explain", f"widgets.{custom.group}.spec"))  # it is published later
     assert "size\t<integer> -required-" in text
     assert "How big it is." in text
     assert "replicas\t<integer>" in await k("explain", "deployment.spec")

@@ -71,6 +71,7 @@ def build(
 ) -> list[Json]:
     """The works that ship these manifests; objects stay in the works of `present` that have them."""
     check(manifests)
+    manifests = [_as_kept(each) for each in manifests]
     key, place = key_of(addon), place or home_of(addon)
     homes = {
         index: [identity(m) for m in (work["spec"].get("workload") or {}).get("manifests") or []]
@@ -93,6 +94,15 @@ def build(
         work["metadata"]["annotations"] = {CONFIG_SPEC_HASH_ANNOTATION: hashes}
         works.append(work)
     return works
+
+
+def _as_kept(manifest: Json) -> Json:
+    """Without empty metadata such as `labels: {}` or `creationTimestamp: null`.
+
+    kube-apiserver drops it from the objects in a work, which then would never be what is desired.
+    """
+    metadata = {key: value for key, value in manifest["metadata"].items() if value not in (None, {}, [])}
+    return {**manifest, "metadata": metadata}
 
 
 def addon_work(addon: Json, place: Place, name: str, spec: Json) -> Json:

@@ -108,7 +108,8 @@ class Admission:
         metadata = obj["metadata"]
         if "name" in metadata:
             metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
-        obj.setdefault("spec", {})["finalizers"] = ["kubernetes"]
+        given = obj.setdefault("spec", {}).get("finalizers") or []
+        obj["spec"]["finalizers"] = given if "kubernetes" in given else [*given, "kubernetes"]
         obj["status"] = {"phase": "Active"}
 
     def _new_pod(self, obj: Json) -> None:
@@ -116,6 +117,9 @@ class Admission:
         spec = obj.get("spec")
         if not isinstance(spec, dict):
             return
+        if not spec.get("priorityClassName"):
+            spec["priority"] = 0
+            spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
         tolerations = spec.setdefault("tolerations", [])
         for key in _NOT_READY:
             if not any(

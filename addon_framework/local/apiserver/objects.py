@@ -226,7 +226,7 @@ class Objects:
             if found and write.field_validation == "Strict":
                 raise self._unreadable(write, f"strict decoding error: {', '.join(found)}")
             write.warnings += found
-        if not write.kind.custom and (error := decode_error(obj, schema)):
+        if error := decode_error(obj, schema):
             raise self._unreadable(write, error)
         prune(obj, schema)
 
@@ -249,6 +249,8 @@ class Objects:
             metadata["generation"] = 1
         if write.keeps_status:
             obj.pop("status", None)
+            if not kind.custom:
+                obj["status"] = {}
         self._complete(write, obj, None)
         if operation != "Apply":
             obj = self._track(write, None, obj)

@@ -57,6 +57,12 @@ def test_names_labels_owner_and_hash_are_ocms() -> None:
     assert work["spec"] == {"workload": {"manifests": [deployment()]}}
 
 
+def test_empty_metadata_is_not_shipped_since_no_hub_would_keep_it() -> None:
+    (work,) = ship(deployment(labels={}, annotations=None, creationTimestamp=None))
+    (shipped,) = work["spec"]["workload"]["manifests"]
+    assert shipped == deployment()
+
+
 def test_workload_health_asks_for_feedback() -> None:
     [work] = ship(deployment(), health=Workload())
     assert work["spec"]["manifestConfigs"] == [

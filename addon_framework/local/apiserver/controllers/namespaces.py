@@ -83,9 +83,10 @@ class NamespaceController:
             return
         changed = copy_json(current)
         if not remaining:
-            changed["spec"]["finalizers"] = []
+            kept = [each for each in changed["spec"].get("finalizers") or () if each != "kubernetes"]
+            changed["spec"]["finalizers"] = kept
             self._store.put("namespaces", ("", name), changed)
-            if not changed["metadata"].get("finalizers"):
+            if not kept and not changed["metadata"].get("finalizers"):
                 self._store.remove("namespaces", ("", name))
             return
         message = "Some resources are remaining: " + ", ".join(

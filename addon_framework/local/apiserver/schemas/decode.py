@@ -22,10 +22,18 @@ class _Mismatch(Exception):
 def decode_error(obj: Json, schema: SchemaNode) -> str | None:
     """Why the object cannot be read as its built-in kind; None if it can."""
     try:
-        _decode(obj, schema, "", _struct(schema), top=True)
+        if schema.builtin:
+            _decode(obj, schema, "", _struct(schema), top=True)
+        elif (metadata := _metadata(schema)) is not None:
+            _decode(obj.get("metadata"), metadata, "metadata", "ObjectMeta")
     except _Mismatch as mismatch:
         return str(mismatch)
     return None
+
+
+def _metadata(schema: SchemaNode | None) -> SchemaNode | None:
+    found = schema.properties.get("metadata") if schema is not None else None
+    return found if found is not None and found.builtin else None
 
 
 def _struct(node: SchemaNode) -> str:
@@ -147,11 +155,25 @@ _ZERO: dict[str, Any] = {"object": {}, "string": "", "integer": 0, "number": 0, 
 def as_stored(obj: Json, schema: SchemaNode | None) -> None:
     """In place, an object of a built-in kind as it is once the server's structs have held it."""
     if schema is None or not schema.builtin:
+        _metadata_as_go_reads(obj, schema)
         return
     for name in ("spec", "status"):
         if obj.get(name) is None and name in schema.properties and schema.properties[name].name:
             obj[name] = {}
     _as_go_reads(obj, schema)
+
+
+def _metadata_as_go_reads(value: Any, node: SchemaNode | None) -> None:
+    """Of a custom resource, and of the resources embedded in it, metadata is a struct as well."""
+    if node is None or node.builtin:
+        _as_go_reads(value, node)
+    elif isinstance(value, dict):
+        for key, below in value.items():
+            if isinstance(below, (dict, list)):
+                _metadata_as_go_reads(below, node.child(key))
+    elif isinstance(value, list):
+        for below in value:
+            _metadata_as_go_reads(below, node.items)
 
 
 def _as_go_reads(value: Any, node: SchemaNode | None) -> None:

@@ -45,8 +45,7 @@ def _fill(value: Any, node: SchemaNode) -> None:
             elif isinstance(item, (dict, list)):
                 _fill(item, found)
         for key in nulls:
-            if key in node.properties:
-                del value[key]
+            del value[key]
     elif isinstance(value, list) and node.items is not None:
         items = node.items
         for index, item in enumerate(value):

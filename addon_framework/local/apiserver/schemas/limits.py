@@ -70,11 +70,10 @@ core.v1.PersistentVolumeSpec storageClassName name
 core.v1.PersistentVolumeSpec volumeMode in=Block|Filesystem
 core.v1.PersistentVolumeClaimSpec storageClassName name
 core.v1.PersistentVolumeClaimSpec volumeMode in=Block|Filesystem
-core.v1.VolumeNodeAffinity required *req
 core.v1.ServicePort port *port
 core.v1.ServicePort appProtocol qualified
 core.v1.ServiceSpec internalTrafficPolicy in=Cluster|Local
-core.v1.ServiceSpec externalTrafficPolicy in=Cluster|Local
+core.v1.ServiceSpec externalTrafficPolicy in=Cluster|Local|
 core.v1.ServiceSpec ipFamilyPolicy in=PreferDualStack|RequireDualStack|SingleStack
 core.v1.ServiceSpec ipFamilies []in=IPv4|IPv6 uniq
 core.v1.ServiceSpec externalName dns
@@ -87,6 +86,7 @@ meta.v1.OwnerReference apiVersion ok
 meta.v1.OwnerReference kind ok
 meta.v1.OwnerReference name ok
 meta.v1.OwnerReference uid ok
+apps.v1.DaemonSetSpec selector ok
 apps.v1.StatefulSetSpec serviceName name
 apps.v1.StatefulSetOrdinals start min=0
 apps.v1.RollingUpdateStatefulSetStrategy partition min=0
@@ -101,6 +101,79 @@ batch.v1.PodFailurePolicyRule action req in=Count|FailIndex|FailJob|Ignore
 batch.v1.PodFailurePolicyOnExitCodesRequirement operator req in=In|NotIn
 batch.v1.PodFailurePolicyOnExitCodesRequirement values ok uniq
 batch.v1.PodFailurePolicyOnPodConditionsPattern type *qualified
+batch.v1.CronJobSpec timeZone zone
+rbac.v1.Subject kind ok
+rbac.v1.RoleRef kind ok
+core.v1.Taint key ok
+core.v1.Taint effect ok
+core.v1.SecretReference name *req dns
+core.v1.SecretReference namespace *req dns
+core.v1.TopologySelectorTerm matchLabelExpressions uniq=key
+core.v1.TopologySelectorLabelRequirement key *qualified
+core.v1.TopologySelectorLabelRequirement values uniq
+storage.v1.StorageClass provisioner req qualified
+storage.v1.StorageClass volumeBindingMode in=Immediate|WaitForFirstConsumer
+storage.v1.CSIDriverSpec fsGroupPolicy in=File|None|ReadWriteOnceWithFSType
+storage.v1.CSIDriverSpec tokenRequests uniq=audience
+storage.v1.TokenRequest audience ok
+storage.v1.TokenRequest expirationSeconds min=600
+scheduling.v1.PriorityClass preemptionPolicy req in=Never|PreemptLowerPriority
+node.v1.RuntimeClass handler req label
+policy.v1.PodDisruptionBudgetSpec minAvailable amount
+policy.v1.PodDisruptionBudgetSpec maxUnavailable amount
+policy.v1.PodDisruptionBudgetSpec unhealthyPodEvictionPolicy in=AlwaysAllow|IfHealthyBudget
+discovery.v1.EndpointSlice ports uniq=name
+discovery.v1.Endpoint hostname label
+discovery.v1.Endpoint nodeName dns
+discovery.v1.EndpointPort protocol in=SCTP|TCP|UDP
+discovery.v1.EndpointPort appProtocol qualified
+networking.v1.NetworkPolicySpec policyTypes []in=Egress|Ingress
+networking.v1.NetworkPolicyPort protocol in=SCTP|TCP|UDP
+networking.v1.NetworkPolicyPort port port
+networking.v1.IPBlock cidr *cidr
+networking.v1.IPBlock except []cidr
+networking.v1.IngressSpec ingressClassName dns
+networking.v1.IngressTLS hosts []dns
+networking.v1.IngressTLS secretName name
+networking.v1.IngressRule host name
+networking.v1.IngressClassSpec controller *req domain
+networking.v1.IngressServiceBackend name req label
+events.v1.Event eventTime *req
+events.v1.Event reason *req
+events.v1.Event action *req
+events.v1.Event reportingController *req *qualified
+events.v1.Event reportingInstance *req
+events.v1.Event type *is=Normal|Warning
+certificates.v1.CertificateSigningRequestSpec request ok
+autoscaling.v2.HorizontalPodAutoscalerSpec minReplicas min=1
+autoscaling.v2.HPAScalingRules stabilizationWindowSeconds min=0 max=3600
+autoscaling.v2.HPAScalingPolicy type *in=Percent|Pods
+autoscaling.v2.HPAScalingPolicy value *min=1
+autoscaling.v2.HPAScalingPolicy periodSeconds *min=1
+admissionregistration.v1.ServiceReference name ok
+admissionregistration.v1.ServiceReference namespace ok
+admissionregistration.v1.ServiceReference port min=1 max=65535
+admissionregistration.v1.ValidatingWebhook name ok
+admissionregistration.v1.ValidatingWebhook clientConfig ok
+admissionregistration.v1.ValidatingWebhook sideEffects ok
+admissionregistration.v1.ValidatingWebhook admissionReviewVersions ok
+admissionregistration.v1.ValidatingWebhook matchConditions uniq=name
+admissionregistration.v1.MutatingWebhook name ok
+admissionregistration.v1.MutatingWebhook clientConfig ok
+admissionregistration.v1.MutatingWebhook sideEffects ok
+admissionregistration.v1.MutatingWebhook admissionReviewVersions ok
+admissionregistration.v1.MutatingWebhook matchConditions uniq=name
+admissionregistration.v1.MatchCondition name req qualified
+admissionregistration.v1.RuleWithOperations apiVersions []req
+admissionregistration.v1.RuleWithOperations resources []req
+apiextensions.v1.CustomResourceDefinitionVersion name ok
+apiextensions.v1.CustomResourceColumnDefinition name ok
+apiextensions.v1.CustomResourceColumnDefinition type ok
+apiextensions.v1.CustomResourceColumnDefinition jsonPath ok
+apiextensions.v1.CustomResourceSubresourceScale specReplicasPath ok
+apiextensions.v1.CustomResourceSubresourceScale statusReplicasPath ok
+apiextensions.v1.CustomResourceDefinitionSpec versions ok
+apiextensions.v1.SelectableField jsonPath ok
 """
 
 
@@ -166,7 +239,8 @@ def limits() -> tuple[dict[str, list[Limit]], dict[str, set[str]]]:
         if not rest:
             continue
         field, *words = rest
-        judged.setdefault(name, set()).add(field)
+        if any(word == "ok" or word.startswith("*") or word.endswith("req") for word in words):
+            judged.setdefault(name, set()).add(field)
         demanded = any(word.endswith("req") for word in words)
         found.setdefault(name, []).extend(_field(field, word, demanded) for word in words if word != "ok")
     return found, judged

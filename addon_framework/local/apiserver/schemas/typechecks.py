@@ -144,6 +144,16 @@ def _resource(value: Json, path: str) -> Iterator[Cause]:
         )
 
 
+def _node_affinity(value: Json, path: str) -> Iterator[Cause]:
+    if value.get("required") is None:
+        yield cause.required(f"{path}required", "must specify required node constraints")
+
+
+def _peer(value: Json, path: str) -> Iterator[Cause]:
+    if not any(value.get(key) is not None for key in ("podSelector", "namespaceSelector", "ipBlock")):
+        yield cause.required(path[:-1], "must specify a peer")
+
+
 def _file(value: Json, path: str) -> Iterator[Cause]:
     if value.get("fieldRef") is None and value.get("resourceFieldRef") is None:
         yield cause.required(path[:-1], "one of fieldRef and resourceFieldRef must be specified")
@@ -190,6 +200,8 @@ CHECKS: dict[str, Limit] = {
     "core.v1.ProjectedVolumeSource": _projected,
     "core.v1.ObjectFieldSelector": _field_path,
     "core.v1.ResourceFieldSelector": _resource,
+    "core.v1.VolumeNodeAffinity": _node_affinity,
+    "networking.v1.NetworkPolicyPeer": _peer,
     "meta.v1.LabelSelector": _labels,
     "meta.v1.LabelSelectorRequirement": _requirement,
 }

@@ -16,7 +16,13 @@ from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 _NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 # Failures that hide the value from rules, so that none is run.
 _BLOCKING = frozenset(
-    {"FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"}
+    {
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    }
 )
 _INT_RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
 
@@ -151,6 +157,8 @@ def _values(value: Any, node: SchemaNode, path: str, causes: list[Cause]) -> boo
             return False
     elif node.type and not _fits(value, kind, node.type):
         causes.append(_wrong_type(path, _NAMES[kind], node.type))
+        if node.enum is not None:
+            causes.append(cause.not_supported(path, value, node.enum))
         if kind is float and node.type == "integer":
             form = f"with format {node.format}" if node.format else "(default format)"
             detail = f"Checked value must be of type integer {form} in {path}"
@@ -230,8 +238,8 @@ def _number(value: float, node: SchemaNode, path: str, causes: list[Cause]) -> N
         causes.append(_broken(path, value, f"should be a multiple of {cause.render(step)}"))
     limits = _INT_RANGES.get(node.format)
     if limits is not None and not limits[0] <= value <= limits[1]:
-        wanted = f"Checked value must be of type {node.type} with format {node.format}"
-        causes.append(cause.invalid(path, value, wanted))
+        wanted = f"Checked value must be of type {node.type} with format {node.format} in {path}"
+        causes.append(cause.invalid("<nil>", value, wanted))
 
 
 def _repeated(values: list[Any]) -> bool:
@@ -310,6 +318,10 @@ def _list(value: list[Any], node: SchemaNode, path: str, old: Any, causes: list[
         repeated_before = _duplicates(old, node) if isinstance(old, list) else set()
         for index, item in enumerate(value):
             key = _key(item, node)
+            if node.list_type == "map" and not isinstance(item, dict):
+                causes.append(
+                    cause.invalid(f"{path}[{index}]", item, "must be an object for an array of list-type map")
+                )
             if key in seen and key not in repeated_before:
                 shown = orjson.loads(key)
                 causes.append(cause.duplicate(f"{path}[{index}]", shown))

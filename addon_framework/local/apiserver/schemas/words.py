@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from addon_framework.local.apiserver.schemas import cause, names
 from addon_framework.local.apiserver.schemas.cause import Cause
@@ -50,6 +51,42 @@ def _ip(value: Any, path: str) -> list[Cause]:
     return []
 
 
+def _cidr(value: Any, path: str) -> list[Cause]:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        value_error = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+        return [cause.invalid(path, value, value_error)]
+    return [] if "/" in value else [cause.invalid(path, value, "must be a valid CIDR value")]
+
+
+def _zone(value: Any, path: str) -> list[Cause]:
+    try:
+        if value and value.lower() != "local":
+            ZoneInfo(value)
+            return []
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        pass
+    return [cause.invalid(path, value, f"unknown time zone {value}")]
+
+
+def _amount(value: Any, path: str) -> list[Cause]:
+    if isinstance(value, int):
+        return [] if value >= 0 else [cause.invalid(path, value, "must be greater than or equal to 0")]
+    if re.fullmatch(r"[0-9]+%", value) and int(value[:-1]) <= 100:
+        return []
+    return [cause.invalid(path, value, "must be an integer or percentage (e.g '5%')")]
+
+
+def _domain(value: Any, path: str) -> list[Cause]:
+    """A domain and a path, as controllers of ingress classes are named."""
+    found = [cause.too_long(path, 250)] if len(value) > 250 else []
+    host, slash, rest = value.partition("/")
+    if value and (not slash or not rest or names.subdomain(host)):
+        found.append(cause.invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")'))
+    return found
+
+
 def _port(value: Any, path: str) -> list[Cause]:
     if isinstance(value, str) and value:
         return _named(names.port_name)(value, path)
@@ -73,6 +110,10 @@ FORMATS: dict[str, Callable[[Any, str], list[Cause]]] = {
     "ip": _ip,
     "port": _port,
     "driver": _driver,
+    "cidr": _cidr,
+    "zone": _zone,
+    "amount": _amount,
+    "domain": _domain,
     "absolute": _matches("/.*", "must be an absolute path"),
     "qualified": _named(names.qualified),
     "value": _named(names.label_value),

@@ -33,6 +33,7 @@ _CHECKS: dict[tuple[str, str], Callable[[Json, Json | None], list[Cause]]] = {
     ("", "PersistentVolume"): storage.validate_persistent_volume,
     ("", "PersistentVolumeClaim"): storage.validate_claim,
     ("", "Event"): cluster.validate_event,
+    ("", "Namespace"): cluster.validate_namespace,
     ("", "Node"): cluster.validate_node,
     ("apps", "Deployment"): workloads.validate_deployment,
     ("apps", "ReplicaSet"): workloads.validate_replica_set,
@@ -56,7 +57,10 @@ _CHECKS: dict[tuple[str, str], Callable[[Json, Json | None], list[Cause]]] = {
 }
 _NAMES: dict[tuple[str, str], NameCheck] = {
     ("", "Namespace"): names.label,
-    ("", "Service"): names.dns1035,
+    ("", "Service"): names.label,
+    ("", "Event"): names.path_segment,
+    ("policy", "PodDisruptionBudget"): names.path_segment,
+    ("certificates.k8s.io", "CertificateSigningRequest"): names.path_segment,
     (_RBAC, "Role"): names.path_segment,
     (_RBAC, "ClusterRole"): names.path_segment,
     (_RBAC, "RoleBinding"): names.path_segment,

@@ -93,11 +93,9 @@ def validate_certificate_request(obj: Json, old: Json | None) -> list[Cause]:
 
 
 def _request(spec: Json, causes: list[Cause]) -> None:
-    text = spec.get("request")
-    if text:
-        wrong = _pem_error(text)
-        if wrong:
-            causes.append(cause.invalid("spec.request", text, wrong))
+    text = spec.get("request") or ""
+    if wrong := _pem_error(text):
+        causes.append(cause.invalid("spec.request", text, wrong))
     usages = spec.get("usages") or []
     if not usages:
         causes.append(cause.required("spec.usages"))
@@ -154,22 +152,37 @@ def validate_event(obj: Json, old: Json | None) -> list[Cause]:
     return causes
 
 
+def validate_namespace(obj: Json, old: Json | None) -> list[Cause]:
+    """v1 Namespace."""
+    causes: list[Cause] = []
+    for each in (obj.get("spec") or {}).get("finalizers") or ():
+        causes += [cause.invalid("spec.finalizers", each, why) for why in names.qualified(each)]
+        if "/" not in each and each not in ("kubernetes", "orphan", "foregroundDeletion"):
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            causes.append(cause.invalid("spec.finalizers", each, why))
+    return causes
+
+
 def validate_node(obj: Json, old: Json | None) -> list[Cause]:
     """v1 Node."""
     causes: list[Cause] = []
     seen: set[tuple[Any, Any]] = set()
     for index, taint in enumerate((obj.get("spec") or {}).get("taints") or ()):
-        where = f"spec.taints[{index}]"
+        where = f"metadata.taints[{index}]"
         key, effect = taint.get("key") or "", taint.get("effect") or ""
         causes += [cause.invalid(f"{where}.key", key, why) for why in names.qualified(key)]
-        if effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+        if not effect:
+            causes.append(cause.required(f"{where}.effect"))
+        elif effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
             causes.append(
                 cause.not_supported(
                     f"{where}.effect", effect, ["NoSchedule", "PreferNoSchedule", "NoExecute"]
                 )
             )
+        for why in names.label_value(taint.get("value") or ""):
+            causes.append(cause.invalid(f"{where}.value", taint["value"], why))
         if (key, effect) in seen:
-            causes.append(cause.duplicate(where, taint))
+            causes.append(cause.duplicate(f"metadata.taints[{index}]", taint))
         seen.add((key, effect))
     if old is not None:
         before = (old.get("spec") or {}).get("providerID")

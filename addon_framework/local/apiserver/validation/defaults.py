@@ -156,8 +156,8 @@ def _service(obj: Json) -> None:
         fill(spec, sessionAffinityConfig={"clientIP": {"timeoutSeconds": 10800}})
     for port in spec.get("ports") or ():
         fill(port, protocol="TCP")
-        if port.get("targetPort") in (None, "", 0) and port.get("port"):
-            port["targetPort"] = port["port"]
+        if port.get("targetPort") in (None, "", 0):
+            port["targetPort"] = port.get("port", 0)
     if kind in ("NodePort", "LoadBalancer"):
         fill(spec, externalTrafficPolicy="Cluster")
     if kind == "LoadBalancer":

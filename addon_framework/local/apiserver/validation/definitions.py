@@ -21,7 +21,7 @@ def validate_definition(obj: Json, old: Json | None) -> list[Cause]:
     said = spec.get("names") or {}
     group, plural = spec.get("group") or "", said.get("plural") or ""
     name = (obj.get("metadata") or {}).get("name")
-    if group and plural and name != f"{plural}.{group}":
+    if name and name != f"{plural}.{group}":
         causes.append(cause.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
     if group:
         causes += [cause.invalid("spec.group", group, why) for why in names.subdomain(group)]
@@ -68,7 +68,6 @@ def _names(said: Json, causes: list[Cause]) -> None:
 
 
 def _versions(versions: list[Json], causes: list[Cause]) -> None:
-    seen: set[str] = set()
     stored = 0
     schemas: list[Any] = [(each.get("schema") or {}).get("openAPIV3Schema") for each in versions]
     # Versions that share one schema are judged once, under the path of the old top-level field.
@@ -76,21 +75,25 @@ def _versions(versions: list[Json], causes: list[Cause]) -> None:
     for index, version in enumerate(versions):
         where = f"spec.versions[{index}]"
         name = version.get("name") or ""
-        if name and (not _VERSION.fullmatch(name) or len(name) > 63):
+        if not _VERSION.fullmatch(name) or len(name) > 63:
             causes += [cause.invalid(f"{where}.name", name, why) for why in names.dns1035(name)]
-        if name in seen:
-            causes.append(cause.duplicate(f"{where}.name", name))
-        seen.add(name)
         stored += bool(version.get("storage"))
         if schemas[index] is None:
             causes.append(cause.required(f"{where}.schema.openAPIV3Schema", "schemas are required"))
         elif not shared:
             causes += structural_errors(schemas[index], path=f"{where}.schema.openAPIV3Schema")
-        _columns(version.get("additionalPrinterColumns"), f"{where}.additionalPrinterColumns", causes)
-        _subresources(version.get("subresources") or {}, f"{where}.subresources", causes)
+        for field, judge in (("additionalPrinterColumns", _columns), ("subresources", _subresources)):
+            said = version.get(field)
+            if any(each.get(field) != said for each in versions):
+                judge(said, f"{where}.{field}", causes)
+            elif index == 0:
+                judge(said, f"spec.{field}", causes)
     if shared and schemas[0] is not None:
         causes += structural_errors(schemas[0])
-    if versions and stored != 1:
+    said = [str(each.get("name")) for each in versions]
+    if len(set(said)) < len(said):
+        causes.append(cause.invalid("spec.versions", said, "must contain unique version names"))
+    if stored != 1:
         causes.append(
             cause.invalid(
                 "spec.versions",
@@ -98,23 +101,27 @@ def _versions(versions: list[Json], causes: list[Cause]) -> None:
                 "must have exactly one version marked as storage version",
             )
         )
+        causes.append(cause.invalid("status.storedVersions", [], "must have the storage version"))
 
 
 def _columns(columns: Any, path: str, causes: list[Cause]) -> None:
     allowed = ("integer", "number", "string", "boolean", "date")
     for index, column in enumerate(columns or ()):
         kind = column.get("type")
+        for key, shown in (("name", "name"), ("type", "type"), ("jsonPath", "JSONPath")):
+            if not column.get(key):
+                causes.append(cause.required(f"{path}[{index}].{shown}"))
         if kind and kind not in allowed:
             causes.append(cause.invalid(f"{path}[{index}].type", kind, f"must be one of {','.join(allowed)}"))
         text = column.get("jsonPath")
         if text and not text.startswith("."):
             causes.append(
-                cause.invalid(f"{path}[{index}].jsonPath", text, "is an invalid path: must start with .")
+                cause.invalid(f"{path}[{index}].JSONPath", text, "is an invalid path: must start with .")
             )
 
 
-def _subresources(said: Json, path: str, causes: list[Cause]) -> None:
-    scale = said.get("scale")
+def _subresources(said: Any, path: str, causes: list[Cause]) -> None:
+    scale = (said or {}).get("scale")
     if scale is None:
         return
     for key, root in (
@@ -123,6 +130,8 @@ def _subresources(said: Json, path: str, causes: list[Cause]) -> None:
         ("labelSelectorPath", "."),
     ):
         text = scale.get(key)
+        if not text and key != "labelSelectorPath":
+            causes.append(cause.required(f"{path}.scale.{key}"))
         if text and not text.startswith(root):
             causes.append(
                 cause.invalid(

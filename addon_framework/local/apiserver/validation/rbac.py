@@ -71,8 +71,8 @@ def _binding(obj: Json, old: Json | None, kinds: tuple[str, ...], namespaced: bo
     if reference:
         if reference.get("apiGroup") != _GROUP:
             causes.append(cause.not_supported("roleRef.apiGroup", reference.get("apiGroup") or "", [_GROUP]))
-        if reference.get("kind") and reference["kind"] not in kinds:
-            causes.append(cause.not_supported("roleRef.kind", reference["kind"], kinds))
+        if reference.get("kind") not in kinds:
+            causes.append(cause.not_supported("roleRef.kind", reference.get("kind") or "", kinds))
         if reference.get("name"):
             causes += [
                 cause.invalid("roleRef.name", reference["name"], why)
@@ -97,8 +97,9 @@ def _subject(subject: Json, where: str, namespaced: bool, causes: list[Cause]) -
     elif kind in ("User", "Group"):
         if group != _GROUP:
             causes.append(cause.not_supported(f"{where}.apiGroup", group, [_GROUP]))
-    elif kind:
-        causes.append(cause.not_supported(f"{where}.kind", kind, ["ServiceAccount", "User", "Group"]))
+    else:
+        allowed = ["ServiceAccount", "User", "Group"]
+        causes.append(cause.not_supported(f"{where}.kind", kind or "", allowed))
 
 
 def validate_role_binding(obj: Json, old: Json | None) -> list[Cause]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, cause, names
+from addon_framework.local.apiserver.schemas.words import FORMATS
 from addon_framework.local.apiserver.validation.metadata import immutable, validate_labels
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
@@ -40,9 +41,36 @@ def validate_service(obj: Json, old: Json | None) -> list[Cause]:
     if affinity and affinity not in ("ClientIP", "None"):
         causes.append(cause.not_supported("spec.sessionAffinity", affinity, ["ClientIP", "None"]))
     _address(spec.get("clusterIP"), causes)
-    if old is not None:
+    if old is None:
+        _of_other_types(spec, kind, ports, causes)
+    else:
         _same_address(spec, old.get("spec") or {}, causes)
     return causes
+
+
+def _of_other_types(spec: Json, kind: str, ports: list[Json], causes: list[Cause]) -> None:
+    """What a Service of this type may not say. (An update drops what its new type has no use for.)"""
+    balanced, outside = kind == "LoadBalancer", kind in ("LoadBalancer", "NodePort")
+    for index, port in enumerate(ports):
+        if port.get("nodePort") and kind == "ClusterIP":
+            why = "may not be used when `type` is 'ClusterIP'"
+            causes.append(cause.forbidden(f"spec.ports[{index}].nodePort", why))
+    for field, shown in (
+        ("loadBalancerSourceRanges", "LoadBalancerSourceRanges"),
+        ("allocateLoadBalancerNodePorts", "allocateLoadBalancerNodePorts"),
+        ("loadBalancerClass", "loadBalancerClass"),
+    ):
+        if spec.get(field) is not None and not balanced:
+            causes.append(cause.forbidden(f"spec.{shown}", "may only be used when `type` is 'LoadBalancer'"))
+    for index, text in enumerate((spec.get("loadBalancerSourceRanges") or ()) if balanced else ()):
+        causes += FORMATS["cidr"](text, f"spec.LoadBalancerSourceRanges[{index}]")
+    policy = spec.get("externalTrafficPolicy")
+    if policy and not outside:
+        why = "may only be set for externally-accessible services"
+        causes.append(cause.invalid("spec.externalTrafficPolicy", policy, why))
+    if spec.get("healthCheckNodePort") and not (balanced and policy == "Local"):
+        why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        causes.append(cause.invalid("spec.healthCheckNodePort", spec["healthCheckNodePort"], why))
 
 
 def _ports(ports: list[Json], causes: list[Cause]) -> None:

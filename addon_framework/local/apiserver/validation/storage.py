@@ -12,7 +12,6 @@ from addon_framework.local.apiserver.validation.pods import validate_host_path
 
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _POLICIES = ("Delete", "Recycle", "Retain")
-_VOLUME_MODES = ("Block", "Filesystem")
 _NOT_SOURCES = frozenset(
     {
         "accessModes",
@@ -32,15 +31,15 @@ _CLAIM_UPDATE = (
 )
 
 
-def _access(modes: Any, causes: list[Cause]) -> None:
+def _access(modes: Any, path: str, causes: list[Cause]) -> None:
     if not modes:
-        causes.append(cause.required("spec.accessModes", "at least 1 access mode is required"))
+        causes.append(cause.required(f"{path}.accessModes", "at least 1 access mode is required"))
     for each in modes or ():
         if each not in _MODES:
-            causes.append(cause.not_supported("spec.accessModes", each, _MODES))
+            causes.append(cause.not_supported(f"{path}.accessModes", each, _MODES))
     if modes and "ReadWriteOncePod" in modes and len(modes) > 1:
         causes.append(
-            cause.forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes")
+            cause.forbidden(f"{path}.accessModes", "may not use ReadWriteOncePod with other access modes")
         )
 
 
@@ -53,11 +52,11 @@ def validate_persistent_volume(obj: Json, old: Json | None) -> list[Cause]:
     """v1 PersistentVolume."""
     causes: list[Cause] = []
     spec = obj.get("spec") or {}
-    _access(spec.get("accessModes"), causes)
+    _access(spec.get("accessModes"), "spec", causes)
     capacity = spec.get("capacity") or {}
     if not capacity:
         causes.append(cause.required("spec.capacity"))
-    elif set(capacity) != {"storage"}:
+    if set(capacity) != {"storage"}:
         causes.append(cause.not_supported("spec.capacity", capacity, ["storage"]))
     elif parse_quantity(capacity["storage"]) <= 0:
         causes.append(
@@ -79,7 +78,6 @@ def validate_persistent_volume(obj: Json, old: Json | None) -> list[Cause]:
     if "local" in sources and not spec.get("nodeAffinity"):
         causes.append(cause.required("spec.nodeAffinity", "Local volume requires node affinity"))
     _choice(spec, "persistentVolumeReclaimPolicy", _POLICIES, causes)
-    _choice(spec, "volumeMode", _VOLUME_MODES, causes)
     if old is not None:
         before = old.get("spec") or {}
         past = {key: value for key, value in before.items() if key not in _NOT_SOURCES and value is not None}
@@ -101,14 +99,18 @@ def validate_claim(obj: Json, old: Json | None) -> list[Cause]:
     if old is not None:
         _claim_update(spec, old, causes)
         return causes
-    _access(spec.get("accessModes"), causes)
+    claim_spec(spec, "spec", causes)
+    return causes
+
+
+def claim_spec(spec: Json, path: str, causes: list[Cause]) -> None:
+    """Of a new claim, alone or in a StatefulSet."""
+    _access(spec.get("accessModes"), path, causes)
     wanted = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if wanted is None:
-        causes.append(cause.required("spec.resources[storage]"))
+        causes.append(cause.required(f"{path}.resources[storage]"))
     elif parse_quantity(wanted) <= 0:
-        causes.append(cause.invalid("spec.resources[storage]", str(wanted), "must be greater than zero"))
-    _choice(spec, "volumeMode", _VOLUME_MODES, causes)
-    return causes
+        causes.append(cause.invalid(f"{path}.resources[storage]", str(wanted), "must be greater than zero"))
 
 
 def _claim_update(spec: Json, old: Json, causes: list[Cause]) -> None:

@@ -42,8 +42,12 @@ def validate_webhooks(obj: Json, old: Json | None) -> list[Cause]:
     seen: set[str] = set()
     for index, hook in enumerate(obj.get("webhooks") or ()):
         path, name = f"webhooks[{index}]", hook.get("name") or ""
-        causes += [cause.invalid(f"{path}.name", name, why) for why in names.subdomain(name)]
-        if name.count(".") < 2:
+        if not name:
+            causes.append(cause.required(f"{path}.name"))
+        causes += [
+            cause.invalid(f"{path}.name", name, why) for why in (names.subdomain(name) if name else ())
+        ]
+        if name and name.count(".") < 2:
             why = "should be a domain with at least three segments separated by dots"
             causes.append(cause.invalid(f"{path}.name", name, why))
         if name in seen:
@@ -65,7 +69,11 @@ def _hook(hook: Json, path: str, causes: list[Cause]) -> None:
     elif not {"v1", "v1beta1"} & set(versions):
         why = "must include at least one of v1, v1beta1"
         causes.append(cause.invalid(f"{path}.admissionReviewVersions", versions, why))
-    if not 1 <= (hook.get("timeoutSeconds") or 10) <= 30:
+    for index, version in enumerate(versions):
+        if names.dns1035(version) or version in versions[:index]:
+            why = "must be a DNS label and not repeated"
+            causes.append(cause.invalid(f"{path}.admissionReviewVersions[{index}]", version, why))
+    if not 1 <= hook.get("timeoutSeconds", 10) <= 30:
         why = "the timeout value must be between 1 and 30 seconds"
         causes.append(cause.invalid(f"{path}.timeoutSeconds", hook["timeoutSeconds"], why))
     for index, rule in enumerate(hook.get("rules") or ()):
@@ -77,6 +85,10 @@ def _rule(rule: Json, path: str, causes: list[Cause]) -> None:
     for field in ("operations", "apiGroups", "apiVersions", "resources"):
         if not rule.get(field):
             causes.append(cause.required(f"{path}.{field}"))
+    for field in ("operations", "apiGroups", "apiVersions", "resources"):
+        if "*" in (rule.get(field) or ()) and len(rule[field]) > 1:
+            why = "if '*' is present, must not specify others"
+            causes.append(cause.invalid(f"{path}.{field}", rule[field], why))
     for index, operation in enumerate(rule.get("operations") or ()):
         if operation not in _OPERATIONS:
             causes.append(cause.not_supported(f"{path}.operations[{index}]", operation, _OPERATIONS))
@@ -88,14 +100,16 @@ def validate_client_config(config: Json, path: str, causes: list[Cause]) -> None
     """One of url and service, and a bundle that is one."""
     url: Any = config.get("url")
     service: Any = config.get("service")
-    if bool(url) == bool(service):
-        causes.append(cause.required(f"{path}.url", "exactly one of url or service is required"))
-    elif url:
+    if (url is None) == (service is None):
+        causes.append(cause.required(path, "exactly one of url or service is required"))
+    elif url is not None:
         _url(str(url), f"{path}.url", causes)
     else:
-        for field in ("name", "namespace"):
+        for field, shown in (("namespace", "name"), ("name", "namespace")):  # as kube-apiserver has it
             if not service.get(field):
-                causes.append(cause.required(f"{path}.service.{field}", f"service {field} is required"))
+                causes.append(cause.required(f"{path}.service.{shown}", f"service {field} is required"))
+        if (route := service.get("path")) and not route.startswith("/"):
+            causes.append(cause.invalid(f"{path}.service.path", route, "must start with a '/'"))
     if bundle := config.get("caBundle"):
         try:
             ssl.create_default_context(cadata=base64.b64decode(bundle).decode())

@@ -9,6 +9,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, builtin_errors, builtin_type, cause
 from addon_framework.local.apiserver.validation.metadata import immutable
 from addon_framework.local.apiserver.validation.pods import validate_template
+from addon_framework.local.apiserver.validation.storage import claim_spec
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
 _STATEFUL_SET_UPDATE = (
@@ -203,6 +204,8 @@ def validate_stateful_set(obj: Json, old: Json | None) -> list[Cause]:
     _selects_own_pods(spec, "statefulset", causes)
     _template(_with_claims(spec), causes)
     _always_restarts(spec, causes)
+    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        claim_spec(claim.get("spec") or {}, f"spec.volumeClaimTemplates[{index}].spec", causes)
     policy = spec.get("podManagementPolicy")
     if policy and policy not in ("OrderedReady", "Parallel"):
         causes.append(
@@ -273,12 +276,11 @@ def _job_spec(spec: Json, path: str, causes: list[Cause]) -> None:
         causes.append(cause.not_supported(f"{path}.completionMode", mode, ["Indexed", "NonIndexed"]))
     if mode == "Indexed" and spec.get("completions") is None:
         causes.append(cause.required(f"{path}.completions", "when completion mode is Indexed"))
-    indexed = mode == "Indexed"
     limit, failed, whole = (
         spec.get(name) for name in ("backoffLimitPerIndex", "maxFailedIndexes", "completions")
     )
     for name, value in (("backoffLimitPerIndex", limit), ("maxFailedIndexes", failed)):
-        if value is not None and not indexed:
+        if value is not None and mode == "NonIndexed":
             causes.append(cause.invalid(f"{path}.{name}", value, "requires indexed completion mode"))
     if failed is not None and limit is None:
         causes.append(cause.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
