@@ -16,29 +16,23 @@ import os
 import statistics
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fleet_parts import objects
 from fleet_parts.agents import all_of, run_agents
 from fleet_parts.processes import Ocms, Ours, cpu_seconds, memory_mb
+from fleet_parts.watching import Bench
 from rich.console import Console
 from rich.table import Table
 
-from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
-from addon_framework.api.cluster import AddOnPlacementScore, ManagedCluster, Placement, PlacementDecision
-from addon_framework.api.conditions import get_condition, is_true
-from addon_framework.api.core import LEASES, NAMESPACES
-from addon_framework.api.meta import Json
-from addon_framework.api.names import CLUSTER_NAME_LABEL, CONDITION_ACCEPTED
-from addon_framework.api.work import ManifestWork
+from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn
+from addon_framework.api.cluster import AddOnPlacementScore, ManagedCluster, Placement
 from addon_framework.hub.addons.configs import spec_hash
 from addon_framework.hub.install import install
-from addon_framework.kube import Client, Informer
+from addon_framework.kube import Client
 from addon_framework.testing.servers import EmbeddedApiServer
 
 CONTROLLERS = "registration,placement,work,addons"
@@ -59,110 +53,15 @@ TARGETS: dict[str, tuple[str, float | None]] = {
     "config: CPU of hub manager": ("s", None),
     "config: CPU of API server": ("s", None),
     "config: writes per cluster": ("", None),
+    "add-on with code: all ManifestWorks": ("s", 20.0),
+    "add-on with code: all completed": ("s", None),
+    "add-on with code: CPU of hub manager": ("s", None),
+    "add-on with code: CPU of API server": ("s", None),
+    "add-on with code: writes per cluster": ("", None),
     "memory of hub manager": ("MB", 400.0),
 }
 GROWTH = 6.0  # 5,000 clusters over 1,000
 Side = Ours | Ocms
-
-
-class Tally:
-    """One value for each cluster, and how many have which."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
-        self.count: Counter[Any] = Counter()
-
-    def set(self, cluster: str, value: Any) -> None:
-        """None: it has none."""
-        if (before := self._values.pop(cluster, None)) is not None:
-            self.count[before] -= 1
-        if value is not None:
-            self._values[cluster] = value
-            self.count[value] += 1
-
-
-class Bench:
-    """Watches a hub: registrations, decisions, and how far the add-on has got on each cluster."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.accepted, self.leased, self.installed = Tally(), Tally(), Tally()
-        self.shipped, self.completed = Tally(), Tally()
-        self.decided: dict[str, list[str]] = {}
-        self.events: Counter[str] = Counter()
-        self.happened = asyncio.Event()
-        self._informers: list[Informer[Json]] = []
-
-    def watch(self) -> list[asyncio.Task[None]]:
-        """The tasks to cancel."""
-        for resource, seen, selector in (
-            (ManagedCluster.RESOURCE, self._cluster, None),
-            (LEASES, self._lease, CLUSTER_NAME_LABEL),
-            (PlacementDecision.RESOURCE, self._decision, None),
-            (ManagedClusterAddOn.RESOURCE, self._addon, None),
-            (ManifestWork.RESOURCE, self._work, None),
-        ):
-            informer: Informer[Json] = Informer(self.client, resource, label_selector=selector)
-            informer.on_event(partial(self._seen, seen))
-            self._informers.append(informer)
-        return [asyncio.create_task(informer.run()) for informer in self._informers]
-
-    def _seen(self, what: Callable[[Json | None, Json], None], old: Json | None, new: Json | None) -> None:
-        if new is not None:
-            what(old, new)
-            self.happened.set()
-
-    def _cluster(self, old: Json | None, new: Json) -> None:
-        self.events["ManagedCluster"] += 1
-        self.accepted.set(new["metadata"]["name"], is_true(new, CONDITION_ACCEPTED) or None)
-
-    def _lease(self, old: Json | None, new: Json) -> None:
-        if old is None:
-            self.leased.set(new["metadata"]["namespace"], True)
-
-    def _decision(self, old: Json | None, new: Json) -> None:
-        decisions = (new.get("status") or {}).get("decisions") or []
-        name = new["metadata"]["name"].removesuffix("-decision-1")
-        self.decided[name] = [decision["clusterName"] for decision in decisions]
-
-    def _addon(self, old: Json | None, new: Json) -> None:
-        self.events["ManagedClusterAddOn"] += 1
-        cluster = new["metadata"]["namespace"]
-        self.installed.set(cluster, True)
-        progressing = get_condition(new, "Progressing")
-        applied = None
-        if progressing is not None and progressing["reason"] == "Completed":
-            for reference in (new.get("status") or {}).get("configReferences") or []:
-                if reference["resource"] == AddOnDeploymentConfig.RESOURCE.plural:
-                    applied = (reference.get("lastAppliedConfig") or {}).get("specHash")
-        self.completed.set(cluster, applied)
-
-    def _work(self, old: Json | None, new: Json) -> None:
-        generation = new["metadata"]["generation"]
-        if old is None or old["metadata"]["generation"] != generation:  # the others are its agent's
-            self.events["ManifestWork"] += 1
-        manifests = new["spec"]["workload"]["manifests"]
-        container = manifests[-1]["spec"]["template"]["spec"]["containers"][0]
-        self.shipped.set(new["metadata"]["namespace"], container["args"][0].partition("=")[2])
-
-    async def until(self, goals: dict[str, Callable[[], bool]], limit: float = 900) -> dict[str, float]:
-        """When each goal was reached, in seconds from now; those that were not are not in it."""
-        start, found = time.perf_counter(), dict[str, float]()
-        while True:
-            self.happened.clear()
-            at = time.perf_counter() - start
-            found |= {name: at for name, holds in goals.items() if name not in found and holds()}
-            if len(found) == len(goals) or at > limit:
-                return found
-            try:
-                await asyncio.wait_for(self.happened.wait(), 0.5)
-            except TimeoutError:
-                pass
-
-    async def version(self) -> int:
-        """The embedded server counts its writes in it."""
-        listed = await self.client.request("GET", NAMESPACES.path(), params={"limit": "1"})
-        return int(listed["metadata"]["resourceVersion"])
 
 
 class Fleet:
@@ -194,6 +93,7 @@ class Fleet:
         await all_of([lambda n=n: create(ManagedCluster.RESOURCE, objects.cluster(n)) for n in range(count)])
         times = await wait
         self.found["clusters registered"] = max(times.values())
+        self.details["registration"] = {"CPU seconds": self.cpu()}
         assert len(times) == 2, f"not all clusters are registered: {times}"
 
     async def settle(self) -> None:
@@ -278,6 +178,19 @@ class Fleet:
 
         return await self._phase("config", ask, counts, self.clusters)
 
+    async def install_built_in(self) -> bool:
+        """One that a plug-in makes."""
+        bench = self.bench
+        counts = {
+            "all ManifestWorks": lambda: bench.built_in.count[True],
+            "all completed": lambda: bench.built_in_done.count[True],
+        }
+
+        async def ask() -> None:
+            await bench.client.create(ClusterManagementAddOn.RESOURCE, objects.installed(objects.BUILT_IN))
+
+        return await self._phase("add-on with code", ask, counts, self.clusters)
+
     async def _phase(
         self, phase: str, ask: Callable[[], Any], counts: dict[str, Callable[[], int]], count: int
     ) -> bool:
@@ -337,6 +250,7 @@ async def run(
     tasks = bench.watch()
     try:
         with (registration or side).run() as pids:
+            fleet.pids = {**pids, "API server": server.pid}
             await fleet.register()
             with agents(server.kubeconfig, clusters) as (pid, wrote):
                 fleet.agents_wrote = wrote
@@ -347,6 +261,9 @@ async def run(
                     if await fleet.install():
                         await fleet.settle()
                         await fleet.configure()
+                    if registration is None:
+                        await fleet.settle()
+                        await fleet.install_built_in()
                     fleet.found["memory of hub manager"] = sum(memory_mb(p, "VmHWM") for p in pids.values())
     finally:
         for task in tasks:

@@ -23,6 +23,7 @@ from addon_framework.hub.addons.lookup import (
 from addon_framework.hub.addons.rollouts import WAITING, strategy_problem
 from addon_framework.kube import Controller, Key, Watch
 from addon_framework.kube.ensure import write_status
+from addon_framework.kube.pace import Pace
 
 PAUSE = 0.5  # seconds between two counts of one add-on: a thousand clusters change in a burst
 
@@ -33,8 +34,7 @@ class CmaStatusController(Controller):
     name = "addon-progress"
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._counted: dict[Key, float] = {}
+        self._pace = Pace[Key](PAUSE, clock)
         self._configs = ConfigObjects(self, self._named_in)
 
     def watches(self) -> list[Watch]:
@@ -47,21 +47,20 @@ class CmaStatusController(Controller):
         ]
 
     async def reconcile(self, key: Key) -> float | None:
-        """Count, at most twice a second."""
+        """Count, at most twice a second, and less often where there is much to count."""
         cma = self.cache(ClusterManagementAddOn.RESOURCE).get(key)
         if cma is None or cma["metadata"].get("deletionTimestamp"):
-            self._counted.pop(key, None)
+            self._pace.forget(key)
             return None
-        wait = self._counted.get(key, float("-inf")) + PAUSE - self._clock()
-        if wait > 0:
+        if (wait := self._pace.wait(key)) is not None:
             return wait
-        self._counted[key] = self._clock()
         status = copy.deepcopy(cma.get("status") or {})
-        status["defaultconfigReferences"] = await self._references(cma)
-        if is_managed(cma):  # otherwise its author installs it, and says how far it is
-            status["installProgressions"] = await self._progressions(
-                cma, status.get("installProgressions") or []
-            )
+        with self._pace.work(key):
+            status["defaultconfigReferences"] = await self._references(cma)
+            if is_managed(cma):  # otherwise its author installs it, and says how far it is
+                status["installProgressions"] = await self._progressions(
+                    cma, status.get("installProgressions") or []
+                )
         await write_status(self.client, ClusterManagementAddOn.RESOURCE, cma, status)
         return None
 
@@ -135,9 +134,10 @@ def _which(reference: Json) -> tuple[str, ...]:
 
 
 def _summary(instances: list[Json | None]) -> tuple[str, str, str]:
-    total = len(instances)
-    done = sum(_reason(i) == "Completed" for i in instances)
-    failed = sorted(i["metadata"]["namespace"] for i in instances if i is not None and _reason(i) == "Failed")
+    reasons = [_reason(instance) for instance in instances]
+    total, done, waiting = len(instances), reasons.count("Completed"), reasons.count(WAITING)
+    pairs = zip(instances, reasons, strict=True)
+    failed = sorted(i["metadata"]["namespace"] for i, reason in pairs if i is not None and reason == "Failed")
     if failed:
         names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
         return "False", "Failed", f"{done}/{total} completed, {len(failed)} failed: {names}"
@@ -145,7 +145,6 @@ def _summary(instances: list[Json | None]) -> tuple[str, str, str]:
         return "True", "Progressing", "no cluster is chosen yet"
     if done == total:
         return "False", "Completed", f"{done}/{total} completed with no errors."
-    waiting = sum(_reason(i) == WAITING for i in instances)
     text = f"{done}/{total} completed" + (f", {waiting} wait for their turn" if waiting else "")
     return "True", "Progressing", text
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 import structlog
 
@@ -20,6 +21,7 @@ from addon_framework.hub.addons.lookup import (
 )
 from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, NotFound, Watch
 from addon_framework.kube.ensure import remove
+from addon_framework.kube.pace import Pace
 
 log = structlog.get_logger(__name__)
 DISABLED_ANNOTATION = f"{ADDON_GROUP}/disable-automatic-installation"
@@ -30,6 +32,9 @@ class InstallController(Controller):
     """ClusterManagementAddOn + PlacementDecisions -> ManagedClusterAddOns."""
 
     name = "addon-install"
+
+    def __init__(self) -> None:
+        self._pace = Pace[Key]()
 
     def watches(self) -> list[Watch]:
         """Add-ons, the decisions of their placements, and what was made from them."""
@@ -45,10 +50,20 @@ class InstallController(Controller):
         """Create what is missing and delete what is too many, all at once."""
         cma = self.cache(ClusterManagementAddOn.RESOURCE).get(key)
         if cma is None or cma["metadata"].get("deletionTimestamp") or not is_managed(cma):
+            self._pace.forget(key)
             return None
-        placements = install_placements(cma)
+        if (wait := self._pace.wait(key)) is not None:
+            return wait
+        with self._pace.work(key):
+            steps = self._steps(cma, install_placements(cma))
+        failures = [r for r in await asyncio.gather(*steps, return_exceptions=True) if r is not None]
+        if failures:
+            raise failures[0]
+        return None
+
+    def _steps(self, cma: Json, placements: list[Json]) -> list[Coroutine[Any, Any, None]]:
         if not placements:
-            return None
+            return []
         wanted: set[str] = set()
         decided = True
         for placement in placements:
@@ -56,19 +71,22 @@ class InstallController(Controller):
             decided = decided and chosen is not None
             wanted |= chosen or set()
         wanted = {cluster for cluster in wanted if self._may_install(cluster)}
-        present = {addon["metadata"]["namespace"]: addon for addon in self._installed(key.name)}
+        present = {
+            addon["metadata"]["namespace"]: addon for addon in self._installed(cma["metadata"]["name"])
+        }
         steps = [self._create(cma, cluster) for cluster in sorted(wanted - present.keys())]
-        steps += [self._annotate(present[cluster]) for cluster in sorted(wanted & present.keys())]
+        steps += [
+            self._annotate(present[cluster], patch)
+            for cluster in sorted(wanted & present.keys())
+            if (patch := self._missing_annotations(present[cluster]))
+        ]
         if decided:  # a placement that has not decided yet may still choose them
             steps += [
                 self._delete(addon)
                 for cluster, addon in sorted(present.items())
                 if cluster not in wanted and not addon["metadata"].get("deletionTimestamp")
             ]
-        failures = [r for r in await asyncio.gather(*steps, return_exceptions=True) if r is not None]
-        if failures:
-            raise failures[0]
-        return None
+        return steps
 
     def _installed(self, name: str) -> list[Json]:
         cache = self.cache(ManagedClusterAddOn.RESOURCE)
@@ -96,15 +114,16 @@ class InstallController(Controller):
             raise ApiError(404, "NoNamespace", f"cluster {cluster} has no namespace yet: {error}") from error
         log.info("add-on installed", addon=name, cluster=cluster)
 
-    async def _annotate(self, addon: Json) -> None:
+    def _missing_annotations(self, addon: Json) -> Json:
         metadata = addon["metadata"]
-        cluster = self._annotations(metadata["namespace"])
-        patch = copied_annotations(metadata.get("annotations") or {}, cluster)
-        if patch and not metadata.get("deletionTimestamp"):
-            body = {"metadata": {"uid": metadata["uid"], "annotations": patch}}
-            await self.client.patch(
-                ManagedClusterAddOn.RESOURCE, metadata["name"], body, metadata["namespace"]
-            )
+        if metadata.get("deletionTimestamp"):
+            return {}
+        return copied_annotations(metadata.get("annotations") or {}, self._annotations(metadata["namespace"]))
+
+    async def _annotate(self, addon: Json, patch: Json) -> None:
+        metadata = addon["metadata"]
+        body = {"metadata": {"uid": metadata["uid"], "annotations": patch}}
+        await self.client.patch(ManagedClusterAddOn.RESOURCE, metadata["name"], body, metadata["namespace"])
 
     def _annotations(self, name: str) -> Json:
         cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", name)) or {"metadata": {}}

@@ -16,6 +16,7 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.hub.clustersets import GLOBAL_SET
 
 ADDON, NAMESPACE, SCORE, LEVEL = "bench-agent", "bench", "usage", "LEVEL"
+BUILT_IN = "resource-scorer"  # an add-on with code, here in every checkout
 
 
 def obj(resource: Resource, name: str, namespace: str | None = None, **fields: Any) -> Json:
@@ -73,7 +74,7 @@ def config(level: str) -> Json:
 
 
 def addon() -> Json:
-    """The add-on, on all clusters that the placement `all` has chosen."""
+    """The add-on, by its template and its configuration."""
     group = AddOnDeploymentConfig.RESOURCE.group
     supported = [
         {"group": group, "resource": "addontemplates", "defaultConfig": {"name": ADDON}},
@@ -83,9 +84,13 @@ def addon() -> Json:
             "defaultConfig": {"name": ADDON, "namespace": NAMESPACE},
         },
     ]
+    return installed(ADDON, supportedConfigs=supported)
+
+
+def installed(name: str, **spec: Any) -> Json:
+    """An add-on on all clusters that the placement `all` has chosen."""
     strategy = {"type": "Placements", "placements": [{"name": "all", "namespace": NAMESPACE}]}
-    spec = {"supportedConfigs": supported, "installStrategy": strategy}
-    return obj(ClusterManagementAddOn.RESOURCE, ADDON, spec=spec)
+    return obj(ClusterManagementAddOn.RESOURCE, name, spec={"installStrategy": strategy, **spec})
 
 
 def template() -> Json:
