@@ -60,12 +60,13 @@ class Fleet:
         converts = False
         if self.source is not None and "registration" in self.cast.ocm:
             await self.ocm.install_crds(self.hub, self.source, "hub")
-            await self.ocm.install_webhooks(self.hub)
         elif not await is_embedded(self.hub):
             converts = bool(self.cast.ours_on_hub)
             if not converts:
                 await self.ocm.convert(self.hub, load_crds("hub"))
         await install(self.hub)
+        if "registration" in self.cast.ocm:  # its webhook puts clusters into the default set
+            await self.ocm.install_webhooks(self.hub)
         for part in HUB_PARTS:
             if part in self.cast.ocm:
                 self.ocm.start(part)

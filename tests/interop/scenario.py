@@ -139,20 +139,38 @@ async def until_feedback(fleet: Fleet, name: str, wanted: dict[str, int]) -> Non
     await fleet.until(fed)
 
 
-async def fan_out(fleet: Fleet, name: str = "everywhere") -> None:
-    """A ManifestWorkReplicaSet has a work on each chosen cluster, and says how far it is."""
+async def fan_out(fleet: Fleet) -> None:
+    """A ManifestWorkReplicaSet has a work on each chosen cluster, says how far it is, and goes with it."""
+    names = (f"everywhere-{attempt}" for attempt in range(5))
+    while not await _fans_out(fleet, next(names)):
+        # OCM's manager makes a second work for a cluster when it looks again before its cache has the first;
+        # then two are applied where one is wanted, and the set is never as expected.
+        assert "work" in fleet.cast.ocm, "two works for one cluster"
+
+
+async def _fans_out(fleet: Fleet, name: str) -> bool:
     # OCM waits for a condition that its own agent has by a rule only (ocm#1207); ours derives it.
     rules = {"work", WORK_AGENT} <= fleet.cast.ocm
     await fleet.create(ManifestWorkReplicaSet.RESOURCE, objects.replica_set(name, rules=rules))
     await fleet.on_spoke(CONFIGMAPS, name, name)
-    for kind in ("PlacementVerified", "ManifestworkApplied", "PlacementRolledOut"):
-        await fleet.until_condition(ManifestWorkReplicaSet.RESOURCE, name, kind, namespace=NAMESPACE)
-    found = await fleet.hub.get(ManifestWorkReplicaSet.RESOURCE, name, NAMESPACE)
-    summary = found["status"]["summary"]
-    assert (summary["total"], summary["applied"]) == (1, 1), summary
+    wanted = ("PlacementVerified", "ManifestworkApplied", "PlacementRolledOut")
+    owned = f"work.open-cluster-management.io/manifestworkreplicaset={NAMESPACE}.{name}"
+
+    async def outcome() -> Json | None:
+        found = await fleet.hub.get(ManifestWorkReplicaSet.RESOURCE, name, NAMESPACE)
+        works = (await fleet.hub.list(ManifestWork.RESOURCE, CLUSTER, label_selector=owned))["items"]
+        settled = all(is_true(found, kind) for kind in wanted)
+        assert settled or len(works) > 1, found["status"]["conditions"]
+        return {"works": len(works), "summary": found["status"]["summary"]}
+
+    came = await fleet.until(outcome)
+    if came["works"] == 1:
+        summary = came["summary"]
+        assert (summary["total"], summary["applied"]) == (1, 1), summary
     await fleet.hub.delete(ManifestWorkReplicaSet.RESOURCE, name, NAMESPACE)
     await fleet.until_gone(fleet.hub, ManifestWorkReplicaSet.RESOURCE, name, NAMESPACE)
     await fleet.until_gone(fleet.spoke, CONFIGMAPS, name, name)
+    return bool(came["works"] == 1)
 
 
 async def until_well(fleet: Fleet, name: str = TEMPLATE) -> None:
