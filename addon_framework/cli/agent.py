@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,9 +30,11 @@ def agent() -> None:
 @click.option(
     "--hub-kubeconfig",
     type=_FILE,
-    required=True,
     help="Of the hub, with the right to ask to join: fleetadm hub bootstrap-kubeconfig.",
 )
+@click.option("--hub-server", metavar="URL", help="In place of a kubeconfig: where the hub is,")
+@click.option("--hub-token-file", type=_FILE, help="a token with the right to ask to join,")
+@click.option("--hub-ca-file", type=_FILE, help="and who vouches for the hub. [the system's authorities]")
 @click.option("--spoke-kubeconfig", type=_FILE, required=True, help="Of the cluster that is to join.")
 @click.option(
     "--hosting-kubeconfig",
@@ -47,7 +52,10 @@ def agent() -> None:
 @click.option("--controllers", metavar="A,B", help="Only these of registration, work. [all]")
 @verbosity_option
 def run_command(
-    hub_kubeconfig: Path,
+    hub_kubeconfig: Path | None,
+    hub_server: str | None,
+    hub_token_file: Path | None,
+    hub_ca_file: Path | None,
     spoke_kubeconfig: Path,
     hosting_kubeconfig: Path | None,
     cluster_name: str,
@@ -57,12 +65,20 @@ def run_command(
 ) -> None:
     """Join a cluster to a hub, apply what the hub sends it, until SIGTERM or SIGINT.
 
+    The token may be one of the account in bootstrap kubeconfigs (kubectl create token cluster-bootstrap
+    --namespace open-cluster-management), or a bootstrap token of Kubernetes with the group
+    system:bootstrappers:managedcluster.
+
     \b
     Example:
       fleetadm agent run --hub-kubeconfig bootstrap.kubeconfig --spoke-kubeconfig ~/.kube/config \\
         --cluster-name cluster1
+      fleetadm agent run --hub-server https://hub.example.com:6443 --hub-token-file token \\
+        --hub-ca-file ca.crt --spoke-kubeconfig ~/.kube/config --cluster-name cluster1
     """
     chosen = names(controllers)
+    if (hub_kubeconfig is None) == (hub_server is None) or (hub_server is None) != (hub_token_file is None):
+        raise click.UsageError("give --hub-kubeconfig, or --hub-server with --hub-token-file")
 
     async def work() -> None:
         from addon_framework.spoke.run import CONTROLLERS, run_agent
@@ -72,13 +88,32 @@ def run_command(
             raise click.BadParameter(
                 f"unknown: {', '.join(unknown)}; known are {known}", param_hint="--controllers"
             )
-        await run_agent(
-            hub_kubeconfig=hub_kubeconfig,
-            spoke_kubeconfig=spoke_kubeconfig,
-            cluster_name=cluster_name,
-            controllers=chosen,
-            hosting_kubeconfig=hosting_kubeconfig,
-            addon_auth=addon_auth,
-        )
+        with tempfile.TemporaryDirectory(prefix="fleetadm-") as directory:
+            bootstrap = hub_kubeconfig or Path(directory, "bootstrap.kubeconfig")
+            if hub_server is not None and hub_token_file is not None:
+                bootstrap.write_text(json.dumps(_by_token(hub_server, hub_token_file, hub_ca_file)))
+            await run_agent(
+                hub_kubeconfig=bootstrap,
+                spoke_kubeconfig=spoke_kubeconfig,
+                cluster_name=cluster_name,
+                controllers=chosen,
+                hosting_kubeconfig=hosting_kubeconfig,
+                addon_auth=addon_auth,
+            )
 
     run(work, verbosity=verbosity)
+
+
+def _by_token(server: str, token: Path, ca: Path | None) -> dict[str, Any]:
+    """A kubeconfig that names the files, so that a token may be replaced; it holds no secret itself."""
+    cluster = {"server": server}
+    if ca is not None:
+        cluster["certificate-authority"] = str(ca.resolve())
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "hub", "cluster": cluster}],
+        "users": [{"name": "bootstrap", "user": {"tokenFile": str(token.resolve())}}],
+        "contexts": [{"name": "bootstrap", "context": {"cluster": "hub", "user": "bootstrap"}}],
+        "current-context": "bootstrap",
+    }

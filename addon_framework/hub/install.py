@@ -23,7 +23,7 @@ from addon_framework.hub.registration.csr import (
     is_settled,
 )
 from addon_framework.hub.registration.rbac import common_roles
-from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_NAMESPACE, hub_objects
+from addon_framework.hub.roles import BOOTSTRAP_ACCOUNT, BOOTSTRAP_GROUP, BOOTSTRAP_NAMESPACE, hub_objects
 from addon_framework.kube import Client, Conflict, Informer, Key, NotFound, install_crds, is_ours
 
 log = structlog.get_logger(__name__)
@@ -99,9 +99,9 @@ async def bootstrap_kubeconfig(
 async def accept(client: Client, clusters: Sequence[str], *, requesters: Iterable[str] = ()) -> list[str]:
     """Accept clusters: approve their pending certificate requests and set hubAcceptsClient.
 
-    Requests count only if they pass OCM's checks and come from the bootstrap account, from the cluster
-    itself, or from one of `requesters`. Returns the clusters that were changed; raises CannotAccept for one
-    that has not asked to join.
+    Requests count only if they pass OCM's checks and come from the bootstrap account, by a bootstrap token of
+    the group for that, from the cluster itself, or from one of `requesters`. Returns the clusters that were
+    changed; raises CannotAccept for one that has not asked to join.
     """
     trusted = {f"system:serviceaccount:{BOOTSTRAP_NAMESPACE}:{BOOTSTRAP_ACCOUNT}", *requesters}
     changed = []
@@ -176,7 +176,8 @@ async def _approve_requests(client: Client, cluster: str, trusted: set[str]) -> 
         requester = csr["spec"].get("username", "")
         if is_settled(csr):
             continue
-        if requester not in trusted and not is_agent(requester, cluster):
+        by_token = BOOTSTRAP_GROUP in (csr["spec"].get("groups") or [])
+        if requester not in trusted and not by_token and not is_agent(requester, cluster):
             log.warning("certificate request left alone", csr=csr["metadata"]["name"], requester=requester)
             continue
         try:

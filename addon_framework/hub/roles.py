@@ -9,6 +9,7 @@ from addon_framework.hub.registration.rbac import RBAC, rule
 BOOTSTRAP_NAMESPACE = "open-cluster-management"
 HUB_NAMESPACE = "open-cluster-management-hub"
 BOOTSTRAP_ACCOUNT = "cluster-bootstrap"
+BOOTSTRAP_GROUP = "system:bootstrappers:managedcluster"  # of bootstrap tokens, as clusteradm makes them
 BOOTSTRAP_ROLE = "system:open-cluster-management:bootstrap"
 
 
@@ -43,7 +44,8 @@ def hub_objects() -> list[Json]:
             "metadata": {"name": "cluster-bootstrap-sa"},
             "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": BOOTSTRAP_ROLE},
             "subjects": [
-                {"kind": "ServiceAccount", "name": BOOTSTRAP_ACCOUNT, "namespace": BOOTSTRAP_NAMESPACE}
+                {"kind": "ServiceAccount", "name": BOOTSTRAP_ACCOUNT, "namespace": BOOTSTRAP_NAMESPACE},
+                {"apiGroup": RBAC, "kind": "Group", "name": BOOTSTRAP_GROUP},
             ],
         },
     ]

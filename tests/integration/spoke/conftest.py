@@ -96,8 +96,11 @@ class Fleet:
         """What the administrator does, once the cluster has asked."""
         await eventually(lambda: accept(self.hub, [self.cluster]), swallow=Exception)
 
-    async def until(self, probe: Callable[[], Any], timeout: float = 20) -> Any:
-        """Waits until the probe gives something true; what is not there, or not reachable, is not yet."""
+    async def until(self, probe: Callable[[], Any], timeout: float = 45) -> Any:
+        """Waits until the probe gives something true; what is not there, or not reachable, is not yet.
+
+        kube-controller-manager takes up to 30 s to see that there is a new kind to collect.
+        """
         return await eventually(probe, timeout=timeout, swallow=ApiError)
 
     async def until_condition(
