@@ -92,14 +92,14 @@ class Scene:
 
         await self.hub.until(gone)
 
-    async def events(self, namespace: str) -> dict[str, str]:
-        """Messages by reason."""
+    async def events(self, namespace: str) -> list[tuple[str, str]]:
+        """Reasons and messages; a reason comes again with another message."""
         listed = await self.client.list(EVENTS, namespace)
-        return {
-            event["reason"]: event["message"]
+        return [
+            (event["reason"], event["message"])
             for event in listed["items"]
             if event["involvedObject"]["name"] in (self.name, self.cluster)
-        }
+        ]
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ async def test_the_deadline_of_one_cluster_is_before_that_of_all_and_says_what_i
     await scene.install(on_all="never", here="2s")
     await scene.delete()
     await scene.until_gone()
-    said = await scene.events(scene.cluster)
+    said = dict(await scene.events(scene.cluster))
     assert said["WaitingForPreDelete"] == (
         "the deletion waits: Job n/clean has not reported yet; after 2 s it goes on without"
     )
@@ -173,7 +173,8 @@ async def test_a_cluster_that_leaves_says_which_hook_of_which_addon_it_waits_for
     await scene.hub.until(says)
 
     async def told() -> bool:
-        return (await scene.events("default")).get("ResourceRemaining", "").startswith(text)
+        said = await scene.events("default")
+        return any(reason == "ResourceRemaining" and message.startswith(text) for reason, message in said)
 
     await scene.hub.until(told)
     await scene.client.patch(
