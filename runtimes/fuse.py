@@ -12,11 +12,11 @@ from runtimes.pods import host_path, literal, mount
 # Leaves no dead mount of an earlier life under the new one. $MOUNT_POINT is in the environment.
 PREPARE = """
 set -eu
-while grep -q " $MOUNT_POINT " /proc/self/mountinfo; do umount -l "$MOUNT_POINT"; done
+while grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo; do umount -l "$MOUNT_POINT"; done
 mkdir -p "$MOUNT_POINT"
 """
 # A dead client's attributes may still be cached; the file system's own numbers (-f) never are.
-_MOUNTED = 'grep -q " $MOUNT_POINT " /proc/self/mountinfo && stat -f "$MOUNT_POINT" >/dev/null'
+_MOUNTED = 'grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo && stat -f "$MOUNT_POINT" >/dev/null'
 _PROC = "/node/proc"
 _UNMOUNT = 'umount -l "$MOUNT_POINT" || true'
 

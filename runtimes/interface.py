@@ -31,6 +31,10 @@ CACHE_DIRECTORY = "/var/lib/boundaryless/cache"
 MOUNT_DIRECTORY = "/var/lib/boundaryless/mounts"
 
 
+class Missing(str):
+    """A problem that ends when another object comes; every other one stays until the specs change."""
+
+
 @dataclass(frozen=True)
 class SecretKey:
     """A key of a Secret in the Dataset's namespace."""
@@ -131,6 +135,7 @@ class Component:
     pod: Json
     replicas: int | None = None  # None: one on every node that fits
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name -> data
+    portable: bool = True  # whether it works in a pod of its users, with nothing of the node's
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from addon_framework.api.core import CLUSTERROLES
 from addon_framework.api.crd import load_crds
 from addon_framework.api.data import GROUP, LOCAL_GROUP
 from addon_framework.api.meta import Json
 from addon_framework.plugins import AddonDescription, AgentContext, Lease, agent_manifests, hookimpl
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
+from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, PORT, ROLE, SERVICE, VALIDATING
 
 NAME = "cache-runtime"
 _OWNER_ENV = "CACHE_RUNTIME_OWNER_UID"
+_IP_ENV = "POD_IP"
 _IMAGE = "IMAGE"  # of the agent, its workers and loaders: a variable of AddOnDeploymentConfig
 _ALL = ["get", "list", "watch", "create", "update", "patch", "delete"]
 _READ = ["get", "list", "watch"]
@@ -32,6 +35,18 @@ SPOKE_RULES: list[Json] = [
     {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": _READ},
     {"apiGroups": [""], "resources": ["nodes"], "verbs": [*_READ, "patch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    *(
+        {"apiGroups": [resource.group], "resources": [resource.plural], **which}
+        for resource in (MUTATING, VALIDATING)
+        # What does not exist has no name that a rule could go by.
+        for which in ({"verbs": ["create"]}, {"verbs": ["get", "patch"], "resourceNames": [CONFIGURATION]})
+    ),
+    {
+        "apiGroups": [CLUSTERROLES.group],
+        "resources": [CLUSTERROLES.plural],
+        "verbs": ["get"],
+        "resourceNames": [ROLE],
+    },
 ]
 
 
@@ -59,9 +74,13 @@ class CacheRuntime:
             values["cluster_name"],
             spoke_rules=SPOKE_RULES,
             image=image,
-            env={_IMAGE: image, _OWNER_ENV: (addon.get("metadata") or {}).get("uid", "")},
+            env={
+                _IMAGE: image,
+                _OWNER_ENV: (addon.get("metadata") or {}).get("uid", ""),
+                _IP_ENV: {"fieldRef": {"fieldPath": "status.podIP"}},
+            },
         )
-        return [*crds, *agent]
+        return [*crds, *agent, _webhook_service(values["install_namespace"])]
 
     @hookimpl
     def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json]:
@@ -76,7 +95,22 @@ class CacheRuntime:
     @hookimpl
     async def addon_agent(self, context: AgentContext) -> None:
         """In its pod on the spoke."""
+        from addons.cache_runtime.admission.server import Address
         from addons.cache_runtime.agent.run import run_agent
 
         image, owner = os.environ.get(_IMAGE) or DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
-        await run_agent(context, image=image, owner_uid=owner)
+        webhooks = Address.of_pod(os.environ[_IP_ENV], context.install_namespace)
+        await run_agent(context, image=image, owner_uid=owner, webhooks=webhooks)
+
+
+def _webhook_service(namespace: str) -> Json:
+    """Where the API server reaches the agent."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE, "namespace": namespace},
+        "spec": {
+            "selector": {"app": f"{NAME}-agent"},
+            "ports": [{"name": "https", "port": 443, "targetPort": PORT, "protocol": "TCP"}],
+        },
+    }

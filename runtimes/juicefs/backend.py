@@ -108,7 +108,7 @@ class JuiceFSBackend(Backend):
         if resources := (cache.spec.get("fuse") or {}).get("resources"):
             pod["containers"][0]["resources"] = resources
         pod |= overrides(cache.spec.get("fuse") or {})
-        return [Component("client", pod, self.scale(cache) if own else None)]
+        return [Component("client", pod, self.scale(cache) if own else None, portable=not own)]
 
     def volume(self, cache: Cache) -> Volume:
         """The mount."""

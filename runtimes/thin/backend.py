@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from addon_framework.api.data import DataLoad, ThinRuntime
 from addon_framework.api.meta import Json
-from runtimes.interface import Backend, Cache, CacheState, Component, Migration, SecretKey, Task, Volume
+from runtimes.interface import (
+    Backend,
+    Cache,
+    CacheState,
+    Component,
+    Migration,
+    Missing,
+    SecretKey,
+    Task,
+    Volume,
+)
 from runtimes.measure import measure, version
 from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
@@ -35,8 +45,10 @@ class ThinBackend(Backend):
         if not name:
             return [f"{cache.title}: spec.profileName: is needed; built in are {known}"]
         return [
-            f"{cache.title}: spec.profileName: ThinRuntimeProfile {name} does not exist; create it, or use "
-            f"the built-in {known}"
+            Missing(
+                f"{cache.title}: spec.profileName: ThinRuntimeProfile {name} does not exist; create it, "
+                f"or use the built-in {known}"
+            )
         ]
 
     def components(self, cache: Cache) -> list[Component]:

@@ -27,6 +27,7 @@ def pod(cache: Cache, fuse: Json) -> Json:
     source = cache.sources[0]
     options = {
         "allow-other": "",
+        "allow-non-empty": "",  # a sidecar mounts onto its volume
         "dir-cache-time": "10s",
         "vfs-read-chunk-size": "8M",
         "vfs-read-chunk-streams": "8",

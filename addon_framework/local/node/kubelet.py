@@ -109,10 +109,11 @@ class Kubelet:
             self.cgroups.remove()
 
     def _prepare_host(self) -> None:
-        """Nothing is left of an earlier life; mounts of the host directory are shared."""
+        """Nothing is left of an earlier life; mounts in hostPaths and in pods' volumes are shared."""
         end_sandboxes(self.directory / "pods")
         self._tidy()
         share(self.host)
+        share(self.directory / "pods")
 
     def _tidy(self) -> None:
         """What pods mounted on the host goes with the node: without their processes it is dead."""

@@ -58,15 +58,24 @@ class Resolver:
             return None
         bound = {r.get("type") for r in (dataset.get("status") or {}).get("runtimes") or []}
         backend, runtime = next((pair for pair in candidates if pair[0].type in bound), candidates[0])
-        profile, problems = self._profile(runtime)
-        cache = Cache.of(dataset, runtime, image=self._image, profile=profile)
-        problems += backend.validate(cache)
+        cache = self.cache(dataset, runtime)
+        problems = backend.validate(cache)
         if len(candidates) > 1:
             others = ", ".join(f"{r['kind']}" for b, r in candidates if b is not backend)
             log.warning(
                 "several runtimes of one name", dataset=str(key), used=runtime["kind"], ignored=others
             )
         return Binding(dataset, runtime, backend, cache, tuple(problems))
+
+    def of_kind(self, kind: str) -> Backend | None:
+        """The backend whose runtime objects are of that kind."""
+        return next((backend for backend in self.backends if backend.resource.kind == kind), None)
+
+    def cache(self, dataset: Json, runtime: Json) -> Cache:
+        """The pair, with the cluster's profile. Without one the backend may have its own of that name."""
+        name = (runtime.get("spec") or {}).get("profileName")
+        profile = self._cache(PROFILES).get(Key("", name)) if name else None
+        return Cache.of(dataset, runtime, image=self._image, profile=profile)
 
     def leftover(self, key: Key) -> Binding | None:
         """A runtime whose Dataset is gone: enough to clean up after it."""
@@ -77,11 +86,6 @@ class Resolver:
         metadata = {"namespace": key.namespace, "name": key.name, "uid": ""}
         dataset: Json = {"metadata": metadata, "spec": {}}
         return Binding(dataset, runtime, backend, Cache.of(dataset, runtime, image=self._image))
-
-    def _profile(self, runtime: Json) -> tuple[Json | None, list[str]]:
-        """A profile of the cluster; without one the backend may have its own of that name."""
-        name = (runtime.get("spec") or {}).get("profileName")
-        return (self._cache(PROFILES).get(Key("", name)), []) if name else (None, [])
 
 
 async def served_backends(

@@ -30,6 +30,7 @@ from addons.cache_runtime.agent.names import (
     DATASETS,
     FIELD_MANAGER,
     HASH_ANNOTATION,
+    IN_USE_ANNOTATION,
     MANAGED,
     OPERATIONS,
     PROFILES,
@@ -384,7 +385,9 @@ def _of_pod(pod: Json) -> list[Key]:
         for volume in pod["spec"].get("volumes") or []
         if "persistentVolumeClaim" in volume
     ]
-    return [*dataset_key(pod), *claims]
+    named = (pod["metadata"].get("annotations") or {}).get(IN_USE_ANNOTATION)
+    brought = [Key(namespace, name) for name in named.split(",")] if named else []
+    return [*dataset_key(pod), *claims, *brought]
 
 
 def _waiting_for(pods: list[Json]) -> str:

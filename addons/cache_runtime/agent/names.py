@@ -30,6 +30,9 @@ ROLES = ("master", "worker", "client")  # of the parts of a cache
 OPERATION_LABEL = "data.boundaryless.io/operation"
 # On a Dataset, "Exclusive": one operation at a time, even if all only read.
 EXCLUSIVE_ANNOTATION = "data.boundaryless.io/operations"
+# On pods, by the webhook: the Datasets they use, names separated by commas.
+IN_USE_ANNOTATION = "fluid.io/datasets-in-use"
+COUNT_LABEL = "fluid.io/dataset-num"  # on nodes: how many Datasets have their cache there
 NODE_LABEL = "data.boundaryless.io/node"
 INPUTS_LABEL = "data.boundaryless.io/inputs"
 
@@ -46,6 +49,11 @@ def dataset_id(key: Key, uid: str) -> str:
     """Fluid's value of fluid.io/dataset-id: readable, or the uid where that would be too long for a label."""
     readable = f"{key.namespace}-{key.name}"
     return readable if len(readable) <= 63 else uid
+
+
+def is_cache_label(label: str) -> bool:
+    """Whether a node's label says that it holds a cache."""
+    return label.startswith("fluid.io/s-")
 
 
 def cache_node_label(key: Key, uid: str) -> str:

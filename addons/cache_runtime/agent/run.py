@@ -10,6 +10,8 @@ from addon_framework.api.meta import Json
 from addon_framework.kube import Key, Manager, until_reached
 from addon_framework.plugins import AgentContext
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
+from addons.cache_runtime.admission.review import Reviewer
+from addons.cache_runtime.admission.server import Address, serve
 from addons.cache_runtime.agent.backends import Resolver, served_backends
 from addons.cache_runtime.agent.credentials import Credentials
 from addons.cache_runtime.agent.dataset import DatasetController
@@ -33,6 +35,7 @@ async def run_agent(
     image: str = DEFAULT_IMAGE,
     backends: Sequence[Backend] | None = None,
     owner_uid: str = "",
+    webhooks: Address | None = None,
 ) -> None:
     """Runs until cancelled. `owner_uid` is that of the ManagedClusterAddOn, which the scores belong to."""
     if backends is None:
@@ -72,6 +75,9 @@ async def run_agent(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(manager.run())
+            if webhooks is not None:
+                reviewer = Reviewer(resolver, datasets.of)
+                group.create_task(serve(context.spoke, reviewer, backends, webhooks))
             if context.hub is not None:
                 known = datasets.of(DATASETS)
                 group.create_task(

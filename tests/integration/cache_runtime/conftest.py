@@ -19,6 +19,9 @@ from addon_framework.kube import AlreadyExists, Client, ClientConfig, NotFound, 
 from addon_framework.local.fleet.images import images
 from addon_framework.plugins import AgentContext
 from addon_framework.testing import EmbeddedApiServer, eventually
+from addon_framework.testing.servers import free_port
+from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDATING
+from addons.cache_runtime.admission.server import Address
 from addons.cache_runtime.agent.run import run_agent
 from addons.cache_runtime.plugin import NAME, CacheRuntime
 from tests.integration.cache_runtime.fleet import Fleet
@@ -94,13 +97,16 @@ async def fleet(
             spoke=spoke,
             log=structlog.stdlib.get_logger(),
         )
-        fleet = Fleet(client, node.host, store, namespace, lambda: run_agent(context))
+        webhooks = Address("127.0.0.1", "127.0.0.1", port=free_port())
+        fleet = Fleet(client, node.host, store, namespace, lambda: run_agent(context, webhooks=webhooks))
         fleet.start_agent()
         try:
             yield fleet
         finally:
             await fleet.clean()
             await fleet.stop_agent()
+            for resource in (MUTATING, VALIDATING):
+                await client.delete(resource, CONFIGURATION)
 
 
 async def agent_client(client: Client) -> Client:

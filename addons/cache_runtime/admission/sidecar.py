@@ -1,0 +1,85 @@
+"""Where nothing can run on the node itself, a pod brings its Dataset's client along. Pure.
+
+The client is a native sidecar: it has mounted before the other containers start, and does not keep a Job from
+ending. https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from addon_framework.api.meta import Json
+
+DONE_LABEL = "done.sidecar.fluid.io/inject"
+_MOUNTS = "mounts"  # the client's volume for what it mounts
+_ATTEMPTS = 300  # seconds until a client that cannot mount is started again
+
+
+@dataclass(frozen=True)
+class Client:
+    """What a Dataset's client is where it runs on the node: its PodSpec, and where it mounts."""
+
+    claim: str
+    pod: Json
+    mount_point: str
+
+
+def bring(pod: Json, clients: Sequence[Client]) -> None:
+    """Puts each client into the pod, and what it mounts in the place of its claim."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    metadata["labels"] = {**(metadata.get("labels") or {}), DONE_LABEL: "true"}
+    sidecars = []
+    for number, client in enumerate(clients):
+        container, volumes = _sidecar(client, number)
+        _hang(container, client, _claimed(spec, client.claim))
+        sidecars.append(container)
+        spec["volumes"] += volumes
+    spec["initContainers"] = [*sidecars, *(spec.get("initContainers") or [])]
+
+
+def _claimed(spec: Json, claim: str) -> str:
+    """The volume that was the claim, now one of the pod's own; all who mount it see what is mounted on it."""
+    names = [
+        volume["name"]
+        for volume in spec["volumes"]
+        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim
+    ]
+    spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] not in names]
+    spec["volumes"].append({"name": names[0], "emptyDir": {}})
+    for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
+        for mount in container.get("volumeMounts") or []:
+            if mount["name"] in names:
+                mount |= {"name": names[0], "mountPropagation": "HostToContainer"}
+    return str(names[0])
+
+
+def _sidecar(client: Client, number: int) -> tuple[Json, list[Json]]:
+    """The client's first container, under names that the pod's own volumes do not have."""
+    container = copy.deepcopy(client.pod["containers"][0])
+    names = {m["name"] for m in container.get("volumeMounts") or []} - {_MOUNTS}
+    volumes = []
+    for volume in client.pod.get("volumes") or []:
+        if volume["name"] in names:
+            # A cache on the node's disk would have to be cleaned up by somebody: the pod's own goes with it.
+            kept = {k: v for k, v in volume.items() if k not in ("name", "hostPath")}
+            volumes.append({"name": _named(volume["name"], number), **(kept or {"emptyDir": {}})})
+    mounts = [m for m in container.get("volumeMounts") or [] if m["name"] != _MOUNTS]
+    container["volumeMounts"] = [{**m, "name": _named(m["name"], number)} for m in mounts]
+    container["name"] = f"fluid-fuse-{number}"
+    container["restartPolicy"] = "Always"
+    probe = container.get("readinessProbe")
+    if probe:
+        container["startupProbe"] = {**probe, "periodSeconds": 1, "failureThreshold": _ATTEMPTS}
+    return container, volumes
+
+
+def _hang(container: Json, client: Client, volume: str) -> None:
+    """The client mounts onto the volume itself, so that the others see it at the volume's root."""
+    shared = {"name": volume, "mountPath": client.mount_point, "mountPropagation": "Bidirectional"}
+    container["volumeMounts"] = [shared, *container["volumeMounts"]]
+
+
+def _named(volume: str, number: int) -> str:
+    return f"fluid-{number}-{volume}"

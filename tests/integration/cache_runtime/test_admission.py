@@ -1,0 +1,138 @@
+"""The webhooks of the agent, asked by the API server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+
+from addon_framework.api.core import NODES, PODS
+from addon_framework.api.meta import Json
+from addon_framework.kube import ApiError
+from addon_framework.testing import eventually
+from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDATING
+from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
+from tests.integration.cache_runtime.test_remount import client_pod, processes_with
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
+
+
+@pytest.fixture
+async def asked(fleet: Fleet, model: dict[str, bytes]) -> Fleet:
+    """A fleet whose API server knows the webhooks, and a bucket with the model."""
+    for resource in (MUTATING, VALIDATING):
+        await fleet.until(resource, CONFIGURATION, lambda configuration: True)
+    await fleet.secret()
+    return fleet
+
+
+def labelled(pod: Json, **labels: str) -> Json:
+    names = {"affinity": "fuse.serverful.fluid.io/inject", "sidecar": "serverless.fluid.io/inject"}
+    pod["metadata"]["labels"] = {names.get(name, name): value for name, value in labels.items()}
+    return pod
+
+
+async def test_a_pod_that_asks_is_drawn_to_the_nodes_with_its_data(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("local", "llama"), asked.load("llama"))
+    await asked.phase(DATALOADS, "llama", "Complete")
+    await asked.phase(DATASETS, "llama", "Bound")
+    label = f"fluid.io/s-{asked.namespace}-llama"
+
+    async def counted() -> bool:
+        (node,) = (await asked.client.list(NODES, label_selector=f"{label}=true"))["items"]
+        return int(node["metadata"]["labels"]["fluid.io/dataset-num"]) >= 1
+
+    await eventually(counted)
+    required = {"fluid.io/dataset.llama.sched": "required"}
+    await asked.create(labelled(asked.reader("llama", "true"), affinity="true", **required))
+
+    pod = await asked.client.get(PODS, "reader-llama", asked.namespace)
+    affinity = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert affinity["nodeSelectorTerms"] == [
+        {"matchExpressions": [{"key": label, "operator": "In", "values": ["true"]}]}
+    ]
+    assert pod["metadata"]["annotations"]["fluid.io/datasets-in-use"] == "llama"
+    await asked.output("reader-llama")
+
+
+async def test_a_pod_that_does_not_ask_is_left_alone(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("local", "llama"))
+    await asked.phase(DATASETS, "llama", "Bound")
+    await asked.create(asked.reader("llama", "true"))
+
+    pod = await asked.client.get(PODS, "reader-llama", asked.namespace)
+    assert "affinity" not in pod["spec"]
+    assert "annotations" not in pod["metadata"]
+
+
+@needs_root
+@pytest.mark.parametrize("profile", ["s3fs", "rclone"])
+async def test_a_pod_brings_its_client_along_and_ends(
+    asked: Fleet, model: dict[str, bytes], profile: str
+) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama", profileName=profile))
+    await asked.phase(DATASETS, "llama", "Bound")
+    reader = asked.reader("llama", "md5sum < /models/config.json")
+
+    await asked.create(labelled(reader, sidecar="true"))
+
+    assert (await asked.output("reader-llama")).split()[0] == hashlib.md5(model["config.json"]).hexdigest()
+    pod = await asked.client.get(PODS, "reader-llama", asked.namespace)
+    assert not [v for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v or "hostPath" in v]
+
+
+@needs_root
+async def test_a_dataset_waits_for_pods_that_brought_their_client(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama"))
+    await asked.phase(DATASETS, "llama", "Bound")
+    await asked.create(labelled(asked.reader("llama", "sleep 600"), sidecar="true"))
+    await asked.phase(PODS, "reader-llama", "Running")
+
+    await asked.delete(DATASETS, "llama")
+
+    await asked.until(DATASETS, "llama", lambda d: "reader-llama" in str(d["status"]["conditions"]))
+    await asked.delete(PODS, "reader-llama")
+    await asked.gone(DATASETS, "llama")
+    mount_point = f"/var/lib/boundaryless/mounts/{asked.namespace}/llama"
+    assert not processes_with("s3fs", mount_point)
+
+
+async def test_data_that_is_kept_on_nodes_cannot_come_along(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("local", "llama"))
+    await asked.phase(DATASETS, "llama", "Bound")
+
+    with pytest.raises(ApiError, match=r"LocalRuntime keeps the data on nodes.*remove the label"):
+        await asked.create(labelled(asked.reader("llama", "true"), sidecar="true"))
+
+
+async def test_what_can_never_work_is_refused_at_once_in_either_order(asked: Fleet) -> None:
+    bad = asked.dataset("llama")
+    bad["spec"]["mounts"].append({"mountPoint": "s3://other/bucket", "name": "second"})
+    await asked.create(bad)  # nobody can tell yet
+
+    with pytest.raises(ApiError, match=r"spec\.mounts: JuiceFS takes exactly one, there are 2"):
+        await asked.create(asked.runtime("juicefs", "llama"))
+
+    await asked.create(asked.runtime("juicefs", "other"))
+    with pytest.raises(ApiError, match=r"spec\.mounts: JuiceFS takes exactly one, there are 2"):
+        await asked.create({**bad, "metadata": {**bad["metadata"], "name": "other"}})
+
+
+async def test_a_profile_that_may_still_come_is_waited_for(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"))
+    await asked.create(asked.runtime("thin", "llama", profileName="not-yet"))
+
+    await asked.until(DATASETS, "llama", lambda d: "not-yet does not exist" in str(d.get("status")))
+
+
+@needs_root
+async def test_the_client_on_the_node_is_not_what_a_sidecar_reads_through(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama"))
+    await asked.phase(DATASETS, "llama", "Bound")
+    await asked.create(labelled(asked.reader("llama", "sleep 600"), sidecar="true"))
+    pod = await asked.phase(PODS, "reader-llama", "Running")
+
+    assert pod["status"]["initContainerStatuses"][0]["started"]
+    assert pod["metadata"]["uid"] != (await client_pod(asked))["metadata"]["uid"]
+    await asked.delete(PODS, "reader-llama")
