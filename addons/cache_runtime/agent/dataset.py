@@ -30,12 +30,12 @@ from addons.cache_runtime.agent.names import (
     DATASETS,
     FIELD_MANAGER,
     HASH_ANNOTATION,
-    IN_USE_ANNOTATION,
     MANAGED,
     OPERATIONS,
     PROFILES,
     ROLES,
     cache_node_label,
+    claims_of,
     client_node_label,
     dataset_id,
     dataset_key,
@@ -380,14 +380,7 @@ def _of_operation(op: Json) -> list[Key]:
 def _of_pod(pod: Json) -> list[Key]:
     """Pods of ours, and pods that use a claim, which may be a Dataset's."""
     namespace = pod["metadata"]["namespace"]
-    claims = [
-        Key(namespace, volume["persistentVolumeClaim"]["claimName"])
-        for volume in pod["spec"].get("volumes") or []
-        if "persistentVolumeClaim" in volume
-    ]
-    named = (pod["metadata"].get("annotations") or {}).get(IN_USE_ANNOTATION)
-    brought = [Key(namespace, name) for name in named.split(",")] if named else []
-    return [*dataset_key(pod), *claims, *brought]
+    return [*dataset_key(pod), *(Key(namespace, name) for name in claims_of(pod))]
 
 
 def _waiting_for(pods: list[Json]) -> str:

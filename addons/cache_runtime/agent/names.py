@@ -90,6 +90,14 @@ def dataset_key(obj: Json) -> list[Key]:
     return [Key(found.get(NAMESPACE_LABEL, ""), found[NAME_LABEL])]
 
 
+def claims_of(pod: Json) -> list[str]:
+    """The claims a pod mounts, and the Datasets whose client it brought along instead."""
+    volumes = pod["spec"].get("volumes") or []
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+    brought = (pod["metadata"].get("annotations") or {}).get(IN_USE_ANNOTATION)
+    return [*claims, *(brought.split(",") if brought else ())]
+
+
 def role_of(obj: Json) -> str:
     """What a thing we made is for."""
     return str((obj["metadata"].get("labels") or {}).get(ROLE_LABEL, ""))

@@ -26,9 +26,9 @@ from addon_framework.kube import AlreadyExists, Client, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
-    IN_USE_ANNOTATION,
     NODE_LABEL,
     cache_node_label,
+    claims_of,
     client_node_label,
     dataset_key,
     labels,
@@ -79,15 +79,9 @@ class Teardown:
         """Pods that mount the claim and have not ended."""
         found = []
         for pod in self._cache(PODS).in_namespace(key.namespace):
-            claims = {
-                (volume.get("persistentVolumeClaim") or {}).get("claimName")
-                for volume in pod["spec"].get("volumes") or []
-            }
-            # A pod that brings the client along has no claim any more.
-            claims |= set((pod["metadata"].get("annotations") or {}).get(IN_USE_ANNOTATION, "").split(","))
             ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
             # A pod that no node has yet will not start any more: the claim is going.
-            if key.name in claims and not ended and pod["spec"].get("nodeName"):
+            if key.name in claims_of(pod) and not ended and pod["spec"].get("nodeName"):
                 found.append(pod["metadata"]["name"])
         return sorted(found)
 
