@@ -341,14 +341,6 @@ class KubeClientRegistration(Struct, frozen=True):
     hub_permissions: list[HubPermission] = []
 
 
-class TemplateSubject(Struct, frozen=True):
-    """Who the agent is to a signer, the same on all clusters."""
-
-    user: str = ""
-    groups: list[str] = []
-    organization_unit: list[str] = []
-
-
 class SigningCARef(Struct, frozen=True):
     """A Secret with a certificate authority; by default it lies beside the add-on manager."""
 
@@ -360,7 +352,7 @@ class CustomSignerRegistration(Struct, frozen=True):
     """A certificate that the add-on manager signs."""
 
     signer_name: Annotated[str, SIGNER_NAME] = ""
-    subject: TemplateSubject | None = None
+    subject: Subject | None = None
     signing_ca: Annotated[SigningCARef, REQUIRED] = msgspec.field(default=SigningCARef(), name="signingCA")
 
 

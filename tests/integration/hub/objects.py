@@ -52,3 +52,18 @@ def management_addon(name: str, namespace: str | None = None, **spec: Any) -> Js
         "metadata": {"name": name},
         "spec": spec,
     }
+
+
+def applied(work: Json) -> list[Json]:
+    """The conditions that a work agent writes once a work is applied."""
+    return [
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "Test",
+            "message": "",
+            "observedGeneration": work["metadata"]["generation"],
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        for kind in ("Applied", "Available")
+    ]

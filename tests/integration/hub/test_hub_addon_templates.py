@@ -27,7 +27,7 @@ from addon_framework.kube import Client, NotFound
 from addon_framework.local.pki import Authority, private_pem
 from addon_framework.plugins import AddonDescription, NoProbe, hookimpl
 from tests.integration.hub.conftest import Hub
-from tests.integration.hub.objects import Json, management_addon
+from tests.integration.hub.objects import Json, applied, management_addon
 from tests.unit.hub.certificates import csr_to_create
 
 GROUP = "addon.open-cluster-management.io"
@@ -116,17 +116,7 @@ class Stage:
     async def report(self, suffix: str, resource: str, name: str, values: dict[str, Any]) -> None:
         """Write what a work agent writes once the work is applied."""
         work = await self.work(suffix)
-        conditions = [
-            {
-                "type": kind,
-                "status": "True",
-                "reason": "Test",
-                "message": "",
-                "observedGeneration": work["metadata"]["generation"],
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-            }
-            for kind in ("Applied", "Available")
-        ]
+        conditions = applied(work)
         meta = {"ordinal": 0, "resource": resource, "name": name, "namespace": "hello", "version": "v1"}
         fields = [
             {"name": key, "fieldValue": {"type": "Integer", "integer": value}}

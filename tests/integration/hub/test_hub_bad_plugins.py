@@ -14,7 +14,7 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.work import ManifestWork
 from addon_framework.plugins import AddonDescription, NoProbe, Probe, Work, hookimpl
 from tests.integration.hub.conftest import Hub
-from tests.integration.hub.objects import Json, management_addon
+from tests.integration.hub.objects import Json, applied, management_addon
 
 
 def config_map() -> Json:
@@ -70,17 +70,7 @@ class Yard:
     async def applied(self, name: str) -> None:
         """What a work agent writes."""
         work = await self.shipped(name)
-        conditions = [
-            {
-                "type": kind,
-                "status": "True",
-                "reason": "Test",
-                "message": "",
-                "observedGeneration": work["metadata"]["generation"],
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-            }
-            for kind in ("Applied", "Available")
-        ]
+        conditions = applied(work)
         await self.hub.client.patch(
             ManifestWork.RESOURCE,
             work["metadata"]["name"],

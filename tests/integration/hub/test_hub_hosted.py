@@ -14,7 +14,7 @@ from addon_framework.api.work import ManifestWork
 from addon_framework.kube import NotFound
 from addon_framework.plugins import AddonDescription, Workload, hookimpl
 from tests.integration.hub.conftest import Hub
-from tests.integration.hub.objects import Json, management_addon
+from tests.integration.hub.objects import Json, applied, management_addon
 
 GROUP = "addon.open-cluster-management.io"
 HOSTING = f"{GROUP}/hosting-cluster-name"
@@ -117,17 +117,7 @@ class Scene:
     async def report(self, cluster: str, work: str, resource: str, name: str, **values: int | str) -> None:
         """What a work agent writes once it has applied a work."""
         live = await self.client.get(ManifestWork.RESOURCE, work, cluster)
-        conditions = [
-            {
-                "type": kind,
-                "status": "True",
-                "reason": "Test",
-                "message": "",
-                "observedGeneration": live["metadata"]["generation"],
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-            }
-            for kind in ("Applied", "Available")
-        ]
+        conditions = applied(live)
         fields = [
             {"name": key, "fieldValue": {"type": "Integer", "integer": value}}
             if isinstance(value, int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,14 +23,6 @@ from addons.resource_scorer.publish import Publisher
 Json = dict[str, Any]
 SCORES = AddOnPlacementScore.RESOURCE
 SERIES = {"metric": {"node": "n0"}, "values": [[1, "0.25"], [61, "0.5"]]}
-
-
-@pytest.fixture(scope="module")
-def spoke_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedApiServer]:
-    server = EmbeddedApiServer(tmp_path_factory.mktemp("spoke"), name="spoke")
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,14 +27,6 @@ from addons.resource_scorer.scores import settings_from
 SCORES = AddOnPlacementScore.RESOURCE
 RBAC = {"apiVersion": "rbac.authorization.k8s.io/v1"}
 INSTALL_NAMESPACE = "scorer-agents"
-
-
-@pytest.fixture(scope="module")
-def spoke_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedApiServer]:
-    server = EmbeddedApiServer(tmp_path_factory.mktemp("spoke"), name="spoke")
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
