@@ -118,13 +118,13 @@ def _repair(namespace: Path, dead: Sequence[Mount], mount_point: Path) -> None:
         inside = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # its last process has ended
         return
-    finally_close = [inside, *(clone for clone, _ in clones)]
+    opened = [inside, *(clone for clone, _ in clones)]
     try:
         if (child := os.fork()) == 0:
             os._exit(_replace(inside, clones))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
-        for descriptor in finally_close:
+        for descriptor in opened:
             os.close(descriptor)
     if code:
         _report("remountFailed", message=f"{', '.join(p for _, p in clones)}: {os.strerror(code)}")
