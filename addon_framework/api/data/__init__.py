@@ -3,7 +3,10 @@
 Wire-compatible with https://github.com/fluid-cloudnative/fluid (api/v1alpha1).
 """
 
+from addon_framework.api.data.alluxio import AlluxioRuntime
 from addon_framework.api.data.dataset import GROUP, Dataset, EncryptOption
+from addon_framework.api.data.efc import EFCRuntime
+from addon_framework.api.data.jindo import JindoRuntime
 from addon_framework.api.data.operations import DataLoad, DataMigrate, DataProcess
 from addon_framework.api.data.runtimes import (
     LOCAL_GROUP,
@@ -12,6 +15,7 @@ from addon_framework.api.data.runtimes import (
     ThinRuntime,
     ThinRuntimeProfile,
 )
+from addon_framework.api.data.vineyard import VineyardRuntime
 
 KINDS = (
     Dataset,
@@ -19,6 +23,10 @@ KINDS = (
     ThinRuntime,
     ThinRuntimeProfile,
     LocalRuntime,
+    AlluxioRuntime,
+    JindoRuntime,
+    EFCRuntime,
+    VineyardRuntime,
     DataLoad,
     DataMigrate,
     DataProcess,
@@ -28,13 +36,17 @@ __all__ = [
     "GROUP",
     "KINDS",
     "LOCAL_GROUP",
+    "AlluxioRuntime",
     "DataLoad",
     "DataMigrate",
     "DataProcess",
     "Dataset",
+    "EFCRuntime",
     "EncryptOption",
+    "JindoRuntime",
     "JuiceFSRuntime",
     "LocalRuntime",
     "ThinRuntime",
     "ThinRuntimeProfile",
+    "VineyardRuntime",
 ]

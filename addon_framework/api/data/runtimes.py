@@ -172,6 +172,7 @@ class ThinRuntimeProfile(Struct, frozen=True):
 
     metadata: ObjectMeta = ObjectMeta()
     spec: ThinRuntimeProfileSpec = ThinRuntimeProfileSpec()
+    status: Raw = {}
 
 
 class LocalRuntimeSpec(Struct, frozen=True):

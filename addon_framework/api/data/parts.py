@@ -1,0 +1,89 @@
+"""What the kinds of runtimes with a master say alike: parts of pods, cleaning, columns."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from addon_framework.api.data.dataset import AGE
+from addon_framework.api.meta import Raw, Struct, schema
+
+NetworkMode = Annotated[str, schema(enum=["HostNetwork", "", "ContainerNetwork"])]
+Replicas = Annotated[int, schema(minimum=1, format="int32")]
+Workers = Annotated[int, schema(format="int32")]
+Ports = dict[str, int]
+
+SCALE = (".spec.replicas", ".status.currentWorkerNumberScheduled", ".status.selector")
+SCALE_WITHOUT_SELECTOR = (*SCALE[:2], "")
+COLUMNS = (
+    ("Ready Masters", "integer", ".status.masterNumberReady", 10),
+    ("Desired Masters", "integer", ".status.desiredMasterNumberScheduled", 10),
+    ("Master Phase", "string", ".status.masterPhase"),
+    ("Ready Workers", "integer", ".status.workerNumberReady", 10),
+    ("Desired Workers", "integer", ".status.desiredWorkerNumberScheduled", 10),
+    ("Worker Phase", "string", ".status.workerPhase"),
+    ("Ready Fuses", "integer", ".status.fuseNumberReady", 10),
+    ("Desired Fuses", "integer", ".status.desiredFuseNumberScheduled", 10),
+    ("Fuse Phase", "string", ".status.fusePhase"),
+    AGE,
+)
+GATEWAY_COLUMNS = (*COLUMNS[:-1], ("API Gateway", "string", ".status.apiGateway.endpoint", 10), AGE)
+
+
+class PodMetadata(Struct, frozen=True):
+    """What pods get besides our own labels."""
+
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class CleanCachePolicy(Struct, frozen=True):
+    """How long cleaning may take, and how often it is tried."""
+
+    grace_period_seconds: Annotated[int | None, schema(format="int32", default=60)] = None
+    max_retry_attempts: Annotated[int | None, schema(format="int32", default=3)] = None
+
+
+class MetadataSyncPolicy(Struct, frozen=True):
+    """Whether sizes and counts of files are looked up."""
+
+    auto_sync: bool | None = None
+
+
+class RuntimeManagement(Struct, frozen=True):
+    """How a runtime is looked after."""
+
+    clean_cache_policy: CleanCachePolicy | None = None
+    metadata_sync_policy: MetadataSyncPolicy | None = None
+
+
+class InitUsers(Struct, frozen=True):
+    """The container that makes the users of `runAs` known in pods."""
+
+    image: str = ""
+    image_tag: str = ""
+    image_pull_policy: str = ""
+    env: dict[str, str] = {}
+    resources: Raw = {}
+
+
+class ClientMetrics(Struct, frozen=True):
+    """Which clients are scraped."""
+
+    enabled: bool = False
+    scrape_target: str = ""
+
+
+class Part(Struct, frozen=True):
+    """What every part of every runtime says of its pods."""
+
+    network_mode: NetworkMode = ""
+    node_selector: dict[str, str] = {}
+    pod_metadata: PodMetadata = PodMetadata()
+    resources: Raw = {}
+
+
+class Server(Part, frozen=True):
+    """A master or worker of which there are several."""
+
+    replicas: Replicas | None = None
+    ports: Ports = {}
