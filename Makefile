@@ -7,7 +7,7 @@ VENV := .venv
 ENGINE := .engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit conformance integration e2e bench crds placement-parity interop setup clean
+.PHONY: help demo test check unit conformance integration e2e bench crds placement-parity samples interop setup clean
 
 help: ## What the targets are
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -46,6 +46,9 @@ crds: $(VENV)/.ready ## Generates manifests/crds from the typed API
 
 placement-parity: $(VENV)/.ready ## Does a hub place as OCM's controller does? KUBECONFIG=its administrator's [ARGS="--not-strict case ..."]
 	$(VENV)/bin/python -m tests.parity --kubeconfig $(KUBECONFIG) $(ARGS)
+
+samples: $(VENV)/.ready ## Is all that Fluid's CRDs accept accepted here? FLUID_SOURCE=a checkout or git directory of Fluid
+	FLUID_SOURCE=$(FLUID_SOURCE) $(VENV)/bin/pytest -n0 -q -s tests/integration/cache_runtime/test_upstream_samples.py
 
 interop: $(VENV)/.ready ## Ours beside OCM's own programs: OCM_BIN=their folder [OCM_SOURCE=checkout] [ARGS="-k all-ocm | --all-casts"]
 	@test -n "$(OCM_BIN)" || { echo "say where OCM's programs are: make interop OCM_BIN=..."; exit 2; }
