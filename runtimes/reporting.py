@@ -19,6 +19,7 @@ class Progress:
     bytes: int = 0
     files: int = 0
     moved: int = 0
+    trouble: str = ""  # why nothing moves, if nothing does
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, count: int) -> None:
@@ -66,8 +67,13 @@ class Reporting:
 
     def _run(self) -> None:
         last: dict[str, int] = {}
+        told = ""
         while not self._end.wait(_PERIOD):
             numbers = self._progress.numbers(time.monotonic() - self._began)
             if numbers["bytes"] != last.get("bytes"):
                 report("progress", **numbers)
+                told = self._progress.trouble = ""
+            elif (trouble := self._progress.trouble) != told:
+                report("trouble", message=trouble)
+                told = trouble
             last = numbers

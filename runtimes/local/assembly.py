@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from threading import Lock
@@ -28,7 +27,7 @@ class Assembly:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         os.truncate(self._file, obj.size)
         self._marks = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o644)
-        self._hash = hashlib.new(obj.checksum[0], usedforsecurity=False) if obj.checksum else None
+        self._hash, self.distrusted = obj.hasher(), False
         self._hashed = 0
         self._hashing = Lock()
 
@@ -67,7 +66,16 @@ class Assembly:
 
     def distrust(self) -> None:
         """What looked like a checksum is none."""
-        self._hash = None
+        self._hash, self.distrusted = None, True
+
+    def trust(self, obj: Object) -> None:
+        """The same object with another checksum, if any."""
+        self.object, self._hash, self._hashed = obj, obj.hasher(), 0
+
+    @property
+    def verified(self) -> bool:
+        """Whether `finish` compares a checksum."""
+        return self._hash is not None
 
     def finish(self) -> Path:
         """Closes and verifies. Raises SourceError when the bytes are not the object's."""
@@ -79,7 +87,10 @@ class Assembly:
         kind, wanted = self.object.checksum or ("", "")
         if digest and digest != wanted:
             self._path.unlink(missing_ok=True)
-            raise SourceError(f"{self.object.path}: {kind.upper()} is {digest}, the source says {wanted}")
+            raise SourceError(
+                f"{self.object.path}: the bytes that came are not the object's: {kind.upper()} is {digest}, "
+                f"the source says {wanted}"
+            )
         return self._path
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runtimes.local.store import Store
@@ -73,9 +73,13 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         return PERMANENT
     began = time.monotonic()
     with Reporting(progress, began):
-        Transfer(store, missing, progress, threads=int(specification.get("threads") or THREADS)).run()
+        transfer = Transfer(store, missing, progress, threads=int(specification.get("threads") or THREADS))
+        transfer.run()
     seconds = time.monotonic() - began
-    report("done", seconds=round(seconds, 3), **progress.numbers(seconds))
+    numbers = progress.numbers(seconds)
+    report(
+        "done", seconds=round(seconds, 3), origin=progress.moved, unverified=transfer.unverified, **numbers
+    )
     return 0
 
 
@@ -94,6 +98,13 @@ def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> li
                 )
             if any(not t or path == t or path.startswith(f"{t}/") for t in targets):
                 items[path] = Item(path, source["url"], opened, obj)
+    for path in items:
+        if above := next((str(p) for p in PurePosixPath(path).parents if str(p) in items), None):
+            raise SourceError(
+                f"{items[path].url}: {above!r} is an object and has {path!r} below it; on a node it can be "
+                "a file or a directory; remove or rename one",
+                permanent=True,
+            )
     if not items:
         where = ", ".join(source["url"] for source in specification["sources"])
         raise SourceError(f"{where}: there is nothing below {', '.join(targets) or '/'}", permanent=True)
@@ -113,7 +124,7 @@ def patiently(
     wait: Callable[[float], object] = time.sleep,
 ) -> list[Item]:
     """Again with back-off while the source cannot be listed; what is refused for long is refused."""
-    began, delay = clock(), 0.1
+    began, delay, told = clock(), 0.1, False
     while True:
         try:
             return attempt()
@@ -121,6 +132,9 @@ def patiently(
             limit = patience if error.permanent else 30 * patience
             if clock() - began + delay > limit:
                 raise
+            if not told:
+                report("trouble", message=str(error))
+                told = True
         wait(delay)
         delay = min(delay * 2, 5.0)
 

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from threading import Lock
 
 from runtimes.source import Object
 
+_WRITE_PERIOD = 0.2  # seconds
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -40,6 +42,7 @@ class Store:
         self._directory, self._index = directory, directory / "index.json"
         self._boot = boot if boot is not None else (_BOOT.read_text().strip() if _BOOT.exists() else "")
         self._lock = Lock()
+        self._write_at = 0.0
         self._entries: dict[str, Entry] = {}
 
     @contextmanager
@@ -53,7 +56,10 @@ class Store:
                 for leftover in self.partial.iterdir():
                     leftover.unlink()
             self._write()
-            yield
+            try:
+                yield
+            finally:
+                self._write()
 
     def open(self) -> str | None:
         """Reads what is complete; the boot in which that was written down, if it was."""
@@ -97,7 +103,8 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(target)
             self._entries[path] = Entry(obj.size, obj.etag, url, self._boot)
-            self._write()
+            if time.monotonic() >= self._write_at:
+                self._write()
 
     def keep_only(self, wanted: set[str], partial: set[str]) -> None:
         """Removes files that the source no longer has, and unfinished ones that nobody will finish."""
@@ -137,10 +144,14 @@ class Store:
         }
 
     def _write(self) -> None:
+        began = time.monotonic()
         files: Mapping[str, object] = {path: asdict(entry) for path, entry in self._entries.items()}
         fresh = self._index.with_suffix(".new")
         fresh.write_text(json.dumps({"boot": self._boot, "files": files}))
         fresh.replace(self._index)
+        # A tenth of the time at most; a file that a kill leaves out of the index is read again.
+        ended = time.monotonic()
+        self._write_at = ended + max(_WRITE_PERIOD, 10 * (ended - began))
 
 
 def _size(path: Path) -> int | None:

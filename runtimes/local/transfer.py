@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from runtimes.local.assembly import Assembly
 from runtimes.local.store import Store
 from runtimes.reporting import Progress
 from runtimes.source import Object, ObjectSource, SourceError
 
+T = TypeVar("T")
 THREADS = 16
 _BASE, _MAX = 0.1, 5.0
 
@@ -52,6 +55,7 @@ class Transfer:
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._moved_at = clock()
+        self.unverified = 0  # files whose source tells no checksum that can be compared
 
     def run(self) -> None:
         """Returns when every file is complete. Raises SourceError, or OSError of the disk."""
@@ -80,6 +84,8 @@ class Transfer:
                 if not self._items:
                     return None
                 item = self._items.popleft()
+                if item.object.checksum is None:
+                    item.object = self._again(functools.partial(item.source.detailed, item.object))
                 assembly = Assembly(item.object, self._store.temporary(item.path, item.url, item.object))
                 self._progress.add(assembly.present)
                 self._progress.moved -= assembly.present
@@ -93,8 +99,8 @@ class Transfer:
 
     def _range(self, item: Item, assembly: Assembly, number: int) -> None:
         start, end = assembly.bounds(number)
-        failures = 0
-        while not self._stop.is_set():
+
+        def attempt() -> bool:
             position = start
 
             def sink(data: memoryview) -> None:
@@ -105,23 +111,36 @@ class Transfer:
                 self._moved_at = self._clock()
 
             try:
-                if start < end and not item.source.read(item.object, start, end, sink):
-                    assembly.distrust()
-                break
-            except SourceError as error:
+                return start == end or item.source.read(item.object, start, end, sink)
+            except SourceError:
                 self._progress.add(start - position)
-                if error.permanent or error.stale or self._clock() - self._moved_at > self._patience:
-                    raise
-                self._wait(min(_BASE * 2**failures, _MAX) * (0.5 + random.random()))
-                failures += 1
-        else:
-            return
+                raise
+
+        if not self._again(attempt):
+            assembly.distrust()
         if assembly.complete(number):
             with self._lock:
                 self._open.discard(assembly)
             self._finish(item, assembly)
 
+    def _again(self, attempt: Callable[[], T]) -> T:
+        """Until the source answers, or will not."""
+        failures = 0
+        while True:
+            try:
+                return attempt()
+            except SourceError as error:
+                idle = self._clock() - self._moved_at
+                if error.permanent or error.stale or idle > self._patience or self._stop.is_set():
+                    raise
+                self._progress.trouble = str(error)
+                self._wait(min(_BASE * 2**failures, _MAX) * (0.5 + random.random()))
+                failures += 1
+
     def _finish(self, item: Item, assembly: Assembly) -> None:
         """A file whose checksum is wrong is read once more from the start, by a later run."""
+        if assembly.distrusted:
+            assembly.trust(self._again(lambda: item.source.detailed(replace(item.object, md5=""))))
+        self.unverified += not assembly.verified and item.object.size > 0
         self._store.add(item.path, item.url, item.object, assembly.finish())
         self._progress.complete()

@@ -9,7 +9,6 @@ the loader's.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import os
 import sys
@@ -68,14 +67,14 @@ def copy(
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
     """One file, part by part, verified before it appears."""
-    obj = item.object
+    obj = item.object if item.object.checksum else item.source.detailed(item.object)
     if target.has(path, obj):
         with progress.lock:
             progress.bytes += obj.size
         progress.complete()
         return
     trusted = True
-    digest = hashlib.new(obj.checksum[0], usedforsecurity=False) if obj.checksum else None
+    digest = obj.hasher()
     with target.writing(path, obj) as writer:
         for start in range(0, obj.size, PART):
             end = min(start + PART, obj.size)

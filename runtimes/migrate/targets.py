@@ -61,7 +61,7 @@ class DirectoryTarget:
             return False
         with contextlib.suppress(OSError):
             return os.getxattr(found, _ATTRIBUTE) == _version(obj).encode()
-        if obj.checksum is None:
+        if obj.checksum is None or obj.checksum[0] not in hashlib.algorithms_available:
             return False
         with found.open("rb") as file:
             return hashlib.file_digest(file, obj.checksum[0]).hexdigest() == obj.checksum[1]

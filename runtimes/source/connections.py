@@ -10,16 +10,18 @@ from contextlib import contextmanager
 from urllib.parse import SplitResult
 
 from runtimes.source.objects import Sink, SourceError
+from runtimes.source.pace import THROTTLED, Pace
 
 _TIMEOUT = 30.0
 _BUFFER = 1 << 20
 
 
 class Connections:
-    """Requests to any host; safe to share between threads."""
+    """Requests to any host, as fast as each lets us; safe to share between threads."""
 
     def __init__(self) -> None:
         self._local = threading.local()
+        self._paces: dict[str, Pace] = {}
         self._context: ssl.SSLContext | None = None
 
     @contextmanager
@@ -27,6 +29,18 @@ class Connections:
         self, method: str, url: SplitResult, target: str, headers: Mapping[str, str]
     ) -> Iterator[http.client.HTTPResponse]:
         """One request; the connection is kept when the answer was read to its end. Raises SourceError."""
+        pace = self._paces.setdefault(url.netloc, Pace())
+        with pace.turn() as began, self._request(method, url, target, headers) as response:
+            if response.status in THROTTLED:
+                pace.refused(began, response.headers.get("Retry-After"))
+            else:
+                pace.answered()
+            yield response
+
+    @contextmanager
+    def _request(
+        self, method: str, url: SplitResult, target: str, headers: Mapping[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
         connection, reused = self._take(url)
         kept = False
         try:
@@ -52,14 +66,17 @@ class Connections:
             else:
                 connection.close()
 
-    def pour(self, response: http.client.HTTPResponse, length: int, sink: Sink) -> None:
-        """The body into the sink. Raises SourceError when it ends early."""
+    def pour(self, response: http.client.HTTPResponse, start: int, end: int, sink: Sink, what: str) -> None:
+        """The body, bytes [start, end) of `what`, into the sink. Raises SourceError when it is not that."""
+        given, length = response.headers.get("Content-Range"), end - start
+        if given and not given.startswith(f"bytes {start}-{end - 1}/"):
+            raise SourceError(f"{what}: asked for bytes {start}-{end - 1}, the answer has {given}")
         buffer = self._buffer
         left = length
         while left:
             count = response.readinto(buffer[: min(left, len(buffer))])
             if not count:
-                raise SourceError(f"the answer ended {left} bytes early")
+                raise SourceError(f"{what}: the answer ended {left} bytes early")
             sink(buffer[:count])
             left -= count
         response.read()  # the end, so that the connection can be used again

@@ -14,26 +14,32 @@ _BUFFER = 1 << 20
 
 
 class FileSource:
-    """A directory with all that is below it, or one file. What changes shows in the time of change."""
+    """A directory with all that is below it, or one file. What changes shows in the time of change.
+
+    Symbolic links are followed within the directory; one that leads out of it is refused, for what is there
+    is not what somebody was given to read.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._root = Path(unquote(urlsplit(url).path))
         if not self._root.is_absolute():
             raise SourceError(f"{url}: a file URL is file:///path", permanent=True)
+        self._real = self._root.resolve()
         self._local = threading.local()
 
     def objects(self) -> Iterator[Object]:
-        """Regular files and what symbolic links lead to."""
+        """Regular files; sockets and the like are none."""
         if self._root.is_file():
             yield self._object(self._root, self._root.name)
             return
         if not self._root.is_dir():
             raise SourceError(f"{self.url}: {self._root} is not there on this node", permanent=True)
-        for directory, _, names in os.walk(self._root, followlinks=True):
-            for name in sorted(names):
-                path = Path(directory, name)
-                yield self._object(path, checked(str(path.relative_to(self._root)), self.url))
+        yield from self._below(self._root, frozenset({self._real}))
+
+    def detailed(self, obj: Object) -> Object:
+        """Nothing more is known."""
+        return obj
 
     def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
         """Ranges by pread."""
@@ -42,25 +48,78 @@ class FileSource:
             self._local.buffer = memoryview(bytearray(_BUFFER))
         buffer: memoryview = self._local.buffer
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(self._inside(path, obj.path), os.O_RDONLY)
             try:
+                if _version(os.fstat(descriptor)) != obj.etag:
+                    raise SourceError(f"{self.url}: {obj.path} changed while it was read", stale=True)
                 while start < end:
                     count = os.preadv(descriptor, [buffer[: min(end - start, _BUFFER)]], start)
                     if not count:
-                        raise SourceError(f"{self.url}: {obj.path} became shorter")
+                        raise SourceError(f"{self.url}: {obj.path} became shorter", stale=True)
                     sink(buffer[:count])
                     start += count
             finally:
                 os.close(descriptor)
         except SourceError:
             raise
+        except FileNotFoundError as error:
+            raise SourceError(f"{self.url}: {obj.path} is gone", stale=True) from error
         except OSError as error:
             raise SourceError(f"{self.url}: {obj.path}: {error.strerror}") from error
         return False
+
+    def _below(self, directory: Path, above: frozenset[Path]) -> Iterator[Object]:
+        """`above`: the directories that it is in, none of which a link may lead to."""
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError as error:
+            raise SourceError(f"{self.url}: {directory}: {error.strerror}", permanent=True) from error
+        for entry in entries:
+            path = Path(entry.path)
+            name = str(path.relative_to(self._root))
+            if entry.is_symlink():
+                target = self._inside(path, name)
+                if target.is_dir():
+                    if target in above:
+                        raise SourceError(
+                            f"{self.url}: the link {name} leads to a directory that it is in", permanent=True
+                        )
+                    yield from self._below(path, above | {target})
+                    continue
+            elif entry.is_dir():
+                yield from self._below(path, above | {path.resolve()})
+                continue
+            if entry.is_file():
+                yield self._object(path, checked(name, self.url))
+
+    def _inside(self, path: Path, name: str) -> Path:
+        """What a path leads to. Raises SourceError where that is outside of the directory."""
+        try:
+            target = path.resolve(strict=True)
+        except FileNotFoundError:
+            if not path.is_symlink():
+                raise
+            raise SourceError(
+                f"{self.url}: the link {name} leads to {os.readlink(path)}, which is not there",
+                permanent=True,
+            ) from None
+        except RuntimeError:
+            raise SourceError(f"{self.url}: the link {name} leads to itself", permanent=True) from None
+        if target != self._real and self._real not in target.parents:
+            raise SourceError(
+                f"{self.url}: the link {name} leads to {target}, outside of {self._root}; only what is below "
+                "the mount point is copied",
+                permanent=True,
+            )
+        return target
 
     def _object(self, path: Path, name: str) -> Object:
         try:
             found = path.stat()
         except OSError as error:
             raise SourceError(f"{self.url}: {name}: {error.strerror}", permanent=True) from error
-        return Object(name, found.st_size, f"{found.st_mtime_ns}")
+        return Object(name, found.st_size, _version(found))
+
+
+def _version(found: os.stat_result) -> str:
+    return f"{found.st_mtime_ns}"

@@ -58,6 +58,10 @@ class HubSource:
                     checked(name, self.url), size, digest or str(entry.get("oid", "")), sha256=digest
                 )
 
+    def detailed(self, obj: Object) -> Object:
+        """Nothing more is known."""
+        return obj
+
     def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
         """One ranged GET, redirected to where the hub keeps the bytes."""
         path = self._path if self._single else f"{self._path}/{obj.path}".lstrip("/")

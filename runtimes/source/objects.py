@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
+
+from runtimes.source.checksums import Hasher, hasher
+
+_LONGEST_NAME = 255  # NAME_MAX
 
 
 class SourceError(OSError):
@@ -20,20 +25,26 @@ class SourceError(OSError):
 
 @dataclass(frozen=True)
 class Object:
-    """A file at the source. `path` is relative; `md5` or `sha256` are known only where the source says so."""
+    """A file at the source. `path` is relative; checksums are known only where the source says so."""
 
     path: str
     size: int
     etag: str = ""
     md5: str = ""
     sha256: str = ""
+    crc32: str = ""
+    part_size: int = 0  # of an upload in parts, whose ETag is a checksum of theirs
 
     @property
     def checksum(self) -> tuple[str, str] | None:
-        """The name of the algorithm and the digest."""
-        if self.sha256:
-            return "sha256", self.sha256
-        return ("md5", self.md5) if self.md5 else None
+        """The name of the algorithm (see checksums.hasher) and the digest, the best that there is."""
+        known = {"sha256": self.sha256, "md5": self.md5, "crc32": self.crc32}
+        known["parts"] = self.etag if self.part_size else ""
+        return next(((kind, digest) for kind, digest in known.items() if digest), None)
+
+    def hasher(self) -> Hasher | None:
+        """For `checksum`."""
+        return hasher(self.checksum[0], self.part_size) if self.checksum else None
 
 
 class Sink(Protocol):
@@ -49,6 +60,9 @@ class ObjectSource(Protocol):
     def objects(self) -> Iterator[Object]:
         """All files. Raises SourceError."""
 
+    def detailed(self, obj: Object) -> Object:
+        """With a checksum, if asking for this one object tells one. Raises SourceError."""
+
     def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
         """Bytes [start, end) into the sink; whether `obj.checksum` may be trusted. Raises SourceError."""
 
@@ -58,4 +72,10 @@ def checked(path: str, url: str) -> str:
     parts = path.split("/")
     if not path or any(part in ("", ".", "..") for part in parts) or "\0" in path:
         raise SourceError(f"{url}: object {path!r} has a name that cannot be a file", permanent=True)
+    if (longest := max(len(os.fsencode(part)) for part in parts)) > _LONGEST_NAME:
+        raise SourceError(
+            f"{url}: object {path[:60]!r}... has a name that cannot be a file: {longest} bytes between "
+            f"slashes, {_LONGEST_NAME} are possible",
+            permanent=True,
+        )
     return path

@@ -31,7 +31,7 @@ class Requests:
         with self.ask("GET", url, headers) as (response, _):
             if response.status != 206 and (start, end) != (0, obj.size):
                 raise SourceError(f"{self._title}: the server does not answer ranges", permanent=True)
-            self._connections.pour(response, end - start, sink)
+            self._connections.pour(response, start, end, sink, self._title)
 
     @contextmanager
     def ask(

@@ -5,19 +5,23 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 
 from __future__ import annotations
 
+import base64
 import http.client
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import quote, urlsplit
+from dataclasses import replace
+from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
+from runtimes.source.checksums import parts_of
 from runtimes.source.connections import Connections
 from runtimes.source.objects import Object, Sink, SourceError, checked
 from runtimes.source.sigv4 import Credentials, encode_query, signed_headers
 
 OPTIONS = ("endpoint", "region")
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_KEYS = ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch")
 
 
 class S3Source:
@@ -45,31 +49,56 @@ class S3Source:
             self._single = True
             yield from self._list(self._prefix)
 
+    def detailed(self, obj: Object) -> Object:
+        """Of an upload in parts the size of a part, of others a checksum that was stored with it."""
+        query = {"partNumber": "1"} if parts_of(obj.etag) else {}
+        headers = {"x-amz-checksum-mode": "ENABLED", **_if_match(obj)}
+        with self._ask("HEAD", self._path_of(obj), query, headers) as response:
+            said = response.headers
+            response.read()
+        if query:
+            size = int(said.get("Content-Length") or 0)
+            # A server that knows nothing of part numbers answers with the whole.
+            if said.get("x-amz-mp-parts-count") and size and -(-obj.size // size) == parts_of(obj.etag):
+                return replace(obj, part_size=size)
+            return obj
+        if said.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
+            stored = (said.get(f"x-amz-checksum-{kind}", "") for kind in ("sha256", "crc32"))
+            sha256, crc32 = (base64.b64decode(digest).hex() for digest in stored)
+            return replace(obj, md5="", sha256=sha256, crc32=crc32) if sha256 or crc32 else obj
+        return obj
+
     def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
         """One ranged GET; refuses an object that changed since it was listed."""
-        key = self._prefix if self._single else f"{self._prefix}/{obj.path}".lstrip("/")
-        headers = {"Range": f"bytes={start}-{end - 1}"}
-        if obj.etag:
-            headers["If-Match"] = f'"{obj.etag}"'
-        with self._get(f"/{self._bucket}/{key}", {}, headers) as response:
+        path, headers = self._path_of(obj), {"Range": f"bytes={start}-{end - 1}", **_if_match(obj)}
+        with self._ask("GET", path, {}, headers) as response:
             if response.status == 200 and start == 0 and int(response.headers["Content-Length"] or 0) == end:
                 pass  # the whole of it, from a server that does not bother to answer 206
             elif response.status != 206:
-                raise SourceError(f"{self.url}: {key}: the server does not answer ranges", permanent=True)
-            self._connections.pour(response, end - start, sink)
+                raise SourceError(
+                    f"{self.url}: {obj.path}: the server does not answer ranges", permanent=True
+                )
+            self._connections.pour(response, start, end, sink, f"{self.url}: {obj.path}")
             # Objects encrypted with the account's own keys have an ETag that is no MD5.
             encryption = response.headers.get("x-amz-server-side-encryption", "AES256")
-            return encryption == "AES256" and (
-                "x-amz-server-side-encryption-customer-algorithm" not in response.headers
+            return bool(obj.sha256 or obj.crc32) or (
+                encryption == "AES256"
+                and "x-amz-server-side-encryption-customer-algorithm" not in response.headers
             )
+
+    def _path_of(self, obj: Object) -> str:
+        key = self._prefix if self._single else f"{self._prefix}/{obj.path}".lstrip("/")
+        return f"/{self._bucket}/{key}"
 
     def _list(self, prefix: str) -> Iterator[Object]:
         query = {"list-type": "2", "prefix": prefix, "max-keys": "1" if self._single else "1000"}
+        query["encoding-type"] = "url"  # XML cannot say every byte that a key may have
         while True:
-            with self._get(f"/{self._bucket}", query, {}) as response:
-                tree = ElementTree.fromstring(response.read())
+            tree = self._page(query)
+            encoded = tree.findtext("{*}EncodingType") == "url"
             for entry in tree.iterfind("{*}Contents"):
                 key = entry.findtext("{*}Key") or ""
+                key = unquote_plus(key) if encoded else key
                 if key.endswith("/"):
                     continue  # a directory's marker
                 etag = (entry.findtext("{*}ETag") or "").strip('"')
@@ -86,40 +115,60 @@ class S3Source:
                 return
             query["continuation-token"] = token
 
+    def _page(self, query: Mapping[str, str]) -> ElementTree.Element:
+        with self._ask("GET", f"/{self._bucket}", query, {}) as response:
+            text = response.read()
+        try:
+            tree = ElementTree.fromstring(text)
+        except ElementTree.ParseError as error:
+            raise SourceError(f"{self._where}: its listing cannot be read: {error}") from None
+        if not tree.tag.endswith("ListBucketResult"):
+            raise SourceError(f"{self._where}: answers with <{tree.tag}>, not with a listing", permanent=True)
+        return tree
+
     @contextmanager
-    def _get(
-        self, path: str, query: Mapping[str, str], headers: Mapping[str, str]
+    def _ask(
+        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> Iterator[http.client.HTTPResponse]:
         encoded = quote(f"{self._endpoint.path.rstrip('/')}{path}", safe="/-_.~")
         asked = encode_query(query)
         if self._credentials is not None:
             headers = signed_headers(
-                "GET", self._endpoint.netloc, encoded, asked, headers, self._credentials, self._region
+                method, self._endpoint.netloc, encoded, asked, headers, self._credentials, self._region
             )
         target = f"{encoded}?{asked}" if asked else encoded
-        with self._connections.request("GET", self._endpoint, target, headers) as response:
+        with self._connections.request(method, self._endpoint, target, headers) as response:
             if response.status >= 300:
-                raise self._error(response)
+                raise self._error(response, listed="If-Match" in headers)
             yield response
 
-    def _error(self, response: http.client.HTTPResponse) -> SourceError:
-        body = response.read(4096)
+    @property
+    def _where(self) -> str:
+        return f"{self.url} at {self._endpoint.scheme}://{self._endpoint.netloc}"
+
+    def _error(self, response: http.client.HTTPResponse, *, listed: bool) -> SourceError:
+        """`listed`: it was there a moment ago."""
+        body, where, code = response.read(4096), self._where, ""
         try:
             tree = ElementTree.fromstring(body)
-            said = f"{tree.findtext('{*}Code') or tree.findtext('Code')}: {tree.findtext('{*}Message') or ''}"
+            code = tree.findtext("{*}Code") or ""
+            said = f"{code}: {tree.findtext('{*}Message') or ''}"
         except ElementTree.ParseError:
             said = f"HTTP {response.status} {response.reason}"
-        where = f"{self.url} at {self._endpoint.scheme}://{self._endpoint.netloc}"
-        match response.status:
+        match 403 if code in _KEYS else response.status:
+            case 404 | 412 if listed:
+                return SourceError(f"{where}: an object changed while it was read ({said})", stale=True)
             case 401 | 403:
                 hint = "check the keys in the Secret" if self._credentials else "give credentials"
                 return SourceError(f"{where}: access denied ({said}); {hint}", permanent=True)
             case 404:
                 return SourceError(f"{where}: not found ({said})", permanent=True)
-            case 412:
-                return SourceError(f"{where}: an object changed while it was read ({said})", stale=True)
             case 301 | 307 | 400:
                 return SourceError(
                     f"{where}: refused ({said}); check options endpoint and region", permanent=True
                 )
         return SourceError(f"{where}: {said}")
+
+
+def _if_match(obj: Object) -> dict[str, str]:
+    return {"If-Match": f'"{obj.etag}"'} if obj.etag else {}

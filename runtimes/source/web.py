@@ -31,6 +31,10 @@ class WebSource:
             return
         yield from self._below(self.url)
 
+    def detailed(self, obj: Object) -> Object:
+        """Nothing more is known."""
+        return obj
+
     def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
         """One ranged GET."""
         self._requests.range(self._at(obj), obj, start, end, sink)
