@@ -89,6 +89,21 @@ class DatasetSpec(Struct, frozen=True):
     shared_encrypt_options: list[EncryptOption] = []
 
 
+_INT64 = schema(format="int64")
+
+
+class CacheNumbers(Struct, frozen=True):
+    """The sizes and rates of a status as numbers; what is not known is left out. Upstream has no such field."""
+
+    source_bytes: Annotated[int | None, _INT64] = None
+    source_files: Annotated[int | None, _INT64] = None
+    cached_bytes: Annotated[int | None, _INT64] = None
+    capacity_bytes: Annotated[int | None, _INT64] = None
+    hit_percent: int | None = None  # of the last ten minutes
+    cache_bytes_per_second: Annotated[int | None, _INT64] = None  # as measured on the slowest node
+    source_bytes_per_second: Annotated[int | None, _INT64] = None  # on the same node
+
+
 class DatasetStatus(Struct, frozen=True):
     """Sizes are for people ("443.89MiB"); upstream requires `conditions` to be there."""
 
@@ -104,6 +119,8 @@ class DatasetStatus(Struct, frozen=True):
     data_backup_ref: str = ""
     dataset_ref: list[str] = []
     hcfs: Raw = {}
+    observed_generation: Annotated[int, _INT64] = 0
+    numbers: CacheNumbers | None = None
 
 
 class Dataset(Struct, frozen=True):

@@ -95,6 +95,7 @@ class OperationStatus(Struct, frozen=True):
     last_successful_time: Annotated[str, schema(format="date-time")] = ""
     waiting_for: Raw = {}
     node_affinity: Raw = {}
+    observed_generation: Annotated[int, schema(format="int64")] = 0
 
 
 _OPERATION_COLUMNS = (

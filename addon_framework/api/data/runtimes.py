@@ -69,6 +69,7 @@ class RuntimeStatus(Struct, frozen=True):
     mount_time: Annotated[str, schema(format="date-time")] = ""
     mounts: list[Mount] = []
     cache_affinity: Raw = {}
+    observed_generation: Annotated[int, schema(format="int64")] = 0
 
 
 class JuiceFSRuntimeSpec(Struct, frozen=True):
