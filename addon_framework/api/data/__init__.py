@@ -7,7 +7,7 @@ from addon_framework.api.data.alluxio import AlluxioRuntime
 from addon_framework.api.data.dataset import GROUP, Dataset, EncryptOption
 from addon_framework.api.data.efc import EFCRuntime
 from addon_framework.api.data.jindo import JindoRuntime
-from addon_framework.api.data.operations import DataLoad, DataMigrate, DataProcess
+from addon_framework.api.data.operations import DataBackup, DataLoad, DataMigrate, DataProcess
 from addon_framework.api.data.runtimes import (
     LOCAL_GROUP,
     JuiceFSRuntime,
@@ -29,6 +29,7 @@ KINDS = (
     VineyardRuntime,
     DataLoad,
     DataMigrate,
+    DataBackup,
     DataProcess,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "KINDS",
     "LOCAL_GROUP",
     "AlluxioRuntime",
+    "DataBackup",
     "DataLoad",
     "DataMigrate",
     "DataProcess",

@@ -74,6 +74,13 @@ class RuntimeReference(Struct, frozen=True):
     master_replicas: Annotated[int, schema(format="int32")] = 0
 
 
+class DataRestoreLocation(Struct, frozen=True):
+    """The backup to begin from: local:///path of the node, or pvc://claim/path."""
+
+    path: str = ""
+    node_name: str = ""
+
+
 class DatasetSpec(Struct, frozen=True):
     """What data, where the cache may be."""
 
@@ -83,7 +90,7 @@ class DatasetSpec(Struct, frozen=True):
     tolerations: RawList = []
     access_modes: list[str] = []
     runtimes: list[RuntimeReference] = []
-    data_restore_location: Raw = {}
+    data_restore_location: DataRestoreLocation | None = None
     placement: Annotated[str, schema(enum=["Exclusive", "", "Shared"])] = ""
     shared_options: dict[str, str] = {}
     shared_encrypt_options: list[EncryptOption] = []
@@ -93,7 +100,7 @@ _INT64 = schema(format="int64")
 
 
 class CacheNumbers(Struct, frozen=True):
-    """The sizes and rates of a status as numbers; what is not known is left out. Upstream has no such field."""
+    """Sizes and rates as numbers; what is not known is left out. Upstream has no such field."""
 
     source_bytes: Annotated[int | None, _INT64] = None
     source_files: Annotated[int | None, _INT64] = None

@@ -1,4 +1,4 @@
-"""Operations on Datasets: load, migrate, process."""
+"""Operations on Datasets: load, migrate, back up, process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from addon_framework.api.data.dataset import AGE, GROUP, SPOKE, DataCondition, EncryptOption
+from addon_framework.api.data.dataset import AGE, GROUP, SPOKE, DataCondition, EncryptOption, User
 from addon_framework.api.meta import REQUIRED, Definition, ObjectMeta, Raw, RawList, Resource, Struct, schema
 
 
@@ -178,6 +178,39 @@ class DataMigrate(Struct, frozen=True):
 
     metadata: ObjectMeta = ObjectMeta()
     spec: DataMigrateSpec = DataMigrateSpec()
+    status: OperationStatus = OperationStatus()
+
+
+class DataBackupSpec(Struct, frozen=True):
+    """What to keep of a Dataset of the same namespace, and where: local:///path of a node, pvc://claim/path."""
+
+    dataset: str = ""
+    backup_path: str = ""
+    run_as: User | None = None
+    run_after: RunAfter | None = None
+    ttl_seconds_after_finished: Annotated[int | None, schema(format="int32")] = None
+
+
+class DataBackup(Struct, frozen=True):
+    """Writes down what a Dataset has, for a Dataset's `dataRestoreLocation` to begin from."""
+
+    RESOURCE: ClassVar = Resource(GROUP, "v1alpha1", "databackups", "DataBackup")
+    DEFINITION: ClassVar = Definition(
+        short_names=("backup",),
+        categories=("fluid",),
+        places=SPOKE,
+        columns=(
+            ("Dataset", "string", ".spec.dataset"),
+            ("Phase", "string", ".status.phase"),
+            ("Path", "string", ".status.infos.BackupLocationPath"),
+            ("NodeName", "string", ".status.infos.BackupLocationNodeName"),
+            AGE,
+            ("Duration", "string", ".status.duration"),
+        ),
+    )
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: DataBackupSpec = DataBackupSpec()
     status: OperationStatus = OperationStatus()
 
 
