@@ -29,6 +29,7 @@ from addon_framework.api.quantity import parse_quantity
 
 CACHE_DIRECTORY = "/var/lib/boundaryless/cache"
 MOUNT_DIRECTORY = "/var/lib/boundaryless/mounts"
+PORTS_ANNOTATION = "data.boundaryless.io/ports"
 
 
 class Missing(str):
@@ -53,6 +54,7 @@ class Source:
     options: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, SecretKey] = field(default_factory=dict)  # by option name
     read_only: bool = True
+    shared: bool = False
 
     @property
     def scheme(self) -> str:
@@ -101,6 +103,11 @@ class Cache:
         """Fluid's rule: ReadOnlyMany anywhere, or nothing said, makes it read-only."""
         modes = self.dataset.spec.access_modes
         return not modes or "ReadOnlyMany" in modes
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """In nodes' networks, by the names that the backend gave; empty until they are allocated."""
+        return allocated(self.runtime)
 
     @property
     def _level(self) -> Json:
@@ -172,6 +179,21 @@ class Migration:
 
 
 @dataclass(frozen=True)
+class Backup:
+    """What to write into local:///path or pvc://claim/path (see runtimes.backups), and whom it belongs to.
+
+    `size` (bytes), `files` and `ufs_total` are what the Dataset's status says of its source, if it does.
+    """
+
+    url: str
+    size: int | None = None
+    files: int | None = None
+    ufs_total: str = ""  # 443.89MiB
+    owner: tuple[int, int] | None = None  # uid and gid
+    contents: bool = False  # the files too
+
+
+@dataclass(frozen=True)
 class CacheState:
     """Bytes and a ratio from 0 to 1; None is not known."""
 
@@ -185,6 +207,7 @@ class Backend(ABC):
 
     type: ClassVar[str]  # as Dataset.status.runtimes[].type has it
     resource: ClassVar[Resource]  # the kind of the runtime object
+    restores: ClassVar[bool] = False  # whether Dataset.spec.dataRestoreLocation means something (see backup)
 
     @abstractmethod
     def validate(self, cache: Cache) -> list[str]:
@@ -213,9 +236,30 @@ class Backend(ABC):
         """
         return None
 
+    def backup(self, cache: Cache, backup: Backup) -> Task | str | None:
+        """The task, once on a node of the cache, that writes down what a Dataset needs to begin from.
+
+        A text is what is wrong with it, beginning with the field; None: there is nothing to keep. A backend
+        that begins from such a backup, where the Dataset has a `dataRestoreLocation`, sets `restores`; its
+        pods then report {"report": "restored", "bytes": 123, "files": 9}: what the source had.
+        """
+        return None
+
     async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
         """Changes whenever the data at the source does; None when that cannot be told. Raises OSError."""
         return None
+
+    def host_ports(self, cache: Cache) -> Sequence[str]:
+        """Names of the ports that its pods need in their nodes' networks; `Cache.ports` has them then."""
+        return ()
+
+    def hcfs(self, cache: Cache) -> str:
+        """Where Hadoop's clients find it, as Dataset.status.hcfs.endpoint has it."""
+        return ""
+
+    def gateway(self, cache: Cache) -> str:
+        """Where clients without its protocol find it, as the runtime's status.apiGateway.endpoint has it."""
+        return ""
 
     def scale(self, cache: Cache) -> int | None:
         """How many nodes hold the cache; None: every node that fits."""
@@ -264,6 +308,7 @@ def _sources(dataset: Dataset) -> tuple[Source, ...]:
                 options=options,
                 secrets=secrets,
                 read_only=mount.read_only,
+                shared=mount.shared,
             )
         )
     return tuple(found)
@@ -276,6 +321,16 @@ def secret_options(options: Sequence[EncryptOption]) -> dict[str, SecretKey]:
         for option in options
         if (reference := option.value_from.secret_key_ref) is not None
     }
+
+
+def allocated(runtime: Json) -> dict[str, int]:
+    """The ports that the add-on gave a runtime, by name."""
+    said = (runtime["metadata"].get("annotations") or {}).get(PORTS_ANNOTATION)
+    try:
+        found = json.loads(said) if said else {}
+    except ValueError:
+        return {}
+    return {str(name): port for name, port in found.items() if isinstance(port, int)}
 
 
 def unknown(known: Sequence[str], given: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,19 @@ from collections.abc import Mapping
 
 from addon_framework.api.data import DataLoad, LocalRuntime
 from addon_framework.api.meta import Json
-from runtimes.interface import Backend, Cache, Component, Migration, SecretKey, Source, Task, Volume, unknown
+from runtimes import backup_pods
+from runtimes.interface import (
+    Backend,
+    Backup,
+    Cache,
+    Component,
+    Migration,
+    SecretKey,
+    Source,
+    Task,
+    Volume,
+    unknown,
+)
 from runtimes.measure import measure, version
 from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
@@ -24,6 +36,7 @@ class LocalBackend(Backend):
 
     type = "local"
     resource = LocalRuntime.RESOURCE
+    restores = True
 
     def validate(self, cache: Cache) -> list[str]:
         """Sources it can read, options it knows, one directory, and read-only."""
@@ -74,6 +87,22 @@ class LocalBackend(Backend):
         """By our own program."""
         return migrate_task(cache, migration)
 
+    def backup(self, cache: Cache, backup: Backup) -> Task:
+        """What is there, with checksums; the files too, if wanted."""
+        volume, mounted = backup_pods.volume(backup.url, read_only=False)
+        container = {
+            "name": "backup",
+            "image": cache.image,
+            "command": ["python", "-m", "runtimes.local.backup"],
+            "env": [
+                literal("DIRECTORY", cache.directory),
+                literal("CONTENTS", str(backup.contents).lower()),
+                *backup_pods.variables(cache, backup),
+            ],
+            "volumeMounts": [mount("cache", cache.directory, read_only=True), mounted],
+        }
+        return Task({"containers": [container], "volumes": [host_path("cache", cache.directory), volume]})
+
     async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
         """Of what can be listed."""
         return await asyncio.to_thread(version, cache, secrets)
@@ -107,6 +136,16 @@ class LocalBackend(Backend):
         }
         if cache.quota is not None:
             specification["quota"] = cache.quota
+        if (location := cache.dataset.spec.data_restore_location) is not None:
+            volume, made = backup_pods.volume(location.path, read_only=True)
+            volumes.append(volume)
+            mounts.append(made)
+            specification["restore"] = {
+                "backup": backup_pods.directory(location.path),
+                "name": cache.name,
+                "namespace": cache.namespace,
+                "required": location.path.startswith("pvc://"),
+            }
         env.insert(0, literal("CACHE", json.dumps(specification, sort_keys=True)))
         container = {
             "name": "cache",

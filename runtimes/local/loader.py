@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runtimes.local.restore import restore
 from runtimes.local.store import Store
 from runtimes.local.transfer import THREADS, Item, Transfer
 from runtimes.reporting import Progress, Reporting, report
@@ -40,9 +41,11 @@ def main() -> int:
 
 def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int:
     """Copies what is missing and reports. Raises SourceError and OSError."""
-    store = Store(Path(specification["directory"]))
+    directory = Path(specification["directory"])
+    store = Store(directory)
+    report("start")
+    restore(store, directory, specification.get("restore"))
     with store.exclusive():
-        report("start")
         for attempt in range(_ATTEMPTS):
             try:
                 code = _copy(store, specification, environment)

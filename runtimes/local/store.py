@@ -75,6 +75,11 @@ class Store:
         boot: str | None = written.get("boot")
         return boot
 
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """Complete files, by path."""
+        return dict(self._entries)
+
     def has(self, path: str, url: str, obj: Object) -> bool:
         """Whether this very version of an object is complete."""
         entry = self._entries.get(path)

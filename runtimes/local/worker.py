@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runtimes.local.restore import restore
 from runtimes.local.store import Store
 from runtimes.reporting import report
 
@@ -29,6 +30,7 @@ def main() -> int:
     store = Store(directory)
     try:
         store.data.mkdir(parents=True, exist_ok=True)
+        restore(store, directory, specification.get("restore"))
         watched = _watch(directory)
         said = tell(store, specification, None)
         while signal.sigwait(signals) not in ends:
