@@ -25,6 +25,11 @@ def literal(name: str, value: str) -> Json:
     return {"name": name, "value": value}
 
 
+def field(name: str, path: str) -> Json:
+    """A variable with a field of the pod."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
 def from_secret(name: str, key: SecretKey) -> Json:
     """A variable whose value is in a Secret, so that it is in no argument, file or ConfigMap."""
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": key.name, "key": key.key}}}

@@ -1,0 +1,44 @@
+"""A DataLoad by a cache's own program: a shell script that reports (see runtimes.interface). Pure."""
+
+from __future__ import annotations
+
+from addon_framework.api.data import DataLoad
+from addon_framework.api.meta import Json
+from runtimes.pods import literal
+
+# A program's last line says why it failed.
+_SCRIPT = """
+set -eu
+say() { printf '{"report": "%s", "time": %s%s}\\n' "$1" "$(date +%s.%N)" "$2"; }
+log=$(mktemp)
+failed() {
+  why=$(tail -n 1 "$log" | tr -d '"\\\\' | tr '\\t' ' ' | cut -c 1-400)
+  say failed ", \\"reason\\": \\"NAME\\", \\"message\\": \\"$why\\""
+  exit 1
+}
+load() {
+BODY
+}
+say start ''
+number=0
+printf '%s\\n' "$PATHS" | while IFS= read -r path; do
+  number=$((number + 1))
+  load "$path" "$(printf '%s\\n' "$COPIES" | sed -n "${number}p")" >"$log" 2>&1 || exit 1
+  cat "$log"
+done || failed
+say done ''
+"""
+
+
+def script(name: str, body: str) -> str:
+    """`body` loads the path $1 in $2 copies; each of its commands must end it when it fails."""
+    return _SCRIPT.replace("NAME", name).replace("BODY", body.strip("\n"))
+
+
+def variables(load: DataLoad, copies: int = 1) -> list[Json]:
+    """Which paths, and in how many copies each."""
+    targets = [(target.path, target.replicas or copies) for target in load.spec.target] or [("/", copies)]
+    return [
+        literal("PATHS", "\n".join(path for path, _ in targets)),
+        literal("COPIES", "\n".join(str(count) for _, count in targets)),
+    ]
