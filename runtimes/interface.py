@@ -134,15 +134,39 @@ class Cache:
         return int(parse_quantity(level["quota"])) if level.get("quota") else None
 
 
+Role = Literal["master", "worker", "client"]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A headless Service: names for the pods of a component, or for `pod`, one of them, from their start on."""
+
+    name: str
+    ports: Mapping[str, int] = field(default_factory=dict)
+    pod: str = ""
+
+
 @dataclass(frozen=True)
 class Component:
-    """One kind of pod of a cache. `pod` is a PodSpec; labels, affinity and owners are the add-on's."""
+    """One kind of pod of a cache. `pod` is a PodSpec; affinity and owners are the add-on's."""
 
-    role: Literal["master", "worker", "client"]
+    role: Role
     pod: Json
     replicas: int | None = None  # None: one on every node that fits
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name -> data
+    services: Sequence[Service] = ()
+    name: str = ""  # of the workload, and of the Service of its pods; the Dataset's and the role when empty
+    labels: Mapping[str, str] = field(default_factory=dict)  # of the pods, besides the add-on's
     portable: bool = True  # whether it works in a pod of its users, with nothing of the node's
+
+
+@dataclass(frozen=True)
+class Exec:
+    """A command that the add-on runs in the first container of the first pod of a component."""
+
+    role: Role
+    command: Sequence[str]
+    timeout: float = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -155,13 +179,14 @@ class Volume:
 
 @dataclass(frozen=True)
 class Task:
-    """Something that runs once on every node of the cache. `pod` is a PodSpec.
+    """Something that runs once on every node of the cache, or `once` anywhere. `pod` is a PodSpec.
 
     `after` "client": only where a client is ready; else as soon as a node is known.
     """
 
     pod: Json
     after: Literal["client", "none"] = "none"
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,6 +245,18 @@ class Backend(ABC):
     @abstractmethod
     def volume(self, cache: Cache) -> Volume:
         """Where pods find the data."""
+
+    def prepare(self, cache: Cache) -> Exec | None:
+        """What mounts the sources, whenever they change or the component has started; None: nothing does."""
+        return None
+
+    def summary(self, cache: Cache) -> Exec | None:
+        """What tells the cache's state, for `summarize`; None where the pods' reports do."""
+        return None
+
+    def summarize(self, cache: Cache, output: str) -> CacheState:
+        """The state in what the command of `summary` printed."""
+        return CacheState()
 
     @abstractmethod
     def warm(self, cache: Cache, load: DataLoad) -> Task | None:
