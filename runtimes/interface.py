@@ -139,7 +139,7 @@ Role = Literal["master", "worker", "client"]
 
 @dataclass(frozen=True)
 class Service:
-    """A headless Service: names for the pods of a component, or for `pod`, one of them, from their start on."""
+    """A headless Service: names for the pods of a component from their start on, or for `pod` alone."""
 
     name: str
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -155,7 +155,7 @@ class Component:
     replicas: int | None = None  # None: one on every node that fits
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name -> data
     services: Sequence[Service] = ()
-    name: str = ""  # of the workload, and of the Service of its pods; the Dataset's and the role when empty
+    name: str = ""  # of the workload; the Dataset's and the role when empty
     labels: Mapping[str, str] = field(default_factory=dict)  # of the pods, besides the add-on's
     portable: bool = True  # whether it works in a pod of its users, with nothing of the node's
 
@@ -261,6 +261,10 @@ class Backend(ABC):
     @abstractmethod
     def warm(self, cache: Cache, load: DataLoad) -> Task | None:
         """The task that brings data into a node's cache; None when there is nothing to warm."""
+
+    def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
+        """What of a DataLoad it could not honour: each begins with the field, such as spec.options."""
+        return []
 
     @abstractmethod
     def clean(self, cache: Cache) -> Task:

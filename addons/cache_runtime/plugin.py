@@ -29,7 +29,7 @@ SPOKE_RULES: list[Json] = [
     {
         "apiGroups": [""],
         # Secrets: copies of the hub's beside a Dataset, and the values that a source is counted with.
-        "resources": ["configmaps", "persistentvolumes", "persistentvolumeclaims", "secrets"],
+        "resources": ["configmaps", "persistentvolumes", "persistentvolumeclaims", "secrets", "services"],
         "verbs": _ALL,
     },
     {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": _READ},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, STATEFULSETS
+from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, SERVICES, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
@@ -15,7 +15,7 @@ from addons.cache_runtime.agent.names import (
     owner_reference,
     short_hash,
 )
-from runtimes.interface import Component
+from runtimes.interface import Component, Service
 
 _SUFFIX = {"master": "master", "worker": "worker", "client": "fuse"}
 _SECTION = {"master": "master", "worker": "worker", "client": "fuse"}  # of the runtime's spec
@@ -29,6 +29,7 @@ def objects(binding: Binding) -> list[tuple[Resource, Json]]:
         for name, data in component.config_maps.items():
             config = _object(binding, component, "ConfigMap", "v1", name)
             made.append((CONFIGMAPS, _hashed({**config, "data": dict(data)})))
+        made += [(SERVICES, _service(binding, component, service)) for service in component.services]
         made.append(_workload(binding, component))
     return made
 
@@ -39,6 +40,7 @@ def template(binding: Binding, component: Component) -> Json:
     uid = binding.dataset["metadata"]["uid"]
     section = binding.cache.spec.get(_SECTION[component.role]) or {}
     own = {
+        **component.labels,
         **labels(key, component.role),
         "app": binding.backend.type,
         "release": key.name,
@@ -72,7 +74,8 @@ def _workload(binding: Binding, component: Component) -> tuple[Resource, Json]:
     key = Key(binding.cache.namespace, binding.cache.name)
     daemon = component.replicas is None
     kind = "DaemonSet" if daemon else "StatefulSet"
-    obj = _object(binding, component, kind, "apps/v1", f"{key.name}-{_SUFFIX[component.role]}")
+    name = component.name or f"{key.name}-{_SUFFIX[component.role]}"
+    obj = _object(binding, component, kind, "apps/v1", name)
     spec: Json = {
         "selector": {"matchLabels": labels(key, component.role)},
         "template": template(binding, component),
@@ -83,10 +86,26 @@ def _workload(binding: Binding, component: Component) -> tuple[Resource, Json]:
     if not daemon:
         spec |= {
             "replicas": component.replicas,
-            "serviceName": f"{key.name}-{_SUFFIX[component.role]}",
+            "serviceName": name,
             "podManagementPolicy": "Parallel",
         }
     return DAEMONSETS if daemon else STATEFULSETS, _hashed({**obj, "spec": spec})
+
+
+def _service(binding: Binding, component: Component, service: Service) -> Json:
+    """Names that are known before the pods are ready, since masters wait for one another."""
+    key = Key(binding.cache.namespace, binding.cache.name)
+    selector = labels(key, component.role)
+    if service.pod:
+        selector["statefulset.kubernetes.io/pod-name"] = service.pod
+    ports = [{"name": name, "port": port, "targetPort": port} for name, port in service.ports.items()]
+    spec: Json = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": selector,
+        "ports": [{**port, "protocol": "TCP"} for port in ports],
+    }
+    return _hashed({**_object(binding, component, "Service", "v1", service.name), "spec": spec})
 
 
 def _affinity(binding: Binding, component: Component) -> Json:

@@ -15,6 +15,7 @@ from addon_framework.api.core import (
     PERSISTENTVOLUMES,
     PODS,
     SECRETS,
+    SERVICES,
     STATEFULSETS,
 )
 from addon_framework.api.meta import Json, Resource
@@ -46,6 +47,7 @@ from addons.cache_runtime.agent.names import (
     volume_name,
 )
 from addons.cache_runtime.agent.nodes import set_label
+from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from addons.cache_runtime.agent.teardown import Teardown
@@ -69,6 +71,7 @@ class DatasetController(Controller):
         self.reports: Reports
         self._teardown: Teardown
         self._remounts: RemountEvents
+        self._ports = Ports()
         self.measurements = Measurements(lambda key: self.queue.add(key))
 
     def wire(self, credentials: Credentials, reports: Reports) -> None:
@@ -79,12 +82,14 @@ class DatasetController(Controller):
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
-        selected = resource in (*_WORKLOADS, CONFIGMAPS, SECRETS, JOBS, CRONJOBS)
+        selected = resource in (*_WORKLOADS, CONFIGMAPS, SERVICES, SECRETS, JOBS, CRONJOBS)
         return self.cache(resource, label_selector=MANAGED if selected else None)
 
     def watches(self) -> list[Watch]:
         """Whatever a Dataset's state depends on."""
-        ours = [Watch(r, map=dataset_key, label_selector=MANAGED) for r in (*_WORKLOADS, JOBS, SECRETS)]
+        ours = [
+            Watch(r, map=dataset_key, label_selector=MANAGED) for r in (*_WORKLOADS, SERVICES, JOBS, SECRETS)
+        ]
         return [
             Watch(DATASETS),
             *(Watch(backend.resource) for backend in self.resolver.backends),
@@ -129,6 +134,9 @@ class DatasetController(Controller):
             await self._write(binding, self._observe(key, binding, waiting=str(error)))
             return _CREDENTIALS_RETRY
         try:
+            runtimes = (r for backend in self.resolver.backends for r in self.of(backend.resource))
+            if await self._ports.ensure(self.client, binding, runtimes):
+                return None  # they come with the runtime's next version
             await self._components(key, binding)
             await self._label_nodes(key, binding)
             seen = self._observe(key, binding)
@@ -137,7 +145,7 @@ class DatasetController(Controller):
                 or seen.counts.get("client", Counts()).ready
             ):
                 await self._volume(key, binding)
-        except _StrangerError as error:
+        except (_StrangerError, NoPortLeftError) as error:
             await self._write(binding, self._observe(key, binding, problem=str(error)))
             return _STRANGER_RETRY
         self._measure(key, binding)
@@ -170,7 +178,7 @@ class DatasetController(Controller):
             digest = obj["metadata"]["annotations"][HASH_ANNOTATION]
             if live is None or (live["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) != digest:
                 await self.client.apply(obj, field_manager=FIELD_MANAGER, resource=resource)
-        for resource in (*_WORKLOADS, CONFIGMAPS):
+        for resource in (*_WORKLOADS, CONFIGMAPS, SERVICES):
             for live in self.of(resource):
                 ours = dataset_key(live) == [key] and role_of(live) in ROLES
                 if ours and (resource, live["metadata"]["name"]) not in names:
@@ -212,7 +220,7 @@ class DatasetController(Controller):
         ended = sorted(
             str(((op.get("status") or {}).get("infos") or {}).get("finishTime", ""))
             for resource in OPERATIONS
-            if resource.kind != "DataProcess"
+            if resource.kind in ("DataLoad", "DataMigrate")
             for op in self.of(resource)
             if key in _of_operation(op) and (op.get("status") or {}).get("phase") == "Complete"
         )
@@ -372,7 +380,7 @@ def _of_operation(op: Json) -> list[Key]:
     named = [spec.get("dataset"), *((spec.get(end) or {}).get("dataset") for end in ("from", "to"))]
     return [
         Key(target.get("namespace") or op["metadata"]["namespace"], target.get("name", ""))
-        for target in named
+        for target in ({"name": each} if isinstance(each, str) else each for each in named)
         if target
     ]
 

@@ -1,4 +1,4 @@
-"""Ports in nodes' networks, which no two caches of a cluster may share. Pure.
+"""Ports in nodes' networks, which no two caches of a cluster may share.
 
 The runtime object itself keeps what it was given, so nothing is to be given back when it goes.
 """
@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable, Sequence
 
 from addon_framework.api.meta import Json
+from addon_framework.kube import Client
+from addons.cache_runtime.agent.backends import Binding
 from runtimes.interface import PORTS_ANNOTATION, allocated
 
 FIRST, LAST = 20000, 25999  # as Fluid's controllers have it
@@ -16,6 +18,31 @@ FIRST, LAST = 20000, 25999  # as Fluid's controllers have it
 
 class NoPortLeftError(Exception):
     """All are given away."""
+
+
+class Ports:
+    """Gives runtimes their ports; remembers those that no informer has seen yet."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, Json] = {}  # by uid
+
+    async def ensure(self, client: Client, binding: Binding, runtimes: Iterable[Json]) -> bool:
+        """Whether the runtime lacked any, and has them now. Raises NoPortLeftError, Conflict."""
+        runtime, wanted = binding.runtime, binding.backend.host_ports(binding.cache)
+        others = {runtime["metadata"]["uid"]: runtime for runtime in runtimes}
+        self._given = {
+            uid: given
+            for uid, given in self._given.items()
+            if uid in others and allocated(others[uid]) != allocated(given)
+        }
+        given = allocate(runtime, wanted, (others | self._given).values())
+        if given is None:
+            return False
+        metadata = runtime["metadata"]
+        self._given[metadata["uid"]] = {"metadata": {"uid": metadata["uid"], "annotations": given}}
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": given}}
+        await client.patch(binding.backend.resource, metadata["name"], body, metadata["namespace"])
+        return True
 
 
 def allocate(runtime: Json, wanted: Sequence[str], others: Iterable[Json]) -> Json | None:

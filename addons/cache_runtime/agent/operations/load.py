@@ -10,7 +10,15 @@ from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import LOAD_FINALIZER, role_of, short_hash
 from addons.cache_runtime.agent.operations.jobs import is_ready
-from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError, own_namespace
+from addons.cache_runtime.agent.operations.kinds import (
+    Kind,
+    Part,
+    Plan,
+    RefusedError,
+    invalid,
+    own_namespace,
+    title,
+)
 from addons.cache_runtime.agent.operations.runafter import required_hosts
 from runtimes.interface import Task
 
@@ -28,23 +36,51 @@ class Load(Kind):
         return [Key(target.get("namespace") or op["metadata"]["namespace"], target.get("name", ""))]
 
     def check(self, op: Json) -> None:
-        """The namespace."""
+        """The namespace, and the paths."""
         own_namespace(op, [("dataset", self.targets(op)[0])])
+        for number, target in enumerate((op.get("spec") or {}).get("target") or []):
+            field, path = f"spec.target[{number}]", str(target.get("path") or "")
+            if not path or ".." in path.split("/"):
+                raise invalid(op, f"{field}.path", f"{path!r} must be a path in the Dataset, / for all of it")
+            if int(target.get("replicas") or 0) < 0:
+                raise invalid(op, f"{field}.replicas", "must not be negative")
+
+    def supports(self, op: Json, bindings: Sequence[Binding]) -> None:
+        """A cache, and options that mean something to it."""
+        (binding,) = bindings
+        load, runtime = from_dict(DataLoad, op), binding.runtime
+        if problems := binding.backend.load_problems(binding.cache, load):
+            raise RefusedError("DataOperationNotValid", f"{title(op)}: {'; '.join(problems)}")
+        if binding.backend.warm(binding.cache, load) is None:
+            raise RefusedError(
+                "DataOperationNotSupport",
+                f"{title(op)}: {runtime.get('kind')} {binding.cache.name} keeps nothing, so it loads nothing",
+            )
+        nodes = binding.backend.scale(binding.cache)
+        for number, target in enumerate(load.spec.target):
+            if nodes is not None and target.replicas > nodes:
+                raise invalid(
+                    op,
+                    f"spec.target[{number}].replicas",
+                    f"{target.replicas} copies need as many nodes, and {runtime.get('kind')} "
+                    f"{binding.cache.name} has spec.replicas {nodes}",
+                )
 
     def plan(self, op: Json, bindings: Sequence[Binding], pods: Sequence[Json], affinity: Json) -> Plan:
         """The backend's task, once per node."""
         (binding,) = bindings
         spec = op.get("spec") or {}
+        self.supports(op, bindings)
         task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
-        if task is None:
-            kind = binding.runtime.get("kind")
-            raise RefusedError("DataOperationNotSupport", f"{kind} keeps nothing, so it loads nothing")
+        assert task is not None
         hosts = _hosts(pods, task)
         if (required := required_hosts(affinity)) is not None:
             hosts = [host for host in hosts if host in required]
         if not hosts:
-            return Plan(waiting="waiting for the cache's pods to be scheduled")
+            return Plan(waiting="waiting for the cache's pods to be on nodes that this may use")
         name = op["metadata"]["name"]
+        if task.once:
+            hosts = [""]
         pod: Json = {
             "tolerations": [*binding.cache.dataset.spec.tolerations, *(spec.get("tolerations") or [])],
             **task.pod,
@@ -65,10 +101,8 @@ def _hosts(pods: Sequence[Json], task: Task) -> list[str]:
 
 
 def _on(pod: Json, spec: Json, host: str) -> Json:
-    return {
-        **pod,
-        "nodeSelector": {**(spec.get("nodeSelector") or {}), "kubernetes.io/hostname": host},
-    }
+    selector = {"kubernetes.io/hostname": host} if host else {}
+    return {**pod, "nodeSelector": {**(spec.get("nodeSelector") or {}), **selector}}
 
 
 def _name(load: str, host: str, hosts: int) -> str:
