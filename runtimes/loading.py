@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json
+from runtimes.interface import unknown
 from runtimes.pods import literal
 
+_DURATION = re.compile(r"[1-9][0-9]*[smhd]?")
 # A program's last line says why it failed.
 _SCRIPT = """
 set -eu
@@ -33,6 +38,20 @@ say done ''
 def script(name: str, body: str) -> str:
     """`body` loads the path $1 in $2 copies; each of its commands must end it when it fails."""
     return _SCRIPT.replace("NAME", name).replace("BODY", body.strip("\n"))
+
+
+def option_problems(load: DataLoad, known: Sequence[str]) -> list[str]:
+    """Options that would have no effect, and values that are none."""
+    problems = []
+    if names := unknown(known, load.spec.options):
+        problems.append(f"spec.options: unknown {', '.join(names)}; known: {', '.join(known)}")
+    threads = load.spec.options.get("threads")
+    if threads is not None and not (threads.isdigit() and 0 < int(threads) <= 256):
+        problems.append(f"spec.options.threads: {threads!r} must be a number from 1 to 256")
+    timeout = load.spec.options.get("timeout")
+    if "timeout" in known and timeout is not None and not _DURATION.fullmatch(timeout):
+        problems.append(f"spec.options.timeout: {timeout!r} must be like 90s, 30m or 2h")
+    return problems
 
 
 def variables(load: DataLoad, copies: int = 1) -> list[Json]:

@@ -17,6 +17,7 @@ from addon_framework.api.meta import Json
 from runtimes.fuse import client_pod
 from runtimes.interface import Backend, Cache, Component, Migration, SecretKey, Task, Volume, unknown
 from runtimes.juicefs.scripts import MOUNT, SYNC, WARMUP
+from runtimes.loading import option_problems
 from runtimes.measure import measure
 from runtimes.measure import version as version_of
 from runtimes.migrate import migrate_task
@@ -37,6 +38,7 @@ IMAGE = "juicedata/juicefs-fuse"
 _THREADS = "16"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])")
 _FORMAT_OPTIONS = ("storage", "bucket")
+_WARMUP_OPTIONS = ("threads", "timeout", "background", "io-retries", "max-failure")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]*")
 
 
@@ -119,10 +121,14 @@ class JuiceFSBackend(Backend):
         targets = "\n".join(target.path.strip("/") for target in load.spec.target) or ""
         flags = [f"--threads={load.spec.options.get('threads') or _THREADS}"]
         source = cache.sources[0]
+        limit = literal("LIMIT", f"timeout {t}" if (t := load.spec.options.get("timeout")) else "")
         if source.scheme == "juicefs":
-            flags += [f"--{k}={v}" for k, v in load.spec.options.items() if k not in ("threads", "timeout")]
+            others = [(k, v) for k, v in load.spec.options.items() if k not in ("threads", "timeout")]
+            flags += [f"--{k}={v}" if v else f"--{k}" for k, v in others]
             env = [literal("MOUNT_POINT", cache.mount_point), literal("TARGETS", targets)]
-            return self._task(cache, WARMUP, [*env, literal("FLAGS", " ".join(flags))], after_client=True)
+            return self._task(
+                cache, WARMUP, [*env, limit, literal("FLAGS", " ".join(flags))], after_client=True
+            )
         region = source.options.get("region") or "us-east-1"
         endpoint = urlsplit(source.options.get("endpoint") or f"https://s3.{region}.amazonaws.com")
         if endpoint.scheme == "http":
@@ -130,6 +136,7 @@ class JuiceFSBackend(Backend):
         prefix = source.url.removeprefix("s3://").strip("/")
         env = [
             *self._env(cache),
+            limit,
             literal("SOURCE", f"minio://{endpoint.netloc}/{prefix}/"),
             literal("TARGETS", "\n".join(f"{t}/" if t else "" for t in targets.split("\n"))),
             literal("FLAGS", " ".join(flags)),
@@ -137,6 +144,16 @@ class JuiceFSBackend(Backend):
             *credential_env(source, "MINIO_"),
         ]
         return self._task(cache, SYNC, env, after_client=False)
+
+    def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
+        """Flags of `juicefs warmup`; a copy of a bucket knows fewer."""
+        own = cache.sources[0].scheme == "s3"
+        problems = option_problems(load, ("threads", "timeout") if own else _WARMUP_OPTIONS)
+        return problems + [
+            f"spec.options.{name}: {value!r} has characters that a flag cannot have"
+            for name, value in load.spec.options.items()
+            if not _PLAIN.fullmatch(value)
+        ]
 
     def clean(self, cache: Cache) -> Task:
         """The mount, and the directory with metadata and blocks."""

@@ -1,7 +1,8 @@
 """What runs in JuiceFS's own image, which has a shell and nothing of ours.
 
 Variables: MOUNT_POINT, DIRECTORY (the cache's own), METAURL, NAME, FORMAT and OPTIONS (flags), and for a load
-SOURCE, TARGETS (one a line) and FLAGS. Keys come from the environment and stay there.
+SOURCE, TARGETS (one a line), FLAGS and LIMIT (how long, as a prefix). Keys come from the environment and
+stay there.
 https://juicefs.com/docs/community/command_reference
 """
 
@@ -76,6 +77,7 @@ progress() {{
 }}
 failed() {{
   why=$(grep -E 'FATAL|ERROR|failed' "$log" | tail -n 1 | tr -d '"\\\\' | tr '\\t' ' ' | cut -c 1-400)
+  [ -n "$why" ] || why="it ended without a word; $LIMIT"
   say failed ", \\"reason\\": \\"JuiceFS\\", \\"message\\": \\"$why\\""
   exit 1
 }}
@@ -89,7 +91,7 @@ SYNC = (
 export META
 progress &
 printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
-  juicefs sync $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
+  $LIMIT juicefs sync $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
 done || failed
 cat "$log"
 say done ", \\"bytes\\": $({_STORED})"
@@ -101,7 +103,7 @@ WARMUP = (
     + _LOAD
     + """
 printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
-  juicefs warmup $FLAGS "$MOUNT_POINT/$target" >"$log" 2>&1 || exit 1
+  $LIMIT juicefs warmup $FLAGS "$MOUNT_POINT/$target" >"$log" 2>&1 || exit 1
 done || failed
 cat "$log"
 say done ''

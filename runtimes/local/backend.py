@@ -21,6 +21,7 @@ from runtimes.interface import (
     Volume,
     unknown,
 )
+from runtimes.loading import option_problems
 from runtimes.measure import measure, version
 from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
@@ -78,6 +79,10 @@ class LocalBackend(Backend):
         if load.spec.options.get("threads"):
             extra["threads"] = int(load.spec.options["threads"])
         return Task(self._pod(cache, "runtimes.local.loader", extra, credentials=True))
+
+    def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
+        """Options; each load lists the source anew, so `loadMetadata` needs nothing more."""
+        return option_problems(load, ("threads",))
 
     def clean(self, cache: Cache) -> Task:
         """Removes the directory."""

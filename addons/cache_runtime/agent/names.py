@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import hashlib
 
-from addon_framework.api.data import DataLoad, DataMigrate, DataProcess, Dataset, ThinRuntimeProfile
+from addon_framework.api.data import (
+    DataBackup,
+    DataLoad,
+    DataMigrate,
+    DataProcess,
+    Dataset,
+    ThinRuntimeProfile,
+)
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 
 DATASETS: Resource = Dataset.RESOURCE
 DATALOADS: Resource = DataLoad.RESOURCE
-OPERATIONS: tuple[Resource, ...] = (DATALOADS, DataMigrate.RESOURCE, DataProcess.RESOURCE)
+OPERATIONS: tuple[Resource, ...] = (
+    DATALOADS,
+    DataMigrate.RESOURCE,
+    DataBackup.RESOURCE,
+    DataProcess.RESOURCE,
+)
 PROFILES: Resource = ThinRuntimeProfile.RESOURCE
 
 FIELD_MANAGER = "cache-runtime"
@@ -18,6 +30,7 @@ DATASET_FINALIZER = "fluid-dataset-controller-finalizer"
 LOAD_FINALIZER = "fluid-dataload-controller-finalizer"
 HUB_SECRET_ANNOTATION = "data.boundaryless.io/hub-secret"
 HASH_ANNOTATION = "data.boundaryless.io/hash"
+CONTENTS_ANNOTATION = "data.boundaryless.io/contents"  # of a DataBackup, "true": the files too
 CAPACITY_ANNOTATION = "pvc.fluid.io/resources.requests.storage"
 
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
@@ -25,7 +38,7 @@ MANAGED = f"{MANAGED_LABEL}={FIELD_MANAGER}"
 # Which Dataset something belongs to; the namespace too, since some things live outside it.
 NAME_LABEL = "data.boundaryless.io/dataset"
 NAMESPACE_LABEL = "data.boundaryless.io/dataset-namespace"
-ROLE_LABEL = "data.boundaryless.io/role"  # ROLES, load, migrate, process, clean, credentials
+ROLE_LABEL = "data.boundaryless.io/role"  # ROLES, load, migrate, backup, process, clean, credentials
 ROLES = ("master", "worker", "client")  # of the parts of a cache
 OPERATION_LABEL = "data.boundaryless.io/operation"
 # On a Dataset, "Exclusive": one operation at a time, even if all only read.

@@ -16,6 +16,7 @@ from addons.cache_runtime.agent.backends import Resolver, served_backends
 from addons.cache_runtime.agent.credentials import Credentials
 from addons.cache_runtime.agent.dataset import DatasetController
 from addons.cache_runtime.agent.names import DATASETS, FIELD_MANAGER, dataset_key
+from addons.cache_runtime.agent.operations.backup import Backup
 from addons.cache_runtime.agent.operations.controller import OperationController
 from addons.cache_runtime.agent.operations.load import Load
 from addons.cache_runtime.agent.operations.migrate import Migrate
@@ -48,7 +49,7 @@ async def run_agent(
     def wake(name: Name) -> None:
         operations[name[0]].queue.add(name[1])
 
-    shared = Shared((Load(), Migrate(), Process()), resolver, datasets, context.spoke, wake)
+    shared = Shared((Load(), Migrate(), Backup(), Process()), resolver, datasets, context.spoke, wake)
     operations = {kind.name: OperationController(kind, shared) for kind in shared.kinds}
     for controller in operations.values():
         manager.add(controller)

@@ -41,7 +41,7 @@ from addons.cache_runtime.agent.volumes import is_stranger
 
 log = structlog.get_logger(__name__)
 _ORDER = ("client", "worker", "master")  # a client's unmount must not wait for a worker that is gone
-_OPERATIONS = ("load", "migrate", "process")
+_OPERATIONS = ("load", "migrate", "backup", "process")
 _GRACE, _ATTEMPTS = 60, 3  # Fluid's cleanCachePolicy defaults
 
 

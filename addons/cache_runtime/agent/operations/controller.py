@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from addon_framework.api.core import CONFIGMAPS, CRONJOBS, JOBS, PODS, SECRETS
+from addon_framework.api.core import CONFIGMAPS, CRONJOBS, JOBS, NODES, PODS, SECRETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Controller, Key, NotFound, Watch, key_of
 from addon_framework.kube.informer import AnyInformer
@@ -151,7 +151,7 @@ class OperationController(Controller):
         if absent:
             await self._runner.wait(op, f"waiting for Secret {absent}")
             return None
-        pods = self._cache_pods(self.kind.targets(op)[0])
+        pods = self._cache_pods(self.kind.targets(op)[0], (op.get("spec") or {}).get("nodeSelector") or {})
         plan = self.kind.plan(op, found, pods, runafter.affinity(op, self._find))
         if plan.waiting:
             await self._runner.wait(op, plan.waiting)
@@ -216,8 +216,16 @@ class OperationController(Controller):
         name: Name = (kind.name, key_of(op))
         return Claim(name, frozenset(targets), exclusive or kind.writes(op, bindings), order)
 
-    def _cache_pods(self, dataset: Key) -> list[Json]:
-        pods = [p for p in self.of(PODS) if dataset_key(p) == [dataset] and p["spec"].get("nodeName")]
+    def _cache_pods(self, dataset: Key, selector: Json) -> list[Json]:
+        """On nodes with these labels."""
+        nodes = {
+            node["metadata"]["name"]
+            for node in self.of(NODES)
+            if selector.items() <= (node["metadata"].get("labels") or {}).items()
+        }
+        pods = [
+            p for p in self.of(PODS) if dataset_key(p) == [dataset] and p["spec"].get("nodeName") in nodes
+        ]
         return [p for p in pods if not p["metadata"].get("deletionTimestamp")]
 
     def _find(self, kind: str, key: Key) -> Json | None:

@@ -68,7 +68,7 @@ def cronjob_for(kind: Kind, op: Json, dataset: Key, part: Part, inputs: str, *, 
             "suspend": suspend,
             "jobTemplate": {
                 "metadata": {"labels": {**own, "fluid.io/jobPolicy": "cron"}},
-                "spec": _job_spec(op, part, own),
+                "spec": {**_job_spec(op, part, own), **_time_to_live(op)},
             },
         },
     }
@@ -117,6 +117,12 @@ def _job_spec(op: Json, part: Part, own: dict[str, str]) -> Json:
         made |= {"parallelism": part.pods, "completions": part.pods, "completionMode": "Indexed"}
         made["backoffLimit"] = _BACKOFF_LIMIT * part.pods
     return made
+
+
+def _time_to_live(op: Json) -> Json:
+    """The jobs of a schedule go; the operation goes on."""
+    seconds = (op.get("spec") or {}).get("ttlSecondsAfterFinished")
+    return {} if seconds is None else {"ttlSecondsAfterFinished": seconds}
 
 
 def index_of(pod: Json) -> str:

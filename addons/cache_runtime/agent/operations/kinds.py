@@ -42,7 +42,7 @@ class Plan:
 
 
 class Kind(ABC):
-    """DataLoad, DataMigrate or DataProcess. Pure."""
+    """DataLoad, DataMigrate, DataBackup or DataProcess. Pure."""
 
     resource: ClassVar[Resource]
     role: ClassVar[str]  # of its jobs, on their label
@@ -65,6 +65,10 @@ class Kind(ABC):
     def check(self, op: Json) -> None:
         """What is wrong whatever the Datasets. Raises RefusedError."""
 
+    def supports(self, op: Json, bindings: Sequence[Binding]) -> None:
+        """What is wrong for the runtimes that its Datasets have. Raises RefusedError."""
+        return
+
     def secrets(self, op: Json) -> set[SecretKey]:
         """Keys of Secrets that it needs besides its Datasets'."""
         return set()
@@ -75,6 +79,19 @@ class Kind(ABC):
 
         Raises RefusedError.
         """
+
+    def outcome(self, op: Json, hosts: Sequence[str]) -> Mapping[str, str]:
+        """What `status.infos` says besides once it is complete on these nodes."""
+        return {}
+
+    def notes(self, op: Json) -> str:
+        """What of the spec has no effect here though it has in Fluid, and why that is no loss."""
+        return ""
+
+
+def invalid(op: Json, field: str, message: str) -> RefusedError:
+    """Of a field that is wrong."""
+    return RefusedError("DataOperationNotValid", f"{title(op)}: {field}: {message}")
 
 
 def title(op: Json) -> str:

@@ -11,9 +11,20 @@ from addon_framework.api.data import DataMigrate
 from addon_framework.api.meta import Json, from_dict
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError, own_namespace, title
-from runtimes.interface import Migration, SecretKey, Source, secret_options
+from addons.cache_runtime.agent.operations import runafter
+from addons.cache_runtime.agent.operations.kinds import (
+    Kind,
+    Part,
+    Plan,
+    RefusedError,
+    invalid,
+    own_namespace,
+    title,
+)
+from runtimes.interface import Migration, SecretKey, Source, Task, secret_options
 
+# Fluid's launcher reaches its workers by ssh.
+_PARALLEL_OPTIONS = ("sshSecretName", "sshPort", "sshReadyTimeoutSeconds")
 _READABLE = ("s3", "http", "https", "hf")
 
 
@@ -48,6 +59,29 @@ class Migrate(Kind):
                 "DataOperationNotValid", f"{title(op)}: spec: one of from and to must be a Dataset"
             )
         own_namespace(op, _datasets(op))
+        if names := sorted(set(spec.get("parallelOptions") or {}) - set(_PARALLEL_OPTIONS)):
+            known = ", ".join(_PARALLEL_OPTIONS)
+            raise invalid(op, "spec.parallelOptions", f"unknown {', '.join(names)}; known: {known}")
+        for field in ("from", "to"):
+            path = str(((spec.get(field) or {}).get("dataset") or {}).get("path") or "")
+            if ".." in path.split("/"):
+                raise invalid(op, f"spec.{field}.dataset.path", f"{path!r} must stay in the Dataset")
+
+    def supports(self, op: Json, bindings: Sequence[Binding]) -> None:
+        """A runtime that migrates, and the one that `runtimeType` names."""
+        wanted = str((op.get("spec") or {}).get("runtimeType") or "")
+        if wanted and wanted not in {binding.backend.type for binding in bindings}:
+            there = ", ".join(f"{b.cache.name} has {b.backend.type}" for b in bindings)
+            raise invalid(op, "spec.runtimeType", f"{wanted!r} is not the Dataset's: {there}")
+        self._work(op, bindings)
+
+    def notes(self, op: Json) -> str:
+        """Our own program copies, and its pods need not talk to each other."""
+        spec = op.get("spec") or {}
+        unused = [f"spec.{name}" for name in ("image", "imageTag", "parallelOptions") if spec.get(name)]
+        if not unused:
+            return ""
+        return f"{', '.join(unused)}: not needed, since our own image copies and its pods need no ssh"
 
     def secrets(self, op: Json) -> set[SecretKey]:
         """Of the storage that no Dataset describes."""
@@ -60,38 +94,44 @@ class Migrate(Kind):
 
     def plan(self, op: Json, bindings: Sequence[Binding], pods: Sequence[Json], affinity: Json) -> Plan:
         """As many pods as the operation wants, each with its part of the files."""
-        spec, typed = op.get("spec") or {}, from_dict(DataMigrate, op)
-        by_key = {Key(b.cache.namespace, b.cache.name): b for b in bindings}
-        options = {k: v for k, v in typed.spec.options.items() if k in ("endpoint", "region")}
-        sources, base = self._from(op, by_key, options)
-        target, create_in = self._to(op, by_key, options)
+        spec = op.get("spec") or {}
+        used, task = self._work(op, bindings)
         for binding in bindings:
-            used = [*sources, target]
             claimed = any(source.url.startswith(f"pvc://{binding.cache.name}/") for source in used)
             if claimed and (binding.dataset.get("status") or {}).get("phase") not in (
                 "Bound",
                 "DataMigrating",
             ):
                 return Plan(waiting=f"waiting for Dataset {binding.cache.name} to be Bound")
+        pod: Json = {"tolerations": list(spec.get("tolerations") or []), **task.pod}
+        if spec.get("nodeSelector"):
+            pod["nodeSelector"] = spec["nodeSelector"]
+        if rules := runafter.both(spec.get("affinity") or {}, affinity):
+            pod["affinity"] = rules
+        pods_wanted = int(spec.get("parallelism") or 1)
+        count = {"name": "PODS", "value": str(pods_wanted)}
+        more = {"imagePullPolicy": spec["imagePullPolicy"]} if spec.get("imagePullPolicy") else {}
+        pod["containers"] = [{**c, "env": [*c.get("env", []), count], **more} for c in pod["containers"]]
+        return Plan([Part(f"{op['metadata']['name']}-migrate-migrate", pod, pods=pods_wanted)])
+
+    def _work(self, op: Json, bindings: Sequence[Binding]) -> tuple[list[Source], Task]:
+        """What is read and written, and by which task. Raises RefusedError."""
+        typed = from_dict(DataMigrate, op)
+        by_key = {Key(b.cache.namespace, b.cache.name): b for b in bindings}
+        options = {k: v for k, v in typed.spec.options.items() if k in ("endpoint", "region")}
+        sources, base = self._from(op, by_key, options)
+        target, directory = self._to(op, by_key, options)
         others = {k: v for k, v in typed.spec.options.items() if k not in options}
-        migration = Migration(tuple(sources), base, target, create_in, others)
-        task = bindings[0].backend.migrate(bindings[0].cache, migration)
+        wanted = typed.spec.runtime_type
+        by = next((b for b in bindings if b.backend.type == wanted), bindings[0])
+        task = by.backend.migrate(by.cache, Migration(tuple(sources), base, target, directory, others))
         if isinstance(task, str):
             raise RefusedError("DataOperationNotValid", f"{title(op)}: spec.{task}")
         if task is None:
             raise RefusedError(
-                "DataOperationNotSupport", f"{bindings[0].runtime.get('kind')} cannot migrate data"
+                "DataOperationNotSupport", f"{title(op)}: {by.runtime.get('kind')} cannot migrate data"
             )
-        pod: Json = {"tolerations": list(spec.get("tolerations") or []), **task.pod}
-        if spec.get("nodeSelector"):
-            pod["nodeSelector"] = spec["nodeSelector"]
-        rules = {**(spec.get("affinity") or {}), **affinity}
-        if rules:
-            pod["affinity"] = rules
-        count = {"name": "PODS", "value": str(typed.spec.parallelism)}
-        pod["containers"] = [{**c, "env": [*c.get("env", []), count]} for c in pod["containers"]]
-        name = f"{op['metadata']['name']}-migrate-migrate"
-        return Plan([Part(name, pod, pods=typed.spec.parallelism)])
+        return [*sources, target], task
 
     def _from(
         self, op: Json, bindings: dict[Key, Binding], options: dict[str, str]

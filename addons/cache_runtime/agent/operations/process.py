@@ -8,12 +8,14 @@ from addon_framework.api.data import DataProcess
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.operations import runafter
 from addons.cache_runtime.agent.operations.kinds import (
     Kind,
     Part,
     Plan,
     RefusedError,
     claim_volume,
+    invalid,
     own_namespace,
     title,
 )
@@ -53,6 +55,8 @@ class Process(Kind):
             raise RefusedError(
                 "DataOperationNotValid", f"{title(op)}: spec.dataset.mountPath: {path!r} must be absolute"
             )
+        if ".." in str((spec.get("dataset") or {}).get("subPath") or "").split("/"):
+            raise invalid(op, "spec.dataset.subPath", "must stay in the Dataset")
         if job and not ((job.get("podSpec") or {}).get("containers")):
             raise RefusedError("DataOperationNotValid", f"{where}.job.podSpec.containers: one is needed")
         if script and not script.get("image"):
@@ -96,7 +100,7 @@ class Process(Kind):
         pod["volumes"] = [*(pod.get("volumes") or []), volume]
         pod.setdefault("restartPolicy", "Never")
         if affinity:
-            pod["affinity"] = {**(pod.get("affinity") or {}), **affinity}
+            pod["affinity"] = runafter.both(pod.get("affinity") or {}, affinity)
         config = {_SCRIPT: str(script["source"])} if script else None
         return Plan([Part(name, pod, trusted=False)], config=config)
 

@@ -86,6 +86,29 @@ def affinity(op: Json, find: Find) -> Json:
     return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
+def both(asked: Json, near: Json) -> Json:
+    """What the operation asks for itself and what `affinity` says; of requirements all."""
+    rule = near.get("nodeAffinity") or {}
+    if not rule or not (own := asked.get("nodeAffinity")):
+        return {**asked, **near}
+    required, preferred = (
+        f"{when}DuringSchedulingIgnoredDuringExecution" for when in ("required", "preferred")
+    )
+    merged: Json = dict(own)
+    if more := rule.get(preferred):
+        merged[preferred] = [*(own.get(preferred) or []), *more]
+    if needed := rule.get(required):
+        expressions = needed["nodeSelectorTerms"][0]["matchExpressions"]
+        terms = (own.get(required) or {}).get("nodeSelectorTerms") or [{}]
+        merged[required] = {
+            "nodeSelectorTerms": [
+                {**term, "matchExpressions": [*(term.get("matchExpressions") or []), *expressions]}
+                for term in terms
+            ]
+        }
+    return {**asked, "nodeAffinity": merged}
+
+
 def required_hosts(rule: Json) -> list[str] | None:
     """The nodes that `affinity` allows by name; None: any."""
     terms = (rule.get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}

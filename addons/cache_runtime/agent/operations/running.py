@@ -123,6 +123,8 @@ class Runner:
             said = status.running_status(op, parts, attempt, datetime.now(UTC), measured)
         if self._kind.role == "load":
             said["infos"]["mounts"] = inputs.of_mounts(bindings[0].dataset)
+        if notes := self._kind.notes(op):
+            said["infos"]["notes"] = notes
         if cron:
             said |= self._times(key)
         said = self._with_step(op, said, waiting=False)
@@ -131,6 +133,7 @@ class Runner:
             nodes = [node for node in self._of(NODES) if node["metadata"]["name"] in hosts]
             if where := runafter.where_it_ran(op, nodes):
                 said["nodeAffinity"] = where
+            said["infos"] |= self._kind.outcome(op, sorted(node["metadata"]["name"] for node in nodes))
         if said["phase"] != status.EXECUTING and not cron:
             self._shared.turns.end((self._kind.name, key))
         if await patch_status(self._client, self._kind.resource, op, said):

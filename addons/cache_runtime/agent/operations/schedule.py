@@ -14,6 +14,11 @@ _LONGEST = 35  # of a name: with our suffix at most the 52 characters that a Cro
 def check_policy(op: Json) -> None:
     """Cron has a schedule, and nothing else has one. Raises RefusedError."""
     spec, where = op.get("spec") or {}, f"{title(op)}: spec"
+    if spec.get("policy") == "OnEvent" and spec.get("ttlSecondsAfterFinished") is not None:
+        raise RefusedError(
+            "DataOperationNotValid",
+            f"{where}.ttlSecondsAfterFinished: has no meaning with policy OnEvent, which never ends",
+        )
     policy, schedule = spec.get("policy") or "Once", str(spec.get("schedule") or "").strip()
     if policy != "Cron":
         if schedule:
