@@ -17,6 +17,7 @@ from addon_framework.api.core import NAMESPACES, NODES, SERVICEACCOUNTS
 from addon_framework.api.meta import Json
 from addon_framework.kube import AlreadyExists, Client, ClientConfig, NotFound, wait_for
 from addon_framework.local.fleet.images import images
+from addon_framework.local.node.config import Image
 from addon_framework.plugins import AgentContext
 from addon_framework.testing import EmbeddedApiServer, eventually
 from addon_framework.testing.servers import free_port
@@ -58,16 +59,24 @@ def model(store: ObjectStore) -> dict[str, bytes]:
     return files
 
 
+@pytest.fixture(scope="module")
+def more_images() -> dict[str, Image]:
+    """What a module's pods run besides what every fleet knows."""
+    return {}
+
+
 @pytest.fixture(scope="module")  # not longer: its workload controllers would answer in other tests, too
 def node(
-    api_server: EmbeddedApiServer | None, tmp_path_factory: pytest.TempPathFactory
+    api_server: EmbeddedApiServer | None,
+    tmp_path_factory: pytest.TempPathFactory,
+    more_images: dict[str, Image],
 ) -> Iterator[NodeProcess]:
     """A node whose pods are processes."""
     if not isinstance(api_server, EmbeddedApiServer):
         pytest.skip("needs the embedded fleet")
     node = NodeProcess(api_server, tmp_path_factory.mktemp("cache-node"), "cache-node", "127.2.9.0/24")
     config = json.loads((node.directory / "node.json").read_text())
-    config["images"] = msgspec.to_builtins(images())
+    config["images"] = msgspec.to_builtins(images() | more_images)
     (node.directory / "node.json").write_text(json.dumps(config))
     node.start()
     yield node

@@ -10,13 +10,17 @@ from typing import Any
 
 from addon_framework.api.core import PERSISTENTVOLUMES, PODS, SECRETS
 from addon_framework.api.data import (
+    AlluxioRuntime,
     DataLoad,
     DataMigrate,
     DataProcess,
     Dataset,
+    EFCRuntime,
+    JindoRuntime,
     JuiceFSRuntime,
     LocalRuntime,
     ThinRuntime,
+    VineyardRuntime,
 )
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Client, NotFound, wait_for
@@ -26,7 +30,15 @@ from tests.integration.cache_runtime.objectstore import ACCESS_KEY, SECRET_KEY, 
 DATASETS, DATALOADS = Dataset.RESOURCE, DataLoad.RESOURCE
 MIGRATES, PROCESSES = DataMigrate.RESOURCE, DataProcess.RESOURCE
 OPERATIONS = (DATALOADS, MIGRATES, PROCESSES)
-RUNTIMES = {"local": LocalRuntime.RESOURCE, "juicefs": JuiceFSRuntime.RESOURCE, "thin": ThinRuntime.RESOURCE}
+RUNTIMES = {
+    "local": LocalRuntime.RESOURCE,
+    "juicefs": JuiceFSRuntime.RESOURCE,
+    "thin": ThinRuntime.RESOURCE,
+    "alluxio": AlluxioRuntime.RESOURCE,
+    "jindo": JindoRuntime.RESOURCE,
+    "efc": EFCRuntime.RESOURCE,
+    "vineyard": VineyardRuntime.RESOURCE,
+}
 
 
 class Fleet:

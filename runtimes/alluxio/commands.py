@@ -1,0 +1,85 @@
+"""What is asked of Alluxio's own programs, in its containers. Pure.
+
+https://docs.alluxio.io/os/user/stable/en/operation/Admin-CLI.html and User-CLI.html beside it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from shlex import quote
+
+from runtimes.interface import Cache, CacheState, Source
+from runtimes.loading import script
+from runtimes.summaries import sizes
+from runtimes.workloads import NATIVE
+
+SUMMARY = "alluxio fsadmin report summary && alluxio fsadmin report metrics"
+_READ = ("Cluster.BytesReadLocal", "Cluster.BytesReadRemote", "Cluster.BytesReadUfsAll")
+_METRIC = re.compile(
+    r"^\s*(Cluster\.\w+)\s+\(Type:\s*COUNTER,\s*Value:\s*([\d,.]+\s*[KMGTP]?B?)\)", re.MULTILINE
+)
+
+# Values of secret options are in no argument, variable or ConfigMap: Alluxio reads them from its own file.
+_SITE = """
+set -eu
+conf=${ALLUXIO_HOME:-/opt/alluxio}/conf/alluxio-site.properties
+umask 077
+"""
+_MOUNTED = "alluxio fs mount | sed -nE 's#^.* on +(/[^ ]*) .*#\\1#p'"
+
+
+def start(secrets: Mapping[str, str]) -> str:
+    """A script that gives the values of secret options to the image's entry point; they are in files."""
+    lines = [
+        f'printf "%s=%s\\n" {quote(option)} "$(cat {quote(path)})" >>"$conf"'
+        for option, path in sorted(secrets.items())
+    ]
+    return "\n".join([_SITE, ': >"$conf"', *lines, 'exec /entrypoint.sh "$@"'])
+
+
+def mount_all(cache: Cache) -> str:
+    """A script that mounts what is not, and unmounts what is no longer a source; the root stays."""
+    wanted = [source for source in cache.sources if source.scheme not in NATIVE and source.path != "/"]
+    lines = [
+        "set -eu",
+        "alluxio fsadmin report >/dev/null",
+        f"mounted=$({_MOUNTED})",
+        'for path in $mounted; do case "$path" in',
+        *(f"  {quote(source.path)}) ;;" for source in wanted),
+        '  /) ;; *) alluxio fs unmount "$path";; esac; done',
+        *(f'echo "$mounted" | grep -qxF {quote(s.path)} || alluxio fs mount {_arguments(s)}' for s in wanted),
+    ]
+    return "\n".join(lines)
+
+
+def _arguments(source: Source) -> str:
+    options = [f"--option {quote(f'{name}={value}')}" for name, value in sorted(source.options.items())]
+    flags = [*(["--readonly"] if source.read_only else []), *(["--shared"] if source.shared else [])]
+    return " ".join([*flags, *options, quote(source.path), quote(source.url)])
+
+
+def state(output: str) -> CacheState:
+    """Of what SUMMARY printed."""
+    said = sizes(output, ("Total Capacity", "Used Capacity"))
+    read = {name: sizes(f"x: {value}", ("x",)).get("x", 0) for name, value in _METRIC.findall(output)}
+    local, remote, source = (read.get(name, 0) for name in _READ)
+    total = local + remote + source
+    return CacheState(
+        cached=said.get("Used Capacity"),
+        capacity=said.get("Total Capacity"),
+        hit_ratio=(local + remote) / total if total else None,
+    )
+
+
+# Variables besides those of a load: METADATA and PIN, not empty when wanted.
+LOAD = script(
+    "Alluxio",
+    """
+  alluxio fs ls "$1" || return 1
+  alluxio fs setReplication --max "$2" -R "$1" || return 1
+  [ -z "$PIN" ] || alluxio fs pin "$1" || return 1
+  [ -z "$METADATA" ] || alluxio fs ls -Dalluxio.user.file.metadata.sync.interval=0 -R "$1" || return 1
+  alluxio fs distributedLoad --replication "$2" "$1"
+""",
+)

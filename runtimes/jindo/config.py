@@ -1,0 +1,235 @@
+"""JindoCache's configuration: jindocache.cfg, jindosdk.cfg and cacheset.xml. Pure.
+
+Secrets are files below /token, which the configuration names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from xml.sax.saxutils import escape
+
+from addon_framework.api.meta import Json
+from runtimes.interface import Cache, Source
+from runtimes.tiers import tiers
+from runtimes.workloads import NATIVE
+
+TOKEN = "/token"
+LOCAL = "/underFSStorage"
+META = "/var/lib/boundaryless/jindo"  # of the master, in its pod
+MOUNT_OPTIONS = ("metaPolicy", "cacheStrategy", "readCacheReplica", "writeCacheReplica", "writePolicy")
+KEYS = {"accessKeyId": "AccessKeyId", "accessKeySecret": "AccessKeySecret"}  # option's end -> file's name
+SCHEMES = ("oss", "s3", "cos", "obs", "dls", "hdfs", *NATIVE)
+_PROVIDER = "com.aliyun.jindodata.oss.auth.CustomCredentialsProvider"
+_SERVER = {
+    "namespace.backend.type": "rocksdb",
+    "namespace.blocklet.cache.size": "1000000",
+    "namespace.blocklet.threads": "100",
+    "namespace.cluster.id": "local",
+    "namespace.delete.scan.batch.size": "5000",
+    "namespace.delete.scan.interval.second": "20",
+    "namespace.filelet.atime.enable": "false",
+    "namespace.filelet.cache.size": "100000",
+    "namespace.filelet.threads": "200",
+    "namespace.long-running.threads": "20",
+    "namespace.meta-dir": f"{META}/server",
+    "namespace.oss.copy.size": "1073741824",
+    "namespace.permission.root.inode.perm.bits": "511",
+}
+_WORKER = {
+    "storage.address": "localhost",
+    "storage.cache.filelet.worker.threads": "200",
+    "storage.cluster.id": "local",
+    "storage.compaction.enable": "false",
+    "storage.compaction.period.minute": "2",
+    "storage.compaction.threshold": "16",
+    "storage.maintainence.period.minute": "2",
+}
+_CLIENT = {
+    "fs.jindocache.client.metrics.enable": "true",
+    "fs.jindocache.request.user": "root",
+    "fs.jindocache.rpc.timeout": "30000",
+    "fs.jindocache.tmp.data.dir": "/tmp",
+    "fs.oss.download.queue.size": "16",
+    "fs.oss.download.thread.concurrency": "32",
+    "fs.s3.download.queue.size": "16",
+    "fs.s3.download.thread.concurrency": "32",
+    "fs.xengine": "jindocache",
+}
+_LOGS = {
+    "application.report.on": "true",
+    "logger.cleanner.enable": "true",
+    "logger.consolelogger": "true",
+    "logger.dir": "/tmp/jindocache-log",
+    "logger.jnilogger": "false",
+    "logger.sync": "false",
+    "logger.verbose": "0",
+    "metric.report.on": "true",
+}
+_FUSE_LOGS = {
+    "hadoopConf.enable": "false",
+    "logger.cleaner.enable": "true",
+    "logger.consolelogger": "true",
+    "logger.dir": "/tmp/fuse-log",
+    "logger.level": "2",
+    "logger.sync": "false",
+    "logger.verbose": "0",
+}
+
+
+def bucket(source: Source) -> str:
+    """Of oss://bucket/prefix."""
+    return source.url.partition("://")[2].partition("/")[0]
+
+
+def masters(cache: Cache) -> list[str]:
+    """Their names; as many as three, or one."""
+    count = 3 if (cache.spec.get("master") or {}).get("replicas") == 3 else 1
+    return [f"{cache.name}-jindofs-master-{n}.{cache.namespace}" for n in range(count)]
+
+
+def addresses(cache: Cache, port: int) -> str:
+    """Where clients and workers find them."""
+    return ",".join(f"{name}:{port}" for name in masters(cache))
+
+
+def files(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """The ConfigMap."""
+    spec, rpc = cache.spec, {"fs.jindocache.namespace.rpc.address": addresses(cache, ports["master"]["rpc"])}
+    store = storage(cache)
+    client = {**_client(cache, ports, store), **((spec.get("fuse") or {}).get("properties") or {})}
+    client = {**rpc, **(spec.get("properties") or {}), **client}
+    logs = {**_LOGS, **(spec.get("logConfig") or {})}
+    fuse_logs = {**_FUSE_LOGS, **((spec.get("fuse") or {}).get("logConfig") or {})}
+    sections = {
+        "jindocache-common": {**logs, **_token(cache), **store},
+        "jindocache-server": {
+            **_server(cache, ports),
+            **((spec.get("master") or {}).get("properties") or {}),
+        },
+        "jindocache-worker": {
+            **_worker(cache, ports),
+            **((spec.get("worker") or {}).get("properties") or {}),
+        },
+        "common": {**fuse_logs, **_token(cache)},
+        "jindocache-client": client,
+    }
+    return {
+        "jindocache.cfg": _ini(sections),
+        "jindosdk.cfg": _ini({"common": sections["common"], "jindosdk": client}),
+        "cacheset.xml": _cache_sets(cache),
+    }
+
+
+def storage(cache: Cache) -> dict[str, str]:
+    """How sources are reached."""
+    made: dict[str, str] = {}
+    for source in cache.sources:
+        options = {k: v for k, v in source.options.items() if k not in MOUNT_OPTIONS}
+        for option, value in options.items():
+            name = option.removeprefix(f"fs.{source.scheme}.")
+            if source.scheme == "oss":
+                made[f"jindocache.oss.bucket.{bucket(source)}.{name}"] = value
+            else:
+                made[option.replace("fs.", "jindocache.", 1)] = value
+        if source.scheme == "oss" and "dls" in options.get("fs.oss.endpoint", ""):
+            made[f"jindocache.oss.bucket.{bucket(source)}.data.lake.storage.enable"] = "true"
+    return made
+
+
+def token_files(cache: Cache) -> list[Json]:
+    """Sources of a projected volume at /token: the keys of a bucket are below its name."""
+    made: list[Json] = [{"secret": {"name": cache.spec["secret"]}}] if cache.spec.get("secret") else []
+    for source in cache.sources:
+        below = f"{bucket(source)}/" if source.scheme == "oss" else ""
+        made += [
+            {"secret": {"name": key.name, "items": [{"key": key.key, "path": f"{below}{KEYS[end]}"}]}}
+            for option, key in sorted(source.secrets.items())
+            if (end := option.rpartition(".")[2]) in KEYS
+        ]
+    return made
+
+
+def _token(cache: Cache) -> dict[str, str]:
+    made = {"default.credential.provider": f"secrets://{TOKEN}/" if token_files(cache) else "none"}
+    for source in cache.sources:
+        if source.secrets and source.scheme == "oss":
+            made |= _provider(
+                f"jindocache.oss.bucket.{bucket(source)}", f"secrets://{TOKEN}/{bucket(source)}/"
+            )
+        elif source.secrets or cache.spec.get("secret"):
+            made[f"jindocache.{source.scheme}.provider.endpoint"] = f"secrets://{TOKEN}/"
+    return made
+
+
+def _provider(prefix: str, endpoint: str) -> dict[str, str]:
+    return {
+        f"{prefix}.credentials.provider": _PROVIDER,
+        f"{prefix}.provider.endpoint": endpoint,
+        f"{prefix}.provider.format": "JSON",
+    }
+
+
+def _client(cache: Cache, ports: Mapping[str, Mapping[str, int]], store: Mapping[str, str]) -> dict[str, str]:
+    levels = tiers(cache)
+    made = {**_CLIENT, "fs.jindocache.storage.rpc.port": str(ports["worker"]["rpc"])}
+    made |= {name.replace("jindocache.", "fs.", 1): value for name, value in store.items()}
+    in_memory = bool(levels) and levels[0].medium == "MEM"
+    made["fs.jindocache.ram.cache.enable"] = str(in_memory or not levels).lower()
+    if cache.read_only:
+        made["fs.jindocache.read.only.enable"] = "true"
+    for source in cache.sources:
+        if source.secrets and source.scheme == "oss":
+            made |= _provider(f"fs.oss.bucket.{bucket(source)}", f"secrets://{TOKEN}/{bucket(source)}/")
+        elif source.secrets or cache.spec.get("secret"):
+            made |= _provider(f"fs.{source.scheme}", f"secrets://{TOKEN}/")
+    return made
+
+
+def _server(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    made = {**_SERVER, "namespace.rpc.port": str(ports["master"]["rpc"])}
+    if len(masters(cache)) == 3:
+        made["namespace.backend.type"] = "raft"
+        voters = (f"{name.partition('.')[0]}:{ports['master']['raft']}:0" for name in masters(cache))
+        made["namespace.backend.raft.initial-conf"] = ",".join(voters)
+    return made
+
+
+def _worker(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    made = {**_WORKER, "storage.rpc.port": str(ports["worker"]["rpc"])}
+    for tier in tiers(cache)[:1]:
+        quotas = ",".join(str(quota) for quota in tier.quotas)
+        made |= {"storage.data-dirs": ",".join(tier.paths), "storage.data-dirs.capacities": quotas}
+        made |= {
+            "storage.watermark.high.ratio": tier.high or "0.8",
+            "storage.watermark.low.ratio": tier.low or "0.6",
+        }
+        if tier.medium == "MEM":
+            made |= {"storage.ram.cache.size": quotas, "storage.slicelet.buffer.size": quotas}
+    return made
+
+
+def _cache_sets(cache: Cache) -> str:
+    made = []
+    for source in cache.sources:
+        said = source.options
+        path = f"local://{LOCAL}{source.path}" if source.scheme == "pvc" else source.url
+        meta = f"<metaPolicy><type>{said.get('metaPolicy', 'ONCE')}</type></metaPolicy>"
+        fields = {
+            "name": source.name,
+            "path": path,
+            "cacheStrategy": said.get("cacheStrategy", "DISTRIBUTED"),
+            "readPolicy": "CACHE_ASIDE",
+            "readCacheReplica": said.get("readCacheReplica", "1"),
+            "writePolicy": said.get("writePolicy", "WRITE_AROUND"),
+            "writeCacheReplica": said.get("writeCacheReplica", "1"),
+        }
+        made.append("".join(f"<{name}>{escape(value)}</{name}>" for name, value in fields.items()) + meta)
+    sets = "".join(f"<cacheset>{text}</cacheset>" for text in made)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<cachesets>{sets}</cachesets>\n'
+
+
+def _ini(sections: Mapping[str, Mapping[str, str]]) -> str:
+    return "\n".join(
+        "\n".join([f"[{name}]", *(f"{key} = {value}" for key, value in sorted(values.items())), ""])
+        for name, values in sections.items()
+    )
