@@ -173,9 +173,14 @@ class DatasetController(Controller):
     async def _components(self, key: Key, binding: Binding) -> None:
         wanted = components.objects(binding)
         names = {(resource, obj["metadata"]["name"]) for resource, obj in wanted}
+        # Workers and clients of a cache that has a master find it when they start.
+        has_master = any(resource in _WORKLOADS and role_of(obj) == "master" for resource, obj in wanted)
+        led = not has_master or self._counts(key).get("master", Counts()).ready
         for resource, obj in wanted:
             live = self.of(resource).get(Key(key.namespace, obj["metadata"]["name"]))
             digest = obj["metadata"]["annotations"][HASH_ANNOTATION]
+            if live is None and resource in _WORKLOADS and role_of(obj) != "master" and not led:
+                continue
             if live is None or (live["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) != digest:
                 await self.client.apply(obj, field_manager=FIELD_MANAGER, resource=resource)
         for resource in (*_WORKLOADS, CONFIGMAPS, SERVICES):
