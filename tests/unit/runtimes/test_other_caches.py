@@ -1,0 +1,251 @@
+"""What `jindo`, `efc` and `vineyard` describe. Jindo's scripts meet programs that only note commands."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon_framework.api.data import DataLoad
+from addon_framework.api.meta import Json, from_dict
+from runtimes.efc import EFCBackend
+from runtimes.interface import Backend, Cache, Component
+from runtimes.jindo import JindoBackend
+from runtimes.vineyard import VineyardBackend
+
+JINDO, EFC, VINEYARD = JindoBackend(), EFCBackend(), VineyardBackend()
+KEYS = [
+    {"name": f"fs.oss.{name}", "valueFrom": {"secretKeyRef": {"name": "keys", "key": name}}}
+    for name in ("accessKeyId", "accessKeySecret")
+]
+OSS: Json = {
+    "mountPoint": "oss://bucket/data",
+    "name": "data",
+    "options": {"fs.oss.endpoint": "oss.example.org", "metaPolicy": "ALWAYS"},
+    "encryptOptions": KEYS,
+}
+NAS: Json = {"mountPoint": "nfs://id-x.cn-hangzhou.nas.aliyuncs.com:/", "name": "nas"}
+MEMORY = {"levels": [{"mediumtype": "MEM", "quota": "2Gi", "high": "0.9", "low": "0.8"}]}
+DISKS = {
+    "levels": [{"mediumtype": "SSD", "path": "/a,/b", "quotaList": "1Gi,2Gi", "high": "0.9", "low": "0.8"}]
+}
+
+
+def cache(backend: Backend, *mounts: Json, **spec: Any) -> Cache:
+    metadata: Json = {"namespace": "demo", "name": "data", "uid": "u"}
+    dataset: Json = {"metadata": metadata, "spec": {"mounts": list(mounts)}}
+    runtime: Json = {"kind": backend.resource.kind, "metadata": metadata, "spec": {"replicas": 2, **spec}}
+    return Cache.of(dataset, runtime, image="us")
+
+
+def jindo(*mounts: Json, **spec: Any) -> Cache:
+    return cache(
+        JINDO, *(mounts or (OSS,)), **{"tieredstore": DISKS, "networkmode": "ContainerNetwork", **spec}
+    )
+
+
+def by_role(backend: Backend, made: Cache) -> dict[str, Component]:
+    assert backend.validate(made) == []
+    return {component.role: component for component in backend.components(made)}
+
+
+def ini(made: Cache, name: str) -> configparser.ConfigParser:
+    """A file of Jindo's configuration."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    client = next(c for c in JINDO.components(made) if c.role == "client")
+    parser.read_string(client.config_maps["data-jindofs-config"][name])
+    return parser
+
+
+def test_jindos_parts_are_named_as_fluids() -> None:
+    parts = by_role(JINDO, jindo(master={"replicas": 3}))
+    assert {role: part.name for role, part in parts.items()} == {
+        "master": "data-jindofs-master",
+        "worker": "data-jindofs-worker",
+        "client": "data-jindofs-fuse",
+    }
+    assert [service.name for service in parts["master"].services] == [
+        f"data-jindofs-master-{n}" for n in range(3)
+    ]
+    assert JINDO.hcfs(jindo()) == "data-jindofs-master-0.demo:8101"
+    assert JINDO.host_ports(jindo(networkmode="")) == ["master.rpc", "worker.rpc"]
+
+
+def test_jindos_configuration_has_tiers_sources_and_what_the_runtime_says() -> None:
+    made = jindo(worker={"properties": {"storage.address": "x"}}, fuse={"properties": {"fs.a": "b"}})
+    config = ini(made, "jindocache.cfg")
+    worker = config["jindocache-worker"]
+    assert worker["storage.data-dirs"] == "/a/demo/data,/b/demo/data"
+    assert worker["storage.data-dirs.capacities"] == f"{1 << 30},{2 << 30}"
+    assert worker["storage.watermark.high.ratio"] == "0.9"
+    assert worker["storage.address"] == "x"
+    assert config["jindocache-common"]["jindocache.oss.bucket.bucket.endpoint"] == "oss.example.org"
+    sdk = ini(made, "jindosdk.cfg")["jindosdk"]
+    assert sdk["fs.oss.bucket.bucket.endpoint"] == "oss.example.org"
+    assert sdk["fs.jindocache.namespace.rpc.address"] == "data-jindofs-master-0.demo:8101"
+    assert sdk["fs.a"] == "b"
+    sets = JINDO.components(made)[-1].config_maps["data-jindofs-config"]["cacheset.xml"]
+    assert "<path>oss://bucket/data</path>" in sets
+    assert "<metaPolicy><type>ALWAYS</type></metaPolicy>" in sets
+
+
+def test_jindos_keys_are_files_by_bucket() -> None:
+    for part in by_role(JINDO, jindo()).values():
+        (token,) = [v for v in part.pod["volumes"] if v["name"] == "token"]
+        paths = [item["path"] for s in token["projected"]["sources"] for item in s["secret"]["items"]]
+        assert paths == ["bucket/AccessKeyId", "bucket/AccessKeySecret"]
+    common = ini(jindo(), "jindocache.cfg")["jindocache-common"]
+    assert common["jindocache.oss.bucket.bucket.provider.endpoint"] == "secrets:///token/bucket/"
+
+
+def test_jindos_summary_is_of_the_tiers_medium() -> None:
+    disk, memory = ("3.00GB", "1.00GB"), ("250B", "0B")
+    output = "".join(
+        f"Total {kind} Capacity: {total}\nUsed {kind} Capacity: {used}\n"
+        for kind, (total, used) in (("Disk", disk), ("MEM", memory))
+    )
+    state = JINDO.summarize(jindo(), output)
+    assert (state.cached, state.capacity) == (1 << 30, 3 << 30)
+    assert JINDO.summarize(jindo(tieredstore=MEMORY), output).capacity == 250
+
+
+def test_jindos_load_has_the_flags_of_its_options(tmp_path: Path) -> None:
+    for name in ("jindo", "jindocache"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n')
+        (tmp_path / name).chmod(0o755)
+    spec = {
+        "dataset": {"name": "data"},
+        "loadMetadata": True,
+        "target": [{"path": "/a", "replicas": 3}, {"path": "/b"}],
+        "options": {"atomicCache": "true", "threadNum": "8"},
+    }
+    task = JINDO.warm(jindo(), from_dict(DataLoad, {"metadata": {"name": "l"}, "spec": spec}))
+    assert task is not None
+    assert task.once
+    (container,) = task.pod["containers"]
+    env = {e["name"]: e["value"] for e in container["env"] if "value" in e}
+    env["PATH"] = f"{tmp_path}:/usr/bin:/bin"
+    done = subprocess.run(container["command"], env=env, capture_output=True, text=True, check=True)
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "jindo fs -ls jindo:///a",
+        "jindocache -load -meta -data -atomic -thread 8 -s -R -replica 3 jindo:///a",
+        "jindo fs -ls jindo:///b",
+        "jindocache -load -meta -data -atomic -thread 8 -s -R -replica 1 jindo:///b",
+    ]
+    assert json.loads(done.stdout.splitlines()[-1])["report"] == "done"
+    assert (
+        subprocess.run(["bash", "-c", JINDO.prepare(jindo()).command[-1]], env=env, check=True).returncode
+        == 0
+    )  # type: ignore[union-attr]
+    assert "jindocache -mount /data oss://bucket/data" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (jindo({**OSS, "options": {}}), "spec.mounts[0].options: fs.oss.endpoint is needed"),
+        (jindo({**OSS, "encryptOptions": KEYS[:1]}), "spec.mounts[0].encryptOptions: must be"),
+        (jindo({"mountPoint": "ftp://a/b", "name": "x"}), "spec.mounts[0].mountPoint: 'ftp://a/b'"),
+        (jindo(master={"replicas": 2}), "spec.master.replicas: 2; JindoCache has 1 or 3"),
+        (jindo(labels={"a": "b"}, podMetadata={"labels": {"c": "d"}}), "spec.labels: is the old name"),
+        (jindo(worker={"disabled": True}), "spec.worker.disabled: a cache has both"),
+        (jindo(fuse={"disabled": True}), "spec.fuse.disabled: pods could not mount"),
+    ],
+)
+def test_what_jindo_cannot_do_is_said_with_the_field(made: Cache, said: str) -> None:
+    (problem,) = JINDO.validate(made)
+    assert said in problem
+
+
+def test_jindos_client_alone_reads_the_source_itself() -> None:
+    off = {"disabled": True}
+    (client,) = JINDO.components(jindo(master=off, worker=off))
+    assert client.pod["containers"][0]["args"][-1] == "-ouri=oss://bucket/data"
+    assert JINDO.prepare(jindo(master=off, worker=off)) is None
+
+
+def test_efcs_clients_find_the_workers() -> None:
+    container = {"networkMode": "ContainerNetwork"}
+    made = cache(
+        EFC, NAS, tieredstore=MEMORY, worker=container, master=container, fuse={"properties": {"a": "b"}}
+    )
+    parts = by_role(EFC, made)
+    endpoints = json.loads(parts["client"].config_maps["data-worker-endpoints"]["efc-worker-endpoints.json"])
+    assert endpoints == {"containerendpoints": [f"data-worker-{n}.data-worker.demo:14555" for n in range(2)]}
+    worker = parts["worker"].pod["containers"][0]
+    assert worker["args"][1].split(",") == [
+        "cache_media=/dev/shm/demo/data",
+        "server_port=14555",
+        "cache_capacity_gb=2",
+        "tmpfs=true",
+    ]
+    args = parts["client"].pod["containers"][0]["args"]
+    assert args[:3] == [
+        "fuse",
+        "id-x.cn-hangzhou.nas.aliyuncs.com:/",
+        "/var/lib/boundaryless/mounts/demo/data",
+    ]
+    assert args[3].split(",")[-1] == "a=b"
+    assert "g_tier_EnableClusterCache=true" in args[3]
+
+
+@pytest.mark.parametrize(
+    ("mount", "spec", "said"),
+    [
+        ({**NAS, "mountPoint": "nfs://host:/x"}, {}, "spec.mounts[0].mountPoint: 'nfs://host:/x' must be"),
+        (NAS, {"tieredstore": {"levels": [{"mediumtype": "MEM", "quota": "10Mi"}]}}, "at least 1Gi"),
+        (NAS, {"osAdvise": {"enabled": True}}, "spec.osAdvise: nodes are not changed"),
+        ({**NAS, "options": {"a": "b"}}, {}, "spec.mounts[0]: EFC has no options"),
+    ],
+)
+def test_what_efc_cannot_do_is_said_with_the_field(mount: Json, spec: Json, said: str) -> None:
+    (problem,) = EFC.validate(cache(EFC, mount, **{"tieredstore": MEMORY, **spec}))
+    assert said in problem
+
+
+def test_vineyards_etcd_may_be_anothers() -> None:
+    own = by_role(VINEYARD, cache(VINEYARD, tieredstore=MEMORY, master={"networkMode": "ContainerNetwork"}))
+    assert own["master"].services[0].name == "data-master"
+    made = cache(VINEYARD, tieredstore=MEMORY, master={"endpoint": {"uri": "etcd.other:2379"}})
+    other = by_role(VINEYARD, made)
+    assert set(other) == {"worker", "client"}
+    args = other["worker"].pod["containers"][0]["args"]
+    assert args[args.index("--etcd_endpoint") + 1] == "http://etcd.other:2379"
+    assert VINEYARD.host_ports(made) == ["worker.rpc"]
+
+
+def test_vineyard_spills_to_the_second_tier() -> None:
+    levels = [
+        *MEMORY["levels"],
+        {"mediumtype": "SSD", "path": "/spill", "quota": "5Gi", "high": "0.7", "low": "0.2"},
+    ]
+    args = by_role(VINEYARD, cache(VINEYARD, tieredstore={"levels": levels}))["worker"].pod["containers"][0][
+        "args"
+    ]
+    assert args[args.index("--size") + 1] == str(2 << 30)
+    assert args[args.index("--spill_path") + 1] == "/spill/demo/data"
+    assert args[args.index("--spill_upper_rate") + 1] == "0.7"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "spec", "said"),
+    [
+        ([OSS], {}, "spec.mounts: Vineyard reads no source"),
+        ([], {"tieredstore": DISKS}, "spec.tieredstore.levels: one of MEM is needed"),
+        ([], {"worker": {"options": {"x": "y"}}}, "spec.worker.options.x: is unknown"),
+        ([], {"master": {"endpoint": {"uri": "a:1", "options": {"b": "c"}}}}, "spec.master.endpoint.options"),
+    ],
+)
+def test_what_vineyard_cannot_do_is_said_with_the_field(mounts: list[Json], spec: Json, said: str) -> None:
+    (problem,) = VINEYARD.validate(cache(VINEYARD, *mounts, **{"tieredstore": MEMORY, **spec}))
+    assert said in problem
+
+
+def test_vineyards_nodes_hold_different_objects() -> None:
+    state = VINEYARD.state(cache(VINEYARD), [{"cached": 1, "capacity": 10}, {"cached": 2, "capacity": 10}])
+    assert (state.cached, state.capacity) == (3, 20)
