@@ -24,6 +24,8 @@ _READ = ["get", "list", "watch"]
 SPOKE_RULES: list[Json] = [
     # Finalizers, owners, labels and status; operations are deleted after their time to live.
     {"apiGroups": [GROUP, LOCAL_GROUP], "resources": ["*"], "verbs": [*_READ, "update", "patch", "delete"]},
+    # Of Datasets that refer to another.
+    {"apiGroups": [GROUP], "resources": ["thinruntimes"], "verbs": ["create"]},
     {"apiGroups": ["apps"], "resources": ["daemonsets", "statefulsets"], "verbs": _ALL},
     {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": _ALL},
     {

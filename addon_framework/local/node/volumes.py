@@ -139,7 +139,7 @@ class Volumes:
         spec = volume["spec"]
         for kind in ("hostPath", "local"):
             if kind in spec:
-                return {**spec[kind], "type": ""}
+                return {"type": "", **spec[kind]}
         raise MissingSourceError(
             f"persistentvolume {volume['metadata']['name']!r} is neither hostPath nor local, the kinds that "
             "the embedded fleet has"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import jsonpatch
 import orjson
 
 from addon_framework.api.core import NODES
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Key
+from addon_framework.kube import Key, key_of
 from addon_framework.kube.informer import AnyInformer
-from addons.cache_runtime.admission import affinity, sidecar
+from addons.cache_runtime.admission import affinity, operations, sidecar
 from addons.cache_runtime.admission.affinity import Cached
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.components import template
@@ -23,10 +24,25 @@ from addons.cache_runtime.agent.names import (
     cache_node_label,
     client_node_label,
 )
+from addons.cache_runtime.agent.operations.kinds import Kind
+from addons.cache_runtime.agent.reference_rules import is_reference, reference_of, runtime_problems
+from addons.cache_runtime.agent.references import References
+from addons.cache_runtime.agent.status import BOUND
+from runtimes.backup_pods import restore_problems
 from runtimes.interface import Component, Missing
 
 AFFINITY_LABEL = "fuse.serverful.fluid.io/inject"
 SIDECAR_LABEL = "serverless.fluid.io/inject"
+
+
+@dataclass(frozen=True)
+class Used:
+    """A claim of a pod, and the cache that has its data: its Dataset's, or that of the one it refers to."""
+
+    namespace: str
+    claim: str
+    binding: Binding
+    path: str = ""
 
 
 class RefusedError(Exception):
@@ -36,8 +52,15 @@ class RefusedError(Exception):
 class Reviewer:
     """Over the agent's informers."""
 
-    def __init__(self, resolver: Resolver, cache: Callable[[Resource], AnyInformer]) -> None:
-        self._resolver, self._cache = resolver, cache
+    def __init__(
+        self,
+        resolver: Resolver,
+        cache: Callable[[Resource], AnyInformer],
+        kinds: Sequence[Kind],
+        references: References,
+    ) -> None:
+        self._resolver, self._cache, self._references = resolver, cache, references
+        self._kinds = {kind.name: kind for kind in kinds}
 
     async def mutate(self, review: Json) -> Json:
         """A pod that asks for it, brought to its data or its data to it."""
@@ -50,12 +73,21 @@ class Reviewer:
         return _answer(review, patch=jsonpatch.make_patch(request["object"], pod).patch)
 
     async def validate(self, review: Json) -> Json:
-        """A Dataset or a runtime that its backend could never set up."""
+        """A Dataset or runtime that could never be set up, or an operation that could never work."""
         request = review["request"]
         obj, old = request["object"], request.get("oldObject") or {}
         if obj["metadata"].get("deletionTimestamp") or obj.get("spec") == old.get("spec"):
             return _answer(review)
-        return _answer(review, problem="; ".join(self._problems(obj, request)))
+        key = Key(request.get("namespace") or "", obj["metadata"].get("name") or "")
+        obj = {
+            **obj,
+            "metadata": {"uid": "", **obj["metadata"], "namespace": key.namespace, "name": key.name},
+        }
+        kind = self._kinds.get(request["kind"]["kind"])
+        if kind is not None:
+            said = operations.problem(kind, obj, old, self._cache(DATASETS), self._resolver)
+            return _answer(review, problem=said)
+        return _answer(review, problem="; ".join(self._problems(key, obj, old)))
 
     # Pods
 
@@ -64,18 +96,18 @@ class Reviewer:
         used = self._used(pod, namespace)
         if labels.get(SIDECAR_LABEL) == "true":
             if used and sidecar.DONE_LABEL not in labels:
-                sidecar.bring(pod, [_client(binding) for binding in used])
+                sidecar.bring(pod, [_client(each) for each in used])
         elif not used:
             affinity.keep_away(pod)
         else:
-            affinity.attract(pod, [self._cached(binding) for binding in used])
+            affinity.attract(pod, [self._cached(each) for each in used])
         if used:
             annotations = pod["metadata"].get("annotations") or {}
-            names = ",".join(sorted(binding.cache.name for binding in used))
+            names = ",".join(sorted(each.claim for each in used))
             pod["metadata"]["annotations"] = {**annotations, IN_USE_ANNOTATION: names}
 
-    def _used(self, pod: Json, namespace: str) -> list[Binding]:
-        """The Datasets whose claims it mounts, once each."""
+    def _used(self, pod: Json, namespace: str) -> list[Used]:
+        """The Datasets whose claims it mounts, once each, with the caches that have their data."""
         claims = dict.fromkeys(
             volume["persistentVolumeClaim"]["claimName"]
             for volume in pod["spec"].get("volumes") or []
@@ -83,42 +115,64 @@ class Reviewer:
         )
         found = []
         for claim in claims:
-            key = Key(namespace, claim)
+            key, path = Key(namespace, claim), ""
             dataset = self._cache(DATASETS).get(key)
+            if dataset is not None and (named := reference_of(dataset)) is not None:
+                wrong = self._references.problems(dataset)
+                key, path = named.physical, named.path
+                dataset = self._cache(DATASETS).get(key) if not wrong else None
             binding = self._resolver.bind(dataset, key) if dataset is not None else None
             if binding is not None:
-                found.append(binding)
+                found.append(Used(namespace, claim, binding, path))
         return found
 
-    def _cached(self, binding: Binding) -> Cached:
+    def _cached(self, used: Used) -> Cached:
+        binding = used.binding
         key, uid = Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
         roles = {component.role for component in binding.backend.components(binding.cache)}
         label = (cache_node_label if "worker" in roles else client_node_label)(key, uid)
         nodes = [n for n in self._cache(NODES) if (n["metadata"].get("labels") or {}).get(label) == "true"]
-        return Cached(key.name, label, nodes)
+        return Cached(used.claim, label, nodes)
 
     # Datasets and runtimes
 
-    def _problems(self, obj: Json, request: Json) -> list[str]:
+    def _problems(self, key: Key, obj: Json, old: Json) -> list[str]:
         """Of the pair, as soon as there are both."""
-        key = Key(request.get("namespace") or "", obj["metadata"].get("name") or "")
-        obj = {**obj, "metadata": {**obj["metadata"], "namespace": key.namespace, "uid": ""}}
-        if request["kind"]["kind"] == DATASETS.kind:
-            pairs = [(backend, obj, runtime) for backend, runtime in self._resolver.runtimes(key)]
+        of_dataset = obj.get("kind") == DATASETS.kind
+        dataset = obj if of_dataset else self._cache(DATASETS).get(key)
+        if of_dataset and is_reference(obj):
+            return self._references.problems(obj)
+        if dataset is None:
+            return []
+        if is_reference(dataset):
+            return runtime_problems(dataset, [obj])
+        if of_dataset:
+            pairs = self._resolver.runtimes(key)
         else:
-            backend = self._resolver.of_kind(request["kind"]["kind"])
-            dataset = self._cache(DATASETS).get(key)
-            pairs = [(backend, dataset, obj)] if backend is not None and dataset is not None else []
-        return [
-            problem
-            for backend, dataset, runtime in pairs
-            for problem in backend.validate(self._resolver.cache(dataset, runtime))
-            if not isinstance(problem, Missing)
-        ]
+            backend = self._resolver.of_kind(str(obj.get("kind")))
+            pairs = [(backend, obj)] if backend is not None else []
+        found = [] if of_dataset else _changed_profile(obj, old, dataset)
+        for backend, runtime in pairs:
+            cache = self._resolver.cache(dataset, runtime)
+            found += [*backend.validate(cache), *restore_problems(backend, cache)]
+        return [problem for problem in found if not isinstance(problem, Missing)]
 
 
-def _client(binding: Binding) -> sidecar.Client:
+def _changed_profile(runtime: Json, old: Json, dataset: Json) -> list[str]:
+    """Clients that run keep what they mount, so a change would show nowhere."""
+    before, after = ((each.get("spec") or {}).get("profileName") for each in (old, runtime))
+    bound = (dataset.get("status") or {}).get("phase") == BOUND
+    if not before or before == after or not bound:
+        return []
+    return [
+        f"{runtime.get('kind')} {key_of(runtime)}: spec.profileName: {before} cannot become {after} while "
+        "its Dataset is Bound; delete the runtime and create it anew"
+    ]
+
+
+def _client(used: Used) -> sidecar.Client:
     """Raises RefusedError when the pod cannot bring it along."""
+    binding = used.binding
     client: Component | None = next(
         (c for c in binding.backend.components(binding.cache) if c.role == "client"), None
     )
@@ -131,7 +185,15 @@ def _client(binding: Binding) -> sidecar.Client:
             f"{where}: its {kind} keeps the data on nodes, so no sidecar can bring it; remove the label, "
             "and the pod runs on a node that has the data"
         )
-    return sidecar.Client(binding.cache.name, template(binding, client)["spec"], binding.cache.mount_point)
+    spec = template(binding, client)["spec"]
+    if binding.cache.namespace != used.namespace and (names := sidecar.needs(spec)):
+        raise RefusedError(
+            f"{where}: its client needs {', '.join(names)} of namespace {binding.cache.namespace}, which a "
+            f"pod of {used.namespace} cannot have; remove the label, and the pod uses the client on its node"
+        )
+    if used.path:
+        raise RefusedError(f"{where}: a client of the pod's own would show all of it, not only {used.path}")
+    return sidecar.Client(used.claim, spec, binding.cache.mount_point)
 
 
 def _answer(review: Json, *, problem: str = "", patch: list[Json] | None = None) -> Json:

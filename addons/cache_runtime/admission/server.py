@@ -14,7 +14,7 @@ from addon_framework.kube import Client
 from addon_framework.kube.webhook import WebhookServer
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, PORT, ROLE, SERVICE, VALIDATING
 from addons.cache_runtime.admission.review import AFFINITY_LABEL, SIDECAR_LABEL, Reviewer
-from addons.cache_runtime.agent.names import DATASETS, FIELD_MANAGER
+from addons.cache_runtime.agent.names import DATASETS, FIELD_MANAGER, OPERATIONS
 from runtimes.interface import Backend
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ async def _configure(
         "name": ROLE,
         "uid": role["metadata"]["uid"],
     }
-    resources = [DATASETS, *(backend.resource for backend in backends)]
+    resources = [DATASETS, *OPERATIONS, *(backend.resource for backend in backends)]
     for resource, webhooks in (
         (MUTATING, _mutating(address.client_config(_MUTATE, server.bundle))),
         (VALIDATING, _validating(address.client_config(_VALIDATE, server.bundle), resources)),

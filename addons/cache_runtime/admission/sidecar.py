@@ -39,6 +39,24 @@ def bring(pod: Json, clients: Sequence[Client]) -> None:
     spec["initContainers"] = [*sidecars, *(spec.get("initContainers") or [])]
 
 
+def needs(pod: Json) -> list[str]:
+    """Secrets and ConfigMaps of its namespace that a client's first container uses."""
+    container = pod["containers"][0]
+    found = set()
+    for variable in container.get("env") or []:
+        source = variable.get("valueFrom") or {}
+        for field, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
+            if field in source:
+                found.add(f"{kind} {source[field]['name']}")
+    mounted = {mount["name"] for mount in container.get("volumeMounts") or []}
+    for volume in pod.get("volumes") or []:
+        if volume["name"] in mounted and "secret" in volume:
+            found.add(f"Secret {volume['secret']['secretName']}")
+        if volume["name"] in mounted and "configMap" in volume:
+            found.add(f"ConfigMap {volume['configMap']['name']}")
+    return sorted(found)
+
+
 def _claimed(spec: Json, claim: str) -> str:
     """The volume that was the claim, now one of the pod's own; all who mount it see what is mounted on it."""
     names = [

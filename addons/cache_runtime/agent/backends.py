@@ -13,6 +13,8 @@ from addon_framework.kube import Client, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins import RUNTIMES, Plugins, discover
 from addons.cache_runtime.agent.names import PROFILES
+from addons.cache_runtime.agent.reference_rules import is_reference
+from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
 
 log = structlog.get_logger(__name__)
@@ -52,14 +54,14 @@ class Resolver:
         )
 
     def bind(self, dataset: Json, key: Key) -> Binding | None:
-        """The Dataset with its runtime: the one it is bound to already, else the oldest."""
+        """The Dataset with its runtime: the one it is bound to already, else the oldest, if it caches."""
         candidates = self.runtimes(key)
-        if not candidates:
+        if not candidates or is_reference(dataset):
             return None
         bound = {r.get("type") for r in (dataset.get("status") or {}).get("runtimes") or []}
         backend, runtime = next((pair for pair in candidates if pair[0].type in bound), candidates[0])
         cache = self.cache(dataset, runtime)
-        problems = backend.validate(cache)
+        problems = [*backend.validate(cache), *restore_problems(backend, cache)]
         if len(candidates) > 1:
             others = ", ".join(f"{r['kind']}" for b, r in candidates if b is not backend)
             log.warning(

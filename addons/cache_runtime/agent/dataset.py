@@ -48,6 +48,8 @@ from addons.cache_runtime.agent.names import (
 )
 from addons.cache_runtime.agent.nodes import set_label
 from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
+from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
+from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from addons.cache_runtime.agent.teardown import Teardown
@@ -71,6 +73,7 @@ class DatasetController(Controller):
         self.reports: Reports
         self._teardown: Teardown
         self._remounts: RemountEvents
+        self.references: References
         self._ports = Ports()
         self.measurements = Measurements(lambda key: self.queue.add(key))
 
@@ -78,7 +81,8 @@ class DatasetController(Controller):
         """What is shared with the DataLoad controller."""
         self.credentials, self.reports = credentials, reports
         self._remounts = RemountEvents(self.client, reports)
-        self._teardown = Teardown(self.client, self.of, self._install_namespace)
+        self.references = References(self.client, self.of, self.resolver)
+        self._teardown = Teardown(self.client, self.of, self._install_namespace, self.references)
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
@@ -92,12 +96,13 @@ class DatasetController(Controller):
         ]
         return [
             Watch(DATASETS),
+            Watch(DATASETS, map=lambda dataset: self.references.related(dataset)),
             *(Watch(backend.resource) for backend in self.resolver.backends),
             *ours,
             Watch(CONFIGMAPS, map=dataset_key, label_selector=MANAGED),
             Watch(PROFILES, map=self._of_profile),
             *(Watch(resource, map=_of_operation) for resource in OPERATIONS),
-            Watch(PODS, map=_of_pod),
+            Watch(PODS, map=self._of_pod),
             Watch(PERSISTENTVOLUMECLAIMS, map=dataset_key),
             Watch(PERSISTENTVOLUMES, map=dataset_key),
             Watch(NODES, map=lambda node: (), predicate=lambda old, new: False),
@@ -109,6 +114,8 @@ class DatasetController(Controller):
         if dataset is None:
             await self._orphan(key)
             return None
+        if is_reference(dataset):
+            return await self._refer(key, dataset)
         binding = self.resolver.bind(dataset, key)
         if dataset["metadata"].get("deletionTimestamp") or (binding is not None and binding.ending):
             return await self._down(key, dataset, binding)
@@ -120,6 +127,16 @@ class DatasetController(Controller):
             )
             return None
         return await self._up(key, binding)
+
+    async def _refer(self, key: Key, dataset: Json) -> float | None:
+        """A Dataset without a cache of its own."""
+        self._forget(key)
+        if not dataset["metadata"].get("deletionTimestamp"):
+            await self._finalizer(DATASETS, dataset, DATASET_FINALIZER)
+            return await self.references.up(key, dataset)
+        if not await self.references.down(key, dataset):
+            await self._drop_finalizer(DATASETS, dataset, DATASET_FINALIZER)
+        return None
 
     # Up
 
@@ -202,10 +219,7 @@ class DatasetController(Controller):
         volume, claim = self.of(PERSISTENTVOLUMES).get(at), self.of(PERSISTENTVOLUMECLAIMS).get(key)
         for obj in (volume, claim):
             if obj is not None and volumes.is_stranger(obj):
-                raise _StrangerError(
-                    f"{obj['kind']} {obj['metadata']['name']} exists and is not of this Dataset; remove it, "
-                    "or give the Dataset another name"
-                )
+                raise _StrangerError(volumes.stranger_problem(obj))
         if volume is not None and claim is None and (volume["spec"].get("claimRef") or {}).get("uid"):
             # It was bound to a claim that somebody deleted; it cannot be bound to another.
             await self.client.delete(PERSISTENTVOLUMES, at.name, uid=volume["metadata"]["uid"])
@@ -295,6 +309,8 @@ class DatasetController(Controller):
 
     async def _write(self, binding: Binding, seen: Observed) -> None:
         said = status.dataset_status(binding.dataset, binding, seen)
+        if names := self.references.to(key_of(binding.dataset)):
+            said["datasetRef"] = [str(name) for name in names]
         await patch_status(self.client, DATASETS, binding.dataset, said)
         wanted = status.runtime_status(binding, seen, said.get("cacheStates") or {}, datetime.now(UTC))
         await patch_status(self.client, binding.backend.resource, binding.runtime, wanted)
@@ -365,6 +381,17 @@ class DatasetController(Controller):
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"], **patch}}
         await self.client.patch(resource, metadata["name"], body, metadata.get("namespace"))
 
+    def _of_pod(self, pod: Json) -> list[Key]:
+        """Pods of ours, and pods that use a claim, which may be a Dataset's or of one that refers to it."""
+        used = [Key(pod["metadata"]["namespace"], name) for name in claims_of(pod)]
+        datasets = [dataset for key in used if (dataset := self.of(DATASETS).get(key)) is not None]
+        named = [reference_of(dataset) for dataset in datasets]
+        return [
+            *dataset_key(pod),
+            *used,
+            *(reference.physical for reference in named if reference is not None),
+        ]
+
     def _of_profile(self, profile: Json) -> list[Key]:
         name = profile["metadata"]["name"]
         return [
@@ -388,12 +415,6 @@ def _of_operation(op: Json) -> list[Key]:
         for target in ({"name": each} if isinstance(each, str) else each for each in named)
         if target
     ]
-
-
-def _of_pod(pod: Json) -> list[Key]:
-    """Pods of ours, and pods that use a claim, which may be a Dataset's."""
-    namespace = pod["metadata"]["namespace"]
-    return [*dataset_key(pod), *(Key(namespace, name) for name in claims_of(pod))]
 
 
 def _waiting_for(pods: list[Json]) -> str:

@@ -14,6 +14,7 @@ from addon_framework.api.data import (
 )
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
+from addon_framework.kube.informer import AnyInformer
 
 DATASETS: Resource = Dataset.RESOURCE
 DATALOADS: Resource = DataLoad.RESOURCE
@@ -45,6 +46,8 @@ OPERATION_LABEL = "data.boundaryless.io/operation"
 EXCLUSIVE_ANNOTATION = "data.boundaryless.io/operations"
 # On pods, by the webhook: the Datasets they use, names separated by commas.
 IN_USE_ANNOTATION = "fluid.io/datasets-in-use"
+# On a Dataset, namespaces separated by commas, or "*": whose Datasets may refer to it (see reference_rules).
+REFERENCES_ANNOTATION = "data.boundaryless.io/references"
 COUNT_LABEL = "fluid.io/dataset-num"  # on nodes: how many Datasets have their cache there
 NODE_LABEL = "data.boundaryless.io/node"
 INPUTS_LABEL = "data.boundaryless.io/inputs"
@@ -109,6 +112,17 @@ def claims_of(pod: Json) -> list[str]:
     claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
     brought = (pod["metadata"].get("annotations") or {}).get(IN_USE_ANNOTATION)
     return [*claims, *(brought.split(",") if brought else ())]
+
+
+def pods_using(pods: AnyInformer, key: Key) -> list[str]:
+    """Pods on a node that mount a Dataset's claim and have not ended."""
+    found = []
+    for pod in pods.in_namespace(key.namespace):
+        ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        # A pod that no node has yet will not start any more: the claim is going.
+        if key.name in claims_of(pod) and not ended and pod["spec"].get("nodeName"):
+            found.append(pod["metadata"]["name"])
+    return sorted(found)
 
 
 def role_of(obj: Json) -> str:

@@ -77,7 +77,7 @@ async def run_agent(
         async with asyncio.TaskGroup() as group:
             group.create_task(manager.run())
             if webhooks is not None:
-                reviewer = Reviewer(resolver, datasets.of)
+                reviewer = Reviewer(resolver, datasets.of, shared.kinds, datasets.references)
                 group.create_task(serve(context.spoke, reviewer, backends, webhooks))
             if context.hub is not None:
                 known = datasets.of(DATASETS)

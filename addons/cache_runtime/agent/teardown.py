@@ -28,15 +28,16 @@ from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
     NODE_LABEL,
     cache_node_label,
-    claims_of,
     client_node_label,
     dataset_key,
     labels,
+    pods_using,
     role_of,
     short_hash,
     volume_name,
 )
 from addons.cache_runtime.agent.nodes import labelled, remove_labels
+from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.volumes import is_stranger
 
 log = structlog.get_logger(__name__)
@@ -49,12 +50,20 @@ class Teardown:
     """Steps over the informers' caches."""
 
     def __init__(
-        self, client: Client, cache: Callable[[Resource], AnyInformer], install_namespace: str
+        self,
+        client: Client,
+        cache: Callable[[Resource], AnyInformer],
+        install_namespace: str,
+        references: References,
     ) -> None:
         self._client, self._cache, self._namespace = client, cache, install_namespace
+        self._references = references
 
     async def step(self, binding: Binding, key: Key) -> str:
         """Goes as far as possible. "" when nothing is left; else what it waits for."""
+        leaving = binding.dataset["metadata"].get("deletionTimestamp")
+        if leaving and (names := self._references.to(key)):
+            return f"Datasets {', '.join(map(str, names))} refer to it; it goes when they do"
         for cron in [obj for obj in self._cache(CRONJOBS) if dataset_key(obj) == [key]]:
             await self._delete(CRONJOBS, cron)
         if users := self.users(key):
@@ -77,13 +86,7 @@ class Teardown:
 
     def users(self, key: Key) -> list[str]:
         """Pods that mount the claim and have not ended."""
-        found = []
-        for pod in self._cache(PODS).in_namespace(key.namespace):
-            ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-            # A pod that no node has yet will not start any more: the claim is going.
-            if key.name in claims_of(pod) and not ended and pod["spec"].get("nodeName"):
-                found.append(pod["metadata"]["name"])
-        return sorted(found)
+        return [*pods_using(self._cache(PODS), key), *self._references.users(key)]
 
     async def _volume(self, key: Key) -> None:
         for resource, at in (

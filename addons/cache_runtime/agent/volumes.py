@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from addon_framework.api.meta import Json
-from addon_framework.kube import Key
+from addon_framework.kube import Key, key_of
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
     CAPACITY_ANNOTATION,
@@ -15,6 +15,7 @@ from addons.cache_runtime.agent.names import (
     labels,
     volume_name,
 )
+from addons.cache_runtime.agent.reference_rules import access_modes as reference_modes
 
 
 def persistent_volume(binding: Binding) -> Json:
@@ -70,6 +71,37 @@ def claim(binding: Binding) -> Json:
     }
 
 
+def referring_volume(binding: Binding, dataset: Json, path: str) -> Json:
+    """The same directory, or one below it, for a Dataset that refers to the binding's."""
+    made = persistent_volume(binding)
+    key, uid = key_of(dataset), dataset["metadata"]["uid"]
+    made["metadata"] = {**made["metadata"], "name": volume_name(key), "labels": _labels(key, uid)}
+    spec = made["spec"]
+    spec["accessModes"] = reference_modes(dataset)
+    spec["claimRef"] = {**spec["claimRef"], "namespace": key.namespace, "name": key.name}
+    if path:  # pods wait for it: making it would put a directory into somebody's data
+        spec["hostPath"] = {"path": f"{spec['hostPath']['path']}/{path}", "type": "Directory"}
+    return made
+
+
+def referring_claim(binding: Binding, dataset: Json) -> Json:
+    """With Fluid's labels that say whose data it is."""
+    made = claim(binding)
+    key, uid = key_of(dataset), dataset["metadata"]["uid"]
+    whose = {
+        "fluid.io/dataset.referring-name": binding.cache.name,
+        "fluid.io/dataset.referring-namespace": binding.cache.namespace,
+    }
+    made["metadata"] = {
+        **made["metadata"],
+        "name": key.name,
+        "namespace": key.namespace,
+        "labels": {**_labels(key, uid), **whose},
+    }
+    made["spec"] |= {"accessModes": reference_modes(dataset), "volumeName": volume_name(key)}
+    return made
+
+
 def access_modes(binding: Binding) -> list[str]:
     """The Dataset's, or Fluid's default."""
     return binding.cache.dataset.spec.access_modes or ["ReadOnlyMany"]
@@ -84,6 +116,14 @@ def capacity(binding: Binding) -> str:
 def is_stranger(obj: Json) -> bool:
     """Something of the same name that neither we nor Fluid made."""
     return (obj["metadata"].get("annotations") or {}).get("CreatedBy") != "fluid"
+
+
+def stranger_problem(obj: Json) -> str:
+    """What to do about one."""
+    return (
+        f"{obj['kind']} {obj['metadata']['name']} exists and is not of this Dataset; remove it, or give the "
+        "Dataset another name"
+    )
 
 
 def _identity(binding: Binding) -> tuple[Key, str]:

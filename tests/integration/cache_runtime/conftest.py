@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -20,7 +21,6 @@ from addon_framework.local.fleet.images import images
 from addon_framework.local.node.config import Image
 from addon_framework.plugins import AgentContext
 from addon_framework.testing import EmbeddedApiServer, eventually
-from addon_framework.testing.servers import free_port
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDATING
 from addons.cache_runtime.admission.server import Address
 from addons.cache_runtime.agent.run import run_agent
@@ -86,8 +86,19 @@ def node(
 
 
 @pytest.fixture
+def webhooks() -> Address | None:
+    """Where the agent's webhooks listen. Without them controllers say what they would have said."""
+    return None
+
+
+@pytest.fixture
 async def fleet(
-    client: Client, node: NodeProcess, store: ObjectStore, namespace: str, crds_installed: None
+    client: Client,
+    node: NodeProcess,
+    store: ObjectStore,
+    namespace: str,
+    crds_installed: None,
+    webhooks: Address | None,
 ) -> AsyncIterator[Fleet]:
     """Everything, with the agent running."""
     await wait_for(
@@ -106,7 +117,6 @@ async def fleet(
             spoke=spoke,
             log=structlog.stdlib.get_logger(),
         )
-        webhooks = Address("127.0.0.1", "127.0.0.1", port=free_port())
         fleet = Fleet(client, node.host, store, namespace, lambda: run_agent(context, webhooks=webhooks))
         fleet.start_agent()
         try:
@@ -115,7 +125,8 @@ async def fleet(
             await fleet.clean()
             await fleet.stop_agent()
             for resource in (MUTATING, VALIDATING):
-                await client.delete(resource, CONFIGURATION)
+                with contextlib.suppress(NotFound):
+                    await client.delete(resource, CONFIGURATION)
 
 
 async def agent_client(client: Client) -> Client:

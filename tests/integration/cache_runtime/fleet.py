@@ -11,6 +11,7 @@ from typing import Any
 from addon_framework.api.core import PERSISTENTVOLUMES, PODS, SECRETS
 from addon_framework.api.data import (
     AlluxioRuntime,
+    DataBackup,
     DataLoad,
     DataMigrate,
     DataProcess,
@@ -29,7 +30,8 @@ from tests.integration.cache_runtime.objectstore import ACCESS_KEY, SECRET_KEY, 
 
 DATASETS, DATALOADS = Dataset.RESOURCE, DataLoad.RESOURCE
 MIGRATES, PROCESSES = DataMigrate.RESOURCE, DataProcess.RESOURCE
-OPERATIONS = (DATALOADS, MIGRATES, PROCESSES)
+BACKUPS = DataBackup.RESOURCE
+OPERATIONS = (DATALOADS, MIGRATES, BACKUPS, PROCESSES)
 RUNTIMES = {
     "local": LocalRuntime.RESOURCE,
     "juicefs": JuiceFSRuntime.RESOURCE,
@@ -53,12 +55,12 @@ class Fleet:
         agent: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.client, self.host, self.store, self.namespace = client, host, store, namespace
-        self._agent = agent
+        self.agent = agent
         self._task: asyncio.Task[None] | None = None
 
     def start_agent(self) -> None:
         """Runs the agent in the test's loop."""
-        self._task = asyncio.create_task(self._agent())
+        self._task = asyncio.create_task(self.agent())
 
     async def stop_agent(self) -> None:
         """Ends it in the middle of whatever it does, like a kill. One that died by itself is a failure."""
@@ -116,6 +118,10 @@ class Fleet:
         processor = {"script": {"image": "busybox", "command": ["sh"], "source": script}}
         mounted = {"name": dataset, "namespace": self.namespace, "mountPath": "/data"}
         return self.object(PROCESSES, name, {"dataset": mounted, "processor": processor, **spec})
+
+    def backup(self, name: str, path: str, *, dataset: str, **spec: Any) -> Json:
+        """A DataBackup into a path."""
+        return self.object(BACKUPS, name, {"dataset": dataset, "backupPath": path, **spec})
 
     def external(self, uri: str) -> Json:
         """Storage that no Dataset describes, with the user's keys."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 import pytest
 
@@ -11,11 +12,18 @@ from addon_framework.api.core import NODES, PODS
 from addon_framework.api.meta import Json
 from addon_framework.kube import ApiError
 from addon_framework.testing import eventually
+from addon_framework.testing.servers import free_port
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDATING
-from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
+from addons.cache_runtime.admission.server import Address
+from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 from tests.integration.cache_runtime.test_remount import client_pod, processes_with
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
+
+
+@pytest.fixture
+def webhooks() -> Address:
+    return Address("127.0.0.1", "127.0.0.1", port=free_port())
 
 
 @pytest.fixture
@@ -124,6 +132,54 @@ async def test_a_profile_that_may_still_come_is_waited_for(asked: Fleet) -> None
     await asked.create(asked.runtime("thin", "llama", profileName="not-yet"))
 
     await asked.until(DATASETS, "llama", lambda d: "not-yet does not exist" in str(d.get("status")))
+
+
+async def test_an_operation_that_could_never_work_is_refused_with_the_field(asked: Fleet) -> None:
+    await asked.create(asked.load("early", target=[{"path": "/", "replicas": 3}]))  # its Dataset may come
+    await asked.create(asked.dataset("llama"), asked.runtime("local", "llama"))
+    await asked.create(asked.dataset("thin"), asked.runtime("thin", "thin"))
+    await asked.phase(DATASETS, "llama", "Bound")
+    wrong = {
+        "spec.schedule: policy Cron needs one": asked.load("x", dataset="llama", policy="Cron"),
+        "spec.options: unknown speed; known: threads": asked.load(
+            "x", dataset="llama", options={"speed": "1"}
+        ),
+        "spec.target[0].replicas: 3 copies": asked.load(
+            "x", dataset="llama", target=[{"path": "/", "replicas": 3}]
+        ),
+        "spec.runAfter: names the operation itself": asked.load(
+            "x", dataset="llama", runAfter={"kind": "DataLoad", "name": "x"}
+        ),
+        "ThinRuntime thin keeps nothing": asked.load("x", dataset="thin"),
+        "spec.processor: give job or script": {
+            **(process := asked.process("x", "true", dataset="llama")),
+            "spec": {**process["spec"], "processor": {}},
+        },
+        "ThinRuntime thin has nothing to back up": asked.backup("x", "local:///backup", dataset="thin"),
+        "spec.backupPath: 's3://b' must be local:///directory": asked.backup("x", "s3://b", dataset="llama"),
+    }
+    for text, op in wrong.items():
+        with pytest.raises(ApiError, match=re.escape(text)):
+            await asked.create(op)
+
+
+async def test_what_is_complete_does_not_change_and_a_profile_stays(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("local", "llama"), asked.load("llama"))
+    await asked.phase(DATALOADS, "llama", "Complete")
+    with pytest.raises(ApiError, match=r"spec\.target: it is Complete and will not run again"):
+        await asked.client.patch(DATALOADS, "llama", {"spec": {"target": [{"path": "/x"}]}}, asked.namespace)
+    await asked.client.patch(DATALOADS, "llama", {"spec": {"ttlSecondsAfterFinished": 0}}, asked.namespace)
+    await asked.gone(DATALOADS, "llama")
+
+
+@needs_root
+async def test_a_profile_cannot_change_under_a_bound_dataset(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama"))
+    await asked.phase(DATASETS, "llama", "Bound")
+    with pytest.raises(ApiError, match=r"spec\.profileName: s3fs cannot become rclone"):
+        await asked.client.patch(
+            RUNTIMES["thin"], "llama", {"spec": {"profileName": "rclone"}}, asked.namespace
+        )
 
 
 @needs_root

@@ -20,7 +20,7 @@ from addons.cache_runtime.agent.names import (
 )
 from addons.cache_runtime.agent.operations import inputs, runafter, status
 from addons.cache_runtime.agent.operations.jobs import operation_key
-from addons.cache_runtime.agent.operations.kinds import Kind, RefusedError
+from addons.cache_runtime.agent.operations.kinds import Kind, RefusedError, refuse_reference
 from addons.cache_runtime.agent.operations.running import Runner
 from addons.cache_runtime.agent.operations.schedule import check_policy
 from addons.cache_runtime.agent.operations.shared import Shared
@@ -122,6 +122,7 @@ class OperationController(Controller):
 
     async def _proceed(self, key: Key, op: Json) -> float | None:
         check_policy(op)
+        runafter.check(op)
         self.kind.check(op)
         before = runafter.before(op, self._find, datetime.now(UTC))
         if before.waiting:
@@ -131,6 +132,10 @@ class OperationController(Controller):
         if isinstance(found, str):
             await self._runner.wait(op, found)
             return None
+        for reason in (problem for binding in found for problem in binding.problems):
+            await self._runner.wait(op, reason)
+            return None
+        self.kind.supports(op, found)
         versions = await self.shared.secrets.versions((self.kind.name, key), self._secrets(op, found))
         attempt = inputs.of(op, found, list(versions.values()))
         said, policy = op.get("status") or {}, (op.get("spec") or {}).get("policy")
@@ -144,9 +149,6 @@ class OperationController(Controller):
         if ended and (said.get("infos") or {}).get("inputs") == attempt:
             self.shared.turns.end((self.kind.name, key))
             return await self._expire(op)  # until something it ended by changes
-        for reason in (problem for binding in found for problem in binding.problems):
-            await self._runner.wait(op, reason)
-            return None
         absent = next((str(at) for at, version in versions.items() if not version), "")
         if absent:
             await self._runner.wait(op, f"waiting for Secret {absent}")
@@ -183,6 +185,7 @@ class OperationController(Controller):
             dataset = self.of(DATASETS).get(at)
             if dataset is None or dataset["metadata"].get("deletionTimestamp"):
                 return f"waiting for Dataset {at}"
+            refuse_reference(op, dataset)
             if not found:
                 await self._adopt(op, dataset)
             binding = self.shared.resolver.bind(dataset, at)

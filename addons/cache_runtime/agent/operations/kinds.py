@@ -10,6 +10,7 @@ from typing import ClassVar
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
 from runtimes.interface import SecretKey
 
 
@@ -109,6 +110,19 @@ def own_namespace(op: Json, targets: Sequence[tuple[str, Key]]) -> None:
                 "TargetDatasetNamespaceNotSame",
                 f"{title(op)}: spec.{field}.namespace: must be the {op.get('kind')}'s own, {namespace}",
             )
+
+
+def refuse_reference(op: Json, dataset: Json) -> None:
+    """The data, and the right to work on it, are another Dataset's. Raises RefusedError."""
+    if not is_reference(dataset):
+        return
+    named = reference_of(dataset)
+    there = f"; create the {op.get('kind')} for that, in its namespace" if named is not None else ""
+    raise RefusedError(
+        "DataOperationNotSupport",
+        f"{title(op)}: Dataset {dataset['metadata']['name']} refers to "
+        f"{named.physical if named is not None else 'another'}{there}",
+    )
 
 
 def claim_volume(name: str, claim: str, *, read_only: bool) -> Json:

@@ -32,6 +32,19 @@ def predecessor(op: Json) -> tuple[str, Key] | None:
     return _reference(op, (op.get("spec") or {}).get("runAfter") or {})
 
 
+def check(op: Json) -> None:
+    """What is wrong whatever the steps. Raises RefusedError."""
+    if predecessor(op) == _me(op):
+        raise RefusedError("DataOperationNotValid", f"{_field(op)}: names the operation itself")
+    strategy = ((op.get("spec") or {}).get("runAfter") or {}).get("affinityStrategy") or {}
+    for name, policy in (("prefers", "Prefer"), ("requires", "Require")):
+        if strategy.get(name) and strategy.get("policy") != policy:
+            raise RefusedError(
+                "DataOperationNotValid",
+                f"{_field(op)}.affinityStrategy.{name}: has no meaning unless policy is {policy}",
+            )
+
+
 def before(op: Json, find: Find, now: datetime) -> Before:
     """Whether the step before is done. Raises RefusedError when it will never be."""
     named = predecessor(op)
@@ -138,7 +151,7 @@ def _reference(op: Json, reference: Json) -> tuple[str, Key] | None:
 
 
 def _refuse_circle(op: Json, find: Find) -> None:
-    me = (op.get("kind", ""), Key(op["metadata"]["namespace"], op["metadata"]["name"]))
+    me = _me(op)
     seen, step = {me}, op
     while (named := predecessor(step)) is not None and (following := find(*named)) is not None:
         if named == me:
@@ -149,6 +162,10 @@ def _refuse_circle(op: Json, find: Find) -> None:
         step = following
     if named == me:
         raise RefusedError("DataOperationNotValid", f"{_field(op)}: goes in a circle")
+
+
+def _me(op: Json) -> tuple[str, Key]:
+    return str(op.get("kind", "")), Key(op["metadata"]["namespace"], op["metadata"]["name"])
 
 
 def _field(op: Json) -> str:

@@ -1,0 +1,140 @@
+"""Which Datasets may show the data of another, and what their volumes are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from addon_framework.api.meta import Json
+from addon_framework.kube import Key
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.reference_rules import Reference, is_reference, problems, reference_of
+from addons.cache_runtime.agent.volumes import referring_claim, referring_volume
+from runtimes.interface import Cache
+from runtimes.local import LocalBackend
+
+
+def dataset(
+    name: str, *urls: str, namespace: str = "team", references: str | None = None, **spec: Any
+) -> Json:
+    metadata: Json = {"name": name, "namespace": namespace, "uid": f"uid-{name}"}
+    if references is not None:
+        metadata["annotations"] = {"data.boundaryless.io/references": references}
+    return {"metadata": metadata, "spec": {"mounts": [{"mountPoint": url} for url in urls], **spec}}
+
+
+def physical(**more: Any) -> Json:
+    return dataset("llama", "s3://models/llama", namespace="ml", **more)
+
+
+def thin(name: str = "copy", **spec: Any) -> Json:
+    return {"kind": "ThinRuntime", "metadata": {"name": name, "namespace": "team"}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("dataset://ml/llama", Reference(Key("ml", "llama"))),
+        ("dataset://ml/llama/", Reference(Key("ml", "llama"))),
+        ("dataset://ml/llama/sub/dir", Reference(Key("ml", "llama"), "sub/dir")),
+        ("dataset://ml", None),
+        ("dataset:///llama", None),
+        ("dataset://ml/llama/../x", None),
+    ],
+)
+def test_what_an_address_names(url: str, found: Reference | None) -> None:
+    assert reference_of(dataset("copy", url)) == found
+    assert is_reference(dataset("copy", url))
+    assert not is_reference(physical())
+
+
+def test_one_that_only_reads_may_refer_to_what_can_only_be_read() -> None:
+    copy = dataset("copy", "dataset://ml/llama")
+    assert problems(copy, physical(), []) == []
+    assert problems(copy, physical(), [thin()]) == []
+    assert problems(copy, None, []) == [], "it may still come"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "runtimes", "text"),
+    [
+        (dataset("copy", "dataset://ml"), None, [], "must be dataset://namespace/name"),
+        (dataset("copy", "dataset://ml/llama", "s3://a/b"), None, [], "there can be no other"),
+        (dataset("copy", "dataset://team/copy"), None, [], "is this one itself"),
+        (
+            dataset("copy", "dataset://ml/llama"),
+            physical(),
+            [thin(profileName="s3fs")],
+            "refers to another and has no cache of its own",
+        ),
+        (
+            dataset("copy", "dataset://ml/llama"),
+            physical(),
+            [{**thin(), "kind": "LocalRuntime"}],
+            "LocalRuntime team/copy: Dataset copy refers to another and has no cache of its own",
+        ),
+        (
+            dataset("copy", "dataset://ml/llama"),
+            dataset("llama", "dataset://x/y", namespace="ml"),
+            [],
+            "refers to another itself",
+        ),
+        (
+            dataset("copy", "dataset://ml/llama", accessModes=["ReadWriteMany"]),
+            physical(),
+            [],
+            "spec.accessModes: ReadWriteMany is more than Dataset ml/llama has: ReadOnlyMany",
+        ),
+        (
+            dataset("copy", "dataset://ml/llama"),
+            physical(references="other, third"),
+            [],
+            "is not shared with namespace team; its owner can add that to its annotation",
+        ),
+        (dataset("copy", "dataset://ml/llama"), physical(references=""), [], "is not shared"),
+        (
+            dataset("copy", "dataset://ml/llama"),
+            physical(accessModes=["ReadWriteMany"]),
+            [],
+            "is not shared with namespace team",
+        ),
+    ],
+)
+def test_what_cannot_be(mine: Json, theirs: Json | None, runtimes: list[Json], text: str) -> None:
+    (problem,) = problems(mine, theirs, runtimes)
+    assert text in problem
+    assert "team/copy" in problem
+
+
+def test_what_can_be_written_to_is_shared_by_name() -> None:
+    modes = ["ReadWriteMany", "ReadOnlyMany"]
+    writing = dataset("copy", "dataset://ml/llama", accessModes=["ReadWriteMany"])
+    for said in ("team", "a, team", "*"):
+        assert problems(writing, physical(references=said, accessModes=modes), []) == []
+    at_home = {**writing, "metadata": {**writing["metadata"], "namespace": "ml"}}
+    assert problems(at_home, physical(accessModes=modes), []) == []
+
+
+def test_the_volume_is_the_physical_ones_or_a_directory_of_it() -> None:
+    theirs, runtime = physical(), {"metadata": {"name": "llama", "namespace": "ml", "uid": "r"}, "spec": {}}
+    cache = Cache.of(theirs, runtime, image="image")
+    binding = Binding(theirs, runtime, LocalBackend(), cache)
+    mine = dataset("copy", "dataset://ml/llama/sub")
+
+    whole, part = (referring_volume(binding, mine, path) for path in ("", "sub"))
+
+    assert whole["spec"]["hostPath"]["path"] == LocalBackend().volume(cache).path
+    assert part["spec"]["hostPath"] == {
+        "path": f"{whole['spec']['hostPath']['path']}/sub",
+        "type": "Directory",
+    }
+    assert whole["metadata"]["name"] == "team-copy"
+    assert whole["spec"]["claimRef"]["namespace"] == "team"
+    (term,) = whole["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    assert term["matchExpressions"][0]["key"] == "fluid.io/s-ml-llama", "pods go where the physical cache is"
+    claim = referring_claim(binding, mine)
+    assert (claim["metadata"]["namespace"], claim["spec"]["volumeName"]) == ("team", "team-copy")
+    assert claim["metadata"]["labels"]["fluid.io/dataset.referring-name"] == "llama"
+    assert claim["metadata"]["labels"]["fluid.io/dataset.referring-namespace"] == "ml"
+    assert claim["metadata"]["labels"]["fluid.io/s-team-copy"] == "true"
