@@ -14,16 +14,17 @@ import json
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from fleet_parts import objects
 from fleet_parts.agents import all_of, run_agents
-from fleet_parts.processes import Ocms, Ours, cpu_seconds, memory_mb
+from fleet_parts.processes import HasEnded, Ocms, Ours, Process, cpu_seconds, memory_mb
 from fleet_parts.watching import Bench
 from rich.console import Console
 from rich.table import Table
@@ -69,13 +70,26 @@ class Fleet:
 
     def __init__(self, bench: Bench, side: Side, clusters: int, limit: float) -> None:
         self.bench, self.side, self.clusters, self.limit = bench, side, clusters, limit
+        self.processes: dict[str, Process] = {}
         self.pids: dict[str, int] = {}
         self.found: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.agents_wrote: Callable[[], int] = lambda: 0
+        bench.check = self.check
+
+    def measure(self, processes: dict[str, Process], others: dict[str, int]) -> None:
+        """From now on these processes, the hub's and the others by their pids."""
+        self.processes = processes
+        self.pids = {name: each.pid for name, each in processes.items()} | others
+
+    def check(self) -> None:
+        """Raises HasEnded when one of the hub's processes has."""
+        for each in self.processes.values():
+            each.check()
 
     def cpu(self) -> dict[str, float]:
         """Of each process so far."""
+        self.check()
         return {name: cpu_seconds(pid) for name, pid in self.pids.items()}
 
     def _of_hub(self, cpu: dict[str, float]) -> float:
@@ -249,13 +263,13 @@ async def run(
     fleet = Fleet(bench, side, clusters, limit)
     tasks = bench.watch()
     try:
-        with (registration or side).run() as pids:
-            fleet.pids = {**pids, "API server": server.pid}
+        with (registration or side).run() as first:
+            fleet.measure(first, {"API server": server.pid})
             await fleet.register()
             with agents(server.kubeconfig, clusters) as (pid, wrote):
                 fleet.agents_wrote = wrote
-                with side.run() if registration else _already(pids) as pids:
-                    fleet.pids = {**pids, "API server": server.pid, "agents": pid, "bench": os.getpid()}
+                with side.run() if registration else nullcontext(first) as measured:
+                    fleet.measure(measured, {"API server": server.pid, "agents": pid, "bench": os.getpid()})
                     await fleet.settle()
                     await fleet.place(options.repeats)
                     if await fleet.install():
@@ -264,17 +278,14 @@ async def run(
                     if registration is None:
                         await fleet.settle()
                         await fleet.install_built_in()
-                    fleet.found["memory of hub manager"] = sum(memory_mb(p, "VmHWM") for p in pids.values())
+                    fleet.found["memory of hub manager"] = sum(
+                        memory_mb(each.pid, "VmHWM") for each in measured.values()
+                    )
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     return fleet
-
-
-@contextmanager
-def _already(pids: dict[str, int]) -> Iterator[dict[str, int]]:
-    yield pids
 
 
 @contextmanager
@@ -367,8 +378,11 @@ def main() -> None:
     options.repeats = 5 if options.quick else 20
     sizes = options.clusters or ([100, 300] if options.quick else [1000, 5000])
     programs = Path(os.environ["OCM_BIN"]) if os.environ.get("OCM_BIN") else None
-    found = {size: measure(options, size) for size in sizes}
-    peers = measure(options, sizes[0], programs) if programs else None
+    try:
+        found = {size: measure(options, size) for size in sizes}
+        peers = measure(options, sizes[0], programs) if programs else None
+    except HasEnded as error:
+        sys.exit(str(error))
     show(found, peers)
     columns: dict[str, Any] = {
         f"{size}": {"numbers": fleet.found, "details": fleet.details} for size, fleet in found.items()

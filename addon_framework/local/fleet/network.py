@@ -79,6 +79,11 @@ def namespace(state: FleetState, cluster: ClusterState) -> str:
     return f"boundaryless-{state.id}-{cluster.name}"
 
 
+def interface(state: FleetState, cluster: ClusterState) -> str:
+    """This machine's end of a spoke's link; at most 15 characters."""
+    return f"bl{state.id}-{cluster.name.removeprefix('cluster')}"
+
+
 def up(state: FleetState) -> None:
     """Makes what is missing. Raises NetworkError."""
     if not _has_address(state.hub_address):
@@ -87,13 +92,13 @@ def up(state: FleetState) -> None:
     for cluster in state.clusters:
         if namespace(state, cluster) not in existing:
             _connect(state, cluster)
-        _shape(_interface(state, cluster), state.link)
+        _shape(interface(state, cluster), state.link)
 
 
 def down(state: FleetState) -> None:
     """Removes all of it; what is gone already is fine."""
     for cluster in state.clusters:
-        _try("link", "delete", _interface(state, cluster))
+        _try("link", "delete", interface(state, cluster))
         _try("netns", "delete", namespace(state, cluster))
     _try("address", "delete", f"{state.hub_address}/32", "dev", "lo")
 
@@ -104,7 +109,7 @@ def valid_rate(text: str) -> bool:
 
 
 def _connect(state: FleetState, cluster: ClusterState) -> None:
-    name, outside = namespace(state, cluster), _interface(state, cluster)
+    name, outside = namespace(state, cluster), interface(state, cluster)
     ours = cluster.address.rpartition(".")[0] + ".1"
     _ip("netns", "add", name)
     _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -129,11 +134,6 @@ def _shape(interface: str, rate: str) -> None:
 
 def _has_address(address: str) -> bool:
     return f" {address}/" in _ip("-oneline", "-4", "address", "show", "dev", "lo")
-
-
-def _interface(state: FleetState, cluster: ClusterState) -> str:
-    """At most 15 characters."""
-    return f"bl{state.id}-{cluster.name.removeprefix('cluster')}"
 
 
 def _block(address: str) -> str:

@@ -15,6 +15,7 @@ from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.testing.servers import free_port
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_LAST_WORDS = 20  # lines
 
 
 def cpu_seconds(pid: int) -> float:
@@ -31,15 +32,34 @@ def memory_mb(pid: int, which: str = "VmRSS") -> float:
     return 0.0
 
 
+class HasEnded(Exception):
+    """A process that is measured has ended by itself; the message has its last words."""
+
+
+class Process:
+    """A program that runs until the bench ends it."""
+
+    def __init__(self, started: subprocess.Popen[bytes], log: Path) -> None:
+        self._started, self._log = started, log
+        self.pid = started.pid
+
+    def check(self) -> None:
+        """Raises HasEnded."""
+        if (code := self._started.poll()) is not None:
+            last = self._log.read_text(errors="replace").splitlines()[-_LAST_WORDS:]
+            name = " ".join(map(str, self._started.args[:3])) if isinstance(self._started.args, list) else ""
+            raise HasEnded("\n".join([f"{name} has ended with {code}; its last words:", *last]))
+
+
 @contextmanager
-def process(command: Sequence[str | Path], log: Path) -> Iterator[int]:
-    """Runs a program with its output in `log`; its pid. Ended in order afterwards."""
+def process(command: Sequence[str | Path], log: Path) -> Iterator[Process]:
+    """Runs a program with its output in `log`. Ended in order afterwards."""
     with log.open("ab") as output:
         started = subprocess.Popen(
             [str(part) for part in command], stdout=output, stderr=subprocess.STDOUT, cwd=log.parent
         )
         try:
-            yield started.pid
+            yield Process(started, log)
         finally:
             started.send_signal(signal.SIGTERM)
             try:
@@ -61,10 +81,10 @@ class Ours:
         ]
 
     @contextmanager
-    def run(self) -> Iterator[dict[str, int]]:
-        """Its pid by name."""
-        with process(self._command, self.directory / "manager.log") as pid:
-            yield {"manager": pid}
+    def run(self) -> Iterator[dict[str, Process]]:
+        """It by its name."""
+        with process(self._command, self.directory / "manager.log") as manager:
+            yield {"manager": manager}
 
     def reconciles(self) -> dict[str, float]:
         """How often each controller has been at work."""
@@ -85,9 +105,9 @@ class Ocms:
         self.directory, self.kubeconfig, self.programs = directory, kubeconfig, programs
 
     @contextmanager
-    def run(self) -> Iterator[dict[str, int]]:
-        """Their pids by name."""
-        pids: dict[str, int] = {}
+    def run(self) -> Iterator[dict[str, Process]]:
+        """They by their names."""
+        found: dict[str, Process] = {}
         with ExitStack() as stack:
             for name, verb in (("placement", "controller"), ("addon", "manager")):
                 command: list[str | Path] = [
@@ -95,8 +115,8 @@ class Ocms:
                     *("--disable-leader-election", "--namespace", HUB_NAMESPACE),
                     *("--listen", f"127.0.0.1:{free_port()}"),
                 ]
-                pids[name] = stack.enter_context(process(command, self.directory / f"ocm-{name}.log"))
-            yield pids
+                found[name] = stack.enter_context(process(command, self.directory / f"ocm-{name}.log"))
+            yield found
 
     def reconciles(self) -> dict[str, float]:
         """They do not say."""

@@ -48,6 +48,7 @@ class Bench:
         self.decided: dict[str, list[str]] = {}
         self.events: Counter[str] = Counter()
         self.happened = asyncio.Event()
+        self.check: Callable[[], None] = lambda: None  # raises when there is nothing left to wait for
         self._informers: list[Informer[Json]] = []
 
     def watch(self) -> list[asyncio.Task[None]]:
@@ -115,6 +116,7 @@ class Bench:
         start, found = time.perf_counter(), dict[str, float]()
         while True:
             self.happened.clear()
+            self.check()
             at = time.perf_counter() - start
             found |= {name: at for name, holds in goals.items() if name not in found and holds()}
             if len(found) == len(goals) or at > limit:
