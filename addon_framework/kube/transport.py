@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -112,6 +113,26 @@ class Transport:
                 if rest:
                     yield rest
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """An open connection that speaks one of the protocols; ApiError by reason when there is none."""
+        try:
+            async with self._open().ws_connect(
+                self.server + path,
+                params=query,
+                protocols=protocols,
+                headers={n: v for n, v in self._headers(None).items() if n != "Content-Type"},
+                ssl=self._tls(),
+                server_hostname=self.config.tls_server_name,
+            ) as socket:
+                yield socket
+        except aiohttp.WSServerHandshakeError as error:
+            raise error_from_status(error.status, error.message) from error
+        except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
     async def _once(
