@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -112,14 +113,30 @@ def locate(directory: Path, said: bool, environment: str) -> Path:
     return Path(first) if first and not said else directory / "kubeconfig"
 
 
-def run(work: Callable[[], Awaitable[T]], *, verbosity: str = "warning") -> T:
-    """Runs a command's coroutine, with `errors_for_people`."""
+def run(work: Callable[[], Awaitable[T]], *, verbosity: str = "warning", serves: bool = False) -> T:
+    """Runs a command's coroutine, with `errors_for_people`. One that serves for long is set up for that."""
 
     async def main() -> T:
         return await work()
 
-    with errors_for_people(verbosity=verbosity):
-        return asyncio.run(main())
+    with (
+        errors_for_people(verbosity=verbosity),
+        asyncio.Runner(loop_factory=_loop_that_serves() if serves else None) as runner,
+    ):
+        return runner.run(main())
+
+
+def _loop_that_serves() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed (the extra `local`), and a collector that looks less often.
+
+    Caches of thousands of objects live as long as we do: to walk them costs a tenth of a second each time.
+    """
+    gc.set_threshold(20_000, 20, 100)
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 @contextmanager

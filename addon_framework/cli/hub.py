@@ -147,7 +147,7 @@ def run_command(
                     raise
                 raise Failure(f"cannot serve health on port {health_port}: {error.strerror}") from None
 
-    run(work, verbosity=verbosity)
+    run(work, verbosity=verbosity, serves=True)
 
 
 @hub.command()
