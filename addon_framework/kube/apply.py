@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from addon_framework.api.meta import Json, Resource
@@ -40,13 +41,18 @@ def merge_patch(old: Any, new: Any) -> Any:
     return patch
 
 
-async def patch_status(client: Client, resource: Resource, obj: Json, status: Json) -> bool:
+async def patch_status(
+    client: Client, resource: Resource, obj: Json, status: Json, *, optional: Collection[str] = ()
+) -> bool:
     """Makes `obj`'s status `status`, sending only the difference; False when there was none.
 
     The uid goes along, so that an object that was deleted and made anew is not written to by mistake.
+    `optional` fields are dropped by servers that have another's definition of the kind: a difference that is
+    only that they are not there is none, or it would be sent for ever.
     """
-    patch = merge_patch(obj.get("status") or {}, status)
-    if not patch:
+    old = obj.get("status") or {}
+    patch = merge_patch(old, status)
+    if not patch or (old and all(field in optional and field not in old for field in patch)):
         return False
     metadata = obj["metadata"]
     body: Json = {"metadata": {"uid": metadata["uid"]}, "status": patch}

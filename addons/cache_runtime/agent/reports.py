@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,12 +22,34 @@ _TAIL = "200"  # lines are reports, and the last of each kind counts
 _RETRY = 0.5
 
 
+class Window:
+    """Hits and misses of the last minutes, from counters that only grow and begin anew with their program."""
+
+    def __init__(self, seconds: float = 600) -> None:
+        self._seconds = seconds
+        self._seen: deque[tuple[float, int, int]] = deque()
+
+    def of(self, report: Json) -> Json:
+        """The report with what was counted within the window instead of since ever."""
+        moment = float(report.get("time") or 0)
+        hits, misses = int(report.get("hits") or 0), int(report.get("misses") or 0)
+        if self._seen and (hits < self._seen[-1][1] or misses < self._seen[-1][2]):
+            self._seen.clear()
+        self._seen.append((moment, hits, misses))
+        # One older than the window stays, for what was counted since then.
+        while len(self._seen) > 1 and self._seen[1][0] <= moment - self._seconds:
+            self._seen.popleft()
+        first = self._seen[0] if len(self._seen) > 1 else (moment, 0, 0)
+        return {**report, "hits": hits - first[1], "misses": misses - first[2]}
+
+
 @dataclass
 class PodReports:
     """Of one pod. `ended` holds the containers whose log was read to its end after they ended."""
 
     last: dict[str, Json] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
+    window: Window = field(default_factory=Window)
 
 
 class Reports:
@@ -110,6 +133,9 @@ class Reports:
         kind = str(report["report"])
         if kind == "start":  # of another attempt
             said.pop("failed", None)
+            said.pop("trouble", None)
+        if kind == "state" and "hits" in report:
+            report = self._pods[uid].window.of(report)
         if said.get(kind) != report:
             said[kind] = report
             self._changed(pod)

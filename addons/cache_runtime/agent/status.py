@@ -46,6 +46,8 @@ class Observed:
     waiting: str = ""  # for what, while not ready
     operations: Mapping[str, Sequence[str]] = field(default_factory=dict)  # that execute now, by kind
     in_use: str = ""  # why it is not deleted yet
+    broken: str = ""  # which pods do not work though others do, and where
+    unreadable: str = ""  # why the source cannot be counted
 
 
 def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: str | None = None) -> Json:
@@ -61,6 +63,7 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
             condition["lastUpdateTime"] = moment
 
     status: Json = {"phase": _phase(binding, seen), "conditions": conditions}
+    status["observedGeneration"] = dataset["metadata"].get("generation", 0)
     if binding is None:
         put("Ready", False, "RuntimeNotFound", "no runtime has the name of this Dataset")
         return status
@@ -73,11 +76,17 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     elif seen.ready:
         put("Ready", True, "DatasetReady", "The data can be mounted")
         put("RuntimeScheduled", True, "DatasetReady", f"{kind} runs")
-        if get_condition(conditions, "NotReady") is not None:
+        if seen.broken:
+            put("NotReady", True, "PodsNotReady", seen.broken)
+        elif get_condition(conditions, "NotReady") is not None:
             put("NotReady", False, "DatasetReady", "")
     else:
         put("Ready", False, "DatasetNotReady", seen.waiting or f"waiting for {kind}")
-    if seen.measured is not None:
+        if seen.broken and get_condition(conditions, "RuntimeScheduled") is not None:  # it did run
+            put("NotReady", True, "PodsNotReady", seen.broken)
+    if seen.unreadable:
+        put("Initialized", False, "SourceUnreadable", seen.unreadable)
+    elif seen.measured is not None:
         put("Initialized", True, "DatasetReady", "The source has been read")
     status["runtimes"] = [
         {
@@ -99,6 +108,7 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     else:
         status["ufsTotal"] = status["fileNum"] = CALCULATING
     status["cacheStates"] = _states(old, seen)
+    status["numbers"] = numbers(seen, old.get("numbers") or {})
     if seen.operations:
         status["operationRef"] = {kind: ",".join(sorted(names)) for kind, names in seen.operations.items()}
     return status
@@ -118,6 +128,48 @@ def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:
     return found
 
 
+def numbers(seen: Observed, old: Json) -> Json:
+    """The same as integers; what is not known now is what it was."""
+    state, found = seen.state, {}
+    if state.cached is not None:
+        old = {name: value for name, value in old.items() if name != "hitPercent"}
+    if seen.measured is not None:
+        found["sourceBytes"], found["sourceFiles"] = seen.measured
+    if state.cached is not None:
+        found["cachedBytes"] = state.cached
+    if state.capacity is not None:
+        found["capacityBytes"] = state.capacity
+    if state.hit_ratio is not None:
+        found["hitPercent"] = round(100 * state.hit_ratio)
+    return {**old, **found}
+
+
+def broken_pods(pods: Sequence[Json]) -> str:
+    """Which of a cache's pods are not ready, on which node, and in the kubelet's words why."""
+    found = []
+    for pod in pods:
+        said, node = pod.get("status") or {}, (pod.get("spec") or {}).get("nodeName")
+        ready: Json = next((c for c in said.get("conditions") or [] if c.get("type") == "Ready"), {})
+        if ready.get("status") == "True" or pod["metadata"].get("deletionTimestamp"):
+            continue
+        where = f"on node {node}" if node else "on no node yet"
+        why = _ended(said) or ready.get("message") or said.get("reason") or said.get("phase", "")
+        found.append(f"pod {pod['metadata']['name']} {where} is not ready: {why}")
+    return "; ".join(sorted(found))
+
+
+def _ended(said: Json) -> str:
+    for container in said.get("containerStatuses") or []:
+        state = container.get("state") or {}
+        waiting = state.get("waiting") or {}
+        ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+        if not container.get("ready") and (ended or waiting):
+            how = f"exit code {ended.get('exitCode')} {ended.get('message', '')}".strip() if ended else ""
+            what = f"{waiting.get('reason', '')} {waiting.get('message', '')}".strip()
+            return f"container {container['name']}: {', '.join(filter(None, (what, how)))}"
+    return ""
+
+
 def _states(old: Json, seen: Observed) -> Json:
     """An agent that has just started does not know everything yet; that is no news."""
     before = old.get("cacheStates") or {}
@@ -133,6 +185,7 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
     """Counts and phases; every field that Fluid's schema requires is there."""
     old = binding.runtime.get("status") or {}
     status: Json = {"valueFile": "", "conditions": copy.deepcopy(old.get("conditions") or [])}
+    status["observedGeneration"] = binding.runtime["metadata"].get("generation", 0)
     for role, prefix in (("master", "master"), ("worker", "worker"), ("client", "fuse")):
         counts = seen.counts.get(role, Counts())
         name = prefix.capitalize()

@@ -128,7 +128,7 @@ def test_a_load_fails_for_good_or_goes_on() -> None:
     passing = {"start": {"time": 1.0}, "failed": {"reason": "DiskError", "message": "full"}}
     assert (
         running_status(load(), [PartState("a", passing)], "x", NOW, None)["infos"]["message"]
-        == "trying again: full"
+        == "trying again: full (on node a)"
     )
     lasting = {**passing, "failed": {"reason": "QuotaExceeded", "message": "too big", "permanent": True}}
     failed = running_status(load(), [PartState("a", lasting)], "x", NOW, None)

@@ -46,11 +46,10 @@ def phase_of(nodes: Sequence[PartState]) -> str:
 
 def waiting_status(load: Json, message: str, inputs: str = "") -> Json:
     """Before anything runs."""
-    old = load.get("status") or {}
     infos = {"message": message} if message else {}
     if inputs:
         infos["inputs"] = inputs
-    return {"phase": PENDING, "duration": "Unfinished", "conditions": [], "infos": infos} | _kept(old)
+    return {"phase": PENDING, "duration": "Unfinished", "conditions": [], "infos": infos} | _kept(load)
 
 
 def failed_status(load: Json, reason: str, message: str, inputs: str, now: datetime) -> Json:
@@ -64,7 +63,7 @@ def failed_status(load: Json, reason: str, message: str, inputs: str, now: datet
         "duration": _duration(infos, load, now) if old.get("phase") != FAILED else old.get("duration", "-"),
         "conditions": _conditions(old, FAILED, reason, message, now),
         "infos": infos,
-    } | _kept(old)
+    } | _kept(load)
 
 
 def running_status(
@@ -93,10 +92,10 @@ def running_status(
         text = f"{infos['loaded']} in {infos['files']} files" if "files" in infos else "Everything is done"
         status["conditions"] = _conditions(old, COMPLETE, "OperationComplete", text, now)
     else:
-        retried = next((n.said["failed"] for n in nodes if "failed" in n.said), None)
-        if retried is not None:
-            infos["message"] = f"trying again: {retried.get('message', '')}"
-    return status | _kept(old)
+        trouble = next((text for text in map(_trouble, nodes) if text), "")
+        if trouble:
+            infos["message"] = f"trying again: {trouble}"
+    return status | _kept(load)
 
 
 def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> dict[str, str]:
@@ -121,6 +120,9 @@ def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> di
     complete = str(files) if all(node.done for node in nodes) else None
     if (copied := slowest.get("files", complete)) is not None:
         infos["files"] = str(copied)
+    for name, key in (("originBytes", "origin"), ("unverifiedFiles", "unverified")):
+        if number := sum(int(each.get(key) or 0) for each in known):
+            infos[name] = str(number)
     if rate := sum(int(each.get("rate") or 0) for each in known):
         infos["rate"] = f"{human_size(rate)}/s"
     if (seconds := _eta(known, measured)) is not None and not all(node.done for node in nodes):
@@ -138,6 +140,19 @@ def _eta(known: Sequence[Json], measured: tuple[int, int] | None) -> float | Non
             return None
         left.append(missing / rate if missing else 0.0)
     return max(left)
+
+
+def _trouble(node: PartState) -> str:
+    """Why nothing has moved since the last that did, and where."""
+    said = next((node.said[kind] for kind in ("failed", "trouble") if kind in node.said), None)
+    if said is None or ("failed" not in node.said and _time(said) < _time(node.said.get("progress"))):
+        return ""
+    where = f" (on node {node.node})" if node.node else ""
+    return f"{said.get('message', '')}{where}"
+
+
+def _time(said: Json | None) -> float:
+    return float((said or {}).get("time", 0))
 
 
 def _conditions(old: Json, kind: str, reason: str, message: str, now: datetime) -> list[Json]:
@@ -158,7 +173,11 @@ def _duration(infos: Mapping[str, str], load: Json, now: datetime) -> str:
     return human_duration(end - float(infos["startTime"]))
 
 
-def _kept(old: Json) -> Json:
-    """Fields that only other policies have."""
-    names = ("lastScheduleTime", "lastSuccessfulTime", "waitingFor", "nodeAffinity")
-    return {name: old[name] for name in names if name in old}
+def _kept(load: Json) -> Json:
+    """Fields that only other policies have, and which spec this is about."""
+    old, names = (
+        load.get("status") or {},
+        ("lastScheduleTime", "lastSuccessfulTime", "waitingFor", "nodeAffinity"),
+    )
+    kept = {name: old[name] for name in names if name in old}
+    return {**kept, "observedGeneration": load["metadata"].get("generation", 0)}
