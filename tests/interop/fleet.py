@@ -18,7 +18,7 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.api.time import micro_time
 from addon_framework.hub.install import accept_when_asked, bootstrap_kubeconfig, install
 from addon_framework.hub.roles import HUB_NAMESPACE
-from addon_framework.kube import AlreadyExists, ApiError, Client, NotFound, apply_crds
+from addon_framework.kube import AlreadyExists, ApiError, Client, apply_crds, wait_for
 from addon_framework.kube.crds import is_embedded
 from addon_framework.spoke.names import AGENT_NAMESPACE, HUB_SECRET
 from addon_framework.spoke.registration import secrets as agent_secrets
@@ -263,12 +263,12 @@ class Fleet:
 
     async def until_gone(self, client: Client, resource: Resource, name: str, namespace: str = "") -> None:
         """Waits until an object is not there."""
-
-        async def probe() -> bool:
-            try:
-                await client.get(resource, name, namespace or None)
-            except NotFound:
-                return True
-            return False
-
-        await self.until(probe)
+        await wait_for(
+            client,
+            resource,
+            name,
+            namespace or None,
+            until=lambda obj: obj is None,
+            timeout=WITHIN,
+            what="gone",
+        )

@@ -28,9 +28,9 @@ from addon_framework.hub.addons.predelete import (
     verdict,
 )
 from addon_framework.hub.addons.works import same_work
-from addon_framework.hub.events import EventRecorder
 from addon_framework.kube import Controller, key_of
 from addon_framework.kube.ensure import remove, set_finalizers, write_status
+from addon_framework.kube.events import EventRecorder
 
 log = structlog.get_logger(__name__)
 MANAGER = "boundaryless-addon-manager"

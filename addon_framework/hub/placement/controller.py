@@ -18,7 +18,6 @@ from addon_framework.api.cluster import (
 )
 from addon_framework.api.meta import Json
 from addon_framework.api.names import SCHEDULING_DISABLED_ANNOTATION
-from addon_framework.hub.events import EventRecorder
 from addon_framework.hub.placement.assumptions import Assumptions, capacity_read
 from addon_framework.hub.placement.candidates import (
     ANY_SCORE,
@@ -41,6 +40,7 @@ from addon_framework.hub.placement.status import placement_status
 from addon_framework.hub.placement.writer import DecisionWriter, Note
 from addon_framework.kube import Client, Controller, Key, Manager, Watch
 from addon_framework.kube.ensure import write_status
+from addon_framework.kube.events import EventRecorder
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins import Plugin, PluginBusy, PluginError, Plugins
 

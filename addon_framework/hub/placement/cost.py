@@ -11,11 +11,11 @@ from addon_framework.api.cluster import AddOnPlacementScore, ManagedCluster
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.core import CONFIGMAPS
 from addon_framework.api.meta import Json
-from addon_framework.hub.events import EventRecorder
 from addon_framework.hub.placement.prices import BadPrice, Book, prices_of, read_book
 from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.kube import Controller, Key, Watch
 from addon_framework.kube.ensure import ensure, remove, write_status
+from addon_framework.kube.events import EventRecorder
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.kube.key import key_of
 

@@ -20,11 +20,11 @@ from addon_framework.api.names import (
     WORK_FINALIZER,
 )
 from addon_framework.api.work import ManifestWork
-from addon_framework.hub.events import EventRecorder
 from addon_framework.hub.registration import rbac
 from addon_framework.hub.registration.blocking import FEW, blocks_otherwise, remaining
 from addon_framework.kube import ApiError, Controller, Key, Watch
 from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
+from addon_framework.kube.events import EventRecorder
 
 log = structlog.get_logger(__name__)
 

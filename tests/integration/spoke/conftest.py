@@ -23,7 +23,7 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.install import accept, bootstrap_kubeconfig, install
 from addon_framework.hub.run import run_hub
-from addon_framework.kube import ApiError, Client, NotFound, load_kubeconfig
+from addon_framework.kube import ApiError, Client, NotFound, load_kubeconfig, wait_for
 from addon_framework.plugins import Plugins
 from addon_framework.spoke.names import AGENT_NAMESPACE, HUB_SECRET
 from addon_framework.spoke.registration import secrets as agent_secrets
@@ -127,15 +127,9 @@ class Fleet:
 
     async def until_gone(self, client: Client, resource: Resource, name: str, namespace: str = "") -> None:
         """Waits until the object is not there."""
-
-        async def probe() -> bool:
-            try:
-                await client.get(resource, name, namespace or None)
-            except NotFound:
-                return True
-            return False
-
-        await self.until(probe)
+        await wait_for(
+            client, resource, name, namespace or None, until=lambda obj: obj is None, timeout=45, what="gone"
+        )
 
     # Works
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from addon_framework.api.core import CONFIGMAPS, CRONJOBS, EVENTS, JOBS, NODES, PODS
+from addon_framework.api.core import CONFIGMAPS, CRONJOBS, JOBS, NODES, PODS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.time import parse_time
-from addon_framework.kube import AlreadyExists, ApiError, Client, Invalid, Key, NotFound, patch_status
+from addon_framework.kube import AlreadyExists, Client, Invalid, Key, NotFound, patch_status
+from addon_framework.kube.events import EventRecorder
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.events import event
 from addons.cache_runtime.agent.names import FIELD_MANAGER, HASH_ANNOTATION, INPUTS_LABEL
 from addons.cache_runtime.agent.operations import inputs, jobs, runafter, status
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError
@@ -214,10 +214,8 @@ class Runner:
             reason = next(
                 (c["reason"] for c in said["conditions"] if c["reason"].startswith("DataOp")), reason
             )
-        try:
-            await self._client.create(EVENTS, event(op, reason, message, phase == status.FAILED))
-        except ApiError:
-            return  # the status says it too
+        recorder = EventRecorder(self._client, FIELD_MANAGER)
+        await recorder.record(op, reason, message, warning=phase == status.FAILED)
 
     def _owned(self, key: Key, resource: Resource) -> list[Json]:
         return [obj for obj in self._of(resource) if jobs.operation_key(self._kind, obj) == [key]]

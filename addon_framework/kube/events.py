@@ -9,7 +9,8 @@ import structlog
 from addon_framework.api.core import EVENTS
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addon_framework.kube import ApiError, Client
+from addon_framework.kube.client import Client
+from addon_framework.kube.errors import AlreadyExists, ApiError
 
 log = structlog.get_logger(__name__)
 _MAX_MESSAGE = 1024
@@ -22,14 +23,19 @@ class EventRecorder:
         self._client = client
         self._component = component
 
-    async def record(self, about: Json, reason: str, message: str, *, warning: bool = False) -> None:
-        """Create one event in the object's namespace (`default` for cluster-scoped ones)."""
+    async def record(
+        self, about: Json, reason: str, message: str, *, warning: bool = False, name: str = ""
+    ) -> None:
+        """Create one event in the object's namespace (`default` for cluster-scoped ones).
+
+        With a name of its own unless one is given; what has that name already is the same event.
+        """
         metadata, now = about["metadata"], now_rfc3339()
         event = {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}",
+                "name": name or f"{metadata['name']}.{uuid.uuid4().hex[:16]}",
                 "namespace": metadata.get("namespace") or "default",
             },
             "involvedObject": {
@@ -51,5 +57,7 @@ class EventRecorder:
         }
         try:
             await self._client.create(EVENTS, event)
+        except AlreadyExists:
+            pass
         except ApiError as error:
             log.debug("event not recorded", reason=error.message, about=metadata["name"])
