@@ -149,8 +149,10 @@ class LocalBackend(Backend):
                 "backup": backup_pods.directory(location.path),
                 "name": cache.name,
                 "namespace": cache.namespace,
-                "required": location.path.startswith("pvc://"),
+                "node": location.node_name if location.path.startswith("local://") else "",
             }
+            field = {"fieldRef": {"fieldPath": "spec.nodeName"}}
+            env.append({"name": "NODE_NAME", "valueFrom": field})
         env.insert(0, literal("CACHE", json.dumps(specification, sort_keys=True)))
         container = {
             "name": "cache",

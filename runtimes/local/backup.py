@@ -43,7 +43,8 @@ def run(store: Store, into: Path, environment: Mapping[str, str]) -> None:
     store.open()
     into.mkdir(parents=True, exist_ok=True)
     contents = into / files_name(name, namespace) if environment.get("CONTENTS") == "true" else None
-    kept = _files(store, contents)
+    began = time.monotonic()
+    kept, progress = _files(store, contents)
     metadata = into / metadata_name(name, namespace)
     fresh = metadata.with_suffix(".new")
     with gzip.open(fresh, "wt", compresslevel=6) as file:
@@ -59,20 +60,19 @@ def run(store: Store, into: Path, environment: Mapping[str, str]) -> None:
     )
     for path in (metadata, written, *([contents] if contents is not None else [])):
         _give(path, environment.get("OWNER", ""))
+    report("done", **progress.numbers(time.monotonic() - began))
 
 
-def _files(store: Store, contents: Path | None) -> dict[str, dict[str, object]]:
+def _files(store: Store, contents: Path | None) -> tuple[dict[str, dict[str, object]], Progress]:
     """What is complete, with checksums; what goes while we look at it is left out."""
     entries = store.entries
     if contents is not None:
         _remove_others(contents, set(entries))
     progress = Progress(total=sum(e.size for e in entries.values()), total_files=len(entries))
-    began = time.monotonic()
-    with Reporting(progress, began), ThreadPoolExecutor(_THREADS) as pool:
+    with Reporting(progress, time.monotonic()), ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda item: _file(store, item[0], item[1], contents, progress), entries.items())
         kept = {path: fields for path, fields in found if fields is not None}
-    report("done", **progress.numbers(time.monotonic() - began))
-    return kept
+    return kept, progress
 
 
 def _file(

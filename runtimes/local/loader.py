@@ -44,7 +44,7 @@ def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int
     directory = Path(specification["directory"])
     store = Store(directory)
     report("start")
-    restore(store, directory, specification.get("restore"))
+    restore(store, directory, specification.get("restore"), environment.get("NODE_NAME", ""))
     with store.exclusive():
         for attempt in range(_ATTEMPTS):
             try:

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +26,53 @@ from runtimes.source.objects import checked
 _THREADS = 4
 
 
-def restore(store: Store, directory: Path, specification: Mapping[str, Any] | None) -> None:
-    """What `specification` {backup, name, namespace, required} says, if anything, and reports it.
+def restore(store: Store, directory: Path, specification: Mapping[str, Any] | None, node: str = "") -> None:
+    """What `specification` {backup, name, namespace, node} says, if anything, and reports it.
 
-    Worker and loader may come at the same time: one adopts while the other waits. Raises OSError.
+    `node` has a backup that is on a node. Worker and loader may come at the same time: one adopts while the
+    other waits. What cannot be restored is said, and the cache begins empty, as any other. Raises OSError
+    when the cache's own directory cannot be written.
     """
     if specification is None:
         return
     directory.mkdir(parents=True, exist_ok=True)
-    backup, marker = Path(specification["backup"]), directory / "restored.json"
+    marker = directory / "restored.json"
     with (directory / "restore.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not marker.exists():
-            if not specification["required"] and not any(backup.glob("*.yaml")):
-                return  # another node's
-            name, namespace = backed_up(backup, specification["name"], specification["namespace"])
-            size, files = described(backup / description_name(name, namespace))
-            with gzip.open(backup / metadata_name(name, namespace), "rt") as file:
-                kept = json.load(file)["files"]
+            if specification["node"] not in ("", node):
+                report("restored")  # it is another node's
+                return
+            try:
+                found = _read(
+                    Path(specification["backup"]), specification["name"], specification["namespace"]
+                )
+            except (OSError, EOFError, ValueError, KeyError) as error:
+                report("restored", problem=f"the backup cannot be read: {error}")
+                return
             with store.exclusive():
-                adopted = _adopt(store, kept, backup / files_name(name, namespace))
+                adopted = _adopt(store, found.files, found.contents)
                 store.flush()
-            marker.write_text(json.dumps({"bytes": size, "files": files, "adopted": adopted}))
+            marker.write_text(json.dumps({"bytes": found.size, "files": found.count, "adopted": adopted}))
     report("restored", **json.loads(marker.read_text()))
+
+
+@dataclass(frozen=True)
+class _Found:
+    size: int
+    count: int
+    files: Mapping[str, Mapping[str, Any]]
+    contents: Path
+
+
+def _read(backup: Path, name: str, namespace: str) -> _Found:
+    name, namespace = backed_up(backup, name, namespace)
+    size, count = described(backup / description_name(name, namespace))
+    with gzip.open(backup / metadata_name(name, namespace), "rt") as file:
+        files = json.load(file)["files"]
+    for path in files:
+        checked(path, str(backup))
+    return _Found(size, count, files, backup / files_name(name, namespace))
 
 
 def _adopt(store: Store, kept: Mapping[str, Mapping[str, Any]], contents: Path) -> int:
@@ -57,7 +82,7 @@ def _adopt(store: Store, kept: Mapping[str, Mapping[str, Any]], contents: Path) 
 
 
 def _file(store: Store, path: str, fields: Mapping[str, Any], contents: Path) -> bool:
-    obj = Object(checked(path, "the backup"), int(fields["size"]), etag=fields["etag"])
+    obj = Object(path, int(fields["size"]), etag=fields["etag"])
     url = str(fields["url"])
     if store.has(path, url, obj):
         return True

@@ -30,7 +30,7 @@ def main() -> int:
     store = Store(directory)
     try:
         store.data.mkdir(parents=True, exist_ok=True)
-        restore(store, directory, specification.get("restore"))
+        restore(store, directory, specification.get("restore"), os.environ.get("NODE_NAME", ""))
         watched = _watch(directory)
         said = tell(store, specification, None)
         while signal.sigwait(signals) not in ends:

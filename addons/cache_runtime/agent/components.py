@@ -114,6 +114,12 @@ def _affinity(binding: Binding, component: Component) -> Json:
     affinity: Json = {}
     if required := binding.cache.dataset.spec.node_affinity.get("required"):
         affinity["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": required}
+    location = binding.cache.dataset.spec.data_restore_location
+    if location is not None and location.node_name and binding.backend.restores:
+        wanted = {"key": "kubernetes.io/hostname", "operator": "In", "values": [location.node_name]}
+        affinity.setdefault("nodeAffinity", {})["preferredDuringSchedulingIgnoredDuringExecution"] = [
+            {"weight": 100, "preference": {"matchExpressions": [wanted]}}
+        ]
     terms = []
     if component.replicas is not None:
         terms.append(_apart({"matchLabels": labels(key, component.role)}))

@@ -21,7 +21,7 @@ from addon_framework.api.core import (
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.kube.informer import AnyInformer
-from addons.cache_runtime.agent import components, status, volumes
+from addons.cache_runtime.agent import components, restoring, status, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
@@ -248,7 +248,18 @@ class DatasetController(Controller):
         async def count() -> tuple[int, int] | None:
             return await binding.backend.measure(binding.cache, await self.credentials.values(binding.cache))
 
+        found = self._restored(key, binding)
+        if found is not None and restoring.is_news(binding.dataset):
+            if found.waiting:
+                return
+            if found.counted is not None:
+                self.measurements.seed(key, inputs, found.counted)
         self.measurements.ensure(key, inputs, count)
+
+    def _restored(self, key: Key, binding: Binding) -> restoring.Restored | None:
+        pods = [*self._pods(key, "worker"), *self._pods(key, "client")]
+        said = [self.reports.of(pod).last.get("restored") for pod in pods]
+        return restoring.restored(binding, [each for each in said if each is not None], len(pods))
 
     # Status
 
@@ -309,6 +320,7 @@ class DatasetController(Controller):
 
     async def _write(self, binding: Binding, seen: Observed) -> None:
         said = status.dataset_status(binding.dataset, binding, seen)
+        restoring.say(said, self._restored(key_of(binding.dataset), binding))
         if names := self.references.to(key_of(binding.dataset)):
             said["datasetRef"] = [str(name) for name in names]
         await patch_status(self.client, DATASETS, binding.dataset, said)

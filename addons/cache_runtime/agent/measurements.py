@@ -44,6 +44,12 @@ class Measurements:
         self._by_key[key] = fresh
         fresh.task = asyncio.create_task(self._run(key, fresh, count))
 
+    def seed(self, key: Key, inputs: str, counted: tuple[int, int]) -> None:
+        """What is known from elsewhere, if nothing is; it is counted when the inputs change."""
+        if key not in self._by_key:
+            self._by_key[key] = Measurement(inputs, counted)
+            self._changed(key)
+
     def forget(self, key: Key) -> None:
         """The Dataset is gone or has no runtime any more."""
         known = self._by_key.pop(key, None)

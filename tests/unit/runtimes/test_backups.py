@@ -35,10 +35,10 @@ def back_up(store: Store, into: Path, **more: str) -> None:
     backup.run(store, into, {"DATASET_NAME": "llama", "DATASET_NAMESPACE": "demo", **more})
 
 
-def begin(directory: Path, source: Path, *, required: bool = True) -> Store:
+def begin(directory: Path, source: Path, *, node: str = "") -> Store:
     store = Store(directory)
-    wanted = {"backup": str(source), "name": "llama", "namespace": "demo", "required": required}
-    restore(store, directory, wanted)
+    wanted = {"backup": str(source), "name": "llama", "namespace": "demo", "node": node}
+    restore(store, directory, wanted, "here")
     store.open()
     return store
 
@@ -107,7 +107,9 @@ def test_it_is_restored_once_since_a_load_may_have_removed_files_since(tmp_path:
     assert set(begin(tmp_path / "new", tmp_path / "b").entries) == {"empty"}
 
 
-def test_the_only_backup_may_be_of_another_dataset_and_none_is_said(tmp_path: Path) -> None:
+def test_the_only_backup_may_be_of_another_dataset_and_none_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     describe(tmp_path, "other", "prod", size=1, files=1)
     assert backed_up(tmp_path, "llama", "demo") == ("other", "prod")
     describe(tmp_path, "third", "prod", size=1, files=1)
@@ -115,17 +117,21 @@ def test_the_only_backup_may_be_of_another_dataset_and_none_is_said(tmp_path: Pa
         backed_up(tmp_path, "llama", "demo")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(OSError, match="no backup, where"):
-        begin(tmp_path / "new", empty)
-    assert not begin(tmp_path / "new", empty, required=False).entries
+    for node in ("", "here"):
+        assert not begin(tmp_path / "new", empty, node=node).entries
+        assert "no backup, where llama-demo.yaml" in json.loads(capsys.readouterr().out)["problem"]
+    begin(tmp_path / "new", empty, node="elsewhere")
+    assert set(json.loads(capsys.readouterr().out)) == {"report", "time"}
 
 
-def test_a_path_that_leads_out_of_the_cache_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_leads_out_of_the_cache_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     describe(tmp_path / ".", "llama", "demo", size=1, files=1)
     evil = {"files": {"../../evil": {"size": 1, "etag": "", "url": URL, "sha256": "0"}}}
     (tmp_path / "metadata-backup-llama-demo.gz").write_bytes(gzip.compress(json.dumps(evil).encode()))
-    with pytest.raises(OSError, match="cannot be a file"):
-        begin(tmp_path / "new", tmp_path)
+    assert not begin(tmp_path / "new", tmp_path).entries
+    assert "cannot be a file" in capsys.readouterr().out
 
 
 def test_another_backup_in_the_same_place_drops_what_is_gone(tmp_path: Path) -> None:
