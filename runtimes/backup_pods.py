@@ -60,6 +60,20 @@ def directory(url: str) -> str:
     return str(PurePosixPath(DIRECTORY, inside))
 
 
+def restore_variables(cache: Cache) -> list[Json]:
+    """For a program that begins from the Dataset's `dataRestoreLocation`."""
+    location = cache.dataset.spec.data_restore_location
+    assert location is not None
+    field = {"fieldRef": {"fieldPath": "spec.nodeName"}}
+    return [
+        literal("RESTORE", directory(location.path)),
+        literal("RESTORE_NODE", location.node_name if location.path.startswith("local://") else ""),
+        literal("DATASET_NAME", cache.name),
+        literal("DATASET_NAMESPACE", cache.namespace),
+        {"name": "NODE_NAME", "valueFrom": field},
+    ]
+
+
 def variables(cache: Cache, backup: Backup) -> list[Json]:
     """For a program that backs up: where to, what the Dataset is, whom the files belong to."""
     given = {

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from addon_framework.api.data import DataLoad, JuiceFSRuntime
 from addon_framework.api.meta import Json
+from runtimes import backup_pods
 from runtimes.fuse import client_pod
-from runtimes.interface import Backend, Cache, Component, Migration, SecretKey, Task, Volume, unknown
-from runtimes.juicefs.scripts import MOUNT, SYNC, WARMUP
+from runtimes.interface import Backend, Backup, Cache, Component, Migration, SecretKey, Task, Volume, unknown
+from runtimes.juicefs.scripts import BACKUP, MOUNT, SYNC, WARMUP
 from runtimes.loading import option_problems
 from runtimes.measure import measure
 from runtimes.measure import version as version_of
@@ -39,6 +40,7 @@ _THREADS = "16"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])")
 _FORMAT_OPTIONS = ("storage", "bucket")
 _WARMUP_OPTIONS = ("threads", "timeout", "background", "io-retries", "max-failure")
+_NOTHING = "a copy of a bucket has nothing that the bucket has not; load it anew"
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]*")
 
 
@@ -47,6 +49,7 @@ class JuiceFSBackend(Backend):
 
     type = "juicefs"
     resource = JuiceFSRuntime.RESOURCE
+    restores = True
 
     def validate(self, cache: Cache) -> list[str]:
         """One source, of a kind it can mount or be filled from."""
@@ -65,6 +68,10 @@ class JuiceFSBackend(Backend):
                 problems.append(
                     f"Dataset {cache.namespace}/{cache.name}: spec.accessModes: a copy of a bucket can "
                     "only be ReadOnlyMany"
+                )
+            if cache.dataset.spec.data_restore_location is not None:
+                problems.append(
+                    f"Dataset {cache.namespace}/{cache.name}: spec.dataRestoreLocation: {_NOTHING}"
                 )
         elif source.scheme == "juicefs":
             if "metaurl" not in source.secrets:
@@ -107,6 +114,11 @@ class JuiceFSBackend(Backend):
                 *((cache.spec.get("fuse") or {}).get("volumeMounts") or []),
             ],
         )
+        if (location := cache.dataset.spec.data_restore_location) is not None:
+            volume, mounted = backup_pods.volume(location.path, read_only=True)
+            pod["volumes"].append(volume)
+            pod["containers"][0]["volumeMounts"].append(mounted)
+            pod["containers"][0]["env"] += backup_pods.restore_variables(cache)
         if resources := (cache.spec.get("fuse") or {}).get("resources"):
             pod["containers"][0]["resources"] = resources
         pod |= overrides(cache.spec.get("fuse") or {})
@@ -158,6 +170,20 @@ class JuiceFSBackend(Backend):
     def clean(self, cache: Cache) -> Task:
         """The mount, and the directory with metadata and blocks."""
         return Task(clean_pod(cache.image, unmount=[cache.mount_point], remove=[cache.directory]))
+
+    def backup(self, cache: Cache, backup: Backup) -> Task | str:
+        """The metadata of a file system, by `juicefs dump`; its data are in its object store."""
+        if cache.sources[0].scheme == "s3":
+            return f"spec.dataset: {_NOTHING}"
+        volume, mounted = backup_pods.volume(backup.url, read_only=False)
+        container: Json = {
+            "name": "juicefs-backup",
+            "image": self._image(cache),
+            "command": ["sh", "-c", BACKUP],
+            "env": [*self._env(cache), *backup_pods.variables(cache, backup)],
+            "volumeMounts": [mounted],
+        }
+        return Task({"containers": [container], "volumes": [volume]}, after="client")
 
     def migrate(self, cache: Cache, migration: Migration) -> Task | str:
         """By our own program."""

@@ -17,14 +17,45 @@ META_PASSWORD=$(printf %s "$METAURL" | sed -nE 's#^[a-z0-9]+://[^:@/]*:([^@]*)@.
 META=$(printf %s "$METAURL" | sed -E 's#^([a-z0-9]+://[^:@/]*):[^@]*@#\\1@#')
 [ -n "$META_PASSWORD" ] && export META_PASSWORD || unset META_PASSWORD
 """
+# RESTORE is the directory of a backup; one on a node is on RESTORE_NODE. An empty file system where there was
+# one would look like a loss of all data, so whoever cannot restore it ends.
+_RESTORE = """
+backup() {
+  kept="$RESTORE/metadata-backup-$DATASET_NAME-$DATASET_NAMESPACE.gz"
+  [ -e "$kept" ] || { set -- "$RESTORE"/metadata-backup-*.gz; [ $# -gt 1 ] || kept=$1; }
+  [ -e "$kept" ] || { echo "$RESTORE has no $(basename "$kept")" >&2; exit 1; }
+}
+restore() {
+  [ -n "${RESTORE:-}" ] || return 0
+  if [ -n "$RESTORE_NODE" ] && [ "$RESTORE_NODE" != "$NODE_NAME" ]; then
+    echo "waiting for node $RESTORE_NODE, which has the backup, to restore the file system" >&2
+    exit 1
+  fi
+  backup
+  juicefs load "$META" "$kept" || juicefs status "$META" >/dev/null
+}
+restored() {
+  [ -n "${RESTORE:-}" ] || return 0
+  [ -z "$RESTORE_NODE" ] || [ "$RESTORE_NODE" = "$NODE_NAME" ] || return 0
+  backup
+  numbers="$RESTORE/$(basename "$kept" .gz | sed 's/^metadata-backup-//').yaml"
+  size=$(sed -nE 's/^bytes: ([0-9]+)$/\\1/p' "$numbers")
+  files=$(sed -nE 's/^filenum: "([0-9]+)"$/\\1/p' "$numbers")
+  say restored ", \\"bytes\\": $size, \\"files\\": $files, \\"adopted\\": $files"
+}
+"""
+_SAY = """
+say() { printf '{"report": "%s", "time": %s%s}\\n' "$1" "$(date +%s.%N)" "$2"; }
+"""
 # The client and the loader may come at the same time: one formats while the other waits.
 _FORMAT = (
     _META
+    + _RESTORE
     + """
 mkdir -p "$DIRECTORY"
 (
   flock 9
-  juicefs status "$META" >/dev/null 2>&1 || juicefs format $FORMAT "$META" "$NAME"
+  juicefs status "$META" >/dev/null 2>&1 || { restore && juicefs format $FORMAT "$META" "$NAME"; }
 ) 9>"$DIRECTORY/lock"
 """
 )
@@ -54,16 +85,17 @@ state() {{
 MOUNT = (
     PREPARE
     + _FORMAT
+    + _SAY
     + _STATE
     + """
+restored
 state &
 exec juicefs mount "$META" "$MOUNT_POINT" $OPTIONS --no-usage-report
 """
 )
 
 # A load that fails says why in juicefs's own last words.
-_LOAD = f"""
-say() {{ printf '{{"report": "%s", "time": %s%s}}\\n' "$1" "$(date +%s.%N)" "$2"; }}
+_LOAD = f"""{_SAY}
 say start ''
 log=$(mktemp)
 progress() {{
@@ -106,6 +138,28 @@ printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
   $LIMIT juicefs warmup $FLAGS "$MOUNT_POINT/$target" >"$log" 2>&1 || exit 1
 done || failed
 cat "$log"
+say done ''
+"""
+)
+
+# The keys of the object store are left out by juicefs; whoever restores formats with their own.
+BACKUP = (
+    _META
+    + "DIRECTORY=/nowhere; LIMIT=\n"
+    + _LOAD
+    + """
+mkdir -p "$BACKUP"
+kept="metadata-backup-$DATASET_NAME-$DATASET_NAMESPACE.gz"
+juicefs dump "$META" "$BACKUP/.new-$kept" >"$log" 2>&1 || failed
+mv "$BACKUP/.new-$kept" "$BACKUP/$kept"
+juicefs status "$META" >"$log" 2>/dev/null || failed
+SIZE=${SIZE:-$(sed -nE 's/.*"UsedSpace": ([0-9]+).*/\\1/p' "$log")}
+FILES=${FILES:-$(sed -nE 's/.*"UsedInodes": ([0-9]+).*/\\1/p' "$log")}
+numbers="$BACKUP/$DATASET_NAME-$DATASET_NAMESPACE.yaml"
+printf 'dataset: %s\\nnamespace: %s\\nufstotal: %s\\nfilenum: "%s"\\nbytes: %s\\n' \\
+  "$DATASET_NAME" "$DATASET_NAMESPACE" "${UFS_TOTAL:-${SIZE}B}" "$FILES" "$SIZE" >"$numbers.new"
+mv "$numbers.new" "$numbers"
+[ -z "$OWNER" ] || chown "$OWNER" "$numbers" "$BACKUP/$kept"
 say done ''
 """
 )
