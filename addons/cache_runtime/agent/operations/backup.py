@@ -11,6 +11,7 @@ from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import CONTENTS_ANNOTATION, role_of
 from addons.cache_runtime.agent.operations.jobs import is_ready
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError, invalid, title
+from addons.cache_runtime.agent.operations.runafter import required_hosts
 from runtimes.backup_pods import problem
 from runtimes.interface import Backup as Wanted
 
@@ -60,13 +61,15 @@ class Backup(Kind):
             return Plan(waiting=f"waiting for Dataset {self.targets(op)[0]} to be Bound")
         ready = [pod for pod in pods if is_ready(pod)]
         by_role = [[pod for pod in ready if role_of(pod) == role] for role in _ROLES]
-        candidates = next((found for found in by_role if found), [])
-        if not candidates:
-            return Plan(waiting="waiting for the cache's pods to be ready")
+        hosts = {str(pod["spec"]["nodeName"]) for pod in next((found for found in by_role if found), [])}
+        if (required := required_hosts(affinity)) is not None:
+            hosts &= set(required)
+        if not hosts:
+            return Plan(waiting="waiting for the cache's pods to be ready on nodes that this may use")
         task = binding.backend.backup(binding.cache, _wanted(op, binding))
         assert task is not None
         assert not isinstance(task, str)
-        host = min(str(pod["spec"]["nodeName"]) for pod in candidates)
+        host = min(hosts)
         pod: Json = {
             "tolerations": list(binding.cache.dataset.spec.tolerations),
             **task.pod,
