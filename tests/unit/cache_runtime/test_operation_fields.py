@@ -1,4 +1,4 @@
-"""Every field of every operation: honoured in what is made of it, or refused by name; a new one fails here."""
+"""Every field of every operation: honoured in what is made of it, or refused; a new one fails here."""
 
 from __future__ import annotations
 
