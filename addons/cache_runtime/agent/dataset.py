@@ -33,6 +33,7 @@ from addons.cache_runtime.agent.names import (
     HASH_ANNOTATION,
     MANAGED,
     OPERATIONS,
+    OURS_IN_STATUS,
     PROFILES,
     ROLES,
     cache_node_label,
@@ -123,7 +124,11 @@ class DatasetController(Controller):
         if binding is None:
             self._forget(key)
             await patch_status(
-                self.client, DATASETS, dataset, status.dataset_status(dataset, None, Observed())
+                self.client,
+                DATASETS,
+                dataset,
+                status.dataset_status(dataset, None, Observed()),
+                optional=OURS_IN_STATUS,
             )
             return None
         return await self._up(key, binding)
@@ -280,6 +285,8 @@ class DatasetController(Controller):
             problem=problem,
             waiting=waiting or _waiting_for(pods) or measured.problem,
             operations=self._operations(key),
+            broken=status.broken_pods(pods),
+            unreadable=measured.problem,
         )
 
     def _operations(self, key: Key) -> dict[str, list[str]]:
@@ -323,9 +330,11 @@ class DatasetController(Controller):
         restoring.say(said, self._restored(key_of(binding.dataset), binding))
         if names := self.references.to(key_of(binding.dataset)):
             said["datasetRef"] = [str(name) for name in names]
-        await patch_status(self.client, DATASETS, binding.dataset, said)
+        await patch_status(self.client, DATASETS, binding.dataset, said, optional=OURS_IN_STATUS)
         wanted = status.runtime_status(binding, seen, said.get("cacheStates") or {}, datetime.now(UTC))
-        await patch_status(self.client, binding.backend.resource, binding.runtime, wanted)
+        await patch_status(
+            self.client, binding.backend.resource, binding.runtime, wanted, optional=OURS_IN_STATUS
+        )
 
     # Down
 
@@ -342,7 +351,11 @@ class DatasetController(Controller):
             await self._drop_finalizer(DATASETS, dataset, DATASET_FINALIZER)
         else:
             await patch_status(
-                self.client, DATASETS, dataset, status.dataset_status(dataset, None, Observed())
+                self.client,
+                DATASETS,
+                dataset,
+                status.dataset_status(dataset, None, Observed()),
+                optional=OURS_IN_STATUS,
             )
         return None
 

@@ -27,6 +27,8 @@ OPERATIONS: tuple[Resource, ...] = (
 PROFILES: Resource = ThinRuntimeProfile.RESOURCE
 
 FIELD_MANAGER = "cache-runtime"
+# Of statuses; a cluster with upstream's definitions drops them.
+OURS_IN_STATUS = ("observedGeneration", "numbers")
 DATASET_FINALIZER = "fluid-dataset-controller-finalizer"
 LOAD_FINALIZER = "fluid-dataload-controller-finalizer"
 HUB_SECRET_ANNOTATION = "data.boundaryless.io/hub-secret"

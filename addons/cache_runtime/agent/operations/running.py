@@ -12,7 +12,7 @@ from addon_framework.kube import AlreadyExists, Client, Invalid, Key, NotFound, 
 from addon_framework.kube.events import EventRecorder
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import FIELD_MANAGER, HASH_ANNOTATION, INPUTS_LABEL
+from addons.cache_runtime.agent.names import FIELD_MANAGER, HASH_ANNOTATION, INPUTS_LABEL, OURS_IN_STATUS
 from addons.cache_runtime.agent.operations import inputs, jobs, runafter, status
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError
 from addons.cache_runtime.agent.operations.shared import Shared
@@ -57,12 +57,12 @@ class Runner:
     async def wait(self, op: Json, message: str, *, step: bool = False) -> None:
         """Says what for; `step`: for the step before."""
         said = self._with_step(op, status.waiting_status(op, message), waiting=step)
-        await patch_status(self._client, self._kind.resource, op, said)
+        await patch_status(self._client, self._kind.resource, op, said, optional=OURS_IN_STATUS)
 
     async def fail(self, op: Json, reason: str, message: str, attempt: str) -> None:
         """Says why."""
         said = status.failed_status(op, reason, message, attempt, datetime.now(UTC))
-        if await patch_status(self._client, self._kind.resource, op, said):
+        if await patch_status(self._client, self._kind.resource, op, said, optional=OURS_IN_STATUS):
             await self._announce(op, said)
 
     async def remove(self, key: Key) -> bool:
@@ -136,7 +136,7 @@ class Runner:
             said["infos"] |= self._kind.outcome(op, sorted(node["metadata"]["name"] for node in nodes))
         if said["phase"] != status.EXECUTING and not cron:
             self._shared.turns.end((self._kind.name, key))
-        if await patch_status(self._client, self._kind.resource, op, said):
+        if await patch_status(self._client, self._kind.resource, op, said, optional=OURS_IN_STATUS):
             await self._announce(op, said)
         if said["phase"] == status.FAILED and not cron:
             await self._delete_all(JOBS, key)
