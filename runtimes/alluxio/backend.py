@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Mapping
 
 from addon_framework.api.data import AlluxioRuntime, DataLoad
-from runtimes.alluxio import commands, pods
+from runtimes.alluxio import backup, commands, pods
 from runtimes.alluxio.properties import java_options
 from runtimes.interface import (
     Backend,
+    Backup,
     Cache,
     CacheState,
     Component,
@@ -42,6 +43,7 @@ class AlluxioBackend(Backend):
 
     type = "alluxio"
     resource = AlluxioRuntime.RESOURCE
+    restores = True
 
     def validate(self, cache: Cache) -> list[str]:
         """Sources, tiers, and what the parts say."""
@@ -77,13 +79,17 @@ class AlluxioBackend(Backend):
     def components(self, cache: Cache) -> list[Component]:
         """Names are Fluid's: a Service for each master, since that is how they find each other."""
         used, count = pods.ports(cache), pods.masters(cache)
-        config = {f"{cache.name}-config": java_options(cache, used, host=pods.host(cache, "worker"))}
+        options = java_options(cache, used, host=pods.host(cache, "worker"))
+        for name, value in backup.journal(cache).items():
+            options["ALLUXIO_MASTER_JAVA_OPTS"] += f" -D{name}={value}"
+        config, master = {f"{cache.name}-config": options}, pods.master(cache, used)
+        backup.keep(cache, master)
         jobs = {f"job-{name}": port for name, port in used["jobMaster"].items()}
         opened = {**used["master"], **jobs, **used["apiGateway"]}
         names = [f"{cache.name}-master-{n}" for n in range(count)]
         services = tuple(Service(name, opened, pod=name) for name in names)
         return [
-            Component("master", pods.master(cache, used), count, config_maps=config, services=services),
+            Component("master", master, count, config_maps=config, services=services),
             Component("worker", pods.worker(cache, used), int(cache.spec.get("replicas") or 0) or 1),
             Component("client", pods.client(cache)),
         ]
@@ -134,6 +140,10 @@ class AlluxioBackend(Backend):
     def migrate(self, cache: Cache, migration: Migration) -> Task | str:
         """By our own program."""
         return migrate_task(cache, migration)
+
+    def backup(self, cache: Cache, wanted: Backup) -> Task | str:
+        """The journal."""
+        return backup.task(cache, wanted)
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """What S3 and the web say; other sources are opaque."""

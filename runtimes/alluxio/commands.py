@@ -29,13 +29,31 @@ umask 077
 _MOUNTED = "alluxio fs mount | sed -nE 's#^.* on +(/[^ ]*) .*#\\1#p'"
 
 
+# A master that begins from a backup says what the source had; Fluid's own numbers are rounded.
+_RESTORED = """
+[ -z "${RESTORE:-}" ] || awk -v now="$(date +%s.%N)" '
+  { gsub(/[^0-9A-Za-z.:]/, "", $2) }
+  $1 == "ufstotal:" {
+    size = $2 + 0; unit = substr($2, match($2, /[KMGTP]/), 1)
+    for (power = index("KMGTP", unit); unit != "" && power > 0; power--) size *= 1024
+  }
+  $1 == "bytes:" { exact = $2 }
+  $1 == "filenum:" { files = $2 }
+  END {
+    printf "{\\"report\\": \\"restored\\", \\"time\\": %s, \\"bytes\\": %.0f, \\"files\\": %d}\\n", now,
+      exact != "" ? exact : size, files
+  }
+' "$RESTORE/$DATASET_NAME-$DATASET_NAMESPACE.yaml"
+"""
+
+
 def start(secrets: Mapping[str, str]) -> str:
     """A script that gives the values of secret options to the image's entry point; they are in files."""
     lines = [
         f'printf "%s=%s\\n" {quote(option)} "$(cat {quote(path)})" >>"$conf"'
         for option, path in sorted(secrets.items())
     ]
-    return "\n".join([_SITE, ': >"$conf"', *lines, 'exec /entrypoint.sh "$@"'])
+    return "\n".join([_SITE, _RESTORED, ': >"$conf"', *lines, 'exec /entrypoint.sh "$@"'])
 
 
 def mount_all(cache: Cache) -> str:
@@ -81,5 +99,26 @@ LOAD = script(
   [ -z "$PIN" ] || alluxio fs pin "$1" || return 1
   [ -z "$METADATA" ] || alluxio fs ls -Dalluxio.user.file.metadata.sync.interval=0 -R "$1" || return 1
   alluxio fs distributedLoad --replication "$2" "$1"
+""",
+)
+
+# Variables are those of runtimes.backup_pods. What Alluxio prints is where it has put the backup.
+BACKUP = script(
+    "Alluxio",
+    """
+  kept="$BACKUP/metadata-backup-$DATASET_NAME-$DATASET_NAMESPACE.gz"
+  numbers="$BACKUP/$DATASET_NAME-$DATASET_NAMESPACE.yaml"
+  mkdir -p "$BACKUP" || return 1
+  said=$(alluxio fsadmin backup) || { echo "$said"; return 1; }
+  made=$(echo "$said" | sed -nE 's#^ *Backup URI *: *(file://)?##p')
+  [ -e "$made" ] || { echo "alluxio fsadmin backup made nothing: $said"; return 1; }
+  mv "$made" "$kept" || return 1
+  counted=$(alluxio fs count "$1") || return 1
+  set -- $(echo "$counted" | tail -n 1)
+  printf 'dataset: %s\\nnamespace: %s\\nufstotal: %s\\nfilenum: "%s"\\nbytes: %s\\n' \\
+    "$DATASET_NAME" "$DATASET_NAMESPACE" "${UFS_TOTAL:-${3}B}" "${FILES:-$1}" "${SIZE:-$3}" \\
+    >"$numbers.new" || return 1
+  mv "$numbers.new" "$numbers" || return 1
+  [ -z "$OWNER" ] || chown "$OWNER" "$kept" "$numbers"
 """,
 )

@@ -262,7 +262,7 @@ class DatasetController(Controller):
         self.measurements.ensure(key, inputs, count)
 
     def _restored(self, key: Key, binding: Binding) -> restoring.Restored | None:
-        pods = [*self._pods(key, "worker"), *self._pods(key, "client")]
+        pods = [pod for role in ROLES for pod in self._pods(key, role)]
         said = [self.reports.of(pod).last.get("restored") for pod in pods]
         return restoring.restored(binding, [each for each in said if each is not None], len(pods))
 

@@ -36,6 +36,15 @@ def _run(arguments: list[str], mounts: dict[str, str]) -> int:
         case ["fsadmin", "report", "metrics"]:
             for name, value in (("Local", "3.00GB"), ("Remote", "1024.00MB"), ("UfsAll", "1.00GB")):
                 print(f"    Cluster.BytesRead{name}  (Type: COUNTER, Value: {value})")
+        case ["fsadmin", "backup"] if "ALLUXIO_BACKUPS" in os.environ:
+            made = Path(os.environ["ALLUXIO_BACKUPS"]) / "alluxio-backup-2026-11-28-1.gz"
+            made.write_bytes(b"journal")
+            print(f"Backup Host        : master\nBackup URI         : {made}\nBackup Entry Count : 1")
+        case ["fsadmin", "backup"]:
+            print("Failed to take backup: no quorum")
+            return 1
+        case ["fs", "count", _]:
+            print("File Count               Folder Count             Folder Size\n42        3       1536")
         case ["fs", "mount"]:
             for path, url in mounts.items():
                 print(f"{url:30}  on  {path:20}  (s3, capacity=-1B, used=-1B, not shared, properties={{}})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json, from_dict
 from runtimes.alluxio import AlluxioBackend
 from runtimes.alluxio.commands import SUMMARY, start
-from runtimes.interface import Cache
+from runtimes.backup_pods import restore_problems
+from runtimes.backups import described
+from runtimes.interface import Backup, Cache, Task
 
 BACKEND = AlluxioBackend()
 PROGRAM = Path(__file__).parent / "alluxio_program.py"
@@ -255,3 +258,45 @@ def test_two_secrets_for_one_option_are_too_many() -> None:
     made = cache(HBASE, {"mountPoint": "s3://other", "name": "o", "encryptOptions": other})
     (problem,) = BACKEND.validate(made)
     assert "encryptOptions aws.accessKeyId: Alluxio has one value for all mounts" in problem
+
+
+def test_a_backup_is_taken_from_the_master_and_described(shell: Shell, tmp_path: Path) -> None:
+    task = BACKEND.backup(cache(), Backup("pvc://kept/here"))
+    assert isinstance(task, Task)
+    (container,) = task.pod["containers"]
+    given = {each["name"]: each["value"] for each in container["env"]}
+    assert given["BACKUP"] == "/boundaryless/backup/here"
+    into = tmp_path / "kept"
+    given |= {"BACKUP": str(into), "ALLUXIO_BACKUPS": str(tmp_path)}
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in given.items())
+    done = shell(f"{exports}\n{container['command'][-1]}")
+    assert '"report": "done"' in done.stdout, done
+    assert (into / "metadata-backup-hbase-demo.gz").read_bytes() == b"journal"
+    assert described(into / "hbase-demo.yaml") == (1536, 42)
+    failed = shell(f"{exports}\nunset ALLUXIO_BACKUPS\n{container['command'][-1]}")
+    assert "no quorum" in json.loads(failed.stdout.splitlines()[-1])["message"]
+
+
+def test_a_backup_of_several_masters_is_refused() -> None:
+    said = BACKEND.backup(cache(master={"replicas": 3}), Backup("pvc://kept"))
+    assert isinstance(said, str)
+    assert "use one master" in said
+
+
+def test_a_master_begins_from_a_backup_and_says_what_fluid_wrote(shell: Shell, tmp_path: Path) -> None:
+    where = {"dataRestoreLocation": {"path": "local:///data/b", "nodeName": "node-1"}}
+    made = cache(dataset=where)
+    master = BACKEND.components(made)[0].pod
+    assert master["nodeSelector"]["kubernetes.io/hostname"] == "node-1"
+    init = options(made, "ALLUXIO_MASTER_JAVA_OPTS")["alluxio.master.journal.init.from.backup"]
+    assert init == "/boundaryless/backup/metadata-backup-hbase-demo.gz"
+    (tmp_path / "hbase-demo.yaml").write_text(
+        "dataset: hbase\nnamespace: demo\nufstotal: 443.89MiB\nfilenum: 7\n"
+    )
+    names = f"RESTORE={tmp_path} DATASET_NAME=hbase DATASET_NAMESPACE=demo ALLUXIO_HOME={tmp_path}"
+    (tmp_path / "conf").mkdir()
+    said = json.loads(
+        shell(f"export {names}\n{master['containers'][0]['command'][2]}").stdout.splitlines()[0]
+    )
+    assert (said["report"], said["bytes"], said["files"]) == ("restored", round(443.89 * (1 << 20)), 7)
+    assert not restore_problems(BACKEND, made)
