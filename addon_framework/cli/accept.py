@@ -38,8 +38,9 @@ def accept(
     """Let clusters that ask to join into the hub.
 
     Approves their certificate requests, if they come from the hub's bootstrap account or from the cluster
-    itself, and sets hubAcceptsClient. Safe to repeat. Exit code 4: a cluster has not asked; 5: with --wait,
-    it did not ask, or was not available, in time.
+    itself, and sets hubAcceptsClient; both, or neither where a certificate was not asked for yet. Safe to
+    repeat. Exit code 4: a cluster has not asked; 5: with --wait, it did not ask, or was not available, in
+    time.
 
     \b
     Example:

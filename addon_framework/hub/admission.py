@@ -1,4 +1,5 @@
-"""Who lets clusters in, moves them between sets, and binds sets: policies, for what OCM has webhooks.
+"""Who lets clusters in, moves them between sets, binds sets, and has works applied as an account: policies,
+for what OCM has webhooks.
 
 So they hold whether or not anything of ours runs. The rights that they ask for are OCM's. Pure.
 """
@@ -6,7 +7,7 @@ So they hold whether or not anything of ours runs. The rights that they ask for 
 from __future__ import annotations
 
 from addon_framework.api.meta import Json, Resource
-from addon_framework.api.names import CLUSTER_GROUP, CLUSTER_SET_LABEL, REGISTER_GROUP
+from addon_framework.api.names import CLUSTER_GROUP, CLUSTER_SET_LABEL, REGISTER_GROUP, WORK_GROUP
 
 API = "admissionregistration.k8s.io"
 POLICIES = Resource(API, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", namespaced=False)
@@ -20,8 +21,8 @@ def admission_objects() -> list[tuple[Resource, Json]]:
     """The policies, and what puts each in force."""
     cluster = _policy(
         f"managedclusters.{CLUSTER_GROUP}",
+        CLUSTER_GROUP,
         "managedclusters",
-        ["CREATE", "UPDATE"],
         [
             ("before", _set_of("oldObject")),
             ("now", _set_of("object")),
@@ -46,8 +47,8 @@ def admission_objects() -> list[tuple[Resource, Json]]:
     )
     binding = _policy(
         f"managedclustersetbindings.{CLUSTER_GROUP}",
+        CLUSTER_GROUP,
         "managedclustersetbindings",
-        ["CREATE", "UPDATE"],
         [],
         [
             (
@@ -61,7 +62,22 @@ def admission_objects() -> list[tuple[Resource, Json]]:
             ),
         ],
     )
-    return [(resource, obj) for policy in (cluster, binding) for resource, obj in _in_force(policy)]
+    work = _policy(
+        f"manifestworks.{WORK_GROUP}",
+        WORK_GROUP,
+        "manifestworks",
+        [("before", f"oldObject == null ? '' : {_executor('oldObject')}"), ("now", _executor("object"))],
+        [
+            (
+                "variables.now == variables.before || variables.now == '' || "
+                f"authorizer.group('{WORK_GROUP}').resource('manifestworks').namespace(object.metadata.namespace)"
+                ".name(variables.now).check('execute-as').allowed()",
+                "'spec.executor: ' + request.userInfo.username + ' may not have works applied as ' + "
+                "variables.now",
+            ),
+        ],
+    )
+    return [(resource, obj) for policy in (cluster, binding, work) for resource, obj in _in_force(policy)]
 
 
 def _set_of(where: str) -> str:
@@ -73,6 +89,15 @@ def _accepts(where: str) -> str:
     return f"has({where}.spec) && has({where}.spec.hubAcceptsClient) && {where}.spec.hubAcceptsClient"
 
 
+def _executor(where: str) -> str:
+    """The user that a work is applied as, '' for the agent itself. A change of the rest asks for nothing."""
+    subject = f"{where}.spec.executor.subject"
+    fields = [f"{where}.spec", f"{where}.spec.executor", subject, f"{subject}.serviceAccount"]
+    account = f"{subject}.serviceAccount"
+    user = f"'system:serviceaccount:' + {account}.namespace + ':' + {account}.name"
+    return f"{' && '.join(f'has({field})' for field in fields)} ? {user} : ''"
+
+
 def _may(group: str, resource: str, subresource: str, name: str, verb: str) -> str:
     """Whether the user holds a right that only stands for something, as RBAC would have it."""
     asked = f"authorizer.group('{group}').resource('{resource}').subresource('{subresource}')"
@@ -81,15 +106,15 @@ def _may(group: str, resource: str, subresource: str, name: str, verb: str) -> s
 
 def _policy(
     name: str,
+    group: str,
     resource: str,
-    operations: list[str],
     variables: list[tuple[str, str]],
     validations: list[tuple[str, str]],
 ) -> Json:
     rule = {
-        "apiGroups": [CLUSTER_GROUP],
+        "apiGroups": [group],
         "apiVersions": ["*"],
-        "operations": operations,
+        "operations": ["CREATE", "UPDATE"],
         "resources": [resource],
     }
     return {

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
 from addon_framework.api.cluster import ManagedCluster
+from addon_framework.api.conditions import is_true
 from addon_framework.api.core import CSRS, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.meta import Json
-from addon_framework.api.names import CLUSTER_NAME_LABEL
+from addon_framework.api.names import CLUSTER_NAME_LABEL, CONDITION_JOINED
+from addon_framework.api.time import parse_time
+from addon_framework.hub.acceptance import is_accepted
 from addon_framework.hub.admission import admission_objects
 from addon_framework.hub.registration.csr import (
     CsrError,
@@ -30,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 MANAGER = "boundaryless-install"
 BOOTSTRAP_LIFETIME = timedelta(hours=24)
+_ASKED_BEFORE = timedelta(minutes=1)  # an agent may ask for its certificate before it makes its cluster
 
 
 class CannotAccept(ValueError):
@@ -101,7 +105,8 @@ async def accept(client: Client, clusters: Sequence[str], *, requesters: Iterabl
 
     Requests count only if they pass OCM's checks and come from the bootstrap account, by a bootstrap token of
     the group for that, from the cluster itself, or from one of `requesters`. Returns the clusters that were
-    changed; raises CannotAccept for one that has not asked to join.
+    changed; raises CannotAccept for one that has not asked to join, which is left as it was: accepted without
+    a certificate it would wait for a person a second time.
     """
     trusted = {f"system:serviceaccount:{BOOTSTRAP_NAMESPACE}:{BOOTSTRAP_ACCOUNT}", *requesters}
     changed = []
@@ -113,8 +118,13 @@ async def accept(client: Client, clusters: Sequence[str], *, requesters: Iterabl
                 f"cluster {name} has not asked to join: there is no ManagedCluster {name} on the hub; "
                 "is its agent running with this hub's bootstrap kubeconfig?"
             ) from None
-        approved = await _approve_requests(client, name, trusted)
-        if not (cluster.get("spec") or {}).get("hubAcceptsClient"):
+        approved, known, refused = await _approve_requests(client, cluster, trusted)
+        if not is_accepted(cluster):
+            if not (approved or known or is_true(cluster, CONDITION_JOINED)):
+                raise CannotAccept(
+                    f"cluster {name} has not asked for a certificate yet, so nothing was changed: repeat "
+                    "when its agent has, or --wait" + "".join(f"; left alone: {each}" for each in refused)
+                )
             await client.patch(ManagedCluster.RESOURCE, name, {"spec": {"hubAcceptsClient": True}})
             log.info("cluster accepted", cluster=name)
             changed.append(name)
@@ -166,27 +176,38 @@ def _has_asked(name: str, requests: Informer[Json], joining: Informer[Json]) -> 
         csr["metadata"]["labels"].get(CLUSTER_NAME_LABEL) == name and not is_settled(csr)
         for csr in requests.items()
     )
-    return asked or bool((cluster.get("spec") or {}).get("hubAcceptsClient"))
+    return asked or is_accepted(cluster) or is_true(cluster, CONDITION_JOINED)
 
 
-async def _approve_requests(client: Client, cluster: str, trusted: set[str]) -> int:
+async def _approve_requests(client: Client, joining: Json, trusted: set[str]) -> tuple[int, int, list[str]]:
+    """How many were approved now, how many had been before, and which were left alone and why.
+
+    A cluster of that name that has left may have had requests too: those count for nothing.
+    """
+    cluster, since = joining["metadata"]["name"], _created(joining) - _ASKED_BEFORE
     listed = await client.list(CSRS, label_selector=f"{CLUSTER_NAME_LABEL}={cluster}")
-    approved = 0
+    approved, known, refused = 0, 0, []
     for csr in listed["items"]:
-        requester = csr["spec"].get("username", "")
         if is_settled(csr):
+            known += is_true(csr, "Approved") and _created(csr) >= since
             continue
+        requester = csr["spec"].get("username", "")
         by_token = BOOTSTRAP_GROUP in (csr["spec"].get("groups") or [])
-        if requester not in trusted and not by_token and not is_agent(requester, cluster):
-            log.warning("certificate request left alone", csr=csr["metadata"]["name"], requester=requester)
-            continue
         try:
+            if requester not in trusted and not by_token and not is_agent(requester, cluster):
+                raise CsrError(f"it is of {requester}, who is not trusted: --requester {requester}")
             check_cluster_csr(csr)
             await approve(client, csr, "ApprovedByAccept", f"Cluster {cluster} was accepted.")
         except CsrError as error:
             log.warning("certificate request left alone", csr=csr["metadata"]["name"], reason=str(error))
+            refused.append(f"{csr['metadata']['name']}, {error}")
             continue
         except Conflict:
-            continue  # somebody else has just decided on it
+            known += 1  # somebody else has just decided on it
+            continue
         approved += 1
-    return approved
+    return approved, known, refused
+
+
+def _created(obj: Json) -> datetime:
+    return parse_time(obj["metadata"]["creationTimestamp"])

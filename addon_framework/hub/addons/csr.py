@@ -9,6 +9,7 @@ from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.core import CSRS
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
+from addon_framework.hub.acceptance import is_accepted
 from addon_framework.hub.addons.identity import check_addon_csr
 from addon_framework.hub.addons.sources import BUSY, RETRY_PLUGIN, source_of
 from addon_framework.hub.registration.csr import CsrError, approve, is_settled, subject_of
@@ -49,7 +50,7 @@ class AddonCsrController(Controller):
         )
         if plugin is None or addon is None or cluster is None:
             return None
-        if not (cluster.get("spec") or {}).get("hubAcceptsClient"):
+        if not is_accepted(cluster):
             return None
         try:
             registrations = await plugin.ask("addon_registrations", cluster_name=cluster_name)

@@ -17,6 +17,7 @@ from addon_framework.api.conditions import get_condition, is_true, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CONDITION_AVAILABLE
 from addon_framework.api.work import ManifestWork
+from addon_framework.hub.acceptance import is_accepted
 from addon_framework.hub.addons.configs import spec_hash
 from addon_framework.hub.addons.delivery import deliver, discard
 from addon_framework.hub.addons.health import Verdict, available, degraded, set_degraded
@@ -101,7 +102,7 @@ class AddonDeployController(Controller):
             return None  # the owner comes first, as with OCM
         status = copy.deepcopy(addon.get("status") or {})
         conditions = status.setdefault("conditions", [])
-        if not (accepted := bool((cluster.get("spec") or {}).get("hubAcceptsClient"))):
+        if not (accepted := is_accepted(cluster)):
             # A certificate cannot be taken back; what it is good for can.
             await grant(self, key, addon, (), MANAGER)
             text = f"the hub does not accept cluster {key.namespace}: the agent has no rights on it"
@@ -340,7 +341,7 @@ def _cluster_matters(old: Json | None, new: Json | None) -> bool:
         metadata, status = cluster["metadata"], cluster.get("status") or {}
         reachable = get_condition(cluster, CONDITION_AVAILABLE)
         return (
-            (cluster.get("spec") or {}).get("hubAcceptsClient"),
+            is_accepted(cluster),
             metadata.get("labels"),
             metadata.get("annotations"),
             metadata.get("deletionTimestamp"),

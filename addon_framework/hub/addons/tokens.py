@@ -16,6 +16,7 @@ from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES, SERVICEACCOUNTS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.names import ADDON_GROUP, CONDITION_TOKENS
+from addon_framework.hub.acceptance import acceptance_changed, is_accepted
 from addon_framework.hub.addons.identity import RBAC, token_account, uses_tokens
 from addon_framework.hub.addons.works import owner_reference
 from addon_framework.hub.registration.rbac import cluster_group, rule
@@ -71,7 +72,7 @@ class AddonTokenController(Controller):
         made = [Watch(r, map=_addon_of, label_selector=_SELECTOR) for r in _RESOURCES]
         return [
             Watch(ManagedClusterAddOn.RESOURCE, predicate=_concerns_tokens),
-            Watch(ManagedCluster.RESOURCE, map=self._on_cluster, predicate=_acceptance_changed),
+            Watch(ManagedCluster.RESOURCE, map=self._on_cluster, predicate=acceptance_changed),
             *made,
         ]
 
@@ -88,7 +89,7 @@ class AddonTokenController(Controller):
         if addon["metadata"].get("deletionTimestamp"):
             return None
         cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", key.namespace))
-        if cluster is None or not (cluster.get("spec") or {}).get("hubAcceptsClient"):
+        if not is_accepted(cluster):
             await self._clean(key)  # the tokens that are out end with their account
             text = f"the hub does not accept cluster {key.namespace}"
             await self._condition(addon, "False", "ClusterNotAccepted", text)
@@ -139,13 +140,6 @@ def _concerns_tokens(old: Json | None, new: Json | None) -> bool:
         each is not None and (_wants_tokens(each) or get_condition(each, CONDITION_TOKENS) is not None)
         for each in (old, new)
     )
-
-
-def _acceptance_changed(old: Json | None, new: Json | None) -> bool:
-    def accepted(cluster: Json | None) -> bool:
-        return bool(((cluster or {}).get("spec") or {}).get("hubAcceptsClient"))
-
-    return accepted(old) != accepted(new)
 
 
 def _addon_of(obj: Json) -> list[Key]:

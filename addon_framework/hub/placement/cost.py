@@ -11,6 +11,7 @@ from addon_framework.api.cluster import AddOnPlacementScore, ManagedCluster
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.core import CONFIGMAPS
 from addon_framework.api.meta import Json
+from addon_framework.hub.acceptance import is_accepted
 from addon_framework.hub.placement.prices import BadPrice, Book, prices_of, read_book
 from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.kube import Controller, Key, Watch
@@ -55,11 +56,7 @@ class CostController(Controller):
         live = self.cache(AddOnPlacementScore.RESOURCE).get(Key(key.name, SCORE))
         if live is not None and OWNER_LABEL not in (live["metadata"].get("labels") or {}):
             return None  # somebody else's, whose word counts
-        if (
-            cluster is None
-            or cluster["metadata"].get("deletionTimestamp")
-            or not (cluster.get("spec") or {}).get("hubAcceptsClient")
-        ):
+        if cluster is None or cluster["metadata"].get("deletionTimestamp") or not is_accepted(cluster):
             return None  # its namespace comes and goes with it
         if (book := await self._book()) is None:
             return None
@@ -122,7 +119,7 @@ def _priced_otherwise(old: Json | None, new: Json | None) -> bool:
 
 
 def _seen(cluster: Json) -> object:
-    accepted = (cluster.get("spec") or {}).get("hubAcceptsClient")
+    accepted = is_accepted(cluster)
     claims = (cluster.get("status") or {}).get("clusterClaims")
     return accepted, claims, cluster["metadata"].get("deletionTimestamp")
 

@@ -20,6 +20,7 @@ from addon_framework.api.names import (
     WORK_FINALIZER,
 )
 from addon_framework.api.work import ManifestWork
+from addon_framework.hub.acceptance import is_accepted
 from addon_framework.hub.registration import rbac
 from addon_framework.hub.registration.blocking import FEW, blocks_otherwise, remaining
 from addon_framework.kube import ApiError, Controller, Key, Watch
@@ -61,7 +62,7 @@ class ClusterController(Controller):
             return None
         if cluster["metadata"].get("deletionTimestamp"):
             return await self._drain(cluster)
-        if (cluster.get("spec") or {}).get("hubAcceptsClient"):
+        if is_accepted(cluster):
             await self._accept(cluster)
         elif is_true(cluster, CONDITION_ACCEPTED) or self._live(
             CLUSTERROLES, rbac.cluster_role_name(key.name)
@@ -82,6 +83,11 @@ class ClusterController(Controller):
             problem = f"every cluster is in the group of a cluster named {name}: it needs another name"
             await self._condition(cluster, CONDITION_ACCEPTED, "False", "Error", problem)
             return
+        namespace = self._live(NAMESPACES, name)
+        if namespace is not None and namespace["metadata"].get("deletionTimestamp"):
+            text = f"namespace {name} is being deleted; the cluster is let in when it is gone"
+            await self._condition(cluster, CONDITION_ACCEPTED, "False", "NamespaceTerminating", text)
+            return  # its deletion calls us again
         problem = ""
         try:
             await self._ensure(NAMESPACES, rbac.namespace(name))

@@ -7,13 +7,15 @@ from typing import cast
 
 import structlog
 
+from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
 from addon_framework.api.meta import Json, Resource
+from addon_framework.hub.acceptance import acceptance_changed, is_accepted
 from addon_framework.hub.addons.lookup import placement_of
 from addon_framework.hub.addons.works import same_work
 from addon_framework.hub.placement.decisions import clusters_of
-from addon_framework.kube import ApiError, Controller, Key, Watch
+from addon_framework.kube import ApiError, Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
 from addon_framework.plugins import ENGINES, PluginError, Plugins, discover
 from addons.inference_deployer.controller.hubobjects import credentials, manifest_work, placement
@@ -66,6 +68,7 @@ class InferenceController(Controller):
             Watch(PLACEMENTDECISIONS, map=self._deciders),
             *owned,
             Watch(SECRETS, map=self._readers, field_selector=_PLAIN),
+            Watch(ManagedCluster.RESOURCE, map=self._delivered_to, predicate=acceptance_changed),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -99,14 +102,15 @@ class InferenceController(Controller):
         if clusters is None:
             clusters = sorted(work["metadata"]["namespace"] for work in self._owned(MANIFESTWORKS, key))
         failures: list[ApiError] = []
+        trusted = [c for c in clusters if secret is not None and self._is_accepted(c)]
         for cluster in clusters:
             try:
-                if secret is not None:
+                if secret is not None and cluster in trusted:
                     await self._deliver(deployment, secret, cluster)
                 await self._work(key, manifest_work(deployment, cluster, engine))
             except ApiError as error:  # one cluster's trouble is not the others'
                 failures.append(error)
-        keep = dict.fromkeys(CREDENTIALS, clusters if secret is not None else [])
+        keep = dict.fromkeys(CREDENTIALS, trusted)
         await self._remove(key, keep={MANIFESTWORKS: clusters, **keep})
         works = self.cache(MANIFESTWORKS, label_selector=OWNER_NAME_LABEL)
         said = [cluster_status(c, works.get(Key(c, work_name(*key))), revision(deployment)) for c in clusters]
@@ -120,6 +124,10 @@ class InferenceController(Controller):
             return cast(Engine, self._engines.require(name).load())
         except PluginError as error:
             raise InvalidSpecError(f"spec.engine.name: {error}") from error
+
+    def _is_accepted(self, cluster: str) -> bool:
+        """A certificate cannot be taken back from a cluster that was let in; what it opens can."""
+        return is_accepted(self.cache(ManagedCluster.RESOURCE).get(Key("", cluster)))
 
     def _secret(self, deployment: Json) -> Json | None:
         """The credentials on the hub, if the model needs any."""
@@ -206,6 +214,12 @@ class InferenceController(Controller):
         for chooser in placement_of(decision):
             if chooser.name.startswith(prefix):
                 yield Key(chooser.namespace, chooser.name.removeprefix(prefix))
+
+    def _delivered_to(self, cluster: Json) -> Iterable[Key]:
+        """The deployments with credentials, on a cluster that is let in or rejected."""
+        for deployment in self.cache(INFERENCEDEPLOYMENTS).items():
+            if _secret_named(deployment):
+                yield key_of(deployment)
 
     def _readers(self, secret: Json) -> Iterable[Key]:
         """The deployments that read their model with a Secret."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
-from addon_framework.api.core import CRDS
+from addon_framework.api.core import CRDS, CSRS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.data import Dataset
 from addon_framework.api.meta import Json, Resource
@@ -20,6 +21,7 @@ from addon_framework.hub.install import bootstrap_kubeconfig, install
 from addon_framework.kube import Client, NotFound
 from addon_framework.testing import EmbeddedApiServer, eventually
 from tests.integration.cli.conftest import Fleetadm
+from tests.unit.hub.certificates import csr_to_create
 
 Clusters = Callable[..., Awaitable[None]]
 
@@ -158,7 +160,19 @@ async def test_accept(hub: Client, cluster: Clusters, fleetadm: Fleetadm) -> Non
     late = await fleetadm("accept", "nobody", "--wait", "--timeout", "0.5")
     assert late.code == 5
     await cluster("cli-b")
-    assert (await fleetadm("accept", "cli-b")).out == "cli-b: accepted\n"
+    early = await fleetadm("accept", "cli-b")
+    assert early.code == 4
+    assert "cluster cli-b has not asked for a certificate yet, so nothing was changed" in early.err
+    assert not ((await hub.get(ManagedCluster.RESOURCE, "cli-b")).get("spec") or {}).get("hubAcceptsClient")
+    group = "system:open-cluster-management:cli-b"
+    label = {"open-cluster-management.io/cluster-name": "cli-b"}
+    key = ec.generate_private_key(ec.SECP256R1())
+    asked = await hub.create(CSRS, csr_to_create(key, "cli-b-", label, f"{group}:agent", [group]))
+    who = asked["spec"]["username"]
+    refused = await fleetadm("accept", "cli-b")
+    assert refused.code == 4
+    assert f"left alone: {asked['metadata']['name']}, it is of {who}, who is not trusted" in refused.err
+    assert (await fleetadm("accept", "cli-b", "--requester", who)).out == "cli-b: accepted\n"
     assert (await fleetadm("accept", "cli-b")).out == "cli-b: was accepted already\n"
     assert (await hub.get(ManagedCluster.RESOURCE, "cli-b"))["spec"]["hubAcceptsClient"] is True
     unavailable = await fleetadm("accept", "cli-b", "--wait", "--timeout", "0.5")

@@ -1,4 +1,5 @@
-"""Rights that only stand for something: to accept a cluster, to move it between sets, to bind a set."""
+"""Rights that only stand for something: to accept a cluster, to move it between sets, to bind a set, to have
+works applied as an account."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding
 from addon_framework.api.core import CLUSTERROLEBINDINGS, CLUSTERROLES
 from addon_framework.api.names import CLUSTER_SET_LABEL
+from addon_framework.api.work import ManifestWork
 from addon_framework.hub.install import bootstrap_kubeconfig, install
 from addon_framework.kube import ApiError, Client, Forbidden
 from addon_framework.kube.config import load_kubeconfig
@@ -17,13 +19,19 @@ from addon_framework.testing import eventually
 from tests.integration.hub.objects import Json, binding
 
 CLUSTER = ManagedCluster.RESOURCE
+WORK = ManifestWork.RESOURCE
 RBAC = "rbac.authorization.k8s.io"
 EDITOR = [
     {
         "apiGroups": ["cluster.open-cluster-management.io"],
         "resources": ["managedclusters", "managedclustersetbindings"],
         "verbs": ["get", "create", "update", "patch", "delete"],
-    }
+    },
+    {
+        "apiGroups": [WORK.group],
+        "resources": ["manifestworks"],
+        "verbs": ["get", "create", "update", "patch", "delete"],
+    },
 ]
 
 
@@ -155,6 +163,42 @@ async def test_to_bind_a_set_takes_the_right_to(somebody: Somebody, namespace: s
     other["metadata"]["name"] = "two"
     with pytest.raises(Forbidden, match="must be that of the set, one"):
         await client.create(resource, other)
+
+
+async def test_to_have_a_work_applied_as_an_account_takes_the_right_to(
+    somebody: Somebody, namespace: str
+) -> None:
+    client = somebody.client
+
+    def work(account: str = "") -> Json:
+        subject = {"type": "ServiceAccount", "serviceAccount": {"namespace": "default", "name": account}}
+        says = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "default"}}
+        spec: Json = {"workload": {"manifests": [says]}}
+        if account:
+            spec["executor"] = {"subject": subject}
+        return {
+            "apiVersion": WORK.api_version,
+            "kind": WORK.kind,
+            "metadata": {"name": "w", "namespace": namespace},
+            "spec": spec,
+        }
+
+    async def is_refused(account: str) -> bool:
+        text = f"{somebody.name} may not have works applied as system:serviceaccount:default:{account}"
+        with pytest.raises(Forbidden, match=text):
+            await client.create(WORK, work(account), dry_run=True)
+        return True
+
+    await eventually(lambda: is_refused("root"), swallow=ApiError)
+    right = standing_for(WORK.group, "manifestworks", "execute-as", "system:serviceaccount:default:deployer")
+    await somebody.may(right)
+    await until_done(lambda: client.create(WORK, work("deployer")))
+    executor = work("root")["spec"]["executor"]
+    with pytest.raises(Forbidden, match="may not have works applied as system:serviceaccount:default:root"):
+        await client.patch(WORK, "w", {"spec": {"executor": executor}}, namespace)
+    await somebody.may()  # what is not another executor, an agent's finalizers say, takes no such right
+    await client.patch(WORK, "w", {"metadata": {"labels": {"some": "label"}}}, namespace)
+    await client.patch(WORK, "w", {"spec": {"executor": None}}, namespace)
 
 
 async def test_who_asks_to_join_cannot_accept_itself(client: Client, somebody: Somebody) -> None:

@@ -17,6 +17,7 @@ from addon_framework.api.cluster import ManagedCluster, ManagedClusterSet, Manag
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import (
     CLUSTERROLES,
+    CONFIGMAPS,
     CSRS,
     LEASES,
     NAMESPACES,
@@ -109,6 +110,13 @@ async def test_from_bootstrap_to_rotation(hub: Hub, client: Client) -> None:
         await accept(client, ["nobody"])
     with pytest.raises(NotFound):
         await client.get(NAMESPACES, name)
+    waiting = f"{name}-waits"
+    hub._clusters.append(waiting)
+    await client.create(ManagedCluster.RESOURCE, cluster_object(waiting))
+    with pytest.raises(CannotAccept, match="has not asked for a certificate yet, so nothing was changed"):
+        await accept(client, [waiting])
+    left = await client.get(ManagedCluster.RESOURCE, waiting)
+    assert not (left.get("spec") or {}).get("hubAcceptsClient")
 
     assert await accept(client, [name]) == [name]
     assert await accept(client, [name]) == []
@@ -174,6 +182,26 @@ async def test_denial_takes_rights_away_and_acceptance_gives_them_back(hub: Hub,
         await client.get(ROLEBINDINGS, work, name)
     await client.patch(ManagedCluster.RESOURCE, name, {"spec": {"hubAcceptsClient": True}})
     await hub.until(lambda: client.get(ROLEBINDINGS, work, name))
+
+
+async def test_a_namespace_that_is_going_is_waited_for(hub: Hub, client: Client) -> None:
+    name = await hub.cluster(accepted=False)
+    kept = {"name": "held", "finalizers": ["test/held"]}
+    await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    await client.create(CONFIGMAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": kept}, name)
+    await client.delete(NAMESPACES, name)
+    await client.patch(ManagedCluster.RESOURCE, name, {"spec": {"hubAcceptsClient": True}})
+
+    async def said(reason: str) -> bool:
+        cluster = await client.get(ManagedCluster.RESOURCE, name)
+        condition = get_condition(cluster, "HubAcceptedManagedCluster")
+        return condition is not None and condition["reason"] == reason
+
+    await hub.until(lambda: said("NamespaceTerminating"))
+    await client.patch(CONFIGMAPS, "held", {"metadata": {"finalizers": None}}, name)
+    await hub.until(lambda: said("HubClusterAdminAccepted"))
+    work = f"open-cluster-management:managedcluster:{name}:work"
+    assert await client.get(ROLEBINDINGS, work, name)
 
 
 async def test_a_lease_that_is_not_renewed_makes_cluster_and_addons_unknown(hub: Hub, client: Client) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from addon_framework.api.cluster import ManagedClusterSetBinding
+from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
 from addon_framework.kube import Client, Invalid, Key, NotFound
@@ -196,6 +196,11 @@ async def test_credentials_reach_the_chosen_cluster_beside_the_work(scene: Scene
         return (await scene.client.get(SECRETS, name, cluster))["data"]["secretAccessKey"] == "bmV3"
 
     await scene.hub.until(renewed)
+    await scene.client.patch(ManagedCluster.RESOURCE, cluster, {"spec": {"hubAcceptsClient": False}})
+    for resource in (SECRETS, ROLES, ROLEBINDINGS):
+        await scene.hub.until(lambda r=resource: gone(lambda: scene.client.get(r, name, cluster)))
+    await scene.client.patch(ManagedCluster.RESOURCE, cluster, {"spec": {"hubAcceptsClient": True}})
+    await scene.hub.until(lambda: scene.client.get(ROLEBINDINGS, name, cluster))
     await scene.client.delete(INFERENCEDEPLOYMENTS, "demo", scene.namespace)
     for resource in (SECRETS, ROLES, ROLEBINDINGS):
         await scene.hub.until(lambda r=resource: gone(lambda: scene.client.get(r, name, cluster)))
