@@ -1,4 +1,4 @@
-"""A command in a pod's container, by the API's `exec`: a WebSocket whose messages begin with a stream's number.
+"""A command in a pod's container, by the API's `exec`: a WebSocket; messages begin with a stream's number.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/ and KEP 4006
 """

@@ -131,7 +131,8 @@ class Transport:
             ) as socket:
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
-            raise error_from_status(error.status, error.message) from error
+            said = {"message": f"the API server answers {error.status} to {path}"}
+            raise error_from_status(error.status, said) from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 

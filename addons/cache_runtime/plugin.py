@@ -35,6 +35,8 @@ SPOKE_RULES: list[Json] = [
         "verbs": _ALL,
     },
     {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": _READ},
+    # Backends mount sources and ask for a cache's state by commands in their own pods.
+    {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
     {"apiGroups": [""], "resources": ["nodes"], "verbs": [*_READ, "patch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     *(

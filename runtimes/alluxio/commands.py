@@ -25,6 +25,7 @@ _SITE = """
 set -eu
 conf=${ALLUXIO_HOME:-/opt/alluxio}/conf/alluxio-site.properties
 umask 077
+mkdir -p "${conf%/*}"
 """
 _MOUNTED = "alluxio fs mount | sed -nE 's#^.* on +(/[^ ]*) .*#\\1#p'"
 

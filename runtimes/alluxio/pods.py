@@ -84,6 +84,7 @@ def master(cache: Cache, used: Mapping[str, Mapping[str, int]]) -> Json:
         "name": "journal-format",
         **_image(cache),
         "command": ["alluxio", "formatJournal"],
+        "envFrom": _configuration(cache),
         "volumeMounts": extra,
         **run_as(cache),
     }

@@ -25,6 +25,7 @@ from addons.cache_runtime.agent import components, restoring, status, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
+from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.measurements import Measurements
 from addons.cache_runtime.agent.names import (
     DATASET_FINALIZER,
@@ -75,6 +76,7 @@ class DatasetController(Controller):
         self._teardown: Teardown
         self._remounts: RemountEvents
         self.references: References
+        self.executions: Executions
         self._ports = Ports()
         self.measurements = Measurements(lambda key: self.queue.add(key))
 
@@ -82,6 +84,7 @@ class DatasetController(Controller):
         """What is shared with the DataLoad controller."""
         self.credentials, self.reports = credentials, reports
         self._remounts = RemountEvents(self.client, reports)
+        self.executions = Executions(self.client, lambda key: self.queue.add(key))
         self.references = References(self.client, self.of, self.resolver)
         self._teardown = Teardown(self.client, self.of, self._install_namespace, self.references)
 
@@ -161,6 +164,7 @@ class DatasetController(Controller):
                 return None  # they come with the runtime's next version
             await self._components(key, binding)
             await self._label_nodes(key, binding)
+            self.executions.follow(key, binding, lambda role: self._pods(key, role))
             seen = self._observe(key, binding)
             if (
                 binding.backend.volume(binding.cache).after == "none"
@@ -273,17 +277,22 @@ class DatasetController(Controller):
         needed = (
             set(counts) if binding.backend.volume(binding.cache).after == "client" else {*counts} - {"client"}
         )
-        ready = bool(counts) and all(counts[role].ready for role in needed) and not waiting
+        sources = self.executions.sources(key)
+        ready = (
+            bool(counts) and all(counts[role].ready for role in needed) and sources.mounted and not waiting
+        )
         pods = [pod for role in counts for pod in self._pods(key, role)]
         measured = self.measurements.of(key)
         claim = self.of(PERSISTENTVOLUMECLAIMS).get(key)
         return Observed(
             counts=counts,
-            state=self._state(binding, pods),
+            state=self.executions.state(key) or self._state(binding, pods),
+            mounted=sources.mounted,
+            mount_time=sources.at,
             measured=measured.counted,
             ready=ready and claim is not None,
             problem=problem,
-            waiting=waiting or _waiting_for(pods) or measured.problem,
+            waiting=waiting or _waiting_for(pods) or sources.problem or measured.problem,
             operations=self._operations(key),
             broken=status.broken_pods(pods),
             unreadable=measured.problem,
@@ -382,6 +391,7 @@ class DatasetController(Controller):
         self.measurements.forget(key)
         self.credentials.forget(key)
         self._remounts.forget(key)
+        self.executions.forget(key)
 
     # Metadata
 

@@ -88,4 +88,5 @@ async def run_agent(
         credentials.close()
         shared.close()
         datasets.measurements.close()
+        datasets.executions.close()
         reports.close()

@@ -15,6 +15,7 @@ from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_
 from runtimes.interface import CacheState
 
 NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
+UPDATING = "Updating"
 MIGRATING = "DataMigrating"
 
 
@@ -44,6 +45,8 @@ class Observed:
     ready: bool = False
     problem: str = ""  # the specs are wrong, or something failed
     waiting: str = ""  # for what, while not ready
+    mounted: bool = True  # whether the sources are, as the Dataset has them now
+    mount_time: str = ""  # when they were
     operations: Mapping[str, Sequence[str]] = field(default_factory=dict)  # that execute now, by kind
     in_use: str = ""  # why it is not deleted yet
     broken: str = ""  # which pods do not work though others do, and where
@@ -96,10 +99,10 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
             "type": binding.backend.type,
         }
     ]
-    status["mounts"] = [
-        {k: v for k, v in mount.items() if k != "encryptOptions"}
-        for mount in (dataset.get("spec") or {}).get("mounts") or []
-    ]
+    mounts = (dataset.get("spec") or {}).get("mounts") or [] if seen.mounted else old.get("mounts") or []
+    status["mounts"] = [{k: v for k, v in mount.items() if k != "encryptOptions"} for mount in mounts]
+    if endpoint := binding.backend.hcfs(binding.cache):
+        status["hcfs"] = {"endpoint": endpoint}
     known = old.get("ufsTotal") not in (None, "", CALCULATING)
     if seen.measured is not None:
         status["ufsTotal"], status["fileNum"] = human_size(seen.measured[0]), str(seen.measured[1])
@@ -199,6 +202,10 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
     if seen.problem:
         status["workerReason"] = seen.problem
     status["cacheStates"] = states
+    if endpoint := binding.backend.gateway(binding.cache):
+        status["apiGateway"] = {"endpoint": endpoint}
+    if seen.mount_time:
+        status["mountTime"] = seen.mount_time
     status["setupDuration"] = old.get("setupDuration", "")
     if seen.ready and not status["setupDuration"]:
         created = parse_time(binding.runtime["metadata"]["creationTimestamp"])
@@ -213,4 +220,7 @@ def _phase(binding: Binding | None, seen: Observed) -> str:
         return FAILED
     if seen.ready and "DataMigrate" in seen.operations:
         return MIGRATING
-    return BOUND if seen.ready else PENDING
+    if seen.ready:
+        return BOUND
+    before = (binding.dataset.get("status") or {}).get("phase")
+    return UPDATING if before in (BOUND, UPDATING) and not seen.mounted else PENDING

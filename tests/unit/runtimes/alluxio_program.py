@@ -1,33 +1,84 @@
-"""Stands for Alluxio's own program, which cannot be had here: the same commands and words, one file of state.
+"""Stands for Alluxio, which cannot be had here: the same commands and words, a process for a master.
 
-The file ALLUXIO_STATE has the mounts and every command so far. Words are those of Alluxio 2.9.
+`alluxio_program.py serve` is that process; every other call asks it, where ALLUXIO_JAVA_OPTS says that it is.
+Where they say nothing, the file ALLUXIO_STATE is the master. Words are those of Alluxio 2.9.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import re
+import socketserver
 import sys
 from pathlib import Path
-from typing import Any
+from socket import create_connection
+from typing import Any, cast
 
-STATE = Path(os.environ.get("ALLUXIO_STATE", "/nowhere"))
 _WITH_VALUE = ("--option", "--replication", "--max")
+State = dict[str, Any]
 
 
 def main(arguments: list[str]) -> int:
-    """One command."""
-    state: dict[str, Any] = {"mounts": {"/": "/u"}, "log": []}
-    if STATE.exists():
-        state = json.loads(STATE.read_text())
+    """One command, or the master."""
+    options = os.path.expandvars(os.environ.get("ALLUXIO_JAVA_OPTS", ""))
+    said = dict(re.findall(r"-D(\S+?)=(\S*)", options))
+    at = (said.get("alluxio.master.hostname", ""), int(said.get("alluxio.master.rpc.port", 0)))
+    if arguments == ["serve"]:
+        _serve(at[1])
+    if arguments == ["formatJournal"]:
+        return int(said.get("alluxio.master.journal.folder") != "/journal")
+    if at[0]:
+        with create_connection(at, timeout=10) as connection, connection.makefile("rw") as stream:
+            stream.write(json.dumps(arguments) + "\n")
+            stream.flush()
+            answer = json.loads(stream.readline())
+    else:
+        file = Path(os.environ["ALLUXIO_STATE"])
+        state = json.loads(file.read_text()) if file.exists() else _new()
+        answer = _answer(arguments, state)
+        file.write_text(json.dumps(state))
+    print(answer["output"], end="")
+    return int(answer["code"])
+
+
+class _Master(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        """One command."""
+        state = cast("_Server", self.server).state
+        self.wfile.write(json.dumps(_answer(json.loads(self.rfile.readline()), state)).encode() + b"\n")
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    state: State
+
+
+def _serve(port: int) -> None:
+    with _Server(("0.0.0.0", port), _Master) as server:
+        server.state = _new()
+        server.serve_forever()
+
+
+def _new() -> State:
+    return {"mounts": {"/": "/u"}, "log": []}
+
+
+def _answer(arguments: list[str], state: State) -> State:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        code = _run(arguments, state)
     state["log"].append(arguments)
-    code = _run(arguments, state["mounts"])
-    STATE.write_text(json.dumps(state))
-    return code
+    return {"code": code, "output": output.getvalue()}
 
 
-def _run(arguments: list[str], mounts: dict[str, str]) -> int:
+def _run(arguments: list[str], state: State) -> int:
+    mounts = state["mounts"]
     match arguments:
+        case ["state"]:
+            print(json.dumps(state))
         case ["fsadmin", "report"]:
             print("Alluxio cluster summary:")
         case ["fsadmin", "report", "summary"]:

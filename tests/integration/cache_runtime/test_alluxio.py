@@ -1,0 +1,129 @@
+"""An AlluxioRuntime from nothing to a pod that reads, and back. Alluxio itself cannot be had here.
+
+Its image is a program that speaks its commands (tests/unit/runtimes/alluxio_program.py) and, for its client,
+a real FUSE mount by rclone. What is ours is real: pods, services, ports, commands in pods, status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from addon_framework.api.core import PODS, SERVICES
+from addon_framework.api.meta import Json
+from addon_framework.kube.execute import execute
+from addon_framework.local.node.config import Image
+from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
+CHECKOUT = Path(__file__).parents[3]
+PROGRAM = CHECKOUT / "tests" / "unit" / "runtimes" / "alluxio_program.py"
+ENTRY_POINT = f"""#!/bin/sh
+case "$1" in
+  master-only) exec {sys.executable} {PROGRAM} serve ;;
+  fuse) exec rclone mount "$HOME_OF_ALLUXIO/files" "$3" --allow-other --read-only ;;
+  *) exec sleep 100000 ;;
+esac
+"""
+PARTS = ("master", "jobMaster", "worker", "jobWorker", "fuse")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is in the image."""
+    home = tmp_path_factory.mktemp("alluxio")
+    (home / "conf").mkdir()
+    (home / "conf").chmod(0o777)
+    (home / "files").mkdir()
+    (home / "files" / "hello").write_text("from Alluxio")
+    (home / "alluxio").write_text(f'#!/bin/sh\nexec {sys.executable} {PROGRAM} "$@"\n')
+    (home / "alluxio").chmod(0o755)
+    return home
+
+
+@pytest.fixture(scope="module")
+def more_images(home: Path) -> dict[str, Image]:
+    """Alluxio's."""
+    files = [str(home), sys.prefix, sys.base_prefix, str(CHECKOUT)]
+    env = {"HOME_OF_ALLUXIO": str(home), "ALLUXIO_HOME": "/tmp"}
+    return {"alluxio/alluxio-dev": Image(path=[str(home), f"{sys.prefix}/bin"], env=env, files=files)}
+
+
+def mount(fleet: Fleet, name: str) -> Json:
+    """A prefix of the bucket."""
+    return {
+        **fleet.dataset(name)["spec"]["mounts"][0],
+        "mountPoint": f"s3://models/{name}",
+        "path": f"/{name}",
+    }
+
+
+def runtime(fleet: Fleet) -> Json:
+    """With the image's entry point, which is a file of the node here."""
+    entry_point = fleet.host / "alluxio" / "entrypoint.sh"
+    entry_point.parent.mkdir(exist_ok=True)
+    entry_point.write_text(ENTRY_POINT)
+    entry_point.chmod(0o755)
+    level = {"mediumtype": "SSD", "path": "/var/lib/boundaryless/cache", "quota": "1Gi"}
+    entry = [{"name": "entry", "mountPath": "/entrypoint.sh"}]
+    made = {part: {"volumeMounts": entry} for part in PARTS}
+    volume = {"name": "entry", "hostPath": {"path": "/alluxio/entrypoint.sh", "type": "File"}}
+    body = {"replicas": 1, "tieredstore": {"levels": [level]}, "volumes": [volume], **made}
+    return fleet.object(RUNTIMES["alluxio"], "data", body)
+
+
+async def state(fleet: Fleet) -> Json:
+    """What the master knows: its mounts, and what it was asked."""
+    where = (fleet.client, fleet.namespace, "data-master-0", "alluxio-master")
+    answer: Json = json.loads(await execute(*where, ["alluxio", "state"], timeout=20))
+    return answer
+
+
+async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) -> None:
+    await fleet.secret()
+    dataset = fleet.object(DATASETS, "data", {"mounts": [mount(fleet, "a"), mount(fleet, "b")]})
+    await fleet.create(dataset, runtime(fleet))
+    bound = await fleet.phase(DATASETS, "data", "Bound", timeout=60)
+    assert [m["mountPoint"] for m in bound["status"]["mounts"]] == ["s3://models/a", "s3://models/b"]
+    service = await fleet.client.get(SERVICES, "data-master-0", fleet.namespace)
+    rpc = next(port["port"] for port in service["spec"]["ports"] if port["name"] == "rpc")
+    assert rpc >= 20000
+    assert bound["status"]["hcfs"]["endpoint"] == f"alluxio://data-master-0.{fleet.namespace}:{rpc}"
+    assert sorted((await state(fleet))["mounts"]) == ["/", "/a", "/b"]
+
+    def told(obj: Json) -> bool:
+        states = obj["status"].get("cacheStates") or {}
+        return (states.get("cached"), states.get("cacheCapacity")) == ("512.00MiB", "2.00GiB")
+
+    await fleet.until(DATASETS, "data", told)
+
+    # Mounts of a Dataset in use come and go.
+    change = {"spec": {"mounts": [mount(fleet, "b"), mount(fleet, "c")]}}
+    await fleet.client.patch(DATASETS, "data", change, fleet.namespace)
+    await fleet.until(
+        DATASETS,
+        "data",
+        lambda d: (
+            [m["mountPoint"] for m in d["status"]["mounts"]] == ["s3://models/b", "s3://models/c"]
+            and d["status"]["phase"] == "Bound"
+        ),
+    )
+    assert sorted((await state(fleet))["mounts"]) == ["/", "/b", "/c"]
+
+    await fleet.create(fleet.load("data", target=[{"path": "/b", "replicas": 1}], loadMetadata=True))
+    await fleet.phase(DATALOADS, "data", "Complete")
+    asked = [" ".join(words) for words in (await state(fleet))["log"]]
+    assert "fs distributedLoad --replication 1 /b" in asked
+    assert "fs ls -Dalluxio.user.file.metadata.sync.interval=0 -R /b" in asked
+
+    await fleet.create(fleet.reader("data", "cat /models/hello"))
+    assert (await fleet.output("reader-data")).strip() == "from Alluxio"
+    await fleet.delete(PODS, "reader-data")
+    await fleet.delete(DATASETS, "data")
+    await fleet.gone(DATASETS, "data")
+    await fleet.gone(RUNTIMES["alluxio"], "data")
+    assert not (host_files / "var/lib/boundaryless/cache" / fleet.namespace).exists()
