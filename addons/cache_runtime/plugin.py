@@ -13,6 +13,7 @@ from addon_framework.api.meta import Json
 from addon_framework.plugins import AddonDescription, AgentContext, Lease, agent_manifests, hookimpl
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, PORT, ROLE, SERVICE, VALIDATING
+from addons.cache_runtime.agent.names import METRICS_PORT, METRICS_SERVICE
 
 NAME = "cache-runtime"
 _OWNER_ENV = "CACHE_RUNTIME_OWNER_UID"
@@ -84,7 +85,8 @@ class CacheRuntime:
                 _IP_ENV: {"fieldRef": {"fieldPath": "status.podIP"}},
             },
         )
-        return [*crds, *agent, _webhook_service(values["install_namespace"])]
+        namespace = values["install_namespace"]
+        return [*crds, *agent, _webhook_service(namespace), _metrics_service(namespace)]
 
     @hookimpl
     def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json]:
@@ -103,8 +105,10 @@ class CacheRuntime:
         from addons.cache_runtime.agent.run import run_agent
 
         image, owner = os.environ.get(_IMAGE) or DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
-        webhooks = Address.of_pod(os.environ[_IP_ENV], context.install_namespace)
-        await run_agent(context, image=image, owner_uid=owner, webhooks=webhooks)
+        ip = os.environ[_IP_ENV]
+        webhooks = Address.of_pod(ip, context.install_namespace)
+        metrics = (ip, METRICS_PORT)
+        await run_agent(context, image=image, owner_uid=owner, webhooks=webhooks, metrics=metrics)
 
 
 def _webhook_service(namespace: str) -> Json:
@@ -116,5 +120,27 @@ def _webhook_service(namespace: str) -> Json:
         "spec": {
             "selector": {"app": f"{NAME}-agent"},
             "ports": [{"name": "https", "port": 443, "targetPort": PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def _metrics_service(namespace: str) -> Json:
+    """Where a scrape finds the agent: by the annotations, or by a ServiceMonitor on the label."""
+    port = str(METRICS_PORT)
+    annotations = {"scrape": "true", "port": port, "path": "/metrics"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": METRICS_SERVICE,
+            "namespace": namespace,
+            "labels": {"app": f"{NAME}-agent"},
+            "annotations": {f"prometheus.io/{name}": value for name, value in annotations.items()},
+        },
+        "spec": {
+            "selector": {"app": f"{NAME}-agent"},
+            "ports": [
+                {"name": "metrics", "port": METRICS_PORT, "targetPort": METRICS_PORT, "protocol": "TCP"}
+            ],
         },
     }

@@ -54,6 +54,8 @@ COUNT_LABEL = "fluid.io/dataset-num"  # on nodes: how many Datasets have their c
 NODE_LABEL = "data.boundaryless.io/node"
 INPUTS_LABEL = "data.boundaryless.io/inputs"
 
+METRICS_SERVICE, METRICS_PORT = "cache-runtime-metrics", 9464
+
 STORAGE_CLASS = "fluid"
 DEFAULT_CAPACITY = "100Pi"
 

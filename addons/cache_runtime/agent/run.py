@@ -15,6 +15,7 @@ from addons.cache_runtime.admission.server import Address, serve
 from addons.cache_runtime.agent.backends import Resolver, served_backends
 from addons.cache_runtime.agent.credentials import Credentials
 from addons.cache_runtime.agent.dataset import DatasetController
+from addons.cache_runtime.agent.metrics import Metrics, serve_metrics
 from addons.cache_runtime.agent.names import DATASETS, FIELD_MANAGER, dataset_key
 from addons.cache_runtime.agent.operations.backup import Backup
 from addons.cache_runtime.agent.operations.controller import OperationController
@@ -37,8 +38,12 @@ async def run_agent(
     backends: Sequence[Backend] | None = None,
     owner_uid: str = "",
     webhooks: Address | None = None,
+    metrics: tuple[str, int] | None = None,
 ) -> None:
-    """Runs until cancelled. `owner_uid` is that of the ManagedClusterAddOn, which the scores belong to."""
+    """Runs until cancelled. `owner_uid` is that of the ManagedClusterAddOn, which the scores belong to.
+
+    `metrics` is the host and port that Prometheus asks.
+    """
     if backends is None:
         backends = await until_reached(lambda: served_backends(context.spoke), timeout=PATIENCE)
     manager = Manager(context.spoke, name=FIELD_MANAGER)
@@ -79,10 +84,14 @@ async def run_agent(
             if webhooks is not None:
                 reviewer = Reviewer(resolver, datasets.of, shared.kinds, datasets.references)
                 group.create_task(serve(context.spoke, reviewer, backends, webhooks))
+            if metrics is not None:
+                known = [datasets.of(kind.resource) for kind in shared.kinds]
+                told = Metrics(manager.metrics.registry, datasets.of(DATASETS), known)
+                group.create_task(serve_metrics(told, *metrics))
             if context.hub is not None:
-                known = datasets.of(DATASETS)
+                scored = datasets.of(DATASETS)
                 group.create_task(
-                    publish_scores(context.hub, known, context.cluster_name, context.addon_name, owner_uid)
+                    publish_scores(context.hub, scored, context.cluster_name, context.addon_name, owner_uid)
                 )
     finally:
         credentials.close()

@@ -92,6 +92,12 @@ def webhooks() -> Address | None:
 
 
 @pytest.fixture
+def metrics() -> tuple[str, int] | None:
+    """Where Prometheus would ask the agent."""
+    return None
+
+
+@pytest.fixture
 async def fleet(
     client: Client,
     node: NodeProcess,
@@ -99,6 +105,7 @@ async def fleet(
     namespace: str,
     crds_installed: None,
     webhooks: Address | None,
+    metrics: tuple[str, int] | None,
 ) -> AsyncIterator[Fleet]:
     """Everything, with the agent running."""
     await wait_for(
@@ -117,7 +124,13 @@ async def fleet(
             spoke=spoke,
             log=structlog.stdlib.get_logger(),
         )
-        fleet = Fleet(client, node.host, store, namespace, lambda: run_agent(context, webhooks=webhooks))
+        fleet = Fleet(
+            client,
+            node.host,
+            store,
+            namespace,
+            lambda: run_agent(context, webhooks=webhooks, metrics=metrics),
+        )
         fleet.start_agent()
         try:
             yield fleet
