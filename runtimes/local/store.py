@@ -7,6 +7,7 @@ disk before another boot count as lost.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -20,6 +21,7 @@ from threading import Lock
 
 from runtimes.source import Object
 
+_TOGETHER = 100  # files that are flushed one by one
 _WRITE_PERIOD = 0.2  # seconds
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -126,15 +128,23 @@ class Store:
 
     def flush(self) -> None:
         """Puts complete files on the disk, so that they outlive a power cut."""
-        for path, entry in list(self._entries.items()):
-            if entry.boot:
-                descriptor = os.open(self.data / path, os.O_RDONLY)
-                try:
-                    os.fdatasync(descriptor)
-                finally:
-                    os.close(descriptor)
-                self._entries[path] = Entry(entry.size, entry.etag, entry.url)
+        fresh = {path: entry for path, entry in self._entries.items() if entry.boot}
+        if len(fresh) > _TOGETHER:
+            self._flush_all()
+        for path, entry in fresh.items():
+            if len(fresh) <= _TOGETHER:
+                _flush(self.data / path)
+            self._entries[path] = Entry(entry.size, entry.etag, entry.url)
         self._write()
+
+    def _flush_all(self) -> None:
+        """The whole file system at once; a million single files would take many minutes. syncfs(2)."""
+        descriptor = os.open(self.data, os.O_RDONLY)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(self.data))
+        finally:
+            os.close(descriptor)
 
     def temporary(self, path: str, url: str, obj: Object) -> Path:
         """Where an object is put together; the same for the same version of it, so that it can be resumed."""
@@ -157,6 +167,14 @@ class Store:
         # A tenth of the time at most; a file that a kill leaves out of the index is read again.
         ended = time.monotonic()
         self._write_at = ended + max(_WRITE_PERIOD, 10 * (ended - began))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _size(path: Path) -> int | None:
