@@ -122,7 +122,8 @@ class AlluxioBackend(Backend):
 
     def clean(self, cache: Cache) -> Task:
         """The mount, and the directories of the tiers."""
-        return Task(clean_pod(cache.image, unmount=[cache.mount_point], remove=node_directories(cache)))
+        directories = [*node_directories(cache), backup.place(cache)]
+        return Task(clean_pod(cache.image, unmount=[cache.mount_point], remove=directories))
 
     def scale(self, cache: Cache) -> int:
         """Its workers."""

@@ -51,5 +51,10 @@ def task(cache: Cache, backup: Backup) -> Task | str:
     return Task(made)
 
 
+def place(cache: Cache) -> str:
+    """A directory of the master's node."""
+    return f"/var/lib/boundaryless/backups/{cache.namespace}/{cache.name}"
+
+
 def _directory(cache: Cache) -> Json:
-    return host_path("backups", f"/var/lib/boundaryless/backups/{cache.namespace}/{cache.name}")
+    return host_path("backups", place(cache))

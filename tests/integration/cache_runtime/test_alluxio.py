@@ -17,7 +17,7 @@ from addon_framework.api.core import PODS, SERVICES
 from addon_framework.api.meta import Json
 from addon_framework.kube.execute import execute
 from addon_framework.local.node.config import Image
-from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
+from tests.integration.cache_runtime.fleet import BACKUPS, DATALOADS, DATASETS, RUNTIMES, Fleet
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
 CHECKOUT = Path(__file__).parents[3]
@@ -49,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def more_images(home: Path) -> dict[str, Image]:
     """Alluxio's."""
     files = [str(home), sys.prefix, sys.base_prefix, str(CHECKOUT)]
-    env = {"HOME_OF_ALLUXIO": str(home), "ALLUXIO_HOME": "/tmp"}
+    env = {"HOME_OF_ALLUXIO": str(home), "ALLUXIO_HOME": "/tmp", "ALLUXIO_BACKUPS": "/alluxio_backups"}
     return {"alluxio/alluxio-dev": Image(path=[str(home), f"{sys.prefix}/bin"], env=env, files=files)}
 
 
@@ -127,3 +127,23 @@ async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) 
     await fleet.gone(DATASETS, "data")
     await fleet.gone(RUNTIMES["alluxio"], "data")
     assert not (host_files / "var/lib/boundaryless/cache" / fleet.namespace).exists()
+
+
+async def test_a_dataset_begins_from_the_backup_of_another(fleet: Fleet, host_files: Path) -> None:
+    await fleet.secret()
+    dataset = fleet.object(DATASETS, "data", {"mounts": [mount(fleet, "a")]})
+    await fleet.create(dataset, runtime(fleet), fleet.backup("b", "local:///backups", dataset="data"))
+    done = await fleet.phase(BACKUPS, "b", "Complete", timeout=60)
+    node = done["status"]["infos"]["BackupLocationNodeName"]
+    kept = host_files / "backups" / f"metadata-backup-data-{fleet.namespace}.gz"
+    assert kept.read_bytes() == b"journal"
+    await fleet.delete(DATASETS, "data")
+    await fleet.gone(DATASETS, "data")
+
+    dataset["spec"]["dataRestoreLocation"] = {"path": "local:///backups", "nodeName": node}
+    await fleet.create(dataset, runtime(fleet))
+    there = await fleet.until(
+        DATASETS, "data", lambda d: (d.get("status") or {}).get("ufsTotal") == "1.50KiB", timeout=60
+    )
+    assert there["status"]["fileNum"] == "42"
+    await fleet.phase(DATASETS, "data", "Bound", timeout=60)
