@@ -183,3 +183,20 @@ class TestAtAdmission:
         assert expression["key"] == f"fluid.io/s-{fleet.namespace}-llama"
         assert made["metadata"]["annotations"]["fluid.io/datasets-in-use"] == "copy"
         await team.output("reader-copy")
+
+
+async def test_a_step_may_be_in_another_namespace(fleet: Fleet, team: Fleet, model: dict[str, bytes]) -> None:
+    await fleet.secret()
+    await team.secret()
+    await team.create(team.dataset("llama"), team.runtime("local", "llama"))
+    after = {"kind": "DataLoad", "name": "llama", "namespace": fleet.namespace}
+    await team.create(team.load("llama", runAfter=after))
+    await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"))
+    waiting = await team.until(DATALOADS, "llama", lambda op: (op.get("status") or {}).get("waitingFor"))
+    assert waiting["status"]["waitingFor"] == {"operationComplete": True}
+    await fleet.create(fleet.load("llama"))
+    done = await team.phase(DATALOADS, "llama", "Complete")
+    assert done["status"]["waitingFor"] == {"operationComplete": False}
+    first = await fleet.client.get(DATALOADS, "llama", fleet.namespace)
+    ends = [float(op["status"]["infos"][time]) for op, time in ((first, "finishTime"), (done, "startTime"))]
+    assert ends == sorted(ends)
