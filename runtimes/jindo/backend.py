@@ -59,20 +59,32 @@ class JindoBackend(Backend):
     def components(self, cache: Cache) -> list[Component]:
         """Names are Fluid's: a Service for each master."""
         used, prefix = pods.ports(cache), f"{cache.name}-jindofs"
-        config = {f"{prefix}-config": files(cache, used)}
-        client = Component("client", pods.client(cache), name=f"{prefix}-fuse", config_maps=config)
+        client = Component(
+            "client",
+            pods.client(cache),
+            name=f"{prefix}-fuse",
+            config_maps={f"{prefix}-config": files(cache, used)},
+            labels=self._old_labels(cache, "fuse"),
+        )
         if (cache.spec.get("master") or {}).get("disabled"):
             return [client]
         names = [name.partition(".")[0] for name in masters(cache)]
-        services = tuple(Service(name, used["master"], pod=name) for name in names)
         master = Component(
-            "master", pods.master(cache), len(names), name=f"{prefix}-master", services=services
+            "master",
+            pods.master(cache),
+            len(names),
+            name=f"{prefix}-master",
+            services=[Service(name, used["master"], pod=name) for name in names],
+            labels=self._old_labels(cache, "master"),
         )
-        return [
-            master,
-            Component("worker", pods.worker(cache), self.scale(cache), name=f"{prefix}-worker"),
-            client,
-        ]
+        worker = Component(
+            "worker",
+            pods.worker(cache),
+            self.scale(cache),
+            name=f"{prefix}-worker",
+            labels=self._old_labels(cache, "worker"),
+        )
+        return [master, worker, client]
 
     def volume(self, cache: Cache) -> Volume:
         """The mount of the client."""
@@ -138,6 +150,9 @@ class JindoBackend(Backend):
                 if not said.get(name, "1").isdigit():
                     problems.append(f"{at}.options.{name}: {said[name]!r} must be a number")
         return problems
+
+    def _old_labels(self, cache: Cache, part: str) -> dict[str, str]:
+        return {**(cache.spec.get("labels") or {}), **((cache.spec.get(part) or {}).get("labels") or {})}
 
     def _labels(self, cache: Cache) -> bool:
         sections = [cache.spec, *(cache.spec.get(part) or {} for part in ("master", "worker", "fuse"))]

@@ -15,8 +15,10 @@ import pytest
 
 from addon_framework.api.core import PODS, SERVICES
 from addon_framework.api.meta import Json
-from addon_framework.kube.execute import execute
+from addon_framework.kube import ApiError
+from addon_framework.kube.execute import ExecuteError, execute
 from addon_framework.local.node.config import Image
+from addon_framework.testing import eventually
 from tests.integration.cache_runtime.fleet import BACKUPS, DATALOADS, DATASETS, RUNTIMES, Fleet
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
@@ -36,8 +38,6 @@ PARTS = ("master", "jobMaster", "worker", "jobWorker", "fuse")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is in the image."""
     home = tmp_path_factory.mktemp("alluxio")
-    (home / "conf").mkdir()
-    (home / "conf").chmod(0o777)
     (home / "files").mkdir()
     (home / "files" / "hello").write_text("from Alluxio")
     (home / "alluxio").write_text(f'#!/bin/sh\nexec {sys.executable} {PROGRAM} "$@"\n')
@@ -83,6 +83,11 @@ async def state(fleet: Fleet) -> Json:
     return answer
 
 
+async def mounted(fleet: Fleet, *paths: str) -> bool:
+    """Whether these are, in a master's first life or a later one."""
+    return sorted((await state(fleet))["mounts"]) == sorted(paths)
+
+
 async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) -> None:
     await fleet.secret()
     dataset = fleet.object(DATASETS, "data", {"mounts": [mount(fleet, "a"), mount(fleet, "b")]})
@@ -93,7 +98,7 @@ async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) 
     rpc = next(port["port"] for port in service["spec"]["ports"] if port["name"] == "rpc")
     assert rpc >= 20000
     assert bound["status"]["hcfs"]["endpoint"] == f"alluxio://data-master-0.{fleet.namespace}:{rpc}"
-    assert sorted((await state(fleet))["mounts"]) == ["/", "/a", "/b"]
+    assert await mounted(fleet, "/", "/a", "/b")
 
     def told(obj: Json) -> bool:
         states = obj["status"].get("cacheStates") or {}
@@ -112,7 +117,14 @@ async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) 
             and d["status"]["phase"] == "Bound"
         ),
     )
-    assert sorted((await state(fleet))["mounts"]) == ["/", "/b", "/c"]
+    assert await mounted(fleet, "/", "/b", "/c")
+
+    # A master that starts again knows no sources until they are mounted again.
+    before = (await fleet.client.get(PODS, "data-master-0", fleet.namespace))["metadata"]["uid"]
+    await fleet.client.delete(PODS, "data-master-0", fleet.namespace)
+    await fleet.until(PODS, "data-master-0", lambda pod: pod["metadata"]["uid"] != before)
+    again = (ApiError, ExecuteError)
+    await eventually(lambda: mounted(fleet, "/", "/b", "/c"), timeout=40, interval=0.5, swallow=again)
 
     await fleet.create(fleet.load("data", target=[{"path": "/b", "replicas": 1}], loadMetadata=True))
     await fleet.phase(DATALOADS, "data", "Complete")

@@ -1,0 +1,108 @@
+"""What Dataset and runtime say of every pod of a cache, and what components of backends become."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from addon_framework.api.core import SERVICES, STATEFULSETS
+from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.components import objects
+from addons.cache_runtime.agent.status import Observed, dataset_status, runtime_status
+from runtimes.alluxio import AlluxioBackend
+from runtimes.interface import Cache
+from runtimes.jindo import JindoBackend
+
+NOW = datetime(2026, 11, 25, 10, 0, 0, tzinfo=UTC)
+PLACES: Json = {
+    "nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}]
+}
+TAINTED = {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}
+OSS = {"mountPoint": "oss://bucket", "name": "m", "options": {"fs.oss.endpoint": "e"}}
+
+
+def binding(
+    backend: Any = None, *, dataset: Json | None = None, status: Json | None = None, **spec: Any
+) -> Binding:
+    backend = backend or AlluxioBackend()
+    metadata = {"name": "m", "namespace": "demo", "uid": "u", "creationTimestamp": "2026-11-25T09:59:50Z"}
+    said = {"mounts": [OSS], **(dataset or {})}
+    made: Json = {"kind": "Dataset", "metadata": metadata, "spec": said, "status": status or {}}
+    tiers = {"levels": [{"mediumtype": "MEM", "quota": "1Gi"}]}
+    runtime: Json = {
+        "apiVersion": "data.fluid.io/v1alpha1",
+        "kind": backend.resource.kind,
+        "metadata": metadata,
+        "spec": {"tieredstore": tiers, **spec},
+    }
+    return Binding(made, runtime, backend, Cache.of(made, runtime, image="agent"))
+
+
+def pods(bound: Binding) -> dict[str, Json]:
+    """The pods' templates by role."""
+    made = (obj for _, obj in objects(bound) if obj["kind"] in ("StatefulSet", "DaemonSet"))
+    return {obj["metadata"]["labels"]["data.boundaryless.io/role"]: obj["spec"]["template"] for obj in made}
+
+
+def test_a_cache_is_where_the_dataset_allows_it_and_tolerates_what_the_dataset_does() -> None:
+    made = pods(binding(dataset={"nodeAffinity": {"required": PLACES}, "tolerations": [TAINTED]}))
+    for role in ("master", "worker"):
+        spec = made[role]["spec"]
+        rule = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert rule == PLACES
+        assert spec["tolerations"] == [TAINTED]
+    assert made["client"]["spec"]["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_pods_have_the_runtimes_metadata_and_their_parts_over_it() -> None:
+    said = {"labels": {"a": "1", "b": "1"}, "annotations": {"c": "1"}}
+    made = pods(binding(podMetadata=said, worker={"podMetadata": {"labels": {"b": "2"}}}))
+    assert (made["worker"]["metadata"]["labels"]["a"], made["worker"]["metadata"]["labels"]["b"]) == (
+        "1",
+        "2",
+    )
+    assert made["master"]["metadata"]["labels"]["b"] == "1"
+    assert made["client"]["metadata"]["annotations"] == {"c": "1"}
+
+
+def test_jindos_labels_by_their_old_name() -> None:
+    made = pods(binding(JindoBackend(), labels={"a": "1", "b": "1"}, worker={"labels": {"b": "2"}}))
+    assert made["worker"]["metadata"]["labels"]["b"] == "2"
+    assert made["master"]["metadata"]["labels"]["b"] == "1"
+
+
+def test_a_service_names_one_master_from_its_start_on() -> None:
+    made = objects(binding(master={"replicas": 3}))
+    services = [obj for resource, obj in made if resource is SERVICES]
+    assert [service["metadata"]["name"] for service in services] == [f"m-master-{n}" for n in range(3)]
+    assert services[1]["spec"]["selector"]["statefulset.kubernetes.io/pod-name"] == "m-master-1"
+    assert services[0]["spec"]["publishNotReadyAddresses"] is True
+    names = [
+        obj["metadata"]["name"]
+        for resource, obj in objects(binding(JindoBackend()))
+        if resource is STATEFULSETS
+    ]
+    assert names == ["m-jindofs-master", "m-jindofs-worker"]
+
+
+def test_a_dataset_whose_mounts_change_is_updating_and_keeps_those_it_had() -> None:
+    before = {"phase": "Bound", "mounts": [{"mountPoint": "oss://old", "name": "old"}]}
+    bound = binding(status=before)
+    changing = dataset_status(bound.dataset, bound, Observed(mounted=False, waiting="not yet"))
+    assert (changing["phase"], changing["mounts"]) == ("Updating", before["mounts"])
+    done = dataset_status(bound.dataset, bound, Observed(ready=True))
+    assert (done["phase"], done["mounts"][0]["mountPoint"]) == ("Bound", "oss://bucket")
+    fresh = binding()
+    assert dataset_status(fresh.dataset, fresh, Observed(mounted=False))["phase"] == "Pending"
+
+
+def test_endpoints_are_in_the_statuses() -> None:
+    bound = binding(apiGateway={"enabled": True}, master={"networkMode": "ContainerNetwork"})
+    assert (
+        dataset_status(bound.dataset, bound, Observed())["hcfs"]["endpoint"]
+        == "alluxio://m-master-0.demo:19998"
+    )
+    said = runtime_status(bound, Observed(mount_time="2026-11-25T10:00:00Z"), {}, NOW)
+    assert said["apiGateway"]["endpoint"] == "m-master-0.demo:39999"
+    assert said["mountTime"] == "2026-11-25T10:00:00Z"
