@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from addon_framework.api.meta import Json
 from addon_framework.api.names import FEATURE_LABEL_PREFIX
 from addon_framework.hub.clustersets import eligible_sets, is_member
+from addon_framework.hub.placement.cel_cost import depth
 from addon_framework.hub.placement.prioritizers import ALLOCATABLE, score_resources
 from addon_framework.hub.placement.spread import constraints_of
 from addon_framework.hub.selectors import labels_of
@@ -51,6 +52,11 @@ def scores_read(placement: Json) -> set[str]:
         for match in _SCORES_CALL.finditer(expression):
             names.add(match[1] or match[2] or ANY_SCORE)
     return names
+
+
+def loops_within_loops(placement: Json) -> bool:
+    """Whether a CEL expression of the placement may take long."""
+    return any(depth(expression) > 1 for expression in _cel_expressions(placement.get("spec") or {}))
 
 
 def reads(placement: Json) -> set[str]:

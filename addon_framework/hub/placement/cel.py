@@ -7,12 +7,14 @@ AddOnPlacementScore of that name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import cel
 
 from addon_framework.api.cel_functions import functions_in
 from addon_framework.api.meta import Json
+from addon_framework.hub.placement.cel_cost import MAX_LENGTH, depth, steps, steps_allowed
 from addon_framework.hub.selectors import SelectorError
 
 
@@ -25,12 +27,19 @@ class CelSelector:
         where: str,
         scores: Mapping[tuple[str, str], Json],
         strict: bool = False,
+        clusters: int = 1,
     ) -> None:
+        """Of so many `clusters`. Raises SelectorError for what can never be evaluated."""
         self._scores = scores
         self._strict = strict
+        self._allowed = steps_allowed(clusters)
         self._functions = functions_in(expressions)
         self._programs: list[tuple[str, Any]] = []
+        self._depths = list(map(depth, expressions))
         for index, expression in enumerate(expressions):
+            if len(expression) > MAX_LENGTH:
+                text = f"{len(expression)} characters are too many, {MAX_LENGTH} are allowed"
+                raise SelectorError(f"{where}.celExpressions[{index}]: {text}")
             try:
                 self._programs.append((expression, cel.compile(expression)))
             except ValueError as error:
@@ -48,6 +57,10 @@ class CelSelector:
         for name, function in self._functions.items():
             context.add_function(name, function)
         for index, (expression, program) in enumerate(self._programs):
+            loops = self._depths[index]
+            if loops > 1 and (needed := self._steps(cluster, loops)) > self._allowed:
+                text = f"{loops} loops in one another may take {needed} steps, {self._allowed} are allowed"
+                return f"CEL {expression!r} costs too much: {text}"
             try:
                 holds = program.execute(context)
             except RuntimeError as error:
@@ -60,6 +73,17 @@ class CelSelector:
             if holds is not True:
                 return f"CEL {expression!r} is {holds!r}"
         return ""
+
+    def _steps(self, cluster: Json, loops: int) -> int:
+        scores = self._by_cluster.get(cluster["metadata"]["name"], [])
+        return steps([text for text, _ in self._programs], loops, cluster, scores)
+
+    @cached_property
+    def _by_cluster(self) -> dict[str, list[Json]]:
+        found: dict[str, list[Json]] = {}
+        for (name, _), score in self._scores.items():
+            found.setdefault(name, []).append(score)
+        return found
 
     def _lookup(self, cluster: Json, resource: str) -> list[Json]:
         score = self._scores.get((cluster["metadata"]["name"], resource))

@@ -24,6 +24,7 @@ from addon_framework.hub.placement.candidates import (
     ANYTHING,
     Candidates,
     find_candidates,
+    loops_within_loops,
     reads,
     scores_read,
 )
@@ -138,7 +139,12 @@ class PlacementController(Controller):
             self.cache(ManagedClusterSet.RESOURCE).items(),
             self.cache(ManagedCluster.RESOURCE).items(),
         )
-        scheduler = Scheduler(placement, await self._fleet(key, placement, candidates))
+        fleet = await self._fleet(key, placement, candidates)
+        # An expression with loops in one another may take a while, in which everything else goes on.
+        if loops_within_loops(placement):
+            scheduler = await asyncio.to_thread(Scheduler, placement, fleet)
+        else:
+            scheduler = Scheduler(placement, fleet)
         return Standing(
             candidates,
             scheduler,

@@ -48,7 +48,8 @@ class _Predicate:
         matches(self._labels, {}, f"{self._where}.labelSelector")  # raises for what can never be evaluated
         matches(self._claims, {}, f"{self._where}.claimSelector")
         expressions = (selector.get("celSelector") or {}).get("celExpressions") or []
-        self._cel = CelSelector(expressions, f"{self._where}.celSelector", fleet.scores, fleet.strict)
+        where, size = f"{self._where}.celSelector", len(fleet.clusters)
+        self._cel = CelSelector(expressions, where, fleet.scores, fleet.strict, size)
 
     def refuses(self, cluster: Json) -> str:
         """The reason why the cluster does not match, "" when it does."""

@@ -9,6 +9,7 @@ import pytest
 from addon_framework.api.core import CONFIGMAPS
 from addon_framework.kube import Client, Informer, Key
 from addon_framework.kube.config import ClientConfig
+from addon_framework.kube.packed import Packed
 
 Json = dict[str, Any]
 
@@ -39,3 +40,15 @@ def test_holds_finds_and_tells(packed: bool) -> None:
     assert informer.get(b) is None
     assert informer.by_index("value", "1") == []
     assert told == [(None, "1"), (None, "1"), ("1", "2"), ("1", None)]
+
+
+@pytest.mark.parametrize("size", [10, 3000, 70_000])
+def test_packed_objects_are_what_was_put_in(size: int) -> None:
+    packed, keys = Packed(), [Key("a", f"o{n}") for n in range(3)]
+    objects = [{"metadata": {"name": key.name}, "text": f"{n}äx" * size} for n, key in enumerate(keys)]
+    for key, obj in zip(keys, objects, strict=True):
+        packed[key] = obj
+    assert [packed[key] for key in keys] == objects
+    packed[keys[0]] = objects[1]
+    del packed[keys[1]]
+    assert dict(packed) == {keys[0]: objects[1], keys[2]: objects[2]}
