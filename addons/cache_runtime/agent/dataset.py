@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from addon_framework.api.core import (
     CONFIGMAPS,
     CRONJOBS,
-    DAEMONSETS,
     JOBS,
     NODES,
     PERSISTENTVOLUMECLAIMS,
@@ -16,7 +15,6 @@ from addon_framework.api.core import (
     PODS,
     SECRETS,
     SERVICES,
-    STATEFULSETS,
 )
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch_status
@@ -49,15 +47,14 @@ from addons.cache_runtime.agent.names import (
     volume_name,
 )
 from addons.cache_runtime.agent.nodes import set_label
+from addons.cache_runtime.agent.observing import WORKLOADS, Observer, of_operation
 from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
 from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from addons.cache_runtime.agent.teardown import Teardown
-from runtimes.interface import CacheState
 
-_WORKLOADS = (DAEMONSETS, STATEFULSETS)
 _CREDENTIALS_RETRY = 2.0
 _STRANGER_RETRY = 10.0
 
@@ -75,6 +72,7 @@ class DatasetController(Controller):
         self.reports: Reports
         self._teardown: Teardown
         self._remounts: RemountEvents
+        self._observer: Observer
         self.references: References
         self.executions: Executions
         self._ports = Ports()
@@ -85,18 +83,19 @@ class DatasetController(Controller):
         self.credentials, self.reports = credentials, reports
         self._remounts = RemountEvents(self.client, reports)
         self.executions = Executions(self.client, lambda key: self.queue.add(key))
+        self._observer = Observer(self.of, reports, self.executions, self.measurements)
         self.references = References(self.client, self.of, self.resolver)
         self._teardown = Teardown(self.client, self.of, self._install_namespace, self.references)
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
-        selected = resource in (*_WORKLOADS, CONFIGMAPS, SERVICES, SECRETS, JOBS, CRONJOBS)
+        selected = resource in (*WORKLOADS, CONFIGMAPS, SERVICES, SECRETS, JOBS, CRONJOBS)
         return self.cache(resource, label_selector=MANAGED if selected else None)
 
     def watches(self) -> list[Watch]:
         """Whatever a Dataset's state depends on."""
         ours = [
-            Watch(r, map=dataset_key, label_selector=MANAGED) for r in (*_WORKLOADS, SERVICES, JOBS, SECRETS)
+            Watch(r, map=dataset_key, label_selector=MANAGED) for r in (*WORKLOADS, SERVICES, JOBS, SECRETS)
         ]
         return [
             Watch(DATASETS),
@@ -105,7 +104,7 @@ class DatasetController(Controller):
             *ours,
             Watch(CONFIGMAPS, map=dataset_key, label_selector=MANAGED),
             Watch(PROFILES, map=self._of_profile),
-            *(Watch(resource, map=_of_operation) for resource in OPERATIONS),
+            *(Watch(resource, map=of_operation) for resource in OPERATIONS),
             Watch(PODS, map=self._of_pod),
             Watch(PERSISTENTVOLUMECLAIMS, map=dataset_key),
             Watch(PERSISTENTVOLUMES, map=dataset_key),
@@ -156,7 +155,7 @@ class DatasetController(Controller):
         try:
             await self.credentials.copy(binding.dataset, key)
         except CredentialsError as error:
-            await self._write(binding, self._observe(key, binding, waiting=str(error)))
+            await self._write(binding, self._observer.observe(key, binding, waiting=str(error)))
             return _CREDENTIALS_RETRY
         try:
             runtimes = (r for backend in self.resolver.backends for r in self.of(backend.resource))
@@ -164,19 +163,19 @@ class DatasetController(Controller):
                 return None  # they come with the runtime's next version
             await self._components(key, binding)
             await self._label_nodes(key, binding)
-            self.executions.follow(key, binding, lambda role: self._pods(key, role))
-            seen = self._observe(key, binding)
+            self.executions.follow(key, binding, lambda role: self._observer.pods(key, role))
+            seen = self._observer.observe(key, binding)
             if (
                 binding.backend.volume(binding.cache).after == "none"
                 or seen.counts.get("client", Counts()).ready
             ):
                 await self._volume(key, binding)
         except (_StrangerError, NoPortLeftError) as error:
-            await self._write(binding, self._observe(key, binding, problem=str(error)))
+            await self._write(binding, self._observer.observe(key, binding, problem=str(error)))
             return _STRANGER_RETRY
         self._measure(key, binding)
-        await self._write(binding, self._observe(key, binding))
-        await self._remounts.tell(key, binding.dataset, self._pods(key, "client"))
+        await self._write(binding, self._observer.observe(key, binding))
+        await self._remounts.tell(key, binding.dataset, self._observer.pods(key, "client"))
         return None
 
     async def _adopt(self, binding: Binding) -> None:
@@ -200,16 +199,16 @@ class DatasetController(Controller):
         wanted = components.objects(binding)
         names = {(resource, obj["metadata"]["name"]) for resource, obj in wanted}
         # Workers and clients of a cache that has a master find it when they start.
-        has_master = any(resource in _WORKLOADS and role_of(obj) == "master" for resource, obj in wanted)
-        led = not has_master or self._counts(key).get("master", Counts()).ready
+        has_master = any(resource in WORKLOADS and role_of(obj) == "master" for resource, obj in wanted)
+        led = not has_master or self._observer.counts(key).get("master", Counts()).ready
         for resource, obj in wanted:
             live = self.of(resource).get(Key(key.namespace, obj["metadata"]["name"]))
             digest = obj["metadata"]["annotations"][HASH_ANNOTATION]
-            if live is None and resource in _WORKLOADS and role_of(obj) != "master" and not led:
+            if live is None and resource in WORKLOADS and role_of(obj) != "master" and not led:
                 continue
             if live is None or (live["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) != digest:
                 await self.client.apply(obj, field_manager=FIELD_MANAGER, resource=resource)
-        for resource in (*_WORKLOADS, CONFIGMAPS, SERVICES):
+        for resource in (*WORKLOADS, CONFIGMAPS, SERVICES):
             for live in self.of(resource):
                 ours = dataset_key(live) == [key] and role_of(live) in ROLES
                 if ours and (resource, live["metadata"]["name"]) not in names:
@@ -219,7 +218,9 @@ class DatasetController(Controller):
         uid = binding.dataset["metadata"]["uid"]
         labels = {"worker": cache_node_label(key, uid), "client": client_node_label(key, uid)}
         for role, label in labels.items():
-            hosts = {p["spec"]["nodeName"] for p in self._pods(key, role) if p["spec"].get("nodeName")}
+            hosts = {
+                p["spec"]["nodeName"] for p in self._observer.pods(key, role) if p["spec"].get("nodeName")
+            }
             await set_label(self.client, self.of(NODES), hosts, label)
 
     async def _volume(self, key: Key, binding: Binding) -> None:
@@ -250,14 +251,14 @@ class DatasetController(Controller):
             for resource in OPERATIONS
             if resource.kind in ("DataLoad", "DataMigrate")
             for op in self.of(resource)
-            if key in _of_operation(op) and (op.get("status") or {}).get("phase") == "Complete"
+            if key in of_operation(op) and (op.get("status") or {}).get("phase") == "Complete"
         )
         inputs = short_hash(json.dumps([binding.dataset["spec"], versions, ended], sort_keys=True))
 
         async def count() -> tuple[int, int] | None:
             return await binding.backend.measure(binding.cache, await self.credentials.values(binding.cache))
 
-        found = self._restored(key, binding)
+        found = self._observer.restored(key, binding)
         if found is not None and restoring.is_news(binding.dataset):
             if found.waiting:
                 return
@@ -265,78 +266,9 @@ class DatasetController(Controller):
                 self.measurements.seed(key, inputs, found.counted)
         self.measurements.ensure(key, inputs, count)
 
-    def _restored(self, key: Key, binding: Binding) -> restoring.Restored | None:
-        pods = [pod for role in ROLES for pod in self._pods(key, role)]
-        said = [self.reports.of(pod).last.get("restored") for pod in pods]
-        return restoring.restored(binding, [each for each in said if each is not None], len(pods))
-
-    # Status
-
-    def _observe(self, key: Key, binding: Binding, *, problem: str = "", waiting: str = "") -> Observed:
-        counts = self._counts(key)
-        needed = (
-            set(counts) if binding.backend.volume(binding.cache).after == "client" else {*counts} - {"client"}
-        )
-        sources = self.executions.sources(key)
-        ready = (
-            bool(counts) and all(counts[role].ready for role in needed) and sources.mounted and not waiting
-        )
-        pods = [pod for role in counts for pod in self._pods(key, role)]
-        measured = self.measurements.of(key)
-        claim = self.of(PERSISTENTVOLUMECLAIMS).get(key)
-        return Observed(
-            counts=counts,
-            state=self.executions.state(key) or self._state(binding, pods),
-            mounted=sources.mounted,
-            mount_time=sources.at,
-            measured=measured.counted,
-            ready=ready and claim is not None,
-            problem=problem,
-            waiting=waiting or _waiting_for(pods) or sources.problem or measured.problem,
-            operations=self._operations(key),
-            broken=status.broken_pods(pods),
-            unreadable=measured.problem,
-        )
-
-    def _operations(self, key: Key) -> dict[str, list[str]]:
-        """Names of those that execute now, by kind."""
-        found: dict[str, list[str]] = {}
-        for resource in OPERATIONS:
-            for op in self.of(resource):
-                if key in _of_operation(op) and (op.get("status") or {}).get("phase") == "Executing":
-                    found.setdefault(resource.kind, []).append(op["metadata"]["name"])
-        return found
-
-    def _state(self, binding: Binding, pods: list[Json]) -> CacheState:
-        """Of each node the last word: a worker's and a client's of one node are about the same cache."""
-        by_node: dict[str, Json] = {}
-        for pod in pods:
-            said, node = self.reports.of(pod).last.get("state"), pod["spec"].get("nodeName", "")
-            if said is not None and said.get("time", 0) >= by_node.get(node, {}).get("time", 0):
-                by_node[node] = said
-        return binding.backend.state(binding.cache, list(by_node.values()))
-
-    def _counts(self, key: Key) -> dict[str, Counts]:
-        found: dict[str, Counts] = {}
-        for obj in (obj for resource in _WORKLOADS for obj in self.of(resource)):
-            if dataset_key(obj) != [key]:
-                continue
-            said = obj.get("status") or {}
-            if obj["kind"] == "DaemonSet":
-                names = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady")
-                numbers = [int(said.get(name) or 0) for name in names]
-            else:
-                numbers = [int(obj["spec"].get("replicas", 1))]
-                numbers += [int(said.get(name) or 0) for name in ("replicas", "readyReplicas")]
-            found[role_of(obj)] = Counts(*numbers)
-        return found
-
-    def _pods(self, key: Key, role: str) -> list[Json]:
-        return [pod for pod in self.of(PODS) if dataset_key(pod) == [key] and role_of(pod) == role]
-
     async def _write(self, binding: Binding, seen: Observed) -> None:
         said = status.dataset_status(binding.dataset, binding, seen)
-        restoring.say(said, self._restored(key_of(binding.dataset), binding))
+        restoring.say(said, self._observer.restored(key_of(binding.dataset), binding))
         if names := self.references.to(key_of(binding.dataset)):
             said["datasetRef"] = [str(name) for name in names]
         await patch_status(self.client, DATASETS, binding.dataset, said, optional=OURS_IN_STATUS)
@@ -352,7 +284,7 @@ class DatasetController(Controller):
         leaving = bool(dataset["metadata"].get("deletionTimestamp"))
         if binding is not None:
             if waiting := await self._teardown.step(binding, key):
-                await self._write(binding, self._observe_ending(key, binding, waiting))
+                await self._write(binding, self._observer.ending(key, binding, waiting))
                 return None
             await self._release(binding)
         self._forget(key)
@@ -381,11 +313,6 @@ class DatasetController(Controller):
         if binding.ending or binding.dataset["metadata"].get("deletionTimestamp"):
             finalizer = runtime_finalizer(binding.backend.type)
             await self._drop_finalizer(binding.backend.resource, binding.runtime, finalizer)
-
-    def _observe_ending(self, key: Key, binding: Binding, waiting: str) -> Observed:
-        return Observed(
-            counts=self._counts(key), measured=self.measurements.of(key).counted, in_use=waiting, ready=True
-        )
 
     def _forget(self, key: Key) -> None:
         self.measurements.forget(key)
@@ -439,28 +366,3 @@ class DatasetController(Controller):
 
 class _StrangerError(Exception):
     """Something has a name that we need."""
-
-
-def _of_operation(op: Json) -> list[Key]:
-    """The Datasets that an operation works on."""
-    spec = op.get("spec") or {}
-    named = [spec.get("dataset"), *((spec.get(end) or {}).get("dataset") for end in ("from", "to"))]
-    return [
-        Key(target.get("namespace") or op["metadata"]["namespace"], target.get("name", ""))
-        for target in ({"name": each} if isinstance(each, str) else each for each in named)
-        if target
-    ]
-
-
-def _waiting_for(pods: list[Json]) -> str:
-    """Why pods of ours do not run, in the kubelet's or the scheduler's words."""
-    for pod in pods:
-        said = pod.get("status") or {}
-        for container in said.get("containerStatuses") or []:
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("message"):
-                return f"pod {pod['metadata']['name']}: {waiting.get('reason')}: {waiting['message']}"
-        for condition in said.get("conditions") or []:
-            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-                return f"pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}"
-    return ""

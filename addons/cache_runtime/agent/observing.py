@@ -1,0 +1,136 @@
+"""What is: the pods of a cache, what they report, what works on it. The status follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from addon_framework.api.core import DAEMONSETS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Key
+from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent import restoring, status
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.executions import Executions
+from addons.cache_runtime.agent.measurements import Measurements
+from addons.cache_runtime.agent.names import OPERATIONS, ROLES, dataset_key, role_of
+from addons.cache_runtime.agent.reports import Reports
+from addons.cache_runtime.agent.status import Counts, Observed
+from runtimes.interface import CacheState
+
+WORKLOADS = (DAEMONSETS, STATEFULSETS)
+
+
+class Observer:
+    """Reads informers' caches, reports and measurements; changes nothing."""
+
+    def __init__(
+        self,
+        of: Callable[[Resource], AnyInformer],
+        reports: Reports,
+        executions: Executions,
+        measurements: Measurements,
+    ) -> None:
+        self._of, self._reports = of, reports
+        self._executions, self._measurements = executions, measurements
+
+    def restored(self, key: Key, binding: Binding) -> restoring.Restored | None:
+        """What a cache that begins from a backup said of it; None for others."""
+        pods = [pod for role in ROLES for pod in self.pods(key, role)]
+        said = [self._reports.of(pod).last.get("restored") for pod in pods]
+        return restoring.restored(binding, [each for each in said if each is not None], len(pods))
+
+    def observe(self, key: Key, binding: Binding, *, problem: str = "", waiting: str = "") -> Observed:
+        """All that the status follows from."""
+        counts = self.counts(key)
+        needed = (
+            set(counts) if binding.backend.volume(binding.cache).after == "client" else {*counts} - {"client"}
+        )
+        sources = self._executions.sources(key)
+        ready = (
+            bool(counts) and all(counts[role].ready for role in needed) and sources.mounted and not waiting
+        )
+        pods = [pod for role in counts for pod in self.pods(key, role)]
+        measured = self._measurements.of(key)
+        claim = self._of(PERSISTENTVOLUMECLAIMS).get(key)
+        return Observed(
+            counts=counts,
+            state=self._executions.state(key) or self._state(binding, pods),
+            mounted=sources.mounted,
+            mount_time=sources.at,
+            measured=measured.counted,
+            ready=ready and claim is not None,
+            problem=problem,
+            waiting=waiting or _waiting_for(pods) or sources.problem or measured.problem,
+            operations=self._operations(key),
+            broken=status.broken_pods(pods),
+            unreadable=measured.problem,
+        )
+
+    def _operations(self, key: Key) -> dict[str, list[str]]:
+        """Names of those that execute now, by kind."""
+        found: dict[str, list[str]] = {}
+        for resource in OPERATIONS:
+            for op in self._of(resource):
+                if key in of_operation(op) and (op.get("status") or {}).get("phase") == "Executing":
+                    found.setdefault(resource.kind, []).append(op["metadata"]["name"])
+        return found
+
+    def _state(self, binding: Binding, pods: list[Json]) -> CacheState:
+        """Of each node the last word: a worker's and a client's of one node are about the same cache."""
+        by_node: dict[str, Json] = {}
+        for pod in pods:
+            said, node = self._reports.of(pod).last.get("state"), pod["spec"].get("nodeName", "")
+            if said is not None and said.get("time", 0) >= by_node.get(node, {}).get("time", 0):
+                by_node[node] = said
+        return binding.backend.state(binding.cache, list(by_node.values()))
+
+    def counts(self, key: Key) -> dict[str, Counts]:
+        """Pods by role, as their workloads count them."""
+        found: dict[str, Counts] = {}
+        for obj in (obj for resource in WORKLOADS for obj in self._of(resource)):
+            if dataset_key(obj) != [key]:
+                continue
+            said = obj.get("status") or {}
+            if obj["kind"] == "DaemonSet":
+                names = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady")
+                numbers = [int(said.get(name) or 0) for name in names]
+            else:
+                numbers = [int(obj["spec"].get("replicas", 1))]
+                numbers += [int(said.get(name) or 0) for name in ("replicas", "readyReplicas")]
+            found[role_of(obj)] = Counts(*numbers)
+        return found
+
+    def pods(self, key: Key, role: str) -> list[Json]:
+        """Ours of one role."""
+        return [pod for pod in self._of(PODS) if dataset_key(pod) == [key] and role_of(pod) == role]
+
+    def ending(self, key: Key, binding: Binding, waiting: str) -> Observed:
+        """The same of a cache that is being taken down."""
+        return Observed(
+            counts=self.counts(key), measured=self._measurements.of(key).counted, in_use=waiting, ready=True
+        )
+
+
+def of_operation(op: Json) -> list[Key]:
+    """The Datasets that an operation works on."""
+    spec = op.get("spec") or {}
+    named = [spec.get("dataset"), *((spec.get(end) or {}).get("dataset") for end in ("from", "to"))]
+    return [
+        Key(target.get("namespace") or op["metadata"]["namespace"], target.get("name", ""))
+        for target in ({"name": each} if isinstance(each, str) else each for each in named)
+        if target
+    ]
+
+
+def _waiting_for(pods: list[Json]) -> str:
+    """Why pods of ours do not run, in the kubelet's or the scheduler's words."""
+    for pod in pods:
+        said = pod.get("status") or {}
+        for container in said.get("containerStatuses") or []:
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("message"):
+                return f"pod {pod['metadata']['name']}: {waiting.get('reason')}: {waiting['message']}"
+        for condition in said.get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                return f"pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}"
+    return ""
