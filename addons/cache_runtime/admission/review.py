@@ -14,7 +14,7 @@ from addon_framework.api.core import NODES
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key, key_of
 from addon_framework.kube.informer import AnyInformer
-from addons.cache_runtime.admission import affinity, operations, sidecar
+from addons.cache_runtime.admission import affinity, operations, prefetch, sidecar
 from addons.cache_runtime.admission.affinity import Cached
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.components import template
@@ -94,6 +94,7 @@ class Reviewer:
     def _pod(self, pod: Json, namespace: str) -> None:
         labels = pod["metadata"].get("labels") or {}
         used = self._used(pod, namespace)
+        volumes = {claim: name for claim, name in prefetch.volumes_of(pod).items() if claim in _claims(used)}
         if labels.get(SIDECAR_LABEL) == "true":
             if used and sidecar.DONE_LABEL not in labels:
                 sidecar.bring(pod, [_client(each) for each in used])
@@ -101,6 +102,11 @@ class Reviewer:
             affinity.keep_away(pod)
         else:
             affinity.attract(pod, [self._cached(each) for each in used])
+        if volumes and prefetch.wanted(pod):
+            try:
+                prefetch.bring(pod, volumes, used[0].binding.cache.image)
+            except prefetch.PrefetchError as error:
+                raise RefusedError(str(error)) from None
         if used:
             annotations = pod["metadata"].get("annotations") or {}
             names = ",".join(sorted(each.claim for each in used))
@@ -168,6 +174,10 @@ def _changed_profile(runtime: Json, old: Json, dataset: Json) -> list[str]:
         f"{runtime.get('kind')} {key_of(runtime)}: spec.profileName: {before} cannot become {after} while "
         "its Dataset is Bound; delete the runtime and create it anew"
     ]
+
+
+def _claims(used: Sequence[Used]) -> set[str]:
+    return {each.claim for each in used}
 
 
 def _client(used: Used) -> sidecar.Client:

@@ -134,6 +134,26 @@ async def test_a_profile_that_may_still_come_is_waited_for(asked: Fleet) -> None
     await asked.until(DATASETS, "llama", lambda d: "not-yet does not exist" in str(d.get("status")))
 
 
+async def test_files_are_in_memory_before_a_pod_starts(asked: Fleet, model: dict[str, bytes]) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("local", "llama"), asked.load("llama"))
+    await asked.phase(DATALOADS, "llama", "Complete")
+    await asked.phase(DATASETS, "llama", "Bound")
+    pod = labelled(asked.reader("llama", "sleep 600"), affinity="true")
+    annotations = {"inject": "true", "file-list": "pvc://llama/*.safetensors"}
+    pod["metadata"]["annotations"] = {f"file-prefetcher.fluid.io/{k}": v for k, v in annotations.items()}
+    await asked.create(pod)
+    await asked.phase(PODS, "reader-llama", "Running")
+    path = PODS.path(asked.namespace, "reader-llama", "log")
+    said = await asked.client.text(path, params={"container": "fluid-file-prefetcher"})
+    sizes = sum(len(content) for name, content in model.items() if name.endswith(".safetensors"))
+    assert f"done: {sizes} bytes of 2 files" in said
+
+    pod["metadata"] |= {"name": "reader-wrong"}
+    pod["metadata"]["annotations"]["file-prefetcher.fluid.io/file-list"] = "pvc://other/*"
+    with pytest.raises(ApiError, match=r"file-list: 'pvc://other/\*' must be pvc://CLAIM/PATTERN"):
+        await asked.create(pod)
+
+
 async def test_an_operation_that_could_never_work_is_refused_with_the_field(asked: Fleet) -> None:
     await asked.create(asked.load("early", target=[{"path": "/", "replicas": 3}]))  # its Dataset may come
     await asked.create(asked.dataset("llama"), asked.runtime("local", "llama"))
