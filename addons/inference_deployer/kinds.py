@@ -25,7 +25,6 @@ OWNER_NAMESPACE_LABEL = f"{GROUP}/namespace"
 OWNER_NAME_LABEL = f"{GROUP}/name"
 # On the spoke: which InferenceEndpoint an object belongs to (same namespace).
 ENDPOINT_LABEL = f"{GROUP}/endpoint"
-HUB_SECRET_ANNOTATION = "data.boundaryless.io/hub-secret"
 
 
 def work_name(namespace: str, name: str) -> str:

@@ -18,8 +18,9 @@ from addon_framework.hub.placement.decisions import clusters_of
 from addon_framework.kube import ApiError, Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
 from addon_framework.plugins import ENGINES, PluginError, Plugins, discover
+from addons.cache_runtime.hub.payload import CREDENTIAL_KEYS
 from addons.inference_deployer.controller.hubobjects import credentials, manifest_work, placement
-from addons.inference_deployer.controller.payload import CREDENTIAL_KEYS, InvalidSpecError, revision
+from addons.inference_deployer.controller.payload import InvalidSpecError, revision
 from addons.inference_deployer.controller.status import (
     cluster_status,
     deleting_status,

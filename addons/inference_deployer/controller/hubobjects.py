@@ -7,7 +7,9 @@ import json
 
 from addon_framework.api.inference import GROUP
 from addon_framework.api.meta import Json
-from addons.inference_deployer.controller.payload import CREDENTIAL_KEYS, RBAC, payload, secret_name
+from addons.cache_runtime.hub import payload as data
+from addons.cache_runtime.hub.payload import CREDENTIAL_KEYS
+from addons.inference_deployer.controller.payload import payload, secret_name
 from addons.inference_deployer.engines.interface import Engine
 from addons.inference_deployer.kinds import REVISION_ANNOTATION, owner_labels, placement_name, work_name
 
@@ -55,7 +57,7 @@ def manifest_work(deployment: Json, cluster: str, engine: Engine) -> Json:
     """The ManifestWork for one cluster."""
     meta = deployment["metadata"]
     namespace, name = meta["namespace"], meta["name"]
-    paths = [{"name": field, "path": f".status.{field}"} for field in FEEDBACK]
+    paths = [(field, f".status.{field}") for field in FEEDBACK]
     return {
         "apiVersion": "work.open-cluster-management.io/v1",
         "kind": "ManifestWork",
@@ -66,27 +68,8 @@ def manifest_work(deployment: Json, cluster: str, engine: Engine) -> Json:
         },
         "spec": {
             "workload": {"manifests": payload(deployment, engine)},
-            "deleteOption": {
-                # Others may live in the namespace too.
-                "propagationPolicy": "SelectivelyOrphan",
-                "selectivelyOrphans": {
-                    "orphaningRules": [
-                        {"group": "", "resource": "namespaces", "namespace": "", "name": namespace}
-                    ]
-                },
-            },
-            "manifestConfigs": [
-                {
-                    "resourceIdentifier": {
-                        "group": GROUP,
-                        "resource": "inferenceendpoints",
-                        "namespace": namespace,
-                        "name": name,
-                    },
-                    "feedbackRules": [{"type": "JSONPaths", "jsonPaths": paths}],
-                    "feedbackScrapeType": "Watch",
-                }
-            ],
+            "deleteOption": data.keeps_namespace(namespace),
+            "manifestConfigs": [data.reported(GROUP, "inferenceendpoints", meta, paths)],
         },
     }
 
@@ -94,35 +77,5 @@ def manifest_work(deployment: Json, cluster: str, engine: Engine) -> Json:
 def credentials(deployment: Json, secret: Json, cluster: str) -> list[Json]:
     """The Secret's copy in the cluster namespace, readable by that cluster's cache agent and nobody else."""
     namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
-    copy = secret_name(namespace, name)
-    metadata = {"name": copy, "namespace": cluster, "labels": owner_labels(namespace, name)}
-    group = f"system:open-cluster-management:cluster:{cluster}:addon:cache-runtime"
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata,
-            "type": "Opaque",
-            "data": {key: secret["data"][key] for key in CREDENTIAL_KEYS},
-        },
-        {
-            "apiVersion": RBAC,
-            "kind": "Role",
-            "metadata": metadata,
-            "rules": [
-                {
-                    "apiGroups": [""],
-                    "resources": ["secrets"],
-                    "resourceNames": [copy],
-                    "verbs": ["get", "list", "watch"],
-                }
-            ],
-        },
-        {
-            "apiVersion": RBAC,
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": copy},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
-        },
-    ]
+    values = {key: secret["data"][key] for key in CREDENTIAL_KEYS}
+    return data.credentials(secret_name(namespace, name), cluster, owner_labels(namespace, name), values)

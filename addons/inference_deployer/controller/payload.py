@@ -8,27 +8,17 @@ from typing import Any
 
 from addon_framework.api.inference import GROUP
 from addon_framework.api.meta import Json
+from addons.cache_runtime.hub import payload as data
 from addons.inference_deployer.engines.interface import PORT, Engine, EngineSpecError, Workload
 from addons.inference_deployer.kinds import (
     ENDPOINT_LABEL,
-    HUB_SECRET_ANNOTATION,
     REVISION_ANNOTATION,
     work_name,
 )
 from addons.inference_deployer.launcherfiles import launcher_config
 
-DATA = "data.fluid.io/v1alpha1"
 RBAC = "rbac.authorization.k8s.io/v1"
-# runtime in the spec -> apiVersion, kind and spec of the runtime object
-RUNTIMES: dict[str, tuple[str, str, Json]] = {
-    "local": ("data.boundaryless.io/v1alpha1", "LocalRuntime", {"replicas": 1}),
-    "juicefs": (DATA, "JuiceFSRuntime", {"replicas": 1}),
-    "s3fs": (DATA, "ThinRuntime", {"replicas": 1, "profileName": "s3fs"}),
-    "rclone": (DATA, "ThinRuntime", {"replicas": 1, "profileName": "rclone"}),
-}
 DEFAULT_RUNTIME = "local"
-CREDENTIAL_KEYS = ("accessKeyId", "secretAccessKey")
-MEDIUM_PATH = "/var/lib/boundaryless/cache"
 
 
 class InvalidSpecError(ValueError):
@@ -51,7 +41,7 @@ def runtime_of(spec: Json) -> str:
 
 def preloads(spec: Json) -> bool:
     """Whether the data is loaded before the weights are read; s3fs and rclone keep nothing to load into."""
-    return bool((spec.get("cache") or {}).get("preload", True)) and runtime_of(spec) not in ("s3fs", "rclone")
+    return bool((spec.get("cache") or {}).get("preload", True)) and runtime_of(spec) not in data.UNCACHED
 
 
 def model_name(deployment: Json) -> str:
@@ -77,21 +67,12 @@ def payload(deployment: Json, engine: Engine) -> list[Json]:
     def named(suffix: str = "", **more: Any) -> Json:
         return {"name": f"{name}{suffix}", "namespace": namespace, "labels": labels, **more}
 
-    load: Json = {
-        "apiVersion": DATA,
-        "kind": "DataLoad",
-        "metadata": named(),
-        "spec": {
-            "dataset": {"name": name, "namespace": namespace},
-            "target": [{"path": "/", "replicas": 1}],
-        },
-    }
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         *_account(named("-engine")),
         _dataset(deployment, labels),
         _runtime(deployment, labels),
-        *([load] if loads else []),
+        *([data.data_load(named(), name)] if loads else []),
         launcher_config(f"{name}-launcher", namespace, labels),
         {
             "apiVersion": "apps/v1",
@@ -182,42 +163,23 @@ def _pod_template(engine: Engine, workload: Workload) -> Json:
 
 def _dataset(deployment: Json, labels: dict[str, str]) -> Json:
     meta, model = deployment["metadata"], deployment["spec"]["model"]
-    mount: Json = {"mountPoint": model["source"], "name": meta["name"], "path": "/", "readOnly": True}
-    if model.get("options"):
-        mount["options"] = {key: str(value) for key, value in model["options"].items()}
     metadata: Json = {"name": meta["name"], "namespace": meta["namespace"], "labels": labels}
+    secret = ""
     if (model.get("credentialsRef") or {}).get("name"):
         secret = secret_name(meta["namespace"], meta["name"])
-        # By reference only: the cache agent of the chosen cluster fetches the Secret itself.
-        metadata["annotations"] = {HUB_SECRET_ANNOTATION: secret}
-        mount["encryptOptions"] = [
-            {"name": option, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-            for option, key in (
-                ("aws.accessKeyId", "accessKeyId"),
-                ("aws.secretKey", "secretAccessKey"),
-            )
-        ]
-    spec: Json = {"mounts": [mount], "accessModes": ["ReadOnlyMany"]}
-    return {"apiVersion": DATA, "kind": "Dataset", "metadata": metadata, "spec": spec}
+        metadata = data.by_reference(metadata, secret)
+    return data.dataset(metadata, model["source"], model.get("options") or {}, secret)
 
 
 def _runtime(deployment: Json, labels: dict[str, str]) -> Json:
     meta, spec = deployment["metadata"], deployment["spec"]
     runtime = runtime_of(spec)
-    if runtime not in RUNTIMES:
-        known = ", ".join(sorted(RUNTIMES))
+    if runtime not in data.RUNTIMES:
+        known = ", ".join(sorted(data.RUNTIMES))
         raise InvalidSpecError(f"spec.cache.runtime: {runtime!r} is not a cache runtime; use one of {known}")
-    api_version, kind, base = RUNTIMES[runtime]
-    body = dict(base)
-    quota = (spec.get("cache") or {}).get("quota")
-    if options := (spec.get("cache") or {}).get("options"):
-        if runtime == "local":
-            raise InvalidSpecError("spec.cache.options: the local runtime has no options, leave them out")
-        body["fuse"] = {"options": {key: str(value) for key, value in options.items()}}
-    if runtime in ("local", "juicefs"):
-        level: Json = {"mediumtype": "SSD", "path": MEDIUM_PATH}
-        if quota:
-            level["quota"] = str(quota)
-        body["tieredstore"] = {"levels": [level]}
+    cache = spec.get("cache") or {}
+    if runtime == "local" and cache.get("options"):
+        raise InvalidSpecError("spec.cache.options: the local runtime has no options, leave them out")
     metadata = {"name": meta["name"], "namespace": meta["namespace"], "labels": labels}
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": body}
+    quota = str(cache["quota"]) if cache.get("quota") else ""
+    return data.runtime(metadata, runtime, quota=quota, options=cache.get("options"))

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
+from addons.cache_runtime.hub.feedback import feedback, problem
 
 PENDING, DEPLOYING, READY, DEGRADED, FAILED = "Pending", "Deploying", "Ready", "Degraded", "Failed"
 DELETING = "Deleting"
-
-
-def feedback(work: Json) -> Json:
-    """What the InferenceEndpoint on the spoke said, by field name; empty before it said anything."""
-    for manifest in ((work.get("status") or {}).get("resourceStatus") or {}).get("manifests") or []:
-        if (manifest.get("resourceMeta") or {}).get("kind") == "InferenceEndpoint":
-            values = (manifest.get("statusFeedback") or {}).get("values") or []
-            return {value["name"]: _scalar(value.get("fieldValue") or {}) for value in values}
-    return {}
-
-
-def _scalar(value: Json) -> Any:
-    for key in ("integer", "string", "boolean", "jsonRaw"):
-        if key in value:
-            return value[key]
-    return None
 
 
 def cluster_status(cluster: str, work: Json | None, revision: str) -> Json:
     """One entry of status.clusters. What a cluster said of an older revision does not make it Ready."""
     if work is None:
         return {"name": cluster, "phase": PENDING, "readyReplicas": 0}
-    said = feedback(work)
+    said = feedback(work, "InferenceEndpoint")
     if said.get("phase") == READY and said.get("revision") != revision:
         said["phase"] = DEPLOYING
     entry: Json = {
@@ -49,19 +33,9 @@ def cluster_status(cluster: str, work: Json | None, revision: str) -> Json:
             entry["timeline"] = json.loads(said["timeline"])
         except ValueError:
             entry["message"] = f"the timeline reported by {cluster} is not JSON"
-    if problem := _work_problem(work):  # the cause; what the endpoint says of it is that something is missing
-        entry["message"] = problem
+    if cause := problem(work):  # the cause; what the endpoint says of it is that something is missing
+        entry["message"] = cause
     return entry
-
-
-def _work_problem(work: Json) -> str:
-    """Why the work is not applied, where its agent says so."""
-    for manifest in ((work.get("status") or {}).get("resourceStatus") or {}).get("manifests") or []:
-        for condition in manifest.get("conditions") or []:
-            if condition.get("type") == "Applied" and condition.get("status") == "False":
-                meta = manifest.get("resourceMeta") or {}
-                return f"{meta.get('kind')} {meta.get('name')}: {condition.get('message', '')}"
-    return ""
 
 
 def failed_status(deployment: Json, reason: str, message: str, *, now: str | None = None) -> Json:

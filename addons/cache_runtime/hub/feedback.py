@@ -1,0 +1,39 @@
+"""What clusters say of a work's objects. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from addon_framework.api.meta import Json
+
+
+def feedback(work: Json, kind: str, name: str = "") -> Json:
+    """What the object of the kind (and name) said, by field; empty before it said anything."""
+    for manifest in _manifests(work):
+        meta = manifest.get("resourceMeta") or {}
+        if meta.get("kind") == kind and name in ("", meta.get("name")):
+            values = (manifest.get("statusFeedback") or {}).get("values") or []
+            return {value["name"]: _scalar(value.get("fieldValue") or {}) for value in values}
+    return {}
+
+
+def problem(work: Json) -> str:
+    """Why the work is not applied, where its agent says so."""
+    for manifest in _manifests(work):
+        for condition in manifest.get("conditions") or []:
+            if condition.get("type") == "Applied" and condition.get("status") == "False":
+                meta = manifest.get("resourceMeta") or {}
+                return f"{meta.get('kind')} {meta.get('name')}: {condition.get('message', '')}"
+    return ""
+
+
+def _manifests(work: Json) -> Iterator[Json]:
+    yield from ((work.get("status") or {}).get("resourceStatus") or {}).get("manifests") or []
+
+
+def _scalar(value: Json) -> Any:
+    for key in ("integer", "string", "boolean", "jsonRaw"):
+        if key in value:
+            return value[key]
+    return None

@@ -1,0 +1,69 @@
+"""The names that tie a Dataset on the hub to what it becomes on clusters."""
+
+from __future__ import annotations
+
+from addon_framework.api.data import (
+    LOCAL_GROUP,
+    AlluxioRuntime,
+    EFCRuntime,
+    JindoRuntime,
+    JuiceFSRuntime,
+    LocalRuntime,
+    ThinRuntime,
+    VineyardRuntime,
+)
+from addon_framework.api.meta import Json, Resource
+from addon_framework.api.names import PLACEMENT_LABEL
+from addon_framework.kube import Key
+
+RUNTIMES: tuple[Resource, ...] = (
+    LocalRuntime.RESOURCE,
+    JuiceFSRuntime.RESOURCE,
+    ThinRuntime.RESOURCE,
+    AlluxioRuntime.RESOURCE,
+    JindoRuntime.RESOURCE,
+    EFCRuntime.RESOURCE,
+    VineyardRuntime.RESOURCE,
+)
+FINALIZER = f"{LOCAL_GROUP}/fleet"
+# On works and credentials in cluster namespaces: which Dataset they belong to.
+OWNER_NAMESPACE_LABEL = f"{LOCAL_GROUP}/fleet-namespace"
+OWNER_NAME_LABEL = f"{LOCAL_GROUP}/fleet-dataset"
+
+
+def work_name(key: Key) -> str:
+    """Of the ManifestWork, the same in every cluster namespace. A namespace has no dot."""
+    return f"dataset-{key.namespace}.{key.name}"
+
+
+def secret_name(key: Key) -> str:
+    """Of the credentials in a cluster namespace, and on that cluster."""
+    return f"{work_name(key)}-credentials"
+
+
+def owner_labels(key: Key) -> dict[str, str]:
+    """Of everything in cluster namespaces that belongs to a Dataset."""
+    return {OWNER_NAMESPACE_LABEL: key.namespace, OWNER_NAME_LABEL: key.name}
+
+
+def owner_of(obj: Json) -> list[Key]:
+    """The Dataset whose labels an object carries."""
+    labels = obj["metadata"].get("labels") or {}
+    namespace, name = labels.get(OWNER_NAMESPACE_LABEL), labels.get(OWNER_NAME_LABEL)
+    return [Key(namespace, name)] if namespace and name else []
+
+
+def placement_of(dataset: Json) -> str:
+    """The Placement that a Dataset names, by label or annotation; "" for one that stays on the hub."""
+    metadata = dataset["metadata"]
+    for said in (metadata.get("labels"), metadata.get("annotations")):
+        if name := (said or {}).get(PLACEMENT_LABEL):
+            return str(name)
+    return ""
+
+
+def dataset_of(load: Json) -> Key:
+    """The Dataset that a DataLoad loads."""
+    namespace = load["metadata"]["namespace"]
+    target = (load.get("spec") or {}).get("dataset") or {}
+    return Key(target.get("namespace") or namespace, target.get("name", ""))

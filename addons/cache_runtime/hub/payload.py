@@ -1,0 +1,110 @@
+"""Datasets, runtimes and DataLoads as the hub makes them for clusters. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from addon_framework.api.data import GROUP, LOCAL_GROUP
+from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.names import HUB_SECRET_ANNOTATION
+
+DATA = f"{GROUP}/v1alpha1"
+RBAC_GROUP = "rbac.authorization.k8s.io"
+CREDENTIAL_KEYS = ("accessKeyId", "secretAccessKey")
+MEDIUM_PATH = "/var/lib/boundaryless/cache"
+# a runtime's short name -> apiVersion, kind and spec of its object
+RUNTIMES: dict[str, tuple[str, str, Json]] = {
+    "local": (f"{LOCAL_GROUP}/v1alpha1", "LocalRuntime", {"replicas": 1}),
+    "juicefs": (DATA, "JuiceFSRuntime", {"replicas": 1}),
+    "s3fs": (DATA, "ThinRuntime", {"replicas": 1, "profileName": "s3fs"}),
+    "rclone": (DATA, "ThinRuntime", {"replicas": 1, "profileName": "rclone"}),
+}
+UNCACHED = ("s3fs", "rclone")  # they keep nothing that a DataLoad could fill
+
+
+def dataset(metadata: Json, source: str, options: Mapping[str, Any], secret: str = "") -> Json:
+    """One source at the Dataset's root; `secret` has the CREDENTIAL_KEYS."""
+    mount: Json = {"mountPoint": source, "name": metadata["name"], "path": "/", "readOnly": True}
+    if options:
+        mount["options"] = {key: str(value) for key, value in options.items()}
+    if secret:
+        mount["encryptOptions"] = [
+            {"name": option, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+            for option, key in zip(("aws.accessKeyId", "aws.secretKey"), CREDENTIAL_KEYS, strict=True)
+        ]
+    spec: Json = {"mounts": [mount], "accessModes": ["ReadOnlyMany"]}
+    return {"apiVersion": DATA, "kind": "Dataset", "metadata": metadata, "spec": spec}
+
+
+def by_reference(metadata: Json, secret: str) -> Json:
+    """Metadata with which the cache agent of the chosen cluster fetches the Secret itself."""
+    annotations = {**(metadata.get("annotations") or {}), HUB_SECRET_ANNOTATION: secret}
+    return {**metadata, "annotations": annotations}
+
+
+def runtime(metadata: Json, name: str, *, quota: str = "", options: Mapping[str, Any] | None = None) -> Json:
+    """The runtime object of one of RUNTIMES."""
+    api_version, kind, base = RUNTIMES[name]
+    spec = dict(base)
+    if options:
+        spec["fuse"] = {"options": {key: str(value) for key, value in options.items()}}
+    if name not in UNCACHED:
+        level: Json = {"mediumtype": "SSD", "path": MEDIUM_PATH}
+        if quota:
+            level["quota"] = quota
+        spec["tieredstore"] = {"levels": [level]}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def data_load(metadata: Json, dataset: str) -> Json:
+    """Brings all of a Dataset of the same namespace into its cache."""
+    target = {"name": dataset, "namespace": metadata["namespace"]}
+    spec = {"dataset": target, "target": [{"path": "/", "replicas": 1}]}
+    return {"apiVersion": DATA, "kind": "DataLoad", "metadata": metadata, "spec": spec}
+
+
+def credentials(name: str, cluster: str, labels: Mapping[str, str], data: Mapping[str, str]) -> list[Json]:
+    """A Secret in the cluster namespace, readable by that cluster's cache agent and nobody else."""
+    metadata = {"name": name, "namespace": cluster, "labels": dict(labels)}
+    group = f"system:open-cluster-management:cluster:{cluster}:addon:cache-runtime"
+    rule = {
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "resourceNames": [name],
+        "verbs": ["get", "list", "watch"],
+    }
+    rbac = f"{RBAC_GROUP}/v1"
+    return [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": dict(data)},
+        {"apiVersion": rbac, "kind": "Role", "metadata": metadata, "rules": [rule]},
+        {
+            "apiVersion": rbac,
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": name},
+            "subjects": [{"apiGroup": RBAC_GROUP, "kind": "Group", "name": group}],
+        },
+    ]
+
+
+def keeps_namespace(namespace: str) -> Json:
+    """A work's deleteOption: everything goes but the namespace, in which others may live too."""
+    rule = {"group": "", "resource": "namespaces", "namespace": "", "name": namespace}
+    return {"propagationPolicy": "SelectivelyOrphan", "selectivelyOrphans": {"orphaningRules": [rule]}}
+
+
+def reported(group: str, resource: str, metadata: Json, paths: Sequence[tuple[str, str]]) -> Json:
+    """A work's manifestConfig: values of one object by name, sent whenever they change."""
+    return {
+        "resourceIdentifier": {
+            "group": group,
+            "resource": resource,
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+        },
+        "feedbackRules": [
+            {"type": "JSONPaths", "jsonPaths": [{"name": name, "path": path} for name, path in paths]}
+        ],
+        "feedbackScrapeType": "Watch",
+    }
