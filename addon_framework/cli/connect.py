@@ -121,12 +121,12 @@ def run(work: Callable[[], Awaitable[T]], *, verbosity: str = "warning", serves:
 
     with (
         errors_for_people(verbosity=verbosity),
-        asyncio.Runner(loop_factory=_loop_that_serves() if serves else None) as runner,
+        asyncio.Runner(loop_factory=loop_that_serves() if serves else None) as runner,
     ):
         return runner.run(main())
 
 
-def _loop_that_serves() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_that_serves() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's where it is installed (the extra `local`), and a collector that looks less often.
 
     Caches of thousands of objects live as long as we do: to walk them costs a tenth of a second each time.
