@@ -144,6 +144,7 @@ class Service:
     name: str
     ports: Mapping[str, int] = field(default_factory=dict)
     pod: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from runtimes.pods import literal
 from runtimes.tiers import node_directories, tier_problems
 from runtimes.workloads import memory_problems, port_names, port_problems, secret_options, volume_problems
 
+_SCRAPED = {"monitor": "alluxio_runtime_metrics"}  # what Fluid's ServiceMonitor looks for
 _REPLICAS = {  # of what follows another part
     "jobMaster": "spec.master.replicas",
     "apiGateway": "spec.master.replicas",
@@ -54,6 +55,12 @@ class AlluxioBackend(Backend):
             problems += port_problems(cache, part, known)
         if (count := pods.masters(cache)) not in (1, 3, 5):
             problems.append(f"{title}: spec.master.replicas: {count} masters cannot vote; 1, 3 or 5 can")
+        problems += [
+            f"{title}: spec.{part}.{field}: it is in the pod of spec.{other}, which says it"
+            for part, other in pods.GUESTS.items()
+            for field in ("networkMode", "nodeSelector", "podMetadata", "imagePullSecrets")
+            if (said := (spec.get(part) or {}).get(field)) and said != (spec.get(other) or {}).get(field)
+        ]
         problems += [
             f"{title}: spec.{part}.replicas: is {other}"
             for part, other in _REPLICAS.items()
@@ -87,7 +94,8 @@ class AlluxioBackend(Backend):
         jobs = {f"job-{name}": port for name, port in used["jobMaster"].items()}
         opened = {**used["master"], **jobs, **used["apiGateway"]}
         names = [f"{cache.name}-master-{n}" for n in range(count)]
-        services = tuple(Service(name, opened, pod=name) for name in names)
+        scraped = {} if cache.spec.get("disablePrometheus") else _SCRAPED
+        services = [Service(name, opened, pod=name, labels=scraped) for name in names]
         return [
             Component("master", master, count, config_maps=config, services=services),
             Component("worker", pods.worker(cache, used), int(cache.spec.get("replicas") or 0) or 1),

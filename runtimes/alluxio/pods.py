@@ -36,7 +36,7 @@ PARTS: Mapping[str, Mapping[str, int]] = {
     "jobWorker": {"rpc": 30001, "data": 30002, "web": 30003},
     "apiGateway": {"rest": 39999},
 }
-_NETWORK = {"jobMaster": "master", "jobWorker": "worker", "apiGateway": "master"}  # whose pod a part is in
+GUESTS = {"jobMaster": "master", "jobWorker": "worker", "apiGateway": "master"}  # whose pod a part is in
 
 
 def masters(cache: Cache) -> int:
@@ -46,7 +46,7 @@ def masters(cache: Cache) -> int:
 
 def host(cache: Cache, part: str) -> bool:
     """Whether the part is in its node's network."""
-    return on_host((cache.spec.get(_NETWORK.get(part, part)) or {}).get("networkMode"))
+    return on_host((cache.spec.get(GUESTS.get(part, part)) or {}).get("networkMode"))
 
 
 def parts(cache: Cache) -> dict[str, dict[str, int]]:

@@ -70,10 +70,17 @@ class EFCBackend(Backend):
             problems += port_problems(cache, part, PORTS.get(part, {}))
         if (spec.get("worker") or {}).get("replicas"):
             problems.append(f"{title}: spec.worker.replicas: is spec.replicas")
-        if (spec.get("osAdvise") or {}).get("enabled"):
-            problems.append(f"{title}: spec.osAdvise: nodes are not changed by a cache; tune them before")
-        if ((spec.get("initFuse") or {}).get("version") or {}).get("image"):
-            problems.append(f"{title}: spec.initFuse: nodes are not changed by a cache")
+        problems += [
+            f"{title}: spec.{name}: nodes are not changed by a cache; tune them before"
+            for name in ("osAdvise", "initFuse")
+            if spec.get(name)
+        ]
+        for number, level in enumerate((spec.get("tieredstore") or {}).get("levels") or []):
+            problems += [
+                f"{title}: spec.tieredstore.levels[{number}].{name}: EFC has no water-marks"
+                for name in ("high", "low")
+                if level.get(name)
+            ]
         return problems
 
     def host_ports(self, cache: Cache) -> list[str]:

@@ -41,6 +41,11 @@ class JindoBackend(Backend):
         disabled = [bool((spec.get(part) or {}).get("disabled")) for part in ("master", "worker")]
         if len(set(disabled)) > 1:
             problems.append(f"{title}: spec.worker.disabled: a cache has both master and worker, or neither")
+        if ((spec.get("fuse") or {}).get("metrics") or {}).get("scrapeTarget") not in (None, "", "None"):
+            problems.append(
+                f"{title}: spec.fuse.metrics.scrapeTarget: nothing looks for it; annotate the pods by "
+                "spec.fuse.podMetadata as your Prometheus wants"
+            )
         if (spec.get("fuse") or {}).get("disabled"):
             problems.append(f"{title}: spec.fuse.disabled: pods could not mount the Dataset")
         if self._labels(cache):

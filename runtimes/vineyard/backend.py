@@ -109,4 +109,6 @@ class VineyardBackend(Backend):
         spills = levels[1:]
         if len(spills) > 1 or any(len(tier.paths) > 1 for tier in spills):
             return [f"{where}: vineyardd spills into one directory"]
+        if levels[0].high or levels[0].low:
+            return [f"{where}: high and low are of the tier that memory is spilt to"]
         return []

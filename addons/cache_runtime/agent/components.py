@@ -105,7 +105,9 @@ def _service(binding: Binding, component: Component, service: Service) -> Json:
         "selector": selector,
         "ports": [{**port, "protocol": "TCP"} for port in ports],
     }
-    return _hashed({**_object(binding, component, "Service", "v1", service.name), "spec": spec})
+    made = _object(binding, component, "Service", "v1", service.name)
+    made["metadata"]["labels"] = {**service.labels, **made["metadata"]["labels"]}
+    return _hashed({**made, "spec": spec})
 
 
 def _affinity(binding: Binding, component: Component) -> Json:

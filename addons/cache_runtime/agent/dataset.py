@@ -240,6 +240,9 @@ class DatasetController(Controller):
             await self.client.create(PERSISTENTVOLUMECLAIMS, volumes.claim(binding))
 
     def _measure(self, key: Key, binding: Binding) -> None:
+        management = binding.cache.spec.get("management") or {}
+        if (management.get("metadataSyncPolicy") or {}).get("autoSync") is False:
+            return
         versions = sorted(
             secret["metadata"].get("resourceVersion", "")
             for secret in self.of(SECRETS).in_namespace(key.namespace)

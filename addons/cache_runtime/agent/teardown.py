@@ -127,7 +127,8 @@ class Teardown:
 
     def _job(self, binding: Binding, key: Key, node: str, name: str) -> Json:
         """In the add-on's namespace: the Dataset's may be on its way out, where nothing can be created."""
-        policy = (binding.cache.spec.get("management") or {}).get("cleanCachePolicy") or {}
+        spec = binding.cache.spec
+        policy = (spec.get("management") or spec).get("cleanCachePolicy") or {}
         attempts = int(policy.get("maxRetryAttempts") or _ATTEMPTS)
         own = labels(key, "clean", **{NODE_LABEL: node})
         pod = binding.backend.clean(binding.cache).pod

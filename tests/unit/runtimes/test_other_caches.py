@@ -29,6 +29,7 @@ OSS: Json = {
     "encryptOptions": KEYS,
 }
 NAS: Json = {"mountPoint": "nfs://id-x.cn-hangzhou.nas.aliyuncs.com:/", "name": "nas"}
+PLAIN = {"levels": [{"mediumtype": "MEM", "quota": "2Gi"}]}
 MEMORY = {"levels": [{"mediumtype": "MEM", "quota": "2Gi", "high": "0.9", "low": "0.8"}]}
 DISKS = {
     "levels": [{"mediumtype": "SSD", "path": "/a,/b", "quotaList": "1Gi,2Gi", "high": "0.9", "low": "0.8"}]
@@ -172,7 +173,7 @@ def test_jindos_client_alone_reads_the_source_itself() -> None:
 def test_efcs_clients_find_the_workers() -> None:
     container = {"networkMode": "ContainerNetwork"}
     made = cache(
-        EFC, NAS, tieredstore=MEMORY, worker=container, master=container, fuse={"properties": {"a": "b"}}
+        EFC, NAS, tieredstore=PLAIN, worker=container, master=container, fuse={"properties": {"a": "b"}}
     )
     parts = by_role(EFC, made)
     endpoints = json.loads(parts["client"].config_maps["data-worker-endpoints"]["efc-worker-endpoints.json"])
@@ -204,14 +205,14 @@ def test_efcs_clients_find_the_workers() -> None:
     ],
 )
 def test_what_efc_cannot_do_is_said_with_the_field(mount: Json, spec: Json, said: str) -> None:
-    (problem,) = EFC.validate(cache(EFC, mount, **{"tieredstore": MEMORY, **spec}))
+    (problem,) = EFC.validate(cache(EFC, mount, **{"tieredstore": PLAIN, **spec}))
     assert said in problem
 
 
 def test_vineyards_etcd_may_be_anothers() -> None:
-    own = by_role(VINEYARD, cache(VINEYARD, tieredstore=MEMORY, master={"networkMode": "ContainerNetwork"}))
+    own = by_role(VINEYARD, cache(VINEYARD, tieredstore=PLAIN, master={"networkMode": "ContainerNetwork"}))
     assert own["master"].services[0].name == "data-master"
-    made = cache(VINEYARD, tieredstore=MEMORY, master={"endpoint": {"uri": "etcd.other:2379"}})
+    made = cache(VINEYARD, tieredstore=PLAIN, master={"endpoint": {"uri": "etcd.other:2379"}})
     other = by_role(VINEYARD, made)
     assert set(other) == {"worker", "client"}
     args = other["worker"].pod["containers"][0]["args"]
@@ -221,7 +222,7 @@ def test_vineyards_etcd_may_be_anothers() -> None:
 
 def test_vineyard_spills_to_the_second_tier() -> None:
     levels = [
-        *MEMORY["levels"],
+        *PLAIN["levels"],
         {"mediumtype": "SSD", "path": "/spill", "quota": "5Gi", "high": "0.7", "low": "0.2"},
     ]
     args = by_role(VINEYARD, cache(VINEYARD, tieredstore={"levels": levels}))["worker"].pod["containers"][0][
@@ -242,7 +243,7 @@ def test_vineyard_spills_to_the_second_tier() -> None:
     ],
 )
 def test_what_vineyard_cannot_do_is_said_with_the_field(mounts: list[Json], spec: Json, said: str) -> None:
-    (problem,) = VINEYARD.validate(cache(VINEYARD, *mounts, **{"tieredstore": MEMORY, **spec}))
+    (problem,) = VINEYARD.validate(cache(VINEYARD, *mounts, **{"tieredstore": PLAIN, **spec}))
     assert said in problem
 
 
