@@ -157,11 +157,22 @@ class Reviewer:
         else:
             backend = self._resolver.of_kind(str(obj.get("kind")))
             pairs = [(backend, obj)] if backend is not None else []
-        found = [] if of_dataset else _changed_profile(obj, old, dataset)
+        found = _changed_location(obj, old) if of_dataset else _changed_profile(obj, old, dataset)
         for backend, runtime in pairs:
             cache = self._resolver.cache(dataset, runtime)
             found += [*backend.validate(cache), *restore_problems(backend, cache)]
         return [problem for problem in found if not isinstance(problem, Missing)]
+
+
+def _changed_location(dataset: Json, old: Json) -> list[str]:
+    """A cache begins once."""
+    before, after = ((each.get("spec") or {}).get("dataRestoreLocation") for each in (old, dataset))
+    if not old or before == after or (dataset.get("status") or {}).get("phase") != BOUND:
+        return []
+    return [
+        f"Dataset {key_of(dataset)}: spec.dataRestoreLocation: it is Bound and has begun already; delete it "
+        "and create it anew"
+    ]
 
 
 def _changed_profile(runtime: Json, old: Json, dataset: Json) -> list[str]:

@@ -188,6 +188,12 @@ async def test_what_is_complete_does_not_change_and_a_profile_stays(asked: Fleet
     await asked.phase(DATALOADS, "llama", "Complete")
     with pytest.raises(ApiError, match=r"spec\.target: it is Complete and will not run again"):
         await asked.client.patch(DATALOADS, "llama", {"spec": {"target": [{"path": "/x"}]}}, asked.namespace)
+    location = {"path": "local:///backup", "nodeName": "cache-node"}
+    await asked.phase(DATASETS, "llama", "Bound")
+    with pytest.raises(ApiError, match=r"spec\.dataRestoreLocation: it is Bound and has begun already"):
+        await asked.client.patch(
+            DATASETS, "llama", {"spec": {"dataRestoreLocation": location}}, asked.namespace
+        )
     await asked.client.patch(DATALOADS, "llama", {"spec": {"ttlSecondsAfterFinished": 0}}, asked.namespace)
     await asked.gone(DATALOADS, "llama")
 
