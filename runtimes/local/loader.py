@@ -46,6 +46,7 @@ def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int
     report("start")
     restore(store, directory, specification.get("restore"), environment.get("NODE_NAME", ""))
     with store.exclusive():
+        store.drop_unknown()
         for attempt in range(_ATTEMPTS):
             try:
                 code = _copy(store, specification, environment)
@@ -72,7 +73,7 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     progress.files = len(items) - len(missing)
     report("progress", **progress.numbers(0))
     if (problem := _room(specification, store, items, missing)) is not None:
-        report("failed", reason="QuotaExceeded", message=problem, permanent=True)
+        report("failed", reason=problem[0], message=problem[1], permanent=True)
         return PERMANENT
     began = time.monotonic()
     with Reporting(progress, began):
@@ -144,20 +145,20 @@ def patiently(
 
 def _room(
     specification: Mapping[str, Any], store: Store, items: list[Item], missing: list[Item]
-) -> str | None:
-    """Why the files do not fit; None when they do."""
+) -> tuple[str, str] | None:
+    """Why the files do not fit: a reason and a message; None when they do."""
     owner, total = specification.get("owner") or "the runtime", sum(item.object.size for item in items)
     quota = specification.get("quota")
     others = store.cached - sum(i.object.size for i in items if store.has(i.path, i.url, i.object))
     if quota and total + max(others, 0) > quota:
-        return (
+        return "QuotaExceeded", (
             f"{owner}: the data needs {total + max(others, 0)} bytes, but spec.tieredstore.levels[0].quota "
             f"allows {quota}; raise the quota or load less (DataLoad spec.target)"
         )
     needed = sum(item.object.size for item in missing)
     started = sum(path.stat().st_blocks * 512 for path in store.partial.glob("*.part"))
     if needed - started > store.free():
-        return (
+        return "DiskFull", (
             f"{owner}: {needed} bytes are missing, but the disk of {specification['directory']} has only "
             f"{store.free()} left; make room or give spec.tieredstore.levels[0].path another disk"
         )

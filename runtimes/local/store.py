@@ -113,6 +113,11 @@ class Store:
             if time.monotonic() >= self._write_at:
                 self._write()
 
+    def drop_unknown(self) -> None:
+        """Removes what is not written down as complete: it need not be, and it takes room."""
+        for path in self._walk() - self._entries.keys():
+            (self.data / path).unlink()
+
     def keep_only(self, wanted: set[str], partial: set[str]) -> None:
         """Removes files that the source no longer has, and unfinished ones that nobody will finish."""
         for path in sorted(self._walk() - wanted):

@@ -31,6 +31,14 @@ class Item:
     object: Object
 
 
+class _DiskFaultError(Exception):
+    """Passes through a source, which would take an OSError for its own."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Transfer:
     """Runs the copy. `patience` is how long it goes on without a single byte arriving."""
 
@@ -105,7 +113,10 @@ class Transfer:
 
             def sink(data: memoryview) -> None:
                 nonlocal position
-                assembly.write(data, position)
+                try:
+                    assembly.write(data, position)
+                except OSError as error:
+                    raise _DiskFaultError(error) from error
                 position += len(data)
                 self._progress.add(len(data))
                 self._moved_at = self._clock()
@@ -115,6 +126,8 @@ class Transfer:
             except SourceError:
                 self._progress.add(start - position)
                 raise
+            except _DiskFaultError as fault:
+                raise fault.error from None
 
         if not self._again(attempt):
             assembly.distrust()

@@ -1,7 +1,7 @@
 """Keeps a node's cache: `python -m runtimes.local.worker`, told what by CACHE (see loader).
 
 Says what the cache holds: when it starts, which after a reboot may be less than before, and whenever the
-loader has completed a file.
+loader has completed a file or somebody removed some.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from runtimes.local.restore import restore
 from runtimes.local.store import Store
 from runtimes.reporting import report
 
+_LOOK = 30.0  # seconds after which files are looked for unasked: somebody may have removed some
+
 
 def main() -> int:
     """Until SIGTERM."""
@@ -33,7 +35,10 @@ def main() -> int:
         restore(store, directory, specification.get("restore"), os.environ.get("NODE_NAME", ""))
         watched = _watch(directory)
         said = tell(store, specification, None)
-        while signal.sigwait(signals) not in ends:
+        while (got := signal.sigtimedwait(signals, _LOOK)) is None or got.si_signo not in ends:
+            if not os.fstat(watched).st_nlink:
+                # Pods that have it mounted see nothing until they restart; ours must be able to make it anew.
+                raise FileNotFoundError("the cache's directory was removed; load again")
             said = tell(store, specification, said)
         os.close(watched)
     except OSError as error:
@@ -52,10 +57,13 @@ def tell(store: Store, specification: Mapping[str, Any], said: dict[str, int] | 
 
 
 def _watch(directory: Path) -> int:
-    """SIGIO whenever the index is replaced. https://docs.kernel.org/filesystems/dnotify.html"""
+    """SIGIO whenever the index is replaced, or something removed from the directory.
+
+    https://docs.kernel.org/filesystems/dnotify.html
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
+        fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_RENAME | fcntl.DN_DELETE | fcntl.DN_MULTISHOT)
     except OSError as error:  # a file system without it: then the state is that of the start
         print(f"{directory}: changes are not noticed: {error}", file=sys.stderr, flush=True)
     return descriptor

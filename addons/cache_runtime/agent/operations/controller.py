@@ -148,7 +148,11 @@ class OperationController(Controller):
         ended = said.get("phase") in (status.FAILED, status.COMPLETE) and policy != "Cron"
         if ended and (said.get("infos") or {}).get("inputs") == attempt:
             self.shared.turns.end((self.kind.name, key))
-            return await self._expire(op)  # until something it ended by changes
+            left = status.again_in(op, datetime.now(UTC))
+            if left is None:
+                return await self._expire(op)  # until something it ended by changes
+            if left > 0:
+                return min(left, await self._expire(op) or left)
         absent = next((str(at) for at, version in versions.items() if not version), "")
         if absent:
             await self._runner.wait(op, f"waiting for Secret {absent}")

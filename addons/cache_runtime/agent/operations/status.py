@@ -13,6 +13,9 @@ from addon_framework.api.time import now_rfc3339, parse_time
 from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
 
 PENDING, EXECUTING, COMPLETE, FAILED = "Pending", "Executing", "Complete", "Failed"
+# What may pass without a change of any object: the bucket comes, the disk has room again.
+_PASSING = ("SourceUnreadable", "DiskError", "DiskFull", "QuotaExceeded")
+_AGAIN, _AGAIN_MAX = 30.0, 1800.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ def running_status(
         infos["startTime"] = f"{min(starts):.3f}"
     elif "startTime" in (old.get("infos") or {}):
         infos["startTime"] = old["infos"]["startTime"]
+    retries = int((old.get("infos") or {}).get("retries", 0))
+    if (old.get("infos") or {}).get("inputs") == inputs and (retries or phase == FAILED):
+        infos["retries"] = str(retries + (phase == FAILED and old.get("phase") != FAILED))
     if phase == FAILED:
         bad = next(node for node in nodes if node.failed)
         said = bad.said.get("failed", {})
@@ -96,6 +102,16 @@ def running_status(
         if trouble:
             infos["message"] = f"trying again: {trouble}"
     return status | _kept(load)
+
+
+def again_in(load: Json, now: datetime) -> float | None:
+    """Seconds until what failed by its surroundings is tried again; None for what they do not change."""
+    said = load.get("status") or {}
+    infos, conditions = said.get("infos") or {}, said.get("conditions") or [{}]
+    if said.get("phase") != FAILED or conditions[0].get("reason") not in _PASSING:
+        return None
+    delay = min(_AGAIN * 2.0 ** min(int(infos.get("retries", 0)), 10) / 2, _AGAIN_MAX)
+    return max(0.0, float(infos.get("finishTime") or 0) + delay - now.timestamp())
 
 
 def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> dict[str, str]:

@@ -1,0 +1,203 @@
+"""A disk that is full, a cache directory that somebody removes, and sources on the node's own disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from addon_framework.api.core import PODS
+from addon_framework.api.meta import Json
+from addon_framework.testing import eventually
+from addons.cache_runtime.agent.operations import status
+from runtimes.local import loader
+from runtimes.source import SourceError
+from tests.integration.cache_runtime.faultyproxy import Fault, faulty
+from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
+
+MIB = 1 << 20
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """8 MiB."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)], check=True)
+    yield directory
+    subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def specification(source: Path, cache: Path) -> Json:
+    return {
+        "directory": str(cache),
+        "owner": "LocalRuntime t/t",
+        "sources": [{"url": f"file://{source}", "path": "/"}],
+    }
+
+
+def refused(source: Path, cache: Path) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        loader.plan(specification(source, cache), {})
+    assert caught.value.permanent
+    return caught.value
+
+
+@needs_root
+def test_a_disk_without_room_is_told_before_anything_is_copied(
+    tmp_path: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_bytes(os.urandom(7 * MIB))
+    (small_disk / "other").write_bytes(bytes(4 * MIB))
+    assert loader.run(specification(source, small_disk / "cache"), {}) == loader.PERMANENT
+    failed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert failed["reason"] == "DiskFull"
+    assert f"{7 * MIB} bytes are missing, but the disk of {small_disk}/cache has only" in failed["message"]
+    (small_disk / "other").unlink()
+    assert loader.run(specification(source, small_disk / "cache"), {}) == 0
+    assert (small_disk / "cache/data/a").read_bytes() == (source / "a").read_bytes()
+
+
+@needs_root
+def test_a_disk_that_fills_up_while_it_loads(tmp_path: Path, small_disk: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in "abc":
+        (source / name).write_bytes(os.urandom(2 * MIB))
+    cache = small_disk / "cache"
+    took: list[bool] = []
+    read = loader.Transfer.run
+
+    def fill(transfer: loader.Transfer) -> None:
+        (small_disk / "other").write_bytes(bytes(5 * MIB))
+        took.append(True)
+        read(transfer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader.Transfer, "run", fill)
+        with pytest.raises(OSError, match="No space left") as caught:
+            loader.run(specification(source, cache), {})
+    assert took
+    assert not isinstance(caught.value, SourceError)
+    for path in (cache / "data").iterdir():  # what is there is whole
+        assert path.read_bytes() == (source / path.name).read_bytes()
+    (small_disk / "other").unlink()
+    assert loader.run(specification(source, cache), {}) == 0
+    assert sorted(p.name for p in (cache / "data").iterdir()) == ["a", "b", "c"]
+
+
+def test_links_inside_are_followed_and_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "blobs").mkdir(parents=True)
+    (source / "snapshots/1").mkdir(parents=True)
+    (source / "blobs/x").write_bytes(b"model")
+    (source / "snapshots/1/model").symlink_to("../../blobs/x")
+    (source / "current").symlink_to("snapshots/1")
+    os.mkfifo(source / "fifo")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(source / "socket"))
+    try:
+        assert loader.run(specification(source, tmp_path / "cache"), {}) == 0
+    finally:
+        listener.close()
+    data = tmp_path / "cache/data"
+    seen = {str(p.relative_to(data)): p.read_bytes() for p in data.rglob("*") if p.is_file()}
+    assert seen == dict.fromkeys(["blobs/x", "snapshots/1/model", "current/model"], b"model")
+    assert not any(p.is_symlink() for p in data.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/etc/passwd", "the link sub/link leads to /etc/passwd, outside of"),
+        ("../../source2/x", "outside of"),
+        ("nowhere", "the link sub/link leads to nowhere, which is not there"),
+        ("link", "the link sub/link leads to itself"),
+        ("..", "the link sub/link leads to a directory that it is in"),
+    ],
+)
+def test_links_that_lead_astray_are_refused_by_name(tmp_path: Path, target: str, words: str) -> None:
+    (tmp_path / "source/sub").mkdir(parents=True)
+    (tmp_path / "source2").mkdir()
+    (tmp_path / "source2/x").write_bytes(b"of somebody else")
+    (tmp_path / "source/sub/link").symlink_to(target)
+    assert words in str(refused(tmp_path / "source", tmp_path / "cache"))
+
+
+def test_a_mount_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "nowhere is not there on this node" in str(refused(tmp_path / "nowhere", tmp_path / "cache"))
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_bytes(b"old")
+    item = loader.plan(specification(source, tmp_path / "cache"), {})[0]
+    (source / "a").write_bytes(b"newer")
+    with pytest.raises(SourceError, match="a changed while it was read") as caught:
+        item.source.read(item.object, 0, 3, lambda data: None)
+    assert caught.value.stale
+
+
+async def test_a_bucket_that_comes_later_is_loaded_without_anybody_asking(
+    fleet: Fleet, model: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "_AGAIN", 2.0)
+    await fleet.secret()
+    with faulty(fleet.store.endpoint) as proxy:
+        there = [False]
+        proxy.rule = lambda asked: None if there[0] else Fault(status=404, code="NoSuchBucket")
+        dataset = fleet.dataset("llama")
+        dataset["spec"]["mounts"][0]["options"] = {"endpoint": proxy.endpoint}
+        await fleet.create(dataset, fleet.runtime("local", "llama"), fleet.load("llama"))
+        failed = await fleet.phase(DATALOADS, "llama", "Failed")
+        condition = failed["status"]["conditions"][0]
+        assert condition["reason"] == "SourceUnreadable"
+        assert "s3://models/llama" in condition["message"]
+        assert "not found (NoSuchBucket" in condition["message"]
+        await fleet.until(
+            DATASETS,
+            "llama",
+            lambda d: any(
+                (c["type"], c["status"]) == ("Initialized", "False") and "NoSuchBucket" in c["message"]
+                for c in d["status"]["conditions"]
+            ),
+        )
+        there[0] = True
+        await fleet.phase(DATALOADS, "llama", "Complete", timeout=60)
+
+
+async def test_a_cache_that_somebody_removes_is_told_and_loaded_again(
+    fleet: Fleet, model: dict[str, bytes], host_files: Path
+) -> None:
+    await fleet.secret()
+    await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
+    total = sum(map(len, model.values()))
+
+    async def holds(count: int) -> None:
+        await fleet.until(
+            DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes") == count, 60
+        )
+
+    await fleet.phase(DATALOADS, "llama", "Complete")
+    await holds(total)
+    place = host_files / f"var/lib/boundaryless/cache/{fleet.namespace}/llama"
+    shutil.rmtree(place)
+    await holds(0)
+    broken = "pod llama-worker-0 on node cache-node is not ready: container cache"
+    await fleet.until(DATASETS, "llama", lambda d: broken in str(d["status"]["conditions"]), 60)
+    await fleet.client.delete(PODS, "llama-worker-0", fleet.namespace)  # its volume is made anew with it
+    await eventually((place / "data").is_dir, timeout=60)
+    await fleet.create(fleet.load("again", dataset="llama"))
+    await fleet.phase(DATALOADS, "again", "Complete")
+    await holds(total)
+    assert (place / "data/config.json").read_bytes() == model["config.json"]
