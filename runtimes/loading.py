@@ -44,7 +44,7 @@ def option_problems(load: DataLoad, known: Sequence[str]) -> list[str]:
     """Options that would have no effect, and values that are none."""
     problems = []
     if names := unknown(known, load.spec.options):
-        problems.append(f"spec.options: unknown {', '.join(names)}; known: {', '.join(known)}")
+        problems.append(f"spec.options: unknown {', '.join(names)}; known: {', '.join(known) or 'none'}")
     threads = load.spec.options.get("threads")
     if threads is not None and not (threads.isdigit() and 0 < int(threads) <= 256):
         problems.append(f"spec.options.threads: {threads!r} must be a number from 1 to 256")

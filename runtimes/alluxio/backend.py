@@ -21,7 +21,7 @@ from runtimes.interface import (
     Task,
     Volume,
 )
-from runtimes.loading import variables
+from runtimes.loading import option_problems, variables
 from runtimes.measure import measure
 from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
@@ -127,6 +127,10 @@ class AlluxioBackend(Backend):
             literal("PIN", "true" if data.get("pin") else ""),
         ]
         return Task(pods.load(cache, commands.LOAD, env), once=True)
+
+    def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
+        """Its command has no options."""
+        return option_problems(load, ())
 
     def clean(self, cache: Cache) -> Task:
         """The mount, and the directories of the tiers."""

@@ -6,7 +6,7 @@ from addon_framework.api.data import DataLoad, JindoRuntime
 from runtimes.interface import Backend, Cache, CacheState, Component, Exec, Service, Task, Volume
 from runtimes.jindo import commands, pods
 from runtimes.jindo.config import KEYS, SCHEMES, files, masters
-from runtimes.loading import variables
+from runtimes.loading import option_problems, variables
 from runtimes.node.command import clean_pod
 from runtimes.pods import literal
 from runtimes.tiers import node_directories, tier_problems, tiers
@@ -117,6 +117,10 @@ class JindoBackend(Backend):
             return None
         env = [*variables(load), literal("FLAGS", commands.flags(load))]
         return Task(pods.load(cache, commands.LOAD, env), once=True)
+
+    def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
+        """Options of `jindocache -load`."""
+        return option_problems(load, commands.OPTIONS)
 
     def clean(self, cache: Cache) -> Task:
         """The mount, and the directories of the cache."""

@@ -10,7 +10,9 @@ import pytest
 from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json, from_dict
 from addon_framework.plugins import RUNTIMES, discover
+from runtimes.alluxio import AlluxioBackend
 from runtimes.interface import Backend, Cache
+from runtimes.jindo import JindoBackend
 from runtimes.juicefs import JuiceFSBackend
 from runtimes.local import LocalBackend
 from runtimes.thin import ThinBackend
@@ -169,3 +171,22 @@ def test_reports_are_lines_of_json() -> None:
     other = {"report": "state", "cached": 9}
     state = backend.state(cache_of(backend), [said, other])
     assert (state.cached, state.hit_ratio) == (5, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "said"),
+    [
+        (AlluxioBackend(), {"threads": "3"}, "spec.options: unknown threads; known: none"),
+        (JindoBackend(), {"atomicCache": "true"}, ""),
+        (JindoBackend(), {"speed": "1"}, "spec.options: unknown speed; known: atomicCache"),
+        (JuiceFSBackend(), {"threads": "3", "timeout": "30m"}, ""),
+        (JuiceFSBackend(), {"background": "true"}, "unknown background; known: threads, timeout"),
+        (JuiceFSBackend(), {"timeout": "soon"}, "spec.options.timeout: 'soon' must be like 90s"),
+        (LocalBackend(), {"threads": "0"}, "spec.options.threads: '0' must be a number"),
+    ],
+)
+def test_options_of_a_load_that_would_have_no_effect_are_named(
+    backend: Backend, options: dict[str, str], said: str
+) -> None:
+    assert said in "; ".join(found := backend.load_problems(cache_of(backend), load(options=options)))
+    assert bool(found) == bool(said)
