@@ -87,6 +87,10 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         put("Ready", False, "DatasetNotReady", seen.waiting or f"waiting for {kind}")
         if seen.broken and get_condition(conditions, "RuntimeScheduled") is not None:  # it did run
             put("NotReady", True, "PodsNotReady", seen.broken)
+    if status["phase"] == UPDATING:
+        put("Updating", True, "DatasetUpdating", seen.waiting or "its mounts change")
+    elif get_condition(conditions, "Updating") is not None and seen.mounted:
+        put("Updating", False, "DatasetReady", "")
     if seen.unreadable:
         put("Initialized", False, "SourceUnreadable", seen.unreadable)
     elif seen.measured is not None:

@@ -91,7 +91,10 @@ def test_a_dataset_whose_mounts_change_is_updating_and_keeps_those_it_had() -> N
     bound = binding(status=before)
     changing = dataset_status(bound.dataset, bound, Observed(mounted=False, waiting="not yet"))
     assert (changing["phase"], changing["mounts"]) == ("Updating", before["mounts"])
+    assert ("Updating", "True") in [(c["type"], c["status"]) for c in changing["conditions"]]
+    bound.dataset["status"] = changing
     done = dataset_status(bound.dataset, bound, Observed(ready=True))
+    assert ("Updating", "False") in [(c["type"], c["status"]) for c in done["conditions"]]
     assert (done["phase"], done["mounts"][0]["mountPoint"]) == ("Bound", "oss://bucket")
     fresh = binding()
     assert dataset_status(fresh.dataset, fresh, Observed(mounted=False))["phase"] == "Pending"
