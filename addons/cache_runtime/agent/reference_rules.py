@@ -93,11 +93,6 @@ def runtime_problems(dataset: Json, runtimes: Iterable[Json]) -> list[str]:
     ]
 
 
-def referring(datasets: Iterable[Json], key: Key) -> list[Json]:
-    """Those that refer to a Dataset, whether they may or not."""
-    return [each for each in datasets if (named := reference_of(each)) is not None and named.physical == key]
-
-
 def _allowed(physical: Json, namespace: str) -> bool:
     said = (physical["metadata"].get("annotations") or {}).get(REFERENCES_ANNOTATION)
     if namespace == physical["metadata"].get("namespace"):

@@ -16,7 +16,7 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.names import DATASETS, owner_reference, pods_using, volume_name
-from addons.cache_runtime.agent.reference_rules import Reference, problems, reference_of, referring
+from addons.cache_runtime.agent.reference_rules import Reference, problems, reference_of
 from addons.cache_runtime.agent.status import BOUND, FAILED, MIGRATING, NOT_BOUND, Observed, runtime_status
 
 _THIN = ThinRuntime.RESOURCE
@@ -29,14 +29,21 @@ class References:
 
     def __init__(self, client: Client, cache: Callable[[Resource], AnyInformer], resolver: Resolver) -> None:
         self._client, self._cache, self._resolver = client, cache, resolver
+        # Of thousands of Datasets few refer to others; looking for them at every change would be slow.
+        self._referring: dict[Key, set[Key]] = {}
+        cache(DATASETS).on_event(self._index)
 
     def to(self, key: Key) -> list[Key]:
         """The Datasets that show the data of this one, or may."""
+        found = {each: self._cache(DATASETS).get(each) for each in self._referring.get(key, ())}
         return sorted(
-            key_of(each)
-            for each in referring(self._cache(DATASETS), key)
-            if self._volume(key_of(each)) is not None
-            or (not each["metadata"].get("deletionTimestamp") and not self.problems(each))
+            each
+            for each, dataset in found.items()
+            if dataset is not None
+            and (
+                self._volume(each) is not None
+                or (not dataset["metadata"].get("deletionTimestamp") and not self.problems(dataset))
+            )
         )
 
     def users(self, key: Key) -> list[str]:
@@ -57,7 +64,7 @@ class References:
     def related(self, dataset: Json) -> list[Key]:
         """Whom a change of a Dataset concerns: the one it refers to, and those that refer to it."""
         named = reference_of(dataset)
-        others = [key_of(each) for each in referring(self._cache(DATASETS), key_of(dataset))]
+        others = list(self._referring.get(key_of(dataset), ()))
         return [*others, named.physical] if named is not None else others
 
     async def up(self, key: Key, dataset: Json) -> float | None:
@@ -103,6 +110,16 @@ class References:
         return ""
 
     # Parts
+
+    def _index(self, old: Json | None, new: Json | None) -> None:
+        for dataset in (old, new):
+            named = reference_of(dataset) if dataset is not None else None
+            if dataset is None or named is None:
+                continue
+            keys = self._referring.setdefault(named.physical, set())
+            (keys.add if dataset is new else keys.discard)(key_of(dataset))
+            if not keys:
+                del self._referring[named.physical]
 
     async def _runtime(self, key: Key, dataset: Json) -> None:
         """A ThinRuntime without a profile, as Fluid has it; the user's own will do."""
