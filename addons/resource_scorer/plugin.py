@@ -31,6 +31,7 @@ class ResourceScorer:
             display_name="Resource scorer",
             description="Scores clusters by free CPU, memory, GPUs and TPUs",
             health=Lease,
+            hosted=True,  # it writes nothing on the cluster that it scores
         )
 
     @hookimpl
@@ -50,6 +51,7 @@ class ResourceScorer:
         if variables:
             env[SETTINGS_ENV] = json.dumps(variables, sort_keys=True)
         namespace, watch = values["install_namespace"], ["get", "list", "watch"]
+        mode = values["install_mode"]
         return [
             *agent_manifests(
                 NAME,
@@ -72,8 +74,10 @@ class ResourceScorer:
                     },
                 ],
                 env=env,
+                install_mode=mode,
             ),
-            *(_may_read(tokens, namespace) if tokens else ()),
+            # Hosted elsewhere it reads them as the maker of its kubeconfig lets it.
+            *(_may_read(tokens, namespace) if tokens and mode == "Default" else ()),
         ]
 
     @hookimpl

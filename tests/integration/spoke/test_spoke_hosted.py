@@ -9,19 +9,21 @@ from pathlib import Path
 import pytest
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
-from addon_framework.api.cluster import ManagedCluster
+from addon_framework.api.cluster import AddOnPlacementScore, ManagedCluster
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import DEPLOYMENTS, LEASES, NAMESPACES, SECRETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.names import HOSTING_CLUSTER_ANNOTATION
 from addon_framework.hub.install import accept
 from addon_framework.kube import Client, NotFound
+from addon_framework.plugins.types import DEFAULT_INSTALL_NAMESPACE
 from addon_framework.spoke.addon_agent import Settings, run_addon_agent
 from addon_framework.spoke.home import hosted_namespace
 from addon_framework.spoke.names import AGENT_NAMESPACE, HUB_SECRET
 from addon_framework.spoke.registration import secrets
 from addon_framework.spoke.run import run_agent
 from addon_framework.testing import EmbeddedApiServer, eventually
+from addons.resource_scorer.plugin import ResourceScorer
 from tests.integration.spoke.conftest import Fleet
 from tests.integration.spoke.greeter import Greeter
 
@@ -152,3 +154,41 @@ async def test_agents_and_an_addon_of_one_cluster_run_on_another(
     await fleet.until_gone(fleet.hub, ADDON, name, fleet.cluster)
     await fleet.until_gone(host.client, SECRETS, f"{name}-hub-kubeconfig", name)
     await fleet.until_gone(host.client, DEPLOYMENTS, f"{name}-agent", name)
+
+
+async def test_the_resource_scorer_scores_a_cluster_from_another(
+    fleet: Fleet, host: Host, tmp_path: Path
+) -> None:
+    fleet.hosting_kubeconfig = host.kubeconfig
+    await host.join()
+    await fleet.join()
+    name, scores = "resource-scorer", AddOnPlacementScore.RESOURCE
+    fleet.plugins.add(name, ResourceScorer())
+    await fleet.kill("hub")
+    await fleet.start_hub()
+    await fleet.hub.create(CMA, _object(CMA, {"name": name}))
+    annotations = {HOSTING_CLUSTER_ANNOTATION: host.name}
+    metadata = {"name": name, "namespace": fleet.cluster, "annotations": annotations}
+    await fleet.hub.create(ADDON, _object(ADDON, metadata))
+    where = DEFAULT_INSTALL_NAMESPACE
+    deployed = await fleet.until(lambda: host.client.get(DEPLOYMENTS, f"{name}-agent", where))
+    mounted = [volume["secret"]["secretName"] for volume in deployed["spec"]["template"]["spec"]["volumes"]]
+    assert mounted == [f"{name}-managed-kubeconfig", f"{name}-hub-kubeconfig"]
+    assert not await is_there(fleet.spoke, DEPLOYMENTS, f"{name}-agent", where)
+
+    secret = await fleet.until(lambda: host.client.get(SECRETS, f"{name}-hub-kubeconfig", where))
+    directory = tmp_path / "hub"
+    directory.mkdir()
+    for key, value in secrets.contents(secret).items():
+        (directory / key).write_bytes(value)
+    settings = Settings(name, fleet.cluster, where, directory / "kubeconfig", fleet.spoke_kubeconfig)
+    agent = asyncio.create_task(run_addon_agent(fleet.plugins.require(name), settings, host.client))
+    score = await fleet.until(lambda: fleet.hub.get(scores, "resource-usage-score", fleet.cluster))
+    assert not await is_there(fleet.hub, scores, "resource-usage-score", host.name)
+    assert score["metadata"]["namespace"] == fleet.cluster
+    await fleet.until_condition(ADDON, name, "Available", namespace=fleet.cluster)
+    agent.cancel()
+    await asyncio.gather(agent, return_exceptions=True)
+    await fleet.hub.delete(ADDON, name, fleet.cluster)
+    await fleet.until_gone(fleet.hub, ADDON, name, fleet.cluster)
+    await fleet.until_gone(host.client, DEPLOYMENTS, f"{name}-agent", where)

@@ -16,7 +16,12 @@ from addons.resource_scorer.scores import DEFAULTS, BadVariable, settings_from
 
 CLUSTER = {"metadata": {"name": "cluster1"}}
 ADDON = {"metadata": {"name": "resource-scorer", "namespace": "cluster1", "uid": "u1"}}
-VALUES = {"install_namespace": "agents", "cluster_name": "cluster1", "addon_name": "resource-scorer"}
+VALUES = {
+    "install_namespace": "agents",
+    "cluster_name": "cluster1",
+    "addon_name": "resource-scorer",
+    "install_mode": "Default",
+}
 amounts = st.floats(min_value=0, max_value=1e15)
 
 
