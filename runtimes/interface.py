@@ -9,6 +9,8 @@ A backend's pods report by printing JSON objects, one a line, with a field `repo
     {"report": "state", "cached": 123, "capacity": 456, "hits": 7, "misses": 1}     bytes, and lookups
     {"report": "start", "time": 1764034000.1, "total": 123, "totalFiles": 9}         a load begins
     {"report": "progress", "bytes": 99, "files": 3, "rate": 118000000}               bytes a second
+    {"report": "trouble", "time": ..., "message": "..."}                             nothing moves, and why
+    {"report": "speed", "time": ..., "cache": 2100000000, "source": 118000000}       bytes a second
     {"report": "done" | "failed", "time": ..., "reason": "...", "message": "..."}    a load ends
 
 The add-on follows the pods' logs; a program that prints something else overrides `report`.

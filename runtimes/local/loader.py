@@ -7,6 +7,7 @@ n-th source. Exit status 0: complete; 3: trying again will not help; 1: it may.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runtimes.local.restore import restore
+from runtimes.local.speed import speeds
 from runtimes.local.store import Store
 from runtimes.local.transfer import THREADS, Item, Transfer
 from runtimes.reporting import Progress, Reporting, report
@@ -54,8 +56,6 @@ def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int
                 if not error.stale or attempt == _ATTEMPTS - 1:
                     raise
             else:
-                if code == 0:
-                    store.flush()
                 return code
     return 1
 
@@ -84,6 +84,10 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     report(
         "done", seconds=round(seconds, 3), origin=progress.moved, unverified=transfer.unverified, **numbers
     )
+    store.flush()
+    with contextlib.suppress(OSError):  # the load is done; only a measurement is not
+        if progress.moved and (found := speeds(store.data, items, numbers["rate"])):
+            report("speed", **found)
     return 0
 
 

@@ -274,7 +274,8 @@ class DatasetController(Controller):
         restoring.say(said, self._observer.restored(key_of(binding.dataset), binding))
         if names := self.references.to(key_of(binding.dataset)):
             said["datasetRef"] = [str(name) for name in names]
-        await patch_status(self.client, DATASETS, binding.dataset, said, optional=OURS_IN_STATUS)
+        if await patch_status(self.client, DATASETS, binding.dataset, said, optional=OURS_IN_STATUS):
+            await self._remounts.slower(binding.dataset, said)
         wanted = status.runtime_status(binding, seen, said.get("cacheStates") or {}, datetime.now(UTC))
         await patch_status(
             self.client, binding.backend.resource, binding.runtime, wanted, optional=OURS_IN_STATUS

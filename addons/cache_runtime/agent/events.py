@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client, Key
 from addon_framework.kube.events import EventRecorder
 from addons.cache_runtime.agent.names import FIELD_MANAGER
 from addons.cache_runtime.agent.reports import Reports
+from addons.cache_runtime.agent.status import SLOWER
 
 # What a client's pod reports -> Fluid's reason, and whether it is a warning.
 _REMOUNTS = {"remounted": ("FuseRecoverSucceed", False), "remountFailed": ("FuseRecoverFailed", True)}
@@ -41,6 +43,13 @@ class RemountEvents:
                     )
                 await self._recorder.record(dataset, reason, message, warning=warning, name=name)
                 told[at] = name
+
+    async def slower(self, dataset: Json, status: Json) -> None:
+        """Once each time that a cache is found to be slower than its source."""
+        before = get_condition((dataset.get("status") or {}).get("conditions") or [], SLOWER) or {}
+        found = get_condition(status["conditions"], SLOWER) or {}
+        if found.get("status") == "True" and before.get("status") != "True":
+            await self._recorder.record(dataset, SLOWER, found["message"], warning=True)
 
     def forget(self, key: Key) -> None:
         """A Dataset that is gone."""

@@ -64,7 +64,17 @@ class Observer:
             operations=self._operations(key),
             broken=status.broken_pods(pods),
             unreadable=measured.problem,
+            speeds=self._speeds(key),
         )
+
+    def _speeds(self, key: Key) -> list[Json]:
+        """What the last load on each node measured."""
+        by_node: dict[str, Json] = {}
+        for pod in self.pods(key, "load"):
+            said, node = self._reports.of(pod).last.get("speed"), pod["spec"].get("nodeName", "")
+            if said is not None and said["time"] >= by_node.get(node, said)["time"]:
+                by_node[node] = said
+        return list(by_node.values())
 
     def _operations(self, key: Key) -> dict[str, list[str]]:
         """Names of those that execute now, by kind."""

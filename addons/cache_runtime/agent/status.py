@@ -17,6 +17,7 @@ from runtimes.interface import CacheState
 NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
 UPDATING = "Updating"
 MIGRATING = "DataMigrating"
+SLOWER = "CacheSlowerThanSource"  # a condition; who reads the data should read the source
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Observed:
     in_use: str = ""  # why it is not deleted yet
     broken: str = ""  # which pods do not work though others do, and where
     unreadable: str = ""  # why the source cannot be counted
+    speeds: Sequence[Json] = ()  # what loads measured, one of each node
 
 
 def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: str | None = None) -> Json:
@@ -115,7 +117,11 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     else:
         status["ufsTotal"] = status["fileNum"] = CALCULATING
     status["cacheStates"] = _states(old, seen)
-    status["numbers"] = numbers(seen, old.get("numbers") or {})
+    status["numbers"] = known_numbers = numbers(seen, old.get("numbers") or {})
+    cache, source = (known_numbers.get(f"{of}BytesPerSecond") for of in ("cache", "source"))
+    if cache and source and (cache < source or get_condition(conditions, SLOWER) is not None):
+        text = f"the cache reads {human_size(cache)}/s, the source {human_size(source)}/s"
+        put(SLOWER, cache < source, "CacheMeasured", text)
     if seen.operations:
         status["operationRef"] = {kind: ",".join(sorted(names)) for kind, names in seen.operations.items()}
     return status
@@ -148,6 +154,9 @@ def numbers(seen: Observed, old: Json) -> Json:
         found["capacityBytes"] = state.capacity
     if state.hit_ratio is not None:
         found["hitPercent"] = round(100 * state.hit_ratio)
+    if seen.speeds:
+        slowest = min(seen.speeds, key=lambda said: int(said["cache"]) / max(int(said["source"]), 1))
+        found["cacheBytesPerSecond"], found["sourceBytesPerSecond"] = slowest["cache"], slowest["source"]
     return {**old, **found}
 
 

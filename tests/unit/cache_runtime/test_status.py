@@ -10,9 +10,10 @@ from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.components import template
 from addons.cache_runtime.agent.names import cache_node_label, dataset_id
-from addons.cache_runtime.agent.operations.status import PartState, failed_status, running_status
+from addons.cache_runtime.agent.operations.status import PartState, again_in, failed_status, running_status
+from addons.cache_runtime.agent.reports import Window
 from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
-from addons.cache_runtime.agent.status import Counts, Observed, dataset_status, runtime_status
+from addons.cache_runtime.agent.status import Counts, Observed, broken_pods, dataset_status, runtime_status
 from addons.cache_runtime.plugin import CacheRuntime
 from runtimes.interface import Cache, CacheState
 from runtimes.local import LocalBackend
@@ -166,3 +167,67 @@ def test_the_plugin_ships_what_the_spoke_needs_and_publishes_scores_only() -> No
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "mine"
     allowed = {name for rule in plugin.addon_hub_permissions(cluster_name="c1") for name in rule["resources"]}
     assert allowed == {"addonplacementscores", "addonplacementscores/status"}
+
+
+def test_a_cache_that_is_slower_than_its_source_is_told_with_both_numbers() -> None:
+    def after(dataset: Json, cache: int) -> Json:
+        bound = binding()
+        seen = Observed(speeds=[{"cache": 9_000, "source": 5}, {"cache": cache, "source": 2048}])
+        return dataset_status({**bound.dataset, "status": dataset}, bound, seen, STAMP)
+
+    def told(status: Json) -> list[Any]:
+        return [c["status"] for c in status["conditions"] if c["type"] == "CacheSlowerThanSource"]
+
+    assert told(after({}, 4096)) == []
+    slow = after({}, 1024)
+    assert told(slow) == ["True"]
+    assert "the cache reads 1.00KiB/s, the source 2.00KiB/s" in str(slow["conditions"])
+    assert (slow["numbers"]["cacheBytesPerSecond"], slow["numbers"]["sourceBytesPerSecond"]) == (1024, 2048)
+    assert told(after(slow, 4096)) == ["False"]
+    bound = binding()
+    assert told(dataset_status({**bound.dataset, "status": slow}, bound, Observed(), STAMP)) == ["True"]
+
+
+def test_hits_are_those_of_the_window() -> None:
+    window = Window(seconds=600)
+
+    def told(time: float, hits: int, misses: int) -> tuple[int, int]:
+        said = window.of({"time": time, "hits": hits, "misses": misses})
+        return said["hits"], said["misses"]
+
+    assert told(0, 10, 90) == (10, 90)  # of an agent that has just begun: all there is
+    assert told(300, 60, 90) == (50, 0)
+    assert told(1000, 70, 95) == (10, 5)  # what was counted since 300
+    assert told(1001, 1, 1) == (1, 1)  # the program began anew
+
+
+def test_broken_pods_are_named_with_their_node() -> None:
+    def pod(name: str, ready: str, **state: Any) -> Json:
+        container = {"name": "cache", "ready": ready == "True", "state": state}
+        status = {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": ready}],
+            "containerStatuses": [container],
+        }
+        return {"metadata": {"name": name}, "spec": {"nodeName": f"node-{name}"}, "status": status}
+
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s"}
+    pods = [pod("a", "True", running={}), pod("b", "False", waiting=waiting)]
+    assert broken_pods(pods) == (
+        "pod b on node node-b is not ready: container cache: CrashLoopBackOff back-off 10s"
+    )
+    assert broken_pods(pods[:1]) == ""
+
+
+def test_what_its_surroundings_broke_is_tried_again_later_each_time() -> None:
+    said = {"start": {"time": 1.0}, "failed": {"reason": "DiskFull", "message": "full", "permanent": True}}
+    status: Json = {"phase": "Executing", "infos": {"inputs": "x"}}
+    waits = []
+    for _ in range(8):
+        status = running_status(load(**status), [PartState("a", said)], "x", NOW, None)
+        waits.append(again_in({"status": status}, NOW))
+        status = {**running_status(load(**status), [PartState("a", {})], "x", NOW, None)}
+    assert waits == [30, 60, 120, 240, 480, 960, 1800, 1800]
+    refused = {"failed": {"reason": "DataOperationNotValid", "message": "no", "permanent": True}}
+    status = running_status(load(**status), [PartState("a", refused)], "x", NOW, None)
+    assert again_in({"status": status}, NOW) is None
