@@ -1,0 +1,121 @@
+"""References and operations against an API server alone, which may be the real one.
+
+No kubelet is there, so the test says that a worker is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import structlog
+
+from addon_framework.api.core import NAMESPACES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STATEFULSETS
+from addon_framework.api.data import DataBackup, DataLoad, Dataset, LocalRuntime, ThinRuntime
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import ApiError, Client, wait_for
+from addon_framework.plugins import AgentContext
+from addon_framework.testing.servers import free_port
+from addons.cache_runtime.admission.names import CONFIGURATION, VALIDATING
+from addons.cache_runtime.admission.server import Address
+from addons.cache_runtime.agent.run import run_agent
+from addons.cache_runtime.plugin import NAME
+from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE, agent_client
+
+DATASETS = Dataset.RESOURCE
+
+
+@pytest.fixture
+async def agent(client: Client, crds_installed: None) -> AsyncIterator[None]:
+    """With its own rights, and its webhooks."""
+    async with await agent_client(client) as spoke:
+        context = AgentContext(
+            addon_name=NAME,
+            cluster_name="cluster1",
+            install_namespace=INSTALL_NAMESPACE,
+            hub=None,
+            spoke=spoke,
+            log=structlog.stdlib.get_logger(),
+        )
+        webhooks = Address("127.0.0.1", "127.0.0.1", port=free_port())
+        task = asyncio.create_task(run_agent(context, webhooks=webhooks))
+        try:
+            await wait_for(client, VALIDATING, CONFIGURATION, until=lambda obj: obj is not None, timeout=30)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await client.delete(VALIDATING, CONFIGURATION)
+
+
+def obj(resource: Resource, namespace: str, name: str, spec: Json) -> Json:
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+async def until(client: Client, resource: Resource, namespace: str, name: str, text: str) -> Json:
+    """Waits until an object's status says something."""
+    found = await wait_for(
+        client,
+        resource,
+        name,
+        namespace,
+        until=lambda obj: obj is not None and text in str(obj.get("status")),
+        timeout=30,
+    )
+    assert found is not None
+    return found
+
+
+async def test_a_reference_and_what_is_refused(client: Client, namespace: str, agent: None) -> None:
+    team = f"{namespace}-team"
+    await client.create(NAMESPACES, {"metadata": {"name": team}})
+    source = {"mountPoint": "s3://models/llama", "path": "/", "options": {"endpoint": "http://127.0.0.1:1"}}
+    await client.create(DATASETS, obj(DATASETS, namespace, "llama", {"mounts": [source]}))
+    await client.create(
+        LocalRuntime.RESOURCE, obj(LocalRuntime.RESOURCE, namespace, "llama", {"replicas": 1})
+    )
+    await wait_for(
+        client, STATEFULSETS, "llama-worker", namespace, until=lambda found: found is not None, timeout=30
+    )
+    ready = {"status": {"replicas": 1, "readyReplicas": 1, "currentReplicas": 1, "availableReplicas": 1}}
+    await client.patch(STATEFULSETS, "llama-worker", ready, namespace, subresource="status")
+    await until(client, DATASETS, namespace, "llama", "'Bound'")
+
+    mount = {"mountPoint": f"dataset://{namespace}/llama/sub"}
+    await client.create(DATASETS, obj(DATASETS, team, "copy", {"mounts": [mount]}))
+    await until(client, DATASETS, team, "copy", "'Bound'")
+    volume = await client.get(PERSISTENTVOLUMES, f"{team}-copy")
+    assert volume["spec"]["hostPath"]["path"].endswith("/llama/data/sub")
+    claim = await client.get(PERSISTENTVOLUMECLAIMS, "copy", team)
+    assert claim["metadata"]["labels"]["fluid.io/dataset.referring-namespace"] == namespace
+    runtime = await until(client, ThinRuntime.RESOURCE, team, "copy", "valueFile")
+    assert runtime["spec"] == {}
+    theirs = await until(client, DATASETS, namespace, "llama", "datasetRef")
+    assert theirs["status"]["datasetRef"] == [f"{team}/copy"]
+
+    refused: list[tuple[Resource, Json, str]] = [
+        (DataLoad.RESOURCE, {"dataset": {"name": "copy"}}, f"refers to {namespace}/llama"),
+        (DataBackup.RESOURCE, {"dataset": "copy", "backupPath": "s3://x"}, "spec.backupPath"),
+    ]
+    for resource, spec, text in refused:
+        with pytest.raises(ApiError, match=text):
+            await client.create(resource, obj(resource, team, "op", spec))
+    unnamed = obj(DataLoad.RESOURCE, namespace, "", {"dataset": {"name": "llama"}, "options": {"x": "1"}})
+    unnamed["metadata"] = {"generateName": "load-", "namespace": namespace}
+    with pytest.raises(ApiError, match=r"spec\.options: unknown x"):
+        await client.create(DataLoad.RESOURCE, unnamed)
+    backup = {"dataset": "llama", "backupPath": "local:///backup"}
+    await client.create(DataBackup.RESOURCE, obj(DataBackup.RESOURCE, namespace, "b", backup))
+    await until(client, DataBackup.RESOURCE, namespace, "b", "waiting for the cache's pods to be ready")
+
+    await client.delete(DATASETS, "llama", namespace)
+    await until(client, DATASETS, namespace, "llama", f"Datasets {team}/copy refer to it")
+    await client.delete(DATASETS, "copy", team)
+    for where, name in ((team, "copy"), (namespace, "llama")):
+        await wait_for(client, DATASETS, name, where, until=lambda found: found is None, timeout=30)
