@@ -13,7 +13,6 @@ from addon_framework.api.meta import Json
 from addon_framework.plugins import AddonDescription, AgentContext, Lease, agent_manifests, hookimpl
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, PORT, ROLE, SERVICE, VALIDATING
-from addons.cache_runtime.agent.names import METRICS_PORT, METRICS_SERVICE
 
 NAME = "cache-runtime"
 _OWNER_ENV = "CACHE_RUNTIME_OWNER_UID"
@@ -72,7 +71,6 @@ class CacheRuntime:
     def addon_manifests(self, cluster: Json, addon: Json, values: Mapping[str, Any]) -> Sequence[Json]:
         """The kinds, and the agent."""
         image = str(values.get(_IMAGE) or DEFAULT_IMAGE)
-        crds = [crd for crd in load_crds("spoke") if crd["spec"]["group"] in (GROUP, LOCAL_GROUP)]
         agent = agent_manifests(
             NAME,
             values["install_namespace"],
@@ -86,7 +84,7 @@ class CacheRuntime:
             },
         )
         namespace = values["install_namespace"]
-        return [*crds, *agent, _webhook_service(namespace), _metrics_service(namespace)]
+        return [*data_crds(), *agent, _webhook_service(namespace), _metrics_service(namespace)]
 
     @hookimpl
     def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json]:
@@ -102,6 +100,7 @@ class CacheRuntime:
     async def addon_agent(self, context: AgentContext) -> None:
         """In its pod on the spoke."""
         from addons.cache_runtime.admission.server import Address
+        from addons.cache_runtime.agent.names import METRICS_PORT
         from addons.cache_runtime.agent.run import run_agent
 
         image, owner = os.environ.get(_IMAGE) or DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
@@ -109,6 +108,11 @@ class CacheRuntime:
         webhooks = Address.of_pod(ip, context.install_namespace)
         metrics = (ip, METRICS_PORT)
         await run_agent(context, image=image, owner_uid=owner, webhooks=webhooks, metrics=metrics)
+
+
+def data_crds() -> list[Json]:
+    """Datasets, runtimes, operations; the same on spokes and on a hub."""
+    return [crd for crd in load_crds("spoke") if crd["spec"]["group"] in (GROUP, LOCAL_GROUP)]
 
 
 def _webhook_service(namespace: str) -> Json:
@@ -126,6 +130,9 @@ def _webhook_service(namespace: str) -> Json:
 
 def _metrics_service(namespace: str) -> Json:
     """Where a scrape finds the agent: by the annotations, or by a ServiceMonitor on the label."""
+    # Imported here, because fleetadm --help loads this module.
+    from addons.cache_runtime.agent.names import METRICS_PORT, METRICS_SERVICE
+
     port = str(METRICS_PORT)
     annotations = {"scrape": "true", "port": port, "path": "/metrics"}
     return {

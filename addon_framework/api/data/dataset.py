@@ -111,6 +111,22 @@ class CacheNumbers(Struct, frozen=True):
     source_bytes_per_second: Annotated[int | None, _INT64] = None  # on the same node
 
 
+class ClusterDataset(Struct, frozen=True):
+    """How a Dataset of the fleet fares on one cluster. `phase` is that cluster's, or Leaving."""
+
+    name: Annotated[str, REQUIRED] = ""
+    phase: Annotated[str, REQUIRED] = ""
+    cached_percentage: str = ""
+    cached_bytes: Annotated[int | None, _INT64] = None
+    source_bytes: Annotated[int | None, _INT64] = None
+    origin_bytes: Annotated[int | None, _INT64] = None  # that its DataLoads pulled from the source
+    load_phase: str = ""
+    rate: str = ""
+    eta: str = ""
+    message: str = ""
+    last_update_time: Annotated[str, schema(format="date-time")] = ""
+
+
 class DatasetStatus(Struct, frozen=True):
     """Sizes are for people ("443.89MiB"); upstream requires `conditions` to be there."""
 
@@ -128,6 +144,7 @@ class DatasetStatus(Struct, frozen=True):
     hcfs: Raw = {}
     observed_generation: Annotated[int, _INT64] = 0
     numbers: CacheNumbers | None = None
+    clusters: Annotated[list[ClusterDataset], schema(list_map_keys=["name"])] = []  # on a hub; ours
 
 
 class Dataset(Struct, frozen=True):

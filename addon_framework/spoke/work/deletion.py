@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from addon_framework.api.conditions import set_condition
+from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.names import WORK_FINALIZER
 from addon_framework.api.time import now_rfc3339, parse_time
@@ -69,6 +69,9 @@ class WorkDeletion:
         if live.get("kind") == "Namespace":  # it says itself what is left in it
             conditions = (live.get("status") or {}).get("conditions") or []
             why += [c["message"] for c in conditions if c.get("status") == "True" and c.get("message")]
+        elif live["metadata"].get("deletionTimestamp"):  # a Dataset says which pods use it
+            ready = get_condition(live, "Ready") or {}
+            why += [ready["message"]] if ready.get("status") == "False" and ready.get("message") else []
         return f"{entry['resource']} {_where(entry)}" + (f" ({'; '.join(why)})" if why else "")
 
     async def _orphan(self, work: Json, applied: Json) -> None:

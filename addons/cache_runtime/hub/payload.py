@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from addon_framework.api.data import GROUP, LOCAL_GROUP
 from addon_framework.api.meta import Json
 from addons.cache_runtime.agent.names import HUB_SECRET_ANNOTATION
+from addons.cache_runtime.hub.runtimes import DATA, RUNTIMES, UNCACHED
 
-DATA = f"{GROUP}/v1alpha1"
 RBAC_GROUP = "rbac.authorization.k8s.io"
 CREDENTIAL_KEYS = ("accessKeyId", "secretAccessKey")
 MEDIUM_PATH = "/var/lib/boundaryless/cache"
-# a runtime's short name -> apiVersion, kind and spec of its object
-RUNTIMES: dict[str, tuple[str, str, Json]] = {
-    "local": (f"{LOCAL_GROUP}/v1alpha1", "LocalRuntime", {"replicas": 1}),
-    "juicefs": (DATA, "JuiceFSRuntime", {"replicas": 1}),
-    "s3fs": (DATA, "ThinRuntime", {"replicas": 1, "profileName": "s3fs"}),
-    "rclone": (DATA, "ThinRuntime", {"replicas": 1, "profileName": "rclone"}),
-}
-UNCACHED = ("s3fs", "rclone")  # they keep nothing that a DataLoad could fill
 
 
 def dataset(metadata: Json, source: str, options: Mapping[str, Any], secret: str = "") -> Json:

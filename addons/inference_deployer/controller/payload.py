@@ -9,6 +9,7 @@ from typing import Any
 from addon_framework.api.inference import GROUP
 from addon_framework.api.meta import Json
 from addons.cache_runtime.hub import payload as data
+from addons.cache_runtime.hub.runtimes import RUNTIMES, UNCACHED
 from addons.inference_deployer.engines.interface import PORT, Engine, EngineSpecError, Workload
 from addons.inference_deployer.kinds import (
     ENDPOINT_LABEL,
@@ -41,7 +42,7 @@ def runtime_of(spec: Json) -> str:
 
 def preloads(spec: Json) -> bool:
     """Whether the data is loaded before the weights are read; s3fs and rclone keep nothing to load into."""
-    return bool((spec.get("cache") or {}).get("preload", True)) and runtime_of(spec) not in data.UNCACHED
+    return bool((spec.get("cache") or {}).get("preload", True)) and runtime_of(spec) not in UNCACHED
 
 
 def model_name(deployment: Json) -> str:
@@ -174,8 +175,8 @@ def _dataset(deployment: Json, labels: dict[str, str]) -> Json:
 def _runtime(deployment: Json, labels: dict[str, str]) -> Json:
     meta, spec = deployment["metadata"], deployment["spec"]
     runtime = runtime_of(spec)
-    if runtime not in data.RUNTIMES:
-        known = ", ".join(sorted(data.RUNTIMES))
+    if runtime not in RUNTIMES:
+        known = ", ".join(sorted(RUNTIMES))
         raise InvalidSpecError(f"spec.cache.runtime: {runtime!r} is not a cache runtime; use one of {known}")
     cache = spec.get("cache") or {}
     if runtime == "local" and cache.get("options"):

@@ -1,0 +1,133 @@
+"""`fleetadm dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from addon_framework.cli.connect import Where, cluster_options, run
+from addons.cache_runtime.hub.runtimes import RUNTIMES
+
+_namespace = click.option("-n", "--namespace", default="default", show_default=True, help="On the hub.")
+_wait = click.option("--wait", is_flag=True, help="Stay until it is so; progress is shown.")
+_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    show_default=True,
+    help="Seconds to --wait.",
+)
+_output = click.option("-o", "--output", type=click.Choice(["wide", "json", "yaml"]), help="Another form.")
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def add(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return cluster_options(function)
+
+    return add
+
+
+@click.group()
+def dataset() -> None:
+    """Datasets of the hub, on the clusters that a Placement chooses.
+
+    \b
+    Example:
+      fleetadm dataset create llama --from s3://models/llama --secret keys --placement gpus --wait
+      fleetadm dataset get llama
+    """
+
+
+@dataset.command()
+@click.argument("name")
+@click.option("--from", "source", required=True, metavar="URL", help="s3://bucket/path, https://, hf://, ...")
+@click.option("--placement", default="", help="A Placement of the namespace. [--clusters]")
+@click.option("--clusters", default="", metavar="A,B", help="These clusters, by a Placement made for them.")
+@click.option("--secret", default="", help="A Secret of the namespace: accessKeyId, secretAccessKey.")
+@click.option("--s3-endpoint", default="", metavar="URL", help="Where the bucket is, if not at AWS.")
+@click.option("--runtime", type=click.Choice(sorted(RUNTIMES)), default="local", show_default=True)
+@click.option("--quota", default="", help="The most that a node keeps, such as 200Gi.")
+@click.option("--no-load", is_flag=True, help="Leave the cache empty until something is read.")
+@_options(_namespace, _wait, _timeout)
+def create(where: Where, **said: Any) -> None:
+    """Bring data to clusters and keep it there.
+
+    Exit code 4: the Placement, a cluster or the Secret does not exist; 5: with --wait, not complete in time.
+
+    \b
+    Example:
+      fleetadm dataset create llama --from s3://models/llama --secret keys --placement gpus --wait
+      fleetadm dataset create llama --from s3://m/llama --secret keys --clusters cluster1,cluster2
+    """
+    from addons.cache_runtime.hub import actions
+
+    if bool(said["placement"]) == bool(said["clusters"]):
+        raise click.UsageError("Give either --placement or --clusters.")
+    run(lambda: actions.create(where, **said))
+
+
+@dataset.command("list")
+@click.option("-n", "--namespace", help="Only of this namespace. [all]")
+@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Another form.")
+@cluster_options
+def list_(where: Where, namespace: str | None, output: str | None) -> None:
+    """Show the hub's Datasets.
+
+    \b
+    Example:
+      fleetadm dataset list
+    """
+    from addons.cache_runtime.hub import actions
+
+    run(lambda: actions.show_all(where, namespace, output or ""))
+
+
+@dataset.command()
+@click.argument("name")
+@_options(_namespace, _output)
+def get(where: Where, name: str, namespace: str, output: str | None) -> None:
+    """Show a Dataset, cluster by cluster.
+
+    \b
+    Example:
+      fleetadm dataset get llama -o wide
+    """
+    from addons.cache_runtime.hub import actions
+
+    run(lambda: actions.show(where, namespace, name, output or ""))
+
+
+@dataset.command()
+@click.argument("name")
+@_options(_namespace, _wait, _timeout)
+def load(where: Where, name: str, namespace: str, wait: bool, timeout: float) -> None:
+    """Load it again on all its clusters, by a new DataLoad.
+
+    \b
+    Example:
+      fleetadm dataset load llama --wait
+    """
+    from addons.cache_runtime.hub import actions
+
+    run(lambda: actions.load(where, namespace, name, wait, timeout))
+
+
+@dataset.command()
+@click.argument("name")
+@_options(_namespace, _wait, _timeout)
+def delete(where: Where, name: str, namespace: str, wait: bool, timeout: float) -> None:
+    """Remove it from the hub and from all clusters, with its runtime, loads and cached data.
+
+    Pods that use it are waited for.
+
+    \b
+    Example:
+      fleetadm dataset delete llama --wait
+    """
+    from addons.cache_runtime.hub import actions
+
+    run(lambda: actions.delete(where, namespace, name, wait, timeout))

@@ -1,0 +1,250 @@
+"""Dataset on the hub -> one ManifestWork per cluster of its Placement -> status."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import structlog
+
+from addon_framework.api.cluster import Placement, PlacementDecision
+from addon_framework.api.conditions import get_condition
+from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.api.work import ManifestWork
+from addon_framework.hub.addons import lookup
+from addon_framework.hub.addons.works import same_work
+from addon_framework.kube import ApiError, Controller, Key, Watch, key_of
+from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
+from addons.cache_runtime.agent.names import DATALOADS, DATASETS
+from addons.cache_runtime.hub.names import (
+    FINALIZER,
+    OWNER_NAME_LABEL,
+    RUNTIMES,
+    dataset_of,
+    owner_of,
+    placement_of,
+    work_name,
+)
+from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_status
+from addons.cache_runtime.hub.works import copied_key, credentials, manifest_work, secrets_of
+
+log = structlog.get_logger(__name__)
+
+MANAGER = "fleet-datasets"
+WORKS, PLACEMENTS, DECISIONS = ManifestWork.RESOURCE, Placement.RESOURCE, PlacementDecision.RESOURCE
+CREDENTIALS = (SECRETS, ROLES, ROLEBINDINGS)
+# Secrets that no data is read with, and that may be many.
+_PLAIN = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"
+
+
+class NotYetError(Exception):
+    """A Dataset cannot be sent as it is; what clusters have stays."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class FleetDatasetController(Controller):
+    """Makes one Dataset that names a Placement true on the clusters chosen."""
+
+    name = "fleet-datasets"
+    workers = 4
+
+    def watches(self) -> list[Watch]:
+        """The Dataset, what goes along with it, where it goes, and what it became there."""
+        return [
+            Watch(DATASETS),
+            *(Watch(resource) for resource in RUNTIMES),  # by the same name
+            Watch(DATALOADS, map=lambda load: [dataset_of(load)]),
+            Watch(PLACEMENTS, map=lambda placement: self._placed_by(key_of(placement))),
+            Watch(DECISIONS, map=self._decided),
+            *(
+                Watch(resource, map=owner_of, label_selector=OWNER_NAME_LABEL)
+                for resource in (WORKS, *CREDENTIALS)
+            ),
+            Watch(SECRETS, map=self._readers, field_selector=_PLAIN),
+        ]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One Dataset."""
+        dataset: Json | None = self.cache(DATASETS).get(key)
+        if dataset is None:
+            await self._remove(key, keep=())
+            return None
+        finalizers = dataset["metadata"].get("finalizers") or []
+        if dataset["metadata"].get("deletionTimestamp") or not placement_of(dataset):
+            if FINALIZER not in finalizers:
+                return None  # it stays on the hub, and is somebody else's
+            left = await self._remove(key, keep=())
+            await self._write(dataset, [], why=("Leaving", _leaving(left)))
+            if not left:
+                dataset = self.cache(DATASETS).get(key) or dataset
+                kept = [name for name in finalizers if name != FINALIZER]
+                await set_finalizers(self.client, DATASETS, dataset, kept)
+            return None
+        if FINALIZER not in finalizers:  # the event of this write brings us back
+            await set_finalizers(self.client, DATASETS, dataset, [*finalizers, FINALIZER])
+            return None
+        await self._distribute(key, dataset)
+        return None
+
+    async def _distribute(self, key: Key, dataset: Json) -> None:
+        why: tuple[str, str] | None = None
+        failures: list[ApiError] = []
+        present = sorted(
+            work["metadata"]["namespace"]
+            for work in self._owned(WORKS, key)
+            if not work["metadata"].get("deletionTimestamp")
+        )
+        clusters = present
+        try:
+            values = self._values(key, dataset)
+            runtime = self._runtime(key)
+            clusters, why = self._clusters(key, dataset, present)
+            for cluster in clusters:
+                try:
+                    await self._send(key, manifest_work(dataset, runtime, self._loads(key), cluster))
+                    if values:
+                        await self._deliver(dataset, values, cluster)
+                except ApiError as error:  # one cluster's trouble is not the others'
+                    failures.append(error)
+            await self._remove(key, keep=clusters, credentials=bool(values))
+        except NotYetError as error:
+            why = error.reason, str(error)
+        await self._write(dataset, clusters, why=why)
+        await self._write_loads(key, clusters)
+        if failures:
+            raise failures[0]
+
+    def _clusters(
+        self, key: Key, dataset: Json, present: list[str]
+    ) -> tuple[list[str], tuple[str, str] | None]:
+        """Where it goes, and what is wrong with the choice. Without a decision it stays where it is."""
+        name = placement_of(dataset)
+        placement: Json | None = self.cache(PLACEMENTS).get(Key(key.namespace, name))
+        if placement is None:
+            raise NotYetError(
+                "PlacementNotFound", f"there is no Placement {name} in namespace {key.namespace}; create it"
+            )
+        chosen = lookup.chosen_clusters(self, Key(key.namespace, name))
+        if chosen is None:
+            return present, ("Undecided", f"Placement {name} has not been decided on yet")
+        if not chosen:
+            said = get_condition(placement, "PlacementSatisfied") or {}
+            return [], ("NoCluster", f"Placement {name} chose no cluster: {said.get('message', '')}")
+        return sorted(chosen), None
+
+    def _values(self, key: Key, dataset: Json) -> dict[str, str]:
+        """What the mounts are read with, as the clusters' one Secret has it."""
+        values = {}
+        for name, field in secrets_of(dataset):
+            secret = self.cache(SECRETS, field_selector=_PLAIN).get(Key(key.namespace, name))
+            if secret is None:
+                text = f"spec.mounts: there is no Secret {name} in namespace {key.namespace}; create it"
+                raise NotYetError("SecretNotFound", text)
+            if field not in (secret.get("data") or {}):
+                raise NotYetError("SecretNotFound", f"spec.mounts: Secret {name} has no key {field}")
+            values[copied_key(name, field)] = secret["data"][field]
+        return values
+
+    def _runtime(self, key: Key) -> Json | None:
+        found = [(r, obj) for r in RUNTIMES if (obj := self.cache(r).get(key)) is not None]
+        found = [(r, obj) for r, obj in found if not obj["metadata"].get("deletionTimestamp")]
+        if len(found) > 1:
+            kinds = " and ".join(resource.kind for resource, _ in found)
+            raise NotYetError("SeveralRuntimes", f"{kinds} have its name; delete all but one")
+        if not found:
+            return None
+        resource, obj = found[0]
+        return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+
+    def _loads(self, key: Key) -> list[Json]:
+        cache = self.cache(DATALOADS)
+        cache.add_index("dataset", lambda load: [str(dataset_of(load))])
+        found = cache.by_index("dataset", str(key))
+        return [
+            load
+            for load in found
+            if load["metadata"]["namespace"] == key.namespace
+            and not load["metadata"].get("deletionTimestamp")
+        ]
+
+    async def _send(self, key: Key, desired: Json) -> None:
+        live = self._work(key, desired["metadata"]["namespace"])
+        if live is not None and (live["metadata"].get("deletionTimestamp") or same_work(live, desired)):
+            return  # what is being deleted is made anew once it is gone
+        await self.client.apply(desired, field_manager=MANAGER, resource=WORKS)
+        log.info("work written", dataset=str(key), cluster=desired["metadata"]["namespace"])
+
+    async def _deliver(self, dataset: Json, values: dict[str, str], cluster: str) -> None:
+        for resource, obj in zip(CREDENTIALS, credentials(dataset, values, cluster), strict=True):
+            cache = self.cache(resource, label_selector=OWNER_NAME_LABEL)
+            live = cache.get(Key(cluster, obj["metadata"]["name"]))
+            if resource is SECRETS and live is not None and live.get("data") != obj["data"]:
+                live = None  # a value that the Dataset names no more is a difference, too
+            await ensure(self.client, live, obj, field_manager=MANAGER, resource=resource)
+
+    async def _remove(self, key: Key, *, keep: Collection[str], credentials: bool = True) -> list[str]:
+        """From other clusters than those to keep: first the work, then its credentials; those not clean."""
+        left = set()
+        for work in self._owned(WORKS, key):
+            cluster = work["metadata"]["namespace"]
+            if cluster not in keep and await remove(self.client, WORKS, work):
+                left.add(cluster)
+        for resource in CREDENTIALS:
+            for obj in self._owned(resource, key):
+                cluster = obj["metadata"]["namespace"]
+                if (not credentials or cluster not in keep) and cluster not in left:
+                    await remove(self.client, resource, obj)
+        return sorted(left)
+
+    async def _write(self, dataset: Json, clusters: list[str], *, why: tuple[str, str] | None) -> None:
+        key = key_of(dataset)
+        loads = [load["metadata"]["name"] for load in self._loads(key)]
+        said = [cluster_status(cluster, self._work(key, cluster), loads) for cluster in clusters]
+        works = [work for cluster in clusters if (work := self._work(key, cluster)) is not None]
+        for work in self._owned(WORKS, key):
+            cluster = work["metadata"]["namespace"]
+            if cluster not in clusters and work["metadata"].get("deletionTimestamp"):
+                said.append(cluster_status(cluster, work, loads, leaving=True))
+        said.sort(key=lambda entry: str(entry["name"]))
+        await write_status(self.client, DATASETS, dataset, dataset_status(dataset, said, works, why=why))
+
+    async def _write_loads(self, key: Key, clusters: list[str]) -> None:
+        works = [work for cluster in clusters if (work := self._work(key, cluster)) is not None]
+        for load in self._loads(key):
+            await write_status(self.client, DATALOADS, load, load_status(load, works, len(clusters)))
+
+    def _work(self, key: Key, cluster: str) -> Json | None:
+        cache = self.cache(WORKS, label_selector=OWNER_NAME_LABEL)
+        found: Json | None = cache.get(Key(cluster, work_name(key)))
+        return found
+
+    def _owned(self, resource: Resource, key: Key) -> list[Json]:
+        cache = self.cache(resource, label_selector=OWNER_NAME_LABEL)
+        cache.add_index("owner", lambda obj: [str(owner) for owner in owner_of(obj)])
+        return cache.by_index("owner", str(key))
+
+    def _decided(self, decision: Json) -> Iterable[Key]:
+        for placement in lookup.placement_of(decision):
+            yield from self._placed_by(placement)
+
+    def _placed_by(self, placement: Key) -> Iterable[Key]:
+        """The Datasets that name a Placement."""
+        cache = self.cache(DATASETS)
+        cache.add_index("placement", lambda d: [f"{d['metadata']['namespace']}/{placement_of(d)}"])
+        return [key_of(d) for d in cache.by_index("placement", f"{placement.namespace}/{placement.name}")]
+
+    def _readers(self, secret: Json) -> Iterable[Key]:
+        """The Datasets that are read with a Secret."""
+        cache = self.cache(DATASETS)
+        cache.add_index(
+            "secret", lambda d: [f"{d['metadata']['namespace']}/{name}" for name, _ in secrets_of(d)]
+        )
+        metadata = secret["metadata"]
+        return [key_of(d) for d in cache.by_index("secret", f"{metadata['namespace']}/{metadata['name']}")]
+
+
+def _leaving(left: list[str]) -> str:
+    return f"Waiting for {', '.join(left)} to remove it" if left else "It is on no cluster"

@@ -1,0 +1,152 @@
+"""The status of a Dataset on the hub, and of its DataLoads, from what clusters say. Pure functions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+
+from addon_framework.api.conditions import get_condition, set_condition
+from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339
+from addons.cache_runtime.agent.sizes import human_size, percentage
+from addons.cache_runtime.agent.status import BOUND, FAILED, NOT_BOUND, PENDING
+from addons.cache_runtime.hub.feedback import feedback, problem
+
+LEAVING = "Leaving"  # of a cluster that is to have it no more
+_COPIED = ("cachedPercentage", "cachedBytes", "sourceBytes")
+_LOADED = ("rate", "eta")
+
+
+def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, leaving: bool = False) -> Json:
+    """One entry of status.clusters, without its time."""
+    entry: Json = {"name": cluster, "phase": PENDING}
+    if work is None:
+        return entry
+    said = feedback(work, "Dataset")
+    entry["phase"] = str(said.get("phase") or PENDING)
+    entry |= {name: said[name] for name in _COPIED if said.get(name) is not None}
+    reports = [feedback(work, "DataLoad", name) for name in loads]
+    origin = [int(each["originBytes"]) for each in reports if str(each.get("originBytes", "")).isdigit()]
+    if origin:
+        entry["originBytes"] = sum(origin)
+    if reports:
+        entry["loadPhase"] = load_phase(each.get("phase") for each in reports)
+        running = next((each for each in reports if each.get("phase") == "Executing"), {})
+        entry |= {name: str(running[name]) for name in _LOADED if running.get(name)}
+    message = said.get("message") if entry["phase"] != BOUND else ""
+    failed = next((each.get("message") for each in reports if each.get("phase") == "Failed"), "")
+    if leaving:
+        entry["phase"] = LEAVING
+        message = (get_condition(work, "Deleting") or {}).get("message", "")
+    if why := problem(work) or failed or message:
+        entry["message"] = str(why)
+    return entry
+
+
+def load_phase(phases: Iterable[str | None]) -> str:
+    """Of one operation in several places: failed anywhere, complete everywhere, or as far as the last."""
+    known = [phase or "Pending" for phase in phases]
+    if "Failed" in known:
+        return "Failed"
+    if known and all(phase == "Complete" for phase in known):
+        return "Complete"
+    return "Executing" if {"Executing", "Complete"} & set(known) else "Pending"
+
+
+def dataset_status(
+    dataset: Json,
+    clusters: Sequence[Json],
+    works: Sequence[Json],
+    *,
+    why: tuple[str, str] | None = None,
+    now: str | None = None,
+) -> Json:
+    """The whole status. `why` is reason and message of what keeps it from being carried out."""
+    old: Json = dataset.get("status") or {}
+    conditions: list[Json] = copy.deepcopy(old.get("conditions") or [])
+    moment = now or now_rfc3339()
+    staying = [entry for entry in clusters if entry["phase"] != LEAVING]
+    bound = [entry for entry in staying if entry["phase"] == BOUND]
+    phase = _phase(staying, why)
+    if why is None and not staying:
+        why = ("NoCluster", "No cluster has been chosen yet")
+    text = f"{len(bound)} of {len(staying)} clusters have it bound"
+    waiting = next((f": {e['name']}: {e['message']}" for e in staying if e.get("message")), "")
+    reason = why[0] if why else "DatasetReady" if phase == BOUND else "DatasetNotReady"
+    if set_condition(
+        conditions, "Ready", phase == BOUND and not why, reason, why[1] if why else text + waiting, now=moment
+    ):
+        ready = get_condition(conditions, "Ready")
+        assert ready is not None
+        ready["lastUpdateTime"] = moment
+    status: Json = {
+        **{k: v for k, v in old.items() if k not in ("cacheStates", "ufsTotal", "fileNum")},
+        "phase": phase,
+        "conditions": conditions,
+        "observedGeneration": dataset["metadata"].get("generation", 0),
+        "clusters": _timed(old.get("clusters") or [], clusters, moment),
+    }
+    said = [feedback(work, "Dataset") for work in works]
+    for field in ("ufsTotal", "fileNum"):
+        if value := next((each[field] for each in said if each.get(field)), None):
+            status[field] = value
+    status["cacheStates"] = _states(staying)
+    return status
+
+
+def load_status(load: Json, works: Sequence[Json], expected: int, now: str | None = None) -> Json:
+    """The whole status of a DataLoad on the hub: phase over all clusters, sums in `infos`."""
+    old: Json = load.get("status") or {}
+    said = [feedback(work, "DataLoad", load["metadata"]["name"]) for work in works]
+    phase = load_phase([each.get("phase") for each in said] + [None] * (expected - len(said)))
+    infos: dict[str, str] = {}
+    for field in ("originBytes", "bytes", "total"):
+        values = [int(each[field]) for each in said if str(each.get(field, "")).isdigit()]
+        if values:
+            infos[field] = str(sum(values))
+    if infos.get("total", "0") != "0" and "bytes" in infos:
+        infos["percentage"] = percentage(int(infos["bytes"]), int(infos["total"]))
+    if message := next((each["message"] for each in said if each.get("message")), ""):
+        infos["message"] = str(message)
+    conditions: list[Json] = copy.deepcopy(old.get("conditions") or [])
+    moment = now or now_rfc3339()
+    if phase in ("Complete", "Failed"):
+        other = "Failed" if phase == "Complete" else "Complete"
+        conditions = [c for c in conditions if c["type"] != other]
+        set_condition(conditions, phase, True, f"DataLoad{phase}", infos.get("message", ""), now=moment)
+    else:
+        conditions = []
+    ended = [str(each["duration"]) for each in said if each.get("duration")]
+    duration = max(ended, key=len) if phase in ("Complete", "Failed") and ended else "Unfinished"
+    return {**old, "phase": phase, "duration": duration, "conditions": conditions, "infos": infos}
+
+
+def _phase(staying: Sequence[Json], why: tuple[str, str] | None) -> str:
+    if not staying:
+        return NOT_BOUND
+    phases = {entry["phase"] for entry in staying}
+    if FAILED in phases or (why and BOUND not in phases):
+        return FAILED if FAILED in phases else PENDING
+    return BOUND if phases == {BOUND} else PENDING
+
+
+def _states(staying: Sequence[Json]) -> dict[str, str]:
+    """As of one cache: the sum, and the least percentage, since a pod may run on any of them."""
+    if not staying or any("cachedBytes" not in entry for entry in staying):
+        return {}
+    states = {"cached": human_size(sum(entry["cachedBytes"] for entry in staying))}
+    shares = [str(entry.get("cachedPercentage", "")).rstrip("%") for entry in staying]
+    if all(shares):
+        states["cachedPercentage"] = f"{min(shares, key=float)}%"
+    return states
+
+
+def _timed(old: Sequence[Json], new: Sequence[Json], moment: str) -> list[Json]:
+    """Times move only when something else does."""
+    before = {entry["name"]: entry for entry in old}
+    timed = []
+    for entry in new:
+        was = before.get(entry["name"], {})
+        same = {k: v for k, v in was.items() if k != "lastUpdateTime"} == entry
+        timed.append({**entry, "lastUpdateTime": was["lastUpdateTime"] if same else moment})
+    return timed

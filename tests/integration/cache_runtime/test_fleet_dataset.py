@@ -1,0 +1,214 @@
+"""A Dataset on the hub to works, credentials and status, on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
+from addon_framework.api.conditions import get_condition
+from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
+from addon_framework.api.data import DataLoad, Dataset, JuiceFSRuntime
+from addon_framework.api.meta import Json
+from addon_framework.api.work import ManifestWork
+from addon_framework.kube import Client, Manager, NotFound
+from addons.cache_runtime.hub import payload
+from addons.cache_runtime.hub.controller import FleetDatasetController
+from tests.integration.hub.conftest import Hub, running
+from tests.integration.hub.objects import binding, labelled, placement
+
+DATASETS, DATALOADS, WORKS = Dataset.RESOURCE, DataLoad.RESOURCE, ManifestWork.RESOURCE
+
+
+class Scene:
+    """A namespace whose Placement `p` sees the clusters of this test only."""
+
+    def __init__(self, hub: Hub, namespace: str) -> None:
+        self.hub, self.client, self.namespace = hub, hub.client, namespace
+        self.label = uuid.uuid4().hex[:8]
+        self.work = f"dataset-{namespace}.llama"
+
+    async def clusters(self, count: int) -> list[str]:
+        await self.client.create(ManagedClusterSetBinding.RESOURCE, binding(self.namespace))
+        names = sorted([await self.hub.cluster(scene=self.label) for _ in range(count)])
+        chosen = placement(self.namespace, predicates=labelled("scene", self.label))
+        await self.client.create(Placement.RESOURCE, chosen)
+        return names
+
+    def metadata(self, name: str = "llama", **labels: str) -> Json:
+        return {"name": name, "namespace": self.namespace, "labels": labels}
+
+    async def secret(self, value: str = "one") -> None:
+        data = {key: base64.b64encode(value.encode()).decode() for key in payload.CREDENTIAL_KEYS}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": self.metadata("keys"), "data": data}
+        await self.client.apply(secret, field_manager="tests")
+
+    async def create(self) -> None:
+        metadata = self.metadata(**{"cluster.open-cluster-management.io/placement": "p"})
+        await self.client.create(DATASETS, payload.dataset(metadata, "s3://m/llama", {}, "keys"))
+        await self.client.create(DATALOADS, payload.data_load(self.metadata(), "llama"))
+
+    async def get(self) -> Json:
+        return await self.client.get(DATASETS, "llama", self.namespace)
+
+    async def of(self, resource: Any, cluster: str, suffix: str = "-credentials") -> Json | None:
+        try:
+            return await self.client.get(resource, self.work + suffix, cluster)
+        except NotFound:
+            return None
+
+    async def report(self, cluster: str, **values: Any) -> None:
+        """What the work agent of a cluster writes."""
+        await self.hub.until(lambda: self.of(WORKS, cluster, ""))
+        load = {"phase": "Complete", "originBytes": "7"}
+        said: Json = {"Dataset": {"phase": "Bound", **values}, "DataLoad": load}
+        manifests = [
+            {
+                "resourceMeta": {"kind": kind, "name": "llama", "namespace": self.namespace},
+                "statusFeedback": {
+                    "values": [
+                        {
+                            "name": name,
+                            "fieldValue": {"type": "Integer", "integer": value}
+                            if isinstance(value, int)
+                            else {"type": "String", "string": value},
+                        }
+                        for name, value in fields.items()
+                    ]
+                },
+                "conditions": [],
+            }
+            for kind, fields in said.items()
+        ]
+        status = {"resourceStatus": {"manifests": manifests}}
+        await self.client.patch(WORKS, self.work, {"status": status}, cluster, subresource="status")
+
+    async def until(self, check: Any) -> Json:
+        async def probe() -> Json | None:
+            dataset = await self.get()
+            return dataset if check(dataset.get("status") or {}) else None
+
+        found: Json = await self.hub.until(probe)
+        return found
+
+
+@pytest.fixture
+async def scene(client: Client, crds_installed: None, namespace: str) -> AsyncIterator[Scene]:
+    """A hub with the controller."""
+    manager = Manager(client, name="fleet-datasets")
+    manager.add(FleetDatasetController())
+    async with running(client) as hub:
+        await hub.start()
+        task = asyncio.create_task(manager.run())
+        it = Scene(hub, namespace)
+        try:
+            yield it
+            try:
+                await client.delete(DATASETS, "llama", namespace)
+            except NotFound:
+                pass
+            await hub.until(lambda: _gone(it))
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _gone(scene: Scene) -> bool:
+    try:
+        await scene.get()
+    except NotFound:
+        return True
+    return False
+
+
+async def test_to_every_cluster_with_credentials_by_reference_and_a_status_of_all(scene: Scene) -> None:
+    one, two = await scene.clusters(2)
+    await scene.secret()
+    await scene.create()
+    for cluster in (one, two):
+        await scene.report(cluster, cachedBytes=100, cachedPercentage="100.0%", sourceBytes=100)
+    dataset = await scene.until(lambda status: status.get("phase") == "Bound")
+    entry = dataset["status"]["clusters"][0]
+    assert (entry["name"], entry["cachedBytes"], entry["originBytes"]) == (one, 100, 7)
+    work = await scene.of(WORKS, one, "")
+    assert work is not None
+    manifests = work["spec"]["workload"]["manifests"]
+    assert [m["kind"] for m in manifests] == ["Namespace", "Dataset", "LocalRuntime", "DataLoad"]
+    assert base64.b64encode(b"one").decode() not in str(work)
+    role = await scene.of(ROLES, one)
+    assert role is not None
+    assert role["rules"][0]["resourceNames"] == [f"{scene.work}-credentials"]
+    load = await scene.hub.until(lambda: scene.client.get(DATALOADS, "llama", scene.namespace))
+    assert load["status"]["phase"] == "Complete"
+
+
+async def test_a_rotated_secret_a_new_runtime_and_a_cluster_that_leaves_flow_on(scene: Scene) -> None:
+    one, two = await scene.clusters(2)
+    await scene.secret()
+    await scene.create()
+    await scene.hub.until(lambda: scene.of(ROLEBINDINGS, two))
+    await scene.secret("two")
+
+    async def rotated() -> bool:
+        secret = await scene.of(SECRETS, two)
+        return secret is not None and base64.b64decode(secret["data"]["keys_accessKeyId"]) == b"two"
+
+    await scene.hub.until(rotated)
+    juicefs = payload.runtime(scene.metadata(), "juicefs")
+    await scene.client.create(JuiceFSRuntime.RESOURCE, juicefs)
+
+    async def kinds() -> bool:
+        work = await scene.of(WORKS, one, "") or {"spec": {"workload": {"manifests": []}}}
+        return "JuiceFSRuntime" in [m["kind"] for m in work["spec"]["workload"]["manifests"]]
+
+    await scene.hub.until(kinds)
+    only = {"predicates": [{"requiredClusterSelector": {"labelSelector": {"matchLabels": {"name": one}}}}]}
+    await scene.client.patch(ManagedCluster.RESOURCE, one, {"metadata": {"labels": {"name": one}}})
+    await scene.client.patch(Placement.RESOURCE, "p", {"spec": only}, scene.namespace)
+
+    async def left() -> bool:
+        found = [await scene.of(resource, two) for resource in (SECRETS, ROLES, ROLEBINDINGS)]
+        return not any(found) and await scene.of(WORKS, two, "") is None
+
+    await scene.hub.until(left)
+    assert await scene.of(WORKS, one, "") is not None
+
+
+async def test_what_is_missing_is_said_and_what_runs_is_left_alone(scene: Scene) -> None:
+    (one,) = await scene.clusters(1)
+    await scene.create()
+
+    def reason(status: Json) -> str:
+        return str((get_condition({"status": status}, "Ready") or {}).get("reason"))
+
+    await scene.until(lambda status: reason(status) == "SecretNotFound")
+    assert await scene.of(WORKS, one, "") is None
+    await scene.secret()
+    await scene.report(one)
+    await scene.until(lambda status: status.get("phase") == "Bound")
+    await scene.client.delete(SECRETS, "keys", scene.namespace)
+    await scene.until(lambda status: reason(status) == "SecretNotFound")
+    assert await scene.of(WORKS, one, "") is not None
+    assert await scene.of(SECRETS, one) is not None
+
+
+async def test_without_its_label_it_leaves_and_nothing_stays(scene: Scene) -> None:
+    (one,) = await scene.clusters(1)
+    await scene.secret()
+    await scene.create()
+    await scene.hub.until(lambda: scene.of(ROLEBINDINGS, one))
+    label = {"cluster.open-cluster-management.io/placement": None}
+    await scene.client.patch(DATASETS, "llama", {"metadata": {"labels": label}}, scene.namespace)
+
+    async def left() -> bool:
+        found = [await scene.of(r, one) for r in (SECRETS, ROLES, ROLEBINDINGS)]
+        dataset = await scene.get()
+        return not any(found) and not dataset["metadata"].get("finalizers")
+
+    await scene.hub.until(left)
+    assert await scene.of(WORKS, one, "") is None

@@ -1,0 +1,112 @@
+"""A Dataset's status on the hub, from what clusters say."""
+
+from __future__ import annotations
+
+import pytest
+
+from addon_framework.api.conditions import get_condition
+from addon_framework.api.meta import Json
+from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_phase, load_status
+from addons.cache_runtime.hub.works import manifest_work, secrets_of
+
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+
+
+def work(kind_values: dict[tuple[str, str], Json]) -> Json:
+    manifests = [
+        {
+            "resourceMeta": {"kind": kind, "name": name},
+            "statusFeedback": {
+                "values": [
+                    {"name": k, "fieldValue": {"integer": v} if isinstance(v, int) else {"string": v}}
+                    for k, v in values.items()
+                ]
+            },
+        }
+        for (kind, name), values in kind_values.items()
+    ]
+    return {"status": {"resourceStatus": {"manifests": manifests}}}
+
+
+def report(phase: str, cached: int, percent: str, load: str = "Complete", **infos: str) -> Json:
+    said = {"phase": phase, "cachedBytes": cached, "cachedPercentage": percent}
+    return work({("Dataset", "d"): said, ("DataLoad", "l"): {"phase": load, **infos}})
+
+
+def dataset(**more: object) -> Json:
+    return {"metadata": {"name": "d", "namespace": "n", "generation": 3}, "spec": {}, **more}
+
+
+def test_bound_is_bound_everywhere_and_the_percentage_is_the_least() -> None:
+    works = [report("Bound", 1024, "100.0%"), report("Bound", 512, "50.0%", load="Executing")]
+    entries = [cluster_status(f"c{n}", w, ["l"]) for n, w in enumerate(works)]
+    status = dataset_status(dataset(), entries, works, now=NOW)
+    assert status["phase"] == "Bound"
+    assert status["cacheStates"] == {"cached": "1.50KiB", "cachedPercentage": "50.0%"}
+    assert [entry["loadPhase"] for entry in status["clusters"]] == ["Complete", "Executing"]
+    assert (get_condition(status["conditions"], "Ready") or {})["status"] == "True"
+
+
+def test_one_cluster_that_waits_says_why_and_times_move_only_with_news() -> None:
+    waits = work({("Dataset", "d"): {"phase": "Pending", "message": "waiting for LocalRuntime"}})
+    works = [report("Bound", 1, "100.0%"), waits]
+    entries = [cluster_status(f"c{n}", w, []) for n, w in enumerate(works)]
+    first = dataset_status(dataset(), entries, works, now=NOW)
+    assert first["phase"] == "Pending"
+    ready = get_condition(first["conditions"], "Ready") or {}
+    assert ready["message"] == "1 of 2 clusters have it bound: c1: waiting for LocalRuntime"
+    entries[1] = cluster_status("c1", report("Bound", 1, "100.0%"), [])
+    second = dataset_status(dataset(status=first), entries, works, now=LATER)
+    assert [entry["lastUpdateTime"] for entry in second["clusters"]] == [NOW, LATER]
+
+
+def test_what_cannot_be_sent_is_said_and_a_bound_cluster_stays_bound() -> None:
+    entries = [cluster_status("c0", report("Bound", 1, "100.0%"), [])]
+    status = dataset_status(dataset(), entries, [], why=("SecretNotFound", "there is no Secret"), now=NOW)
+    assert status["phase"] == "Bound"
+    ready = get_condition(status["conditions"], "Ready") or {}
+    assert (ready["status"], ready["reason"]) == ("False", "SecretNotFound")
+
+
+@pytest.mark.parametrize(
+    ("phases", "phase"),
+    [
+        (["Complete", "Complete"], "Complete"),
+        (["Complete", None], "Executing"),
+        (["Complete", "Failed"], "Failed"),
+        ([None], "Pending"),
+        ([], "Pending"),
+    ],
+)
+def test_a_load_is_as_far_as_its_last_cluster(phases: list[str | None], phase: str) -> None:
+    assert load_phase(phases) == phase
+
+
+def test_bytes_of_a_load_are_summed_over_clusters() -> None:
+    works = [report("Bound", 1, "1%", originBytes="10", bytes="10", total="20") for _ in range(2)]
+    status = load_status({"metadata": {"name": "l"}}, works, 2, now=NOW)
+    assert status["infos"] == {"originBytes": "20", "bytes": "20", "total": "40", "percentage": "50.0%"}
+    assert load_status({"metadata": {"name": "l"}}, works, 3)["phase"] == "Executing"
+
+
+def test_a_work_names_secrets_and_never_has_them() -> None:
+    def option(name: str, secret: str) -> Json:
+        return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": "k"}}}
+
+    spec = {
+        "mounts": [{"mountPoint": "s3://a/b", "encryptOptions": [option("x", "one")]}],
+        "sharedEncryptOptions": [option("y", "two")],
+    }
+    metadata = {
+        "name": "d",
+        "namespace": "n",
+        "labels": {"cluster.open-cluster-management.io/placement": "p", "mine": "1"},
+    }
+    obj = {"metadata": metadata, "spec": spec}
+    assert secrets_of(obj) == [("one", "k"), ("two", "k")]
+    _, sent, runtime = manifest_work(obj, None, [], "c")["spec"]["workload"]["manifests"]
+    assert sent["metadata"]["labels"] == {"mine": "1"}
+    assert sent["metadata"]["annotations"] == {"data.boundaryless.io/hub-secret": "dataset-n.d-credentials"}
+    keys = [sent["spec"]["mounts"][0]["encryptOptions"][0], sent["spec"]["sharedEncryptOptions"][0]]
+    assert [each["valueFrom"]["secretKeyRef"]["key"] for each in keys] == ["one_k", "two_k"]
+    assert (runtime["kind"], runtime["spec"]["replicas"]) == ("LocalRuntime", 0)
