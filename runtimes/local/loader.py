@@ -39,6 +39,9 @@ def main() -> int:
     except OSError as error:
         report("failed", reason="DiskError", message=f"{specification['directory']}: {error}")
         return 1
+    except Exception as error:
+        report("failed", reason="LoaderFailed", message=f"{type(error).__name__}: {error}")
+        raise
 
 
 def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int:

@@ -59,7 +59,7 @@ class Transfer:
         self._ranges: deque[tuple[Item, Assembly, int]] = deque()
         self._open: set[Assembly] = set()
         self._lock = threading.Lock()
-        self._error: SourceError | OSError | None = None
+        self._error: Exception | None = None
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._moved_at = clock()
@@ -81,7 +81,7 @@ class Transfer:
         try:
             while not self._stop.is_set() and (job := self._next()) is not None:
                 self._range(*job)
-        except OSError as error:
+        except Exception as error:  # whatever it is, the copy is not complete
             self._error = self._error or error
             self._stop.set()
 

@@ -66,8 +66,9 @@ class Measurements:
         while True:
             try:
                 into.counted, into.problem = await count(), ""
-            except (OSError, CredentialsError, ApiError) as error:
-                problem = str(error)
+            except Exception as error:  # an answer that nobody expected is a problem like any other
+                known = isinstance(error, OSError | CredentialsError | ApiError)
+                problem = str(error) if known else f"{type(error).__name__}: {error}"
                 if into.problem != problem:
                     into.problem = problem
                     self._changed(key)

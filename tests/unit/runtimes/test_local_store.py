@@ -25,7 +25,7 @@ from runtimes.source import Object, Sink, SourceError
 class Memory:
     """A source in memory that fails as told: `faults` are raised one by one, half way through a range."""
 
-    def __init__(self, content: bytes, faults: list[SourceError] | None = None) -> None:
+    def __init__(self, content: bytes, faults: list[Exception] | None = None) -> None:
         self.content, self.faults = content, faults or []
         self.read_bytes = 0
         self._lock = threading.Lock()
@@ -113,6 +113,13 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing(store: Store) -> None:
         copy(store, source, source.object(md5="0" * 32))
     assert not (store.data / "dir/f").exists()
     assert not list(store.partial.glob("*.part"))
+
+
+def test_what_nobody_expected_is_no_success(store: Store) -> None:
+    source = Memory(b"z" * 5_000, [ValueError("a header that is no number")])
+    with pytest.raises(ValueError, match="a header that is no number"):
+        copy(store, source)
+    assert not (store.data / "dir/f").exists()
 
 
 def test_without_progress_it_gives_up(store: Store) -> None:
