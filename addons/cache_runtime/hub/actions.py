@@ -184,20 +184,20 @@ async def _until_complete(client: Client, namespace: str, name: str, timeout: fl
     ]
     deadline = asyncio.get_running_loop().time() + timeout
 
-    async def until(resource: Resource, what: str, check: Callable[[Json], bool], **more: Any) -> None:
+    async def until(resource: Resource, wanted: str, check: Callable[[Json], bool], what: str) -> None:
         def done(obj: Json | None) -> bool:
             if obj is None:
                 raise NotThere(f"Dataset {namespace}/{name} was deleted meanwhile")
             return check(obj)
 
         left = max(0.1, deadline - asyncio.get_running_loop().time())
-        await wait_for(client, resource, what, namespace, until=done, timeout=left, **more)
+        await wait_for(client, resource, wanted, namespace, until=done, timeout=left, what=what)
 
     progress = asyncio.create_task(_report(client, namespace, name, timeout))
     try:
-        await until(DATASETS, name, _is_bound, what="bound on all its clusters")
+        await until(DATASETS, name, _is_bound, "bound on all its clusters")
         for load in loads:
-            await until(DATALOADS, load["metadata"]["name"], _is_loaded, what="complete on all its clusters")
+            await until(DATALOADS, load["metadata"]["name"], _is_loaded, "complete on all its clusters")
     except TimeoutError as error:
         raise TimeoutError(f"{error}: {_message(await _dataset(client, namespace, name))}") from None
     finally:

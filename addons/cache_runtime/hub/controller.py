@@ -13,8 +13,8 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons import lookup
 from addon_framework.hub.addons.works import same_work
-from addon_framework.kube import ApiError, Controller, Key, Watch, key_of
-from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
+from addon_framework.kube import ApiError, Controller, Key, Watch, key_of, patch_status
+from addon_framework.kube.ensure import ensure, remove, set_finalizers
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS
 from addons.cache_runtime.hub.names import (
     FINALIZER,
@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 MANAGER = "fleet-datasets"
 WORKS, PLACEMENTS, DECISIONS = ManifestWork.RESOURCE, Placement.RESOURCE, PlacementDecision.RESOURCE
 CREDENTIALS = (SECRETS, ROLES, ROLEBINDINGS)
+_OURS_IN_STATUS = ("observedGeneration", "clusters")  # a hub with upstream's definitions drops them
 # Secrets that no data is read with, and that may be many.
 _PLAIN = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"
 
@@ -209,12 +210,13 @@ class FleetDatasetController(Controller):
             if cluster not in clusters and work["metadata"].get("deletionTimestamp"):
                 said.append(cluster_status(cluster, work, loads, leaving=True))
         said.sort(key=lambda entry: str(entry["name"]))
-        await write_status(self.client, DATASETS, dataset, dataset_status(dataset, said, works, why=why))
+        status = dataset_status(dataset, said, works, why=why)
+        await patch_status(self.client, DATASETS, dataset, status, optional=_OURS_IN_STATUS)
 
     async def _write_loads(self, key: Key, clusters: list[str]) -> None:
         works = [work for cluster in clusters if (work := self._work(key, cluster)) is not None]
         for load in self._loads(key):
-            await write_status(self.client, DATALOADS, load, load_status(load, works, len(clusters)))
+            await patch_status(self.client, DATALOADS, load, load_status(load, works, len(clusters)))
 
     def _work(self, key: Key, cluster: str) -> Json | None:
         cache = self.cache(WORKS, label_selector=OWNER_NAME_LABEL)
