@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from addon_framework.api.data import AlluxioRuntime, DataLoad
 from runtimes.alluxio import backup, commands, pods
-from runtimes.alluxio.properties import java_options
+from runtimes.alluxio.properties import java_options, listed
 from runtimes.interface import (
     Backend,
     Backup,
@@ -160,7 +160,7 @@ class AlluxioBackend(Backend):
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """What S3 and the web say; other sources are opaque."""
-        return await asyncio.to_thread(measure, cache, secrets)
+        return await asyncio.to_thread(measure, listed(cache), secrets)
 
 
 def _sources(cache: Cache) -> list[str]:

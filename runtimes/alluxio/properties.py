@@ -7,6 +7,7 @@ https://docs.alluxio.io/os/user/stable/en/reference/Properties-List.html
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from runtimes.interface import Cache
 from runtimes.tiers import Tier, tiers
@@ -78,6 +79,29 @@ _WEB = dict.fromkeys(
 def rooted(cache: Cache) -> bool:
     """Whether the only source is the root itself; else each is mounted below."""
     return len(cache.sources) == 1 and cache.sources[0].path == "/" and cache.sources[0].scheme not in NATIVE
+
+
+# Alluxio's name -> ours, of what is needed to list a bucket.
+_LISTING = {
+    "alluxio.underfs.s3.endpoint": "endpoint",
+    "alluxio.underfs.s3.endpoint.region": "region",
+    "alluxio.underfs.s3.region": "region",
+    "s3a.accessKeyId": "aws.accessKeyId",
+    "s3a.secretKey": "aws.secretKey",
+}
+
+
+def listed(cache: Cache) -> Cache:
+    """The same cache, whose sources can be listed as those of other runtimes."""
+    sources = tuple(
+        replace(
+            source,
+            options={_LISTING.get(name, name): value for name, value in source.options.items()},
+            secrets={_LISTING.get(name, name): key for name, key in source.secrets.items()},
+        )
+        for source in cache.sources
+    )
+    return replace(cache, sources=sources)
 
 
 def properties(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:

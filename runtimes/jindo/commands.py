@@ -20,6 +20,7 @@ OPTIONS = (*SWITCHES, *VALUES, "loadMetadataOnly")
 LOAD = script(
     "Jindo",
     """
+  set -f  # a filter may have stars
   jindo fs -ls "jindo://$1" || return 1
   jindocache -load $FLAGS -s -R -replica "$2" "jindo://$1"
 """,
