@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import urllib.request
 
-from addon_framework.api.core import DEPLOYMENTS, LEASES, SECRETS
+from addon_framework.api.core import DEPLOYMENTS, LEASES, PODS, SECRETS
 from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.names import METRICS_PORT
 from addons.cache_runtime.plugin import NAME, CacheRuntime
 from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
@@ -31,11 +34,24 @@ async def test_the_shipped_agent_binds_and_loads(
         await fleet.secret()
         await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
         await fleet.phase(DATALOADS, "llama", "Complete")
-        await fleet.phase(DATASETS, "llama", "Bound")
+        await fleet.until(DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes"))
         lease = await fleet.client.get(LEASES, NAME, INSTALL_NAMESPACE)
         assert lease["spec"]["renewTime"]
+        text = await asyncio.to_thread(scrape, await agent_ip(fleet))
+        assert f'dataset_cached_bytes{{dataset="{fleet.namespace}/llama"}}' in text
     finally:
         name = deployment["metadata"]["name"]
         await fleet.client.delete(DEPLOYMENTS, name, INSTALL_NAMESPACE)
         await fleet.client.delete(SECRETS, f"{NAME}-hub-kubeconfig", INSTALL_NAMESPACE)
         fleet.start_agent()
+
+
+async def agent_ip(fleet: Fleet) -> str:
+    """Where the Service for metrics leads."""
+    pods = await fleet.client.list(PODS, INSTALL_NAMESPACE, label_selector=f"app={NAME}-agent")
+    return str(pods["items"][0]["status"]["podIP"])
+
+
+def scrape(host: str) -> str:
+    with urllib.request.urlopen(f"http://{host}:{METRICS_PORT}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
