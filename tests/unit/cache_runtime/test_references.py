@@ -8,6 +8,7 @@ import pytest
 
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key
+from addons.cache_runtime.admission.sidecar import needs
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.reference_rules import Reference, is_reference, problems, reference_of
 from addons.cache_runtime.agent.volumes import referring_claim, referring_volume
@@ -138,3 +139,19 @@ def test_the_volume_is_the_physical_ones_or_a_directory_of_it() -> None:
     assert claim["metadata"]["labels"]["fluid.io/dataset.referring-name"] == "llama"
     assert claim["metadata"]["labels"]["fluid.io/dataset.referring-namespace"] == "ml"
     assert claim["metadata"]["labels"]["fluid.io/s-team-copy"] == "true"
+
+
+def test_what_a_client_needs_of_its_namespace_is_known() -> None:
+    container = {
+        "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "a"}}}, {"name": "B"}],
+        "volumeMounts": [{"name": "config"}, {"name": "cache"}],
+    }
+    volumes = [
+        {"name": "config", "configMap": {"name": "copy-fuse-conf"}},
+        {"name": "cache", "emptyDir": {}},
+        {"name": "unused", "secret": {"secretName": "other"}},
+    ]
+    assert needs({"containers": [container], "volumes": volumes}) == [
+        "ConfigMap copy-fuse-conf",
+        "Secret keys",
+    ]
