@@ -86,6 +86,15 @@ def test_a_service_names_one_master_from_its_start_on() -> None:
     assert names == ["m-jindofs-master", "m-jindofs-worker"]
 
 
+def test_a_runtimes_replicas_are_its_workers() -> None:
+    workers = {n: objects(binding(replicas=n)) for n in (1, 3)}
+    found = {
+        n: [obj["spec"]["replicas"] for _, obj in made if obj["metadata"]["name"] == "m-worker"]
+        for n, made in workers.items()
+    }
+    assert found == {1: [1], 3: [3]}
+
+
 def test_a_dataset_whose_mounts_change_is_updating_and_keeps_those_it_had() -> None:
     before = {"phase": "Bound", "mounts": [{"mountPoint": "oss://old", "name": "old"}]}
     bound = binding(status=before)

@@ -43,8 +43,16 @@ def load(**spec: Any) -> DataLoad:
 
 def test_the_entry_points_are_backends() -> None:
     plugins = discover(RUNTIMES)
-    kinds = {name: plugins.require(name).load().resource.kind for name in ("local", "juicefs", "thin")}
-    assert kinds == {"local": "LocalRuntime", "juicefs": "JuiceFSRuntime", "thin": "ThinRuntime"}
+    wanted = {
+        "local": "LocalRuntime",
+        "juicefs": "JuiceFSRuntime",
+        "thin": "ThinRuntime",
+        "alluxio": "AlluxioRuntime",
+        "jindo": "JindoRuntime",
+        "efc": "EFCRuntime",
+        "vineyard": "VineyardRuntime",
+    }
+    assert {name: plugins.require(name).load().resource.kind for name in wanted} == wanted
 
 
 @pytest.mark.parametrize(
