@@ -87,6 +87,12 @@ async def test_on_both_clusters_with_one_command_and_gone_with_another(
     for value in (store.secret_key, base64.b64encode(store.secret_key.encode()).decode()):
         assert value not in works
 
+    copied = ("--to", "s3://fleet/copy", "--secret", "keys", "--s3-endpoint", endpoint)
+    fleetadm("dataset", "migrate", "llama", *copied, "--cluster", "cluster2", "--wait", *where)
+    listed = client.list_objects_v2(Bucket="fleet", Prefix="copy/")["Contents"]
+    assert [each["Size"] for each in listed] == [5 * MB] * 3
+    assert items(directory, "cluster1", "datamigrates", "-A") == []
+
     chosen = [{"requiredClusterSelector": {"celSelector": {"celExpressions": [_is("cluster1")]}}}]
     patch = json.dumps({"spec": {"predicates": chosen}})
     kubectl(directory, "hub", "patch", "placement", "all", "--type", "merge", "-p", patch)
@@ -95,13 +101,15 @@ async def test_on_both_clusters_with_one_command_and_gone_with_another(
 
     fleetadm("dataset", "delete", "llama", "--wait", *where)
     assert _left(directory, "cluster1") == []
-    assert items(directory, "hub", "datasets,dataloads", "-A") == []
+    assert items(directory, "hub", "datasets,dataloads,datamigrates", "-A") == []
 
 
 def _left(directory: Path, cluster: str) -> list[str]:
     """What is still there of the Dataset, on the hub and on the cluster."""
     on_hub = items(directory, "hub", "manifestworks,secrets,roles,rolebindings", "-n", cluster)
-    on_spoke = items(directory, cluster, "datasets,localruntimes,dataloads,pvc,secrets", "-n", "default")
+    on_spoke = items(
+        directory, cluster, "datasets,localruntimes,dataloads,datamigrates,pvc,secrets", "-n", "default"
+    )
     cache = directory / "clusters" / cluster / "node/host/var/lib/boundaryless/cache"
     files = [str(path) for path in cache.rglob("*") if path.is_file()]
     return [each for each in [*on_hub, *on_spoke, *files] if "llama" in each]

@@ -12,7 +12,7 @@ import click
 from addon_framework.api.cluster import ManagedCluster, Placement
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import SECRETS
-from addon_framework.api.data import Dataset
+from addon_framework.api.data import DataMigrate, Dataset
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.cli.connect import Failure, NotThere, Where, is_kind_missing
@@ -21,10 +21,11 @@ from addon_framework.kube import AlreadyExists, Client, NotFound, wait_for
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS
 from addons.cache_runtime.agent.sizes import human_size
 from addons.cache_runtime.hub import payload
-from addons.cache_runtime.hub.names import dataset_of, placement_of
+from addons.cache_runtime.hub.names import CLUSTER_ANNOTATION, dataset_of, placement_of
 from addons.cache_runtime.hub.runtimes import UNCACHED
 
 _MANAGER = "fleetadm"
+MIGRATES = DataMigrate.RESOURCE
 _BY_LABEL = {"data.boundaryless.io/by": _MANAGER}  # so that `delete` takes what `create` made, and no more
 
 
@@ -80,6 +81,44 @@ async def load(where: Where, namespace: str, name: str, wait: bool, timeout: flo
         click.echo(f"DataLoad {namespace}/{metadata['name']} created")
         if wait:
             await _until_complete(client, namespace, name, timeout)
+
+
+async def migrate(where: Where, *, namespace: str, wait: bool, timeout: float, **said: Any) -> None:
+    """A DataMigrate between the Dataset and other storage."""
+    name = said["name"]
+    async with where.client() as client:
+        dataset = await _dataset(client, namespace, name)
+        entries = (dataset.get("status") or {}).get("clusters") or []
+        bound = [entry["name"] for entry in entries if entry["phase"] == "Bound"]
+        cluster = said["cluster"] or next(iter(bound), "")
+        if cluster not in bound:
+            raise Failure(f"Dataset {namespace}/{name} is bound on {', '.join(bound) or 'no cluster'}")
+        if said["secret"]:
+            await _check_secret(client, said["secret"], namespace)
+        mine: Json = {"dataset": {"name": name, "namespace": namespace}}
+        other = payload.external(said["target"] or said["source"], said["secret"])
+        metadata = {
+            "name": f"{name}-{secrets.token_hex(3)}",
+            "namespace": namespace,
+            "labels": {**_BY_LABEL},
+            "annotations": {CLUSTER_ANNOTATION: cluster},
+            "ownerReferences": [_owner(dataset)],
+        }
+        options = {"endpoint": said["s3_endpoint"]} if said["s3_endpoint"] else {}
+        ends = (mine, other) if said["target"] else (other, mine)
+        await client.create(MIGRATES, payload.migrate(metadata, ends, options))
+        click.echo(f"DataMigrate {namespace}/{metadata['name']} created; {cluster} runs it")
+        if wait:
+            await wait_for(
+                client,
+                MIGRATES,
+                str(metadata["name"]),
+                namespace,
+                until=lambda op: op is not None and _is_loaded(op),
+                timeout=timeout,
+                what="complete",
+            )
+            click.echo(f"DataMigrate {namespace}/{metadata['name']} is complete")
 
 
 async def delete(where: Where, namespace: str, name: str, wait: bool, timeout: float) -> None:
@@ -228,7 +267,7 @@ def _is_loaded(load: Json) -> bool:
     status = load.get("status") or {}
     if status.get("phase") == "Failed":
         why = (status.get("infos") or {}).get("message") or "see its status"
-        raise Failure(f"DataLoad {load['metadata']['name']} failed: {why}")
+        raise Failure(f"{load['metadata']['name']} failed: {why}")
     return bool(status.get("phase") == "Complete")
 
 

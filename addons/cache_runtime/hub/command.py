@@ -118,6 +118,28 @@ def load(where: Where, name: str, namespace: str, wait: bool, timeout: float) ->
 
 @dataset.command()
 @click.argument("name")
+@click.option("--to", "target", default="", metavar="URL", help="Copy it there. [--from]")
+@click.option("--from", "source", default="", metavar="URL", help="Copy from there into it.")
+@click.option("--cluster", default="", help="Which of its clusters does it. [the first that has it bound]")
+@click.option("--secret", default="", help="For the other storage: accessKeyId, secretAccessKey.")
+@click.option("--s3-endpoint", default="", metavar="URL", help="Where the other bucket is, if not at AWS.")
+@_options(_namespace, _wait, _timeout)
+def migrate(where: Where, **said: Any) -> None:
+    """Copy its data to other storage or from there, by one DataMigrate on one of its clusters.
+
+    \b
+    Example:
+      fleetadm dataset migrate llama --to s3://archive/llama --secret keys --wait
+    """
+    from addons.cache_runtime.hub import actions
+
+    if bool(said["source"]) == bool(said["target"]):
+        raise click.UsageError("Give either --to or --from.")
+    run(lambda: actions.migrate(where, **said))
+
+
+@dataset.command()
+@click.argument("name")
 @_options(_namespace, _wait, _timeout)
 def delete(where: Where, name: str, namespace: str, wait: bool, timeout: float) -> None:
     """Remove it from the hub and from all clusters, with its runtime, loads and cached data.

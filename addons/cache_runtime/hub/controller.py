@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
 from addon_framework.api.cluster import Placement, PlacementDecision
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
+from addon_framework.api.data import DataMigrate
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons import lookup
@@ -17,21 +18,25 @@ from addon_framework.kube import ApiError, Controller, Key, Watch, key_of, patch
 from addon_framework.kube.ensure import ensure, remove, set_finalizers
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS
 from addons.cache_runtime.hub.names import (
+    CLUSTER_ANNOTATION,
     FINALIZER,
     OWNER_NAME_LABEL,
     RUNTIMES,
+    cluster_of,
     dataset_of,
+    migrated,
     owner_of,
     placement_of,
     work_name,
 )
-from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_status
+from addons.cache_runtime.hub.status import cluster_status, dataset_status, operation_status
 from addons.cache_runtime.hub.works import copied_key, credentials, manifest_work, secrets_of
 
 log = structlog.get_logger(__name__)
 
 MANAGER = "fleet-datasets"
 WORKS, PLACEMENTS, DECISIONS = ManifestWork.RESOURCE, Placement.RESOURCE, PlacementDecision.RESOURCE
+MIGRATES = DataMigrate.RESOURCE
 CREDENTIALS = (SECRETS, ROLES, ROLEBINDINGS)
 _OURS_IN_STATUS = ("observedGeneration", "clusters")  # a hub with upstream's definitions drops them
 # Secrets that no data is read with, and that may be many.
@@ -58,6 +63,7 @@ class FleetDatasetController(Controller):
             Watch(DATASETS),
             *(Watch(resource) for resource in RUNTIMES),  # by the same name
             Watch(DATALOADS, map=lambda load: [dataset_of(load)]),
+            Watch(MIGRATES, map=lambda migrate: [migrated(migrate)]),
             Watch(PLACEMENTS, map=lambda placement: self._placed_by(key_of(placement))),
             Watch(DECISIONS, map=self._decided),
             *(
@@ -93,6 +99,7 @@ class FleetDatasetController(Controller):
     async def _distribute(self, key: Key, dataset: Json) -> None:
         why: tuple[str, str] | None = None
         failures: list[ApiError] = []
+        with_values: list[str] = []
         present = sorted(
             work["metadata"]["namespace"]
             for work in self._owned(WORKS, key)
@@ -100,21 +107,26 @@ class FleetDatasetController(Controller):
         )
         clusters = present
         try:
-            values = self._values(key, dataset)
+            self._values(key, secrets_of(dataset))  # nothing is written where one is missing
             runtime = self._runtime(key)
             clusters, why = self._clusters(key, dataset, present)
             for cluster in clusters:
+                mine = [op for op in self._migrates(key) if cluster_of(op) == cluster]
+                mine = [op for op in mine if self._is_whole(key, op)]
+                work = manifest_work(dataset, runtime, self._loads(key), cluster, mine)
+                here = self._values(key, secrets_of(dataset, mine))
+                with_values += [cluster] if here else []
                 try:
-                    await self._send(key, manifest_work(dataset, runtime, self._loads(key), cluster))
-                    if values:
-                        await self._deliver(dataset, values, cluster)
+                    await self._send(key, work)
+                    if here:
+                        await self._deliver(dataset, here, cluster)
                 except ApiError as error:  # one cluster's trouble is not the others'
                     failures.append(error)
-            await self._remove(key, keep=clusters, credentials=bool(values))
+            await self._remove(key, keep=clusters, credentials=with_values)
         except NotYetError as error:
             why = error.reason, str(error)
         await self._write(dataset, clusters, why=why)
-        await self._write_loads(key, clusters)
+        await self._write_operations(key, clusters)
         if failures:
             raise failures[0]
 
@@ -136,16 +148,16 @@ class FleetDatasetController(Controller):
             return [], ("NoCluster", f"Placement {name} chose no cluster: {said.get('message', '')}")
         return sorted(chosen), None
 
-    def _values(self, key: Key, dataset: Json) -> dict[str, str]:
-        """What the mounts are read with, as the clusters' one Secret has it."""
+    def _values(self, key: Key, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """What is read with, as the clusters' one Secret has it."""
         values = {}
-        for name, field in secrets_of(dataset):
+        for name, field in wanted:
             secret = self.cache(SECRETS, field_selector=_PLAIN).get(Key(key.namespace, name))
             if secret is None:
-                text = f"spec.mounts: there is no Secret {name} in namespace {key.namespace}; create it"
+                text = f"there is no Secret {name} in namespace {key.namespace}; create it"
                 raise NotYetError("SecretNotFound", text)
             if field not in (secret.get("data") or {}):
-                raise NotYetError("SecretNotFound", f"spec.mounts: Secret {name} has no key {field}")
+                raise NotYetError("SecretNotFound", f"Secret {name} has no key {field}")
             values[copied_key(name, field)] = secret["data"][field]
         return values
 
@@ -161,15 +173,27 @@ class FleetDatasetController(Controller):
         return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
 
     def _loads(self, key: Key) -> list[Json]:
-        cache = self.cache(DATALOADS)
-        cache.add_index("dataset", lambda load: [str(dataset_of(load))])
-        found = cache.by_index("dataset", str(key))
+        return self._operations(DATALOADS, dataset_of, key)
+
+    def _migrates(self, key: Key) -> list[Json]:
+        return self._operations(MIGRATES, migrated, key)
+
+    def _operations(self, resource: Resource, of: Callable[[Json], Key], key: Key) -> list[Json]:
+        cache = self.cache(resource)
+        cache.add_index("dataset", lambda op: [str(of(op))])
         return [
-            load
-            for load in found
-            if load["metadata"]["namespace"] == key.namespace
-            and not load["metadata"].get("deletionTimestamp")
+            op
+            for op in cache.by_index("dataset", str(key))
+            if op["metadata"]["namespace"] == key.namespace and not op["metadata"].get("deletionTimestamp")
         ]
+
+    def _is_whole(self, key: Key, migrate: Json) -> bool:
+        """Whether the Secrets of a DataMigrate are there: what it lacks must not stop the Dataset."""
+        try:
+            self._values(key, secrets_of({}, [migrate]))
+        except NotYetError:
+            return False
+        return True
 
     async def _send(self, key: Key, desired: Json) -> None:
         live = self._work(key, desired["metadata"]["namespace"])
@@ -186,7 +210,9 @@ class FleetDatasetController(Controller):
                 live = None  # a value that the Dataset names no more is a difference, too
             await ensure(self.client, live, obj, field_manager=MANAGER, resource=resource)
 
-    async def _remove(self, key: Key, *, keep: Collection[str], credentials: bool = True) -> list[str]:
+    async def _remove(
+        self, key: Key, *, keep: Collection[str], credentials: Collection[str] = ()
+    ) -> list[str]:
         """From other clusters than those to keep: first the work, then its credentials; those not clean."""
         left = set()
         for work in self._owned(WORKS, key):
@@ -196,7 +222,7 @@ class FleetDatasetController(Controller):
         for resource in CREDENTIALS:
             for obj in self._owned(resource, key):
                 cluster = obj["metadata"]["namespace"]
-                if (not credentials or cluster not in keep) and cluster not in left:
+                if cluster not in credentials and cluster not in left:
                     await remove(self.client, resource, obj)
         return sorted(left)
 
@@ -213,10 +239,23 @@ class FleetDatasetController(Controller):
         status = dataset_status(dataset, said, works, why=why)
         await patch_status(self.client, DATASETS, dataset, status, optional=_OURS_IN_STATUS)
 
-    async def _write_loads(self, key: Key, clusters: list[str]) -> None:
-        works = [work for cluster in clusters if (work := self._work(key, cluster)) is not None]
+    async def _write_operations(self, key: Key, clusters: list[str]) -> None:
+        works = {cluster: self._work(key, cluster) for cluster in clusters}
+        there = [work for work in works.values() if work is not None]
         for load in self._loads(key):
-            await patch_status(self.client, DATALOADS, load, load_status(load, works, len(clusters)))
+            status = operation_status("DataLoad", load, there, len(clusters))
+            await patch_status(self.client, DATALOADS, load, status)
+        for migrate in self._migrates(key):
+            work, why = works.get(cluster_of(migrate)), ""
+            if not cluster_of(migrate):
+                why = f"annotation {CLUSTER_ANNOTATION} must say which cluster runs it"
+            elif cluster_of(migrate) not in clusters:
+                why = f"Dataset {key.name} is not on cluster {cluster_of(migrate)}"
+            elif not self._is_whole(key, migrate):
+                why = "a Secret or a key that it names is missing"
+            sent = [work] if work is not None and not why else []
+            status = operation_status("DataMigrate", migrate, sent, len(sent), why=why)
+            await patch_status(self.client, MIGRATES, migrate, status)
 
     def _work(self, key: Key, cluster: str) -> Json | None:
         cache = self.cache(WORKS, label_selector=OWNER_NAME_LABEL)
@@ -244,8 +283,13 @@ class FleetDatasetController(Controller):
         cache.add_index(
             "secret", lambda d: [f"{d['metadata']['namespace']}/{name}" for name, _ in secrets_of(d)]
         )
-        metadata = secret["metadata"]
-        return [key_of(d) for d in cache.by_index("secret", f"{metadata['namespace']}/{metadata['name']}")]
+        named = f"{secret['metadata']['namespace']}/{secret['metadata']['name']}"
+        migrates = self.cache(MIGRATES)
+        migrates.add_index(
+            "secret", lambda op: [f"{op['metadata']['namespace']}/{name}" for name, _ in secrets_of({}, [op])]
+        )
+        users = [migrated(op) for op in migrates.by_index("secret", named)]
+        return [*(key_of(d) for d in cache.by_index("secret", named)), *users]
 
 
 def _leaving(left: list[str]) -> str:

@@ -26,6 +26,7 @@ RUNTIMES: tuple[Resource, ...] = (
     VineyardRuntime.RESOURCE,
 )
 FINALIZER = f"{LOCAL_GROUP}/fleet"
+CLUSTER_ANNOTATION = f"{LOCAL_GROUP}/cluster"  # on a DataMigrate of the hub: where it runs
 # On works and credentials in cluster namespaces: which Dataset they belong to.
 OWNER_NAMESPACE_LABEL = f"{LOCAL_GROUP}/fleet-namespace"
 OWNER_NAME_LABEL = f"{LOCAL_GROUP}/fleet-dataset"
@@ -67,3 +68,16 @@ def dataset_of(load: Json) -> Key:
     namespace = load["metadata"]["namespace"]
     target = (load.get("spec") or {}).get("dataset") or {}
     return Key(target.get("namespace") or namespace, target.get("name", ""))
+
+
+def migrated(migrate: Json) -> Key:
+    """The Dataset with which a DataMigrate goes to its cluster: the one written to, else the one read."""
+    spec, namespace = migrate.get("spec") or {}, migrate["metadata"]["namespace"]
+    ends = [(spec.get(field) or {}).get("dataset") or {} for field in ("to", "from")]
+    end = next(filter(None, ends), {})
+    return Key(end.get("namespace") or namespace, end.get("name", ""))
+
+
+def cluster_of(migrate: Json) -> str:
+    """Where a DataMigrate runs; "" when it does not say."""
+    return str((migrate["metadata"].get("annotations") or {}).get(CLUSTER_ANNOTATION, ""))

@@ -55,6 +55,23 @@ def data_load(metadata: Json, dataset: str) -> Json:
     return {"apiVersion": DATA, "kind": "DataLoad", "metadata": metadata, "spec": spec}
 
 
+def migrate(metadata: Json, ends: tuple[Json, Json], options: Mapping[str, str]) -> Json:
+    """From the first end to the second."""
+    spec = {"from": ends[0], "to": ends[1], **({"options": dict(options)} if options else {})}
+    return {"apiVersion": DATA, "kind": "DataMigrate", "metadata": metadata, "spec": spec}
+
+
+def external(uri: str, secret: str = "") -> Json:
+    """An end that no Dataset describes; `secret` has the CREDENTIAL_KEYS."""
+    storage: Json = {"uri": uri}
+    if secret:
+        storage["encryptOptions"] = [
+            {"name": option, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+            for option, key in zip(("access-key", "secret-key"), CREDENTIAL_KEYS, strict=True)
+        ]
+    return {"externalStorage": storage}
+
+
 def credentials(name: str, cluster: str, labels: Mapping[str, str], data: Mapping[str, str]) -> list[Json]:
     """A Secret in the cluster namespace, readable by that cluster's cache agent and nobody else."""
     metadata = {"name": name, "namespace": cluster, "labels": dict(labels)}

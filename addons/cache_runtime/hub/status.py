@@ -94,10 +94,17 @@ def dataset_status(
     return status
 
 
-def load_status(load: Json, works: Sequence[Json], expected: int, now: str | None = None) -> Json:
-    """The whole status of a DataLoad on the hub: phase over all clusters, sums in `infos`."""
-    old: Json = load.get("status") or {}
-    said = [feedback(work, "DataLoad", load["metadata"]["name"]) for work in works]
+def operation_status(
+    kind: str, op: Json, works: Sequence[Json], expected: int, *, why: str = "", now: str | None = None
+) -> Json:
+    """The whole status of an operation on the hub: phase over its clusters, sums in `infos`.
+
+    `why` says what keeps it from being sent.
+    """
+    old: Json = op.get("status") or {}
+    if not expected and old.get("phase") in ("Complete", "Failed"):
+        return old
+    said = [feedback(work, kind, op["metadata"]["name"]) for work in works]
     phase = load_phase([each.get("phase") for each in said] + [None] * (expected - len(said)))
     infos: dict[str, str] = {}
     for field in ("originBytes", "bytes", "total"):
@@ -106,14 +113,14 @@ def load_status(load: Json, works: Sequence[Json], expected: int, now: str | Non
             infos[field] = str(sum(values))
     if infos.get("total", "0") != "0" and "bytes" in infos:
         infos["percentage"] = percentage(int(infos["bytes"]), int(infos["total"]))
-    if message := next((each["message"] for each in said if each.get("message")), ""):
+    if message := next((each["message"] for each in said if each.get("message")), why):
         infos["message"] = str(message)
     conditions: list[Json] = copy.deepcopy(old.get("conditions") or [])
     moment = now or now_rfc3339()
     if phase in ("Complete", "Failed"):
         other = "Failed" if phase == "Complete" else "Complete"
         conditions = [c for c in conditions if c["type"] != other]
-        set_condition(conditions, phase, True, f"DataLoad{phase}", infos.get("message", ""), now=moment)
+        set_condition(conditions, phase, True, f"{kind}{phase}", infos.get("message", ""), now=moment)
     else:
         conditions = []
     ended = [str(each["duration"]) for each in said if each.get("duration")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from addon_framework.api.data import GROUP
 from addon_framework.api.meta import Json
@@ -31,12 +31,14 @@ LOAD_PATHS = (
 )
 
 
-def secrets_of(dataset: Json) -> list[tuple[str, str]]:
-    """Names and keys of the Secrets that its mounts are read with, each once."""
-    found = (
-        (reference["name"], reference.get("key", "")) for reference in _references(dataset.get("spec") or {})
-    )
-    return list(dict.fromkeys(found))
+def secrets_of(dataset: Json, migrates: Sequence[Json] = ()) -> list[tuple[str, str]]:
+    """Names and keys of the Secrets that its mounts, and these DataMigrates, are read with, each once."""
+    options = [option for place in _places(dataset.get("spec") or {}) for option in _options(place)]
+    options += [
+        option for op in migrates for end in _ends(op.get("spec") or {}).values() for option in _options(end)
+    ]
+    references = [(option.get("valueFrom") or {}).get("secretKeyRef") for option in options]
+    return list(dict.fromkeys((each["name"], each.get("key", "")) for each in references if each))
 
 
 def copied_key(secret: str, key: str) -> str:
@@ -44,10 +46,12 @@ def copied_key(secret: str, key: str) -> str:
     return f"{secret}_{key}"
 
 
-def manifest_work(dataset: Json, runtime: Json | None, loads: Sequence[Json], cluster: str) -> Json:
+def manifest_work(
+    dataset: Json, runtime: Json | None, loads: Sequence[Json], cluster: str, migrates: Sequence[Json] = ()
+) -> Json:
     """The ManifestWork for one cluster. Without a runtime on the hub: copies on every node."""
     key = key_of(dataset)
-    sent = _dataset(dataset, key)
+    sent = _dataset(dataset, key, by_reference=bool(secrets_of(dataset, migrates)))
     if runtime is None:
         runtime = data.runtime(_metadata({"metadata": {**sent["metadata"], "annotations": {}}}), "local")
         runtime["spec"]["replicas"] = 0  # every node that fits
@@ -57,16 +61,18 @@ def manifest_work(dataset: Json, runtime: Json | None, loads: Sequence[Json], cl
         "metadata": _metadata(runtime),
         "spec": runtime.get("spec") or {},
     }
-    sent_loads = [_load(load) for load in sorted(loads, key=lambda load: str(load["metadata"]["name"]))]
+    sent_loads = [_operation("DataLoad", load, key) for load in sorted(loads, key=_name)]
+    sent_migrates = [_operation("DataMigrate", migrate, key) for migrate in sorted(migrates, key=_name)]
     reports = [data.reported(GROUP, "datasets", sent["metadata"], DATASET_PATHS)]
     reports += [data.reported(GROUP, "dataloads", load["metadata"], LOAD_PATHS) for load in sent_loads]
+    reports += [data.reported(GROUP, "datamigrates", op["metadata"], LOAD_PATHS) for op in sent_migrates]
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": key.namespace}}
     return {
         "apiVersion": "work.open-cluster-management.io/v1",
         "kind": "ManifestWork",
         "metadata": {"name": work_name(key), "namespace": cluster, "labels": owner_labels(key)},
         "spec": {
-            "workload": {"manifests": [namespace, sent, runtime, *sent_loads]},
+            "workload": {"manifests": [namespace, sent, runtime, *sent_loads, *sent_migrates]},
             "deleteOption": data.keeps_namespace(key.namespace),
             "manifestConfigs": reports,
         },
@@ -79,18 +85,25 @@ def credentials(dataset: Json, values: Mapping[str, str], cluster: str) -> list[
     return data.credentials(secret_name(key), cluster, owner_labels(key), values)
 
 
-def _dataset(dataset: Json, key: Key) -> Json:
-    metadata, spec = _metadata(dataset), dataset.get("spec") or {}
-    if secrets_of(dataset):
+def _dataset(dataset: Json, key: Key, *, by_reference: bool) -> Json:
+    metadata, spec = _metadata(dataset), dict(dataset.get("spec") or {})
+    if by_reference:
         metadata = data.by_reference(metadata, secret_name(key))
-        spec = _renamed(spec, secret_name(key))
+        spec["mounts"] = [_copied(mount, "encryptOptions", key) for mount in spec.get("mounts") or []]
+        spec = _copied(spec, "sharedEncryptOptions", key)
     return {"apiVersion": DATA, "kind": "Dataset", "metadata": metadata, "spec": spec}
 
 
-def _load(load: Json) -> Json:
+def _operation(kind: str, op: Json, key: Key) -> Json:
     """Not deleted when it has ended: the work would make it anew."""
-    spec = {k: v for k, v in (load.get("spec") or {}).items() if k != "ttlSecondsAfterFinished"}
-    return {"apiVersion": DATA, "kind": "DataLoad", "metadata": _metadata(load), "spec": spec}
+    spec = {k: v for k, v in (op.get("spec") or {}).items() if k != "ttlSecondsAfterFinished"}
+    for field, end in _ends(spec).items():
+        spec[field] = {**spec[field], "externalStorage": _copied(end, "encryptOptions", key)}
+    return {"apiVersion": DATA, "kind": kind, "metadata": _metadata(op), "spec": spec}
+
+
+def _name(obj: Json) -> str:
+    return str(obj["metadata"]["name"])
 
 
 def _metadata(obj: Json) -> Json:
@@ -105,29 +118,29 @@ def _metadata(obj: Json) -> Json:
     return found
 
 
-def _options(spec: Json) -> Iterator[Json]:
-    for place in (*(spec.get("mounts") or []), {"encryptOptions": spec.get("sharedEncryptOptions")}):
-        yield from place.get("encryptOptions") or []
+def _places(spec: Json) -> list[Json]:
+    """Where a Dataset's spec has secret options."""
+    return [*(spec.get("mounts") or []), {"encryptOptions": spec.get("sharedEncryptOptions")}]
 
 
-def _references(spec: Json) -> Iterator[Json]:
-    for option in _options(spec):
-        if reference := (option.get("valueFrom") or {}).get("secretKeyRef"):
-            yield reference
+def _ends(spec: Json) -> dict[str, Json]:
+    """The storage that no Dataset describes, at either end of a DataMigrate."""
+    found = {field: (spec.get(field) or {}).get("externalStorage") for field in ("from", "to")}
+    return {field: end for field, end in found.items() if end}
 
 
-def _renamed(spec: Json, secret: str) -> Json:
+def _options(place: Json) -> list[Json]:
+    return list(place.get("encryptOptions") or [])
+
+
+def _copied(place: Json, field: str, key: Key) -> Json:
     """The same with every value read from the one Secret that goes along."""
 
     def option(said: Json) -> Json:
         reference = (said.get("valueFrom") or {}).get("secretKeyRef")
         if not reference:
             return said
-        copied = {"name": secret, "key": copied_key(reference["name"], reference.get("key", ""))}
+        copied = {"name": secret_name(key), "key": copied_key(reference["name"], reference.get("key", ""))}
         return {**said, "valueFrom": {"secretKeyRef": copied}}
 
-    def place(said: Json, field: str) -> Json:
-        return {**said, field: [option(each) for each in said[field]]} if said.get(field) else said
-
-    mounts = [place(mount, "encryptOptions") for mount in spec.get("mounts") or []]
-    return place({**spec, "mounts": mounts}, "sharedEncryptOptions")
+    return {**place, field: [option(each) for each in place[field]]} if place.get(field) else place

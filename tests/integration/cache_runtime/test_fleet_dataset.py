@@ -13,7 +13,7 @@ import pytest
 from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
-from addon_framework.api.data import DataLoad, Dataset, JuiceFSRuntime
+from addon_framework.api.data import DataLoad, DataMigrate, Dataset, JuiceFSRuntime
 from addon_framework.api.meta import Json
 from addon_framework.api.work import ManifestWork
 from addon_framework.kube import Client, Manager, NotFound
@@ -23,6 +23,7 @@ from tests.integration.hub.conftest import Hub, running
 from tests.integration.hub.objects import binding, labelled, placement
 
 DATASETS, DATALOADS, WORKS = Dataset.RESOURCE, DataLoad.RESOURCE, ManifestWork.RESOURCE
+MIGRATES = DataMigrate.RESOURCE
 
 
 class Scene:
@@ -43,9 +44,9 @@ class Scene:
     def metadata(self, name: str = "llama", **labels: str) -> Json:
         return {"name": name, "namespace": self.namespace, "labels": labels}
 
-    async def secret(self, value: str = "one") -> None:
+    async def secret(self, value: str = "one", name: str = "keys") -> None:
         data = {key: base64.b64encode(value.encode()).decode() for key in payload.CREDENTIAL_KEYS}
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": self.metadata("keys"), "data": data}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": self.metadata(name), "data": data}
         await self.client.apply(secret, field_manager="tests")
 
     async def create(self) -> None:
@@ -212,3 +213,33 @@ async def test_without_its_label_it_leaves_and_nothing_stays(scene: Scene) -> No
 
     await scene.hub.until(left)
     assert await scene.of(WORKS, one, "") is None
+
+
+async def test_a_migration_runs_on_one_cluster_with_its_secret_there_only(scene: Scene) -> None:
+    one, two = await scene.clusters(2)
+    await scene.secret()
+    await scene.create()
+    await scene.hub.until(lambda: scene.of(SECRETS, two))
+    mine = {"dataset": {"name": "llama", "namespace": scene.namespace}}
+    move = payload.migrate(scene.metadata("move"), (mine, payload.external("s3://b/c", "others")), {})
+    await scene.client.create(MIGRATES, move)
+
+    async def message(text: str) -> bool:
+        status = (await scene.client.get(MIGRATES, "move", scene.namespace)).get("status") or {}
+        return text in (status.get("infos") or {}).get("message", "")
+
+    await scene.hub.until(lambda: message("must say which cluster runs it"))
+    annotation = {"data.boundaryless.io/cluster": two}
+    await scene.client.patch(MIGRATES, "move", {"metadata": {"annotations": annotation}}, scene.namespace)
+    await scene.hub.until(lambda: message("a Secret or a key that it names is missing"))
+    await scene.secret(name="others")
+
+    async def sent(cluster: str) -> bool:
+        work, secret = await scene.of(WORKS, cluster, ""), await scene.of(SECRETS, cluster)
+        assert work is not None
+        assert secret is not None
+        kinds = [m["kind"] for m in work["spec"]["workload"]["manifests"]]
+        return "DataMigrate" in kinds and "others_accessKeyId" in secret["data"]
+
+    await scene.hub.until(lambda: sent(two))
+    assert not await sent(one)

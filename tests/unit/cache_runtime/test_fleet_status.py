@@ -6,7 +6,7 @@ import pytest
 
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
-from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_phase, load_status
+from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_phase, operation_status
 from addons.cache_runtime.hub.works import manifest_work, secrets_of
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -84,9 +84,9 @@ def test_a_load_is_as_far_as_its_last_cluster(phases: list[str | None], phase: s
 
 def test_bytes_of_a_load_are_summed_over_clusters() -> None:
     works = [report("Bound", 1, "1%", originBytes="10", bytes="10", total="20") for _ in range(2)]
-    status = load_status({"metadata": {"name": "l"}}, works, 2, now=NOW)
+    status = operation_status("DataLoad", {"metadata": {"name": "l"}}, works, 2, now=NOW)
     assert status["infos"] == {"originBytes": "20", "bytes": "20", "total": "40", "percentage": "50.0%"}
-    assert load_status({"metadata": {"name": "l"}}, works, 3)["phase"] == "Executing"
+    assert operation_status("DataLoad", {"metadata": {"name": "l"}}, works, 3)["phase"] == "Executing"
 
 
 def test_a_work_names_secrets_and_never_has_them() -> None:
