@@ -51,7 +51,6 @@ def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int
     report("start")
     restore(store, directory, specification.get("restore"), environment.get("NODE_NAME", ""))
     with store.exclusive():
-        store.drop_unknown()
         for attempt in range(_ATTEMPTS):
             try:
                 code = _copy(store, specification, environment)
@@ -164,6 +163,8 @@ def _room(
         )
     needed = sum(item.object.size for item in missing)
     started = sum(path.stat().st_blocks * 512 for path in store.partial.glob("*.part"))
+    if needed - started > store.free():
+        store.drop_unknown()
     if needed - started > store.free():
         return "DiskFull", (
             f"{owner}: {needed} bytes are missing, but the disk of {specification['directory']} has only "

@@ -23,6 +23,7 @@ from runtimes.source import Object
 
 _TOGETHER = 100  # files that are flushed one by one
 _WRITE_PERIOD = 0.2  # seconds
+_LARGE = 8 << 20  # bytes of a file that is written down at once: it would be a pity to read it again
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -110,7 +111,7 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(target)
             self._entries[path] = Entry(obj.size, obj.etag, url, self._boot)
-            if time.monotonic() >= self._write_at:
+            if obj.size >= _LARGE or time.monotonic() >= self._write_at:
                 self._write()
 
     def drop_unknown(self) -> None:
@@ -151,10 +152,16 @@ class Store:
         finally:
             os.close(descriptor)
 
+    def by_identity(self, name: str) -> Path | None:
+        """The complete file that `temporary` would have called so."""
+        for path, entry in self._entries.items():
+            if _identity(path, entry.url, entry.size, entry.etag) == name:
+                return self.data / path
+        return None
+
     def temporary(self, path: str, url: str, obj: Object) -> Path:
         """Where an object is put together; the same for the same version of it, so that it can be resumed."""
-        identity = json.dumps([path, url, obj.size, obj.etag])
-        return self.partial / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.part"
+        return self.partial / f"{_identity(path, url, obj.size, obj.etag)}.part"
 
     def _walk(self) -> set[str]:
         return {
@@ -172,6 +179,11 @@ class Store:
         # A tenth of the time at most; a file that a kill leaves out of the index is read again.
         ended = time.monotonic()
         self._write_at = ended + max(_WRITE_PERIOD, 10 * (ended - began))
+
+
+def _identity(path: str, url: str, size: int, etag: str) -> str:
+    text = json.dumps([path, url, size, etag])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _flush(path: Path) -> None:
