@@ -63,7 +63,7 @@ def mount(fleet: Fleet, name: str) -> Json:
 def runtime(fleet: Fleet) -> Json:
     """With the image's entry point, which is a file of the node here."""
     entry_point = fleet.host / "alluxio" / "entrypoint.sh"
-    entry_point.parent.mkdir(exist_ok=True)
+    entry_point.parent.mkdir(parents=True, exist_ok=True)
     entry_point.write_text(ENTRY_POINT)
     entry_point.chmod(0o755)
     level = {"mediumtype": "SSD", "path": "/var/lib/boundaryless/cache", "quota": "1Gi"}
