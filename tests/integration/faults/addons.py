@@ -40,14 +40,16 @@ class Mood:
 
 
 class Addon:
-    """Ships one ConfigMap with the value that its configuration gives."""
+    """Ships one ConfigMap with the value that its configuration gives, and has an identity on the hub."""
 
     def __init__(self, name: str, mood: Mood) -> None:
         self._name, self._mood = name, mood
 
     @hookimpl
     def addon_describe(self) -> AddonDescription:
-        return AddonDescription(name=self._name, health=NoProbe, hook_timeout=0.5)
+        return AddonDescription(
+            name=self._name, health=NoProbe, hook_timeout=0.5, install_namespace="default"
+        )
 
     @hookimpl
     def addon_manifests(self, values: Mapping[str, Any]) -> Any:

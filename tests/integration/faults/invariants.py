@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition
-from addon_framework.api.core import CONFIGMAPS, LEASES
+from addon_framework.api.core import CONFIGMAPS, LEASES, SECRETS
 from addon_framework.api.meta import Json
 from addon_framework.api.work import AppliedManifestWork, ManifestWork, ManifestWorkReplicaSet
 from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.hub.run import LEASE_NAME
 from addon_framework.hub.work.children import OWNER_LABEL
+from addon_framework.spoke.registration.secrets import contents
 from tests.integration.faults.addons import FAULTY, STEADY
 from tests.integration.faults.world import AVAILABLE, SET, SPACE, Spoke, World
 
@@ -53,17 +58,19 @@ async def check(world: World, wanted: Wanted) -> bool:
 
 
 async def _cluster(world: World, spoke: Spoke, wanted: Wanted) -> None:
-    cluster, works, addons, books, objects = await asyncio.gather(
+    cluster, works, addons, books, objects, secrets = await asyncio.gather(
         world.admin.get(ManagedCluster.RESOURCE, spoke.name),
         world.admin.list(ManifestWork.RESOURCE, spoke.name),
         world.admin.list(ManagedClusterAddOn.RESOURCE, spoke.name),
         spoke.client.list(AppliedManifestWork.RESOURCE),
         spoke.client.list(CONFIGMAPS, "default"),
+        spoke.client.list(SECRETS, "default"),
     )
     live = {o["metadata"]["name"]: o for o in objects["items"] if o["metadata"]["name"].startswith("f-")}
     _no_orphan_and_no_lost_work(spoke, wanted, works["items"], books["items"], live)
     _no_double_owner(works["items"], books["items"], live)
     _conditions_tell_the_truth(cluster, works["items"], addons["items"], live)
+    _identities_are_of_the_addons(spoke, secrets["items"])
 
 
 def _no_orphan_and_no_lost_work(
@@ -118,7 +125,26 @@ def _conditions_tell_the_truth(
     for addon in addons:
         assert not addon["metadata"].get("deletionTimestamp"), addon["metadata"]["name"]
         _holds(addon, "ManifestApplied")
+        _holds(addon, "RegistrationApplied")
         _holds(addon, "Available")
+
+
+def _identities_are_of_the_addons(spoke: Spoke, secrets: list[Json]) -> None:
+    """Every add-on has a certificate for the hub, of this cluster and this add-on, that is still good."""
+    suffix = "-hub-kubeconfig"
+    found = {
+        s["metadata"]["name"].removesuffix(suffix): contents(s)
+        for s in secrets
+        if s["metadata"]["name"].endswith(suffix)
+    }
+    assert sorted(found) == sorted([STEADY, FAULTY]), sorted(found)
+    for name, said in found.items():
+        assert said["cluster-name"].decode() == spoke.name
+        certificate = x509.load_pem_x509_certificate(said["tls.crt"])
+        [user] = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        prefix = f"system:open-cluster-management:cluster:{spoke.name}:addon:{name}:agent:"
+        assert str(user.value).startswith(prefix), user.value
+        assert certificate.not_valid_after_utc > datetime.now(UTC)
 
 
 def _holds(obj: Json, kind: str, status: str = "True") -> Json:
