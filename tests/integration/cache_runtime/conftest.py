@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,7 @@ from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDA
 from addons.cache_runtime.admission.server import Address
 from addons.cache_runtime.agent.run import run_agent
 from addons.cache_runtime.plugin import NAME, CacheRuntime
+from runtimes.interface import Backend
 from tests.integration.cache_runtime.fleet import Fleet
 from tests.integration.cache_runtime.objectstore import ObjectStore
 from tests.integration.node.cluster import NodeProcess
@@ -92,6 +93,12 @@ def webhooks() -> Address | None:
 
 
 @pytest.fixture
+def backends() -> Sequence[Backend] | None:
+    """Those that are installed, unless a test brings its own."""
+    return None
+
+
+@pytest.fixture
 def metrics() -> tuple[str, int] | None:
     """Where Prometheus would ask the agent."""
     return None
@@ -106,6 +113,7 @@ async def fleet(
     crds_installed: None,
     webhooks: Address | None,
     metrics: tuple[str, int] | None,
+    backends: Sequence[Backend] | None,
 ) -> AsyncIterator[Fleet]:
     """Everything, with the agent running."""
     await wait_for(
@@ -129,7 +137,7 @@ async def fleet(
             node.host,
             store,
             namespace,
-            lambda: run_agent(context, webhooks=webhooks, metrics=metrics),
+            lambda: run_agent(context, backends=backends, webhooks=webhooks, metrics=metrics),
         )
         fleet.start_agent()
         try:

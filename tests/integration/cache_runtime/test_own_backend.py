@@ -1,0 +1,80 @@
+"""A backend of somebody else, its kind and all in one file: the add-on does everything for it, too."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from addon_framework.api.core import PODS
+from addon_framework.api.crd import generate
+from addon_framework.api.data import DataLoad, Dataset
+from addon_framework.kube import Client, NotFound
+from addon_framework.testing import eventually
+from runtimes.interface import Backend
+from tests.integration.cache_runtime import copyruntime
+from tests.integration.cache_runtime.copyruntime import CopyBackend, CopyRuntime
+from tests.integration.cache_runtime.fleet import Fleet
+from tests.integration.cache_runtime.test_backends import SUMS
+
+COPIES, DATASETS, LOADS = CopyRuntime.RESOURCE, Dataset.RESOURCE, DataLoad.RESOURCE
+
+
+@pytest.fixture
+async def backends(client: Client, crds_installed: None) -> Sequence[Backend]:
+    """The new one alone; its kind is served."""
+    await client.apply(generate(CopyRuntime), field_manager="tests")
+    await eventually(lambda: client.list(COPIES), swallow=NotFound)
+    return [CopyBackend()]
+
+
+async def test_it_binds_loads_serves_and_leaves_nothing(
+    fleet: Fleet, model: dict[str, bytes], host_files: Path
+) -> None:
+    for path, content in model.items():
+        (host_files / "srv/models" / path).parent.mkdir(parents=True, exist_ok=True)
+        (host_files / "srv/models" / path).write_bytes(content)
+    copy = fleet.object(COPIES, "llama", {"replicas": 1})
+    await fleet.create(fleet.dataset("llama", source="local:///srv/models"), copy, fleet.load("llama"))
+
+    load = await fleet.phase(LOADS, "llama", "Complete")
+    total = sum(map(len, model.values()))
+    assert load["status"]["infos"]["bytes"] == load["status"]["infos"]["totalBytes"] == str(total)
+    bound = await fleet.until(
+        DATASETS,
+        "llama",
+        lambda d: (d.get("status") or {}).get("cacheStates", {}).get("cached") == _mib(total),
+    )
+    assert bound["status"]["phase"] == "Bound"
+    assert bound["status"]["runtimes"][0]["type"] == "copy"
+
+    await fleet.create(fleet.reader("llama", SUMS))
+    output = await fleet.output("reader-llama")
+    seen = {line[34:].removeprefix("./"): line[:32] for line in output.splitlines()}
+    assert seen == {path: hashlib.md5(content).hexdigest() for path, content in model.items()}
+    await fleet.delete(PODS, "reader-llama")
+
+    await fleet.delete(DATASETS, "llama")
+    await fleet.gone(DATASETS, "llama")
+    await fleet.gone(COPIES, "llama")
+    assert not (host_files / "var/lib/boundaryless/cache" / fleet.namespace).exists()
+    assert (host_files / "srv/models/config.json").exists()
+
+
+async def test_its_words_about_a_wrong_spec_reach_the_user(fleet: Fleet) -> None:
+    copy = fleet.object(COPIES, "llama", {"replicas": 1})
+    await fleet.create(fleet.dataset("llama", source="http://example.org/models"), copy)
+    await fleet.until(DATASETS, "llama", lambda d: "must be local:///directory" in str(d.get("status")))
+    await fleet.delete(DATASETS, "llama")
+    await fleet.gone(DATASETS, "llama")
+
+
+def test_a_backend_is_at_most_150_lines() -> None:
+    assert len(inspect.getsource(copyruntime).splitlines()) <= 150
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.2f}MiB"
