@@ -68,7 +68,7 @@ def user(fleet: Fleet, name: str, script: str, **env: str) -> Json:
 
 async def test_pods_share_objects_in_memory(fleet: Fleet, host_files: Path) -> None:
     await fleet.create(fleet.object(DATASETS, "objects", {}), runtime(fleet))
-    await fleet.phase(DATASETS, "objects", "Bound", timeout=90)
+    await fleet.phase(DATASETS, "objects", "Bound", timeout=120)
     for name in ("objects-master", "objects-worker"):
         await fleet.client.get(STATEFULSETS, name, fleet.namespace)
         service = await fleet.client.get(SERVICES, name, fleet.namespace)
@@ -85,7 +85,7 @@ async def test_pods_share_objects_in_memory(fleet: Fleet, host_files: Path) -> N
         states = dataset["status"].get("cacheStates") or {}
         return states.get("cacheCapacity") == "64.00MiB" and states.get("cached") not in (None, "0.00B")
 
-    await fleet.until(DATASETS, "objects", counted)
+    await fleet.until(DATASETS, "objects", counted, timeout=90)
     await fleet.delete(DATASETS, "objects")
     await fleet.gone(DATASETS, "objects")
     assert not (host_files / "var/lib/boundaryless/mounts" / fleet.namespace).exists()
