@@ -21,6 +21,7 @@ from addons.cache_runtime.agent.components import template
 from addons.cache_runtime.agent.names import (
     DATASETS,
     IN_USE_ANNOTATION,
+    SIDECAR_DONE_LABEL,
     cache_node_label,
     client_node_label,
 )
@@ -96,7 +97,7 @@ class Reviewer:
         used = self._used(pod, namespace)
         volumes = {claim: name for claim, name in prefetch.volumes_of(pod).items() if claim in _claims(used)}
         if labels.get(SIDECAR_LABEL) == "true":
-            if used and sidecar.DONE_LABEL not in labels:
+            if used and SIDECAR_DONE_LABEL not in labels:
                 sidecar.bring(pod, [_client(each) for each in used])
         elif not used:
             affinity.keep_away(pod)

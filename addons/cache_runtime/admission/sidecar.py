@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.names import SIDECAR_DONE_LABEL
 
-DONE_LABEL = "done.sidecar.fluid.io/inject"
 _MOUNTS = "mounts"  # the client's volume for what it mounts
 _ATTEMPTS = 300  # seconds until a client that cannot mount is started again
 
@@ -29,7 +29,7 @@ class Client:
 def bring(pod: Json, clients: Sequence[Client]) -> None:
     """Puts each client into the pod, and what it mounts in the place of its claim."""
     metadata, spec = pod["metadata"], pod["spec"]
-    metadata["labels"] = {**(metadata.get("labels") or {}), DONE_LABEL: "true"}
+    metadata["labels"] = {**(metadata.get("labels") or {}), SIDECAR_DONE_LABEL: "true"}
     sidecars = []
     for number, client in enumerate(clients):
         container, volumes = _sidecar(client, number)

@@ -29,6 +29,7 @@ class Binding:
     backend: Backend
     cache: Cache
     problems: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()  # kinds of other runtimes of that name
 
     @property
     def ending(self) -> bool:
@@ -62,12 +63,8 @@ class Resolver:
         backend, runtime = next((pair for pair in candidates if pair[0].type in bound), candidates[0])
         cache = self.cache(dataset, runtime)
         problems = [*backend.validate(cache), *restore_problems(backend, cache)]
-        if len(candidates) > 1:
-            others = ", ".join(f"{r['kind']}" for b, r in candidates if b is not backend)
-            log.warning(
-                "several runtimes of one name", dataset=str(key), used=runtime["kind"], ignored=others
-            )
-        return Binding(dataset, runtime, backend, cache, tuple(problems))
+        ignored = tuple(r["kind"] for b, r in candidates if b is not backend)
+        return Binding(dataset, runtime, backend, cache, tuple(problems), ignored)
 
     def of_kind(self, kind: str) -> Backend | None:
         """The backend whose runtime objects are of that kind."""

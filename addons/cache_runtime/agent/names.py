@@ -48,6 +48,9 @@ OPERATION_LABEL = "data.boundaryless.io/operation"
 EXCLUSIVE_ANNOTATION = "data.boundaryless.io/operations"
 # On pods, by the webhook: the Datasets they use, names separated by commas.
 IN_USE_ANNOTATION = "fluid.io/datasets-in-use"
+SIDECAR_DONE_LABEL = "done.sidecar.fluid.io/inject"  # by the webhook too, on pods that brought a client
+# On a Dataset, "true": it goes although pods use its data, and their mounts break.
+FORCE_ANNOTATION = "data.boundaryless.io/force-delete"
 # On a Dataset, namespaces separated by commas, or "*": whose Datasets may refer to it (see reference_rules).
 REFERENCES_ANNOTATION = "data.boundaryless.io/references"
 COUNT_LABEL = "fluid.io/dataset-num"  # on nodes: how many Datasets have their cache there
@@ -114,7 +117,10 @@ def claims_of(pod: Json) -> list[str]:
     """The claims a pod mounts, and the Datasets whose client it brought along instead."""
     volumes = pod["spec"].get("volumes") or []
     claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
-    brought = (pod["metadata"].get("annotations") or {}).get(IN_USE_ANNOTATION)
+    metadata = pod["metadata"]
+    # Anyone may write the annotation; it speaks for pods that no longer have the claim, and for no others.
+    done = (metadata.get("labels") or {}).get(SIDECAR_DONE_LABEL) == "true"
+    brought = (metadata.get("annotations") or {}).get(IN_USE_ANNOTATION) if done else None
     return [*claims, *(brought.split(",") if brought else ())]
 
 
@@ -127,6 +133,11 @@ def pods_using(pods: AnyInformer, key: Key) -> list[str]:
         if key.name in claims_of(pod) and not ended and pod["spec"].get("nodeName"):
             found.append(pod["metadata"]["name"])
     return sorted(found)
+
+
+def is_forced(dataset: Json) -> bool:
+    """Whether a deletion does not wait for pods that use the data."""
+    return (dataset["metadata"].get("annotations") or {}).get(FORCE_ANNOTATION) == "true"
 
 
 def role_of(obj: Json) -> str:

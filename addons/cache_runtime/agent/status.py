@@ -10,13 +10,16 @@ from datetime import datetime
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339, parse_time
+from addon_framework.kube import key_of
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.names import labels
 from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
 from runtimes.interface import CacheState
 
 NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
 UPDATING = "Updating"
 MIGRATING = "DataMigrating"
+SEVERAL = "SeveralRuntimes"  # a condition
 SLOWER = "CacheSlowerThanSource"  # a condition; who reads the data should read the source
 
 
@@ -73,6 +76,10 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         put("Ready", False, "RuntimeNotFound", "no runtime has the name of this Dataset")
         return status
     kind = binding.runtime.get("kind", "")
+    if binding.ignored or get_condition(conditions, SEVERAL) is not None:
+        others = ", ".join(binding.ignored)
+        text = f"it is cached by its {kind}; remove the {others} of the same name, which does nothing"
+        put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "")
     if seen.problem:
         put("Ready", False, "DatasetFailedToSetup", seen.problem)
         put("NotReady", True, "DatasetFailedToSetup", seen.problem)
@@ -199,7 +206,7 @@ def _states(old: Json, seen: Observed) -> Json:
 
 def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime) -> Json:
     """Counts and phases; every field that Fluid's schema requires is there."""
-    old = binding.runtime.get("status") or {}
+    old, key = binding.runtime.get("status") or {}, key_of(binding.runtime)
     status: Json = {"valueFile": "", "conditions": copy.deepcopy(old.get("conditions") or [])}
     status["observedGeneration"] = binding.runtime["metadata"].get("generation", 0)
     for role, prefix in (("master", "master"), ("worker", "worker"), ("client", "fuse")):
@@ -212,6 +219,10 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
         if role != "master":
             status[f"{prefix}NumberAvailable"] = counts.ready
             status[f"{prefix}NumberUnavailable"] = max(0, counts.desired - counts.ready)
+    if "worker" in seen.counts:  # what a HorizontalPodAutoscaler counts
+        status["selector"] = ",".join(f"{k}={v}" for k, v in sorted(labels(key, "worker").items()))
+        before = int(old.get("desiredWorkerNumberScheduled") or 0)
+        _scaled(status["conditions"], before, seen.counts["worker"].desired, now)
     if seen.problem:
         status["workerReason"] = seen.problem
     status["cacheStates"] = states
@@ -224,6 +235,16 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
         created = parse_time(binding.runtime["metadata"]["creationTimestamp"])
         status["setupDuration"] = human_duration((now - created).total_seconds())
     return status
+
+
+def _scaled(conditions: list[Json], before: int, after: int, now: datetime) -> None:
+    """Fluid's conditions; the first count is no change."""
+    if not before or before == after:
+        return
+    for kind, done in (("WorkersScaledOut", after > before), ("WorkersScaledIn", after < before)):
+        if done or get_condition(conditions, kind) is not None:
+            text = f"from {before} to {after}" if done else ""
+            set_condition(conditions, kind, done, kind, text, now=now_rfc3339(now))
 
 
 def _phase(binding: Binding | None, seen: Observed) -> str:

@@ -26,10 +26,12 @@ from addon_framework.kube import AlreadyExists, Client, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
+    FORCE_ANNOTATION,
     NODE_LABEL,
     cache_node_label,
     client_node_label,
     dataset_key,
+    is_forced,
     labels,
     pods_using,
     role_of,
@@ -66,8 +68,9 @@ class Teardown:
             return f"Datasets {', '.join(map(str, names))} refer to it; it goes when they do"
         for cron in [obj for obj in self._cache(CRONJOBS) if dataset_key(obj) == [key]]:
             await self._delete(CRONJOBS, cron)
-        if users := self.users(key):
-            return f"in use by pods {', '.join(users)}; it goes when they do"
+        if (users := self.users(key)) and not is_forced(binding.dataset):
+            forced = f"at once with annotation {FORCE_ANNOTATION}=true, which breaks them"
+            return f"in use by pods {', '.join(users)}; it goes when they do, {forced}"
         for job in [obj for obj in self._cache(JOBS) if dataset_key(obj) == [key]]:
             if role_of(job) in _OPERATIONS:
                 await self._delete(JOBS, job)

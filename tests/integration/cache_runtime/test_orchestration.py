@@ -11,6 +11,7 @@ import pytest
 
 from addon_framework.api.core import JOBS, PERSISTENTVOLUMECLAIMS, PODS, SECRETS
 from addon_framework.testing import eventually
+from addons.cache_runtime.agent.names import FORCE_ANNOTATION
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 
 
@@ -100,6 +101,21 @@ async def test_data_in_use_is_not_taken_away(fleet: Fleet, model: dict[str, byte
     assert "reader-llama" in str(held["status"]["conditions"])
     assert (host_files / f"var/lib/boundaryless/cache/{fleet.namespace}/llama/data/config.json").exists()
     await fleet.delete(PODS, "reader-llama")
+    await fleet.gone(DATASETS, "llama")
+    assert not (host_files / f"var/lib/boundaryless/cache/{fleet.namespace}").exists()
+
+
+async def test_data_in_use_goes_when_it_is_forced(
+    fleet: Fleet, model: dict[str, bytes], host_files: Path
+) -> None:
+    await fleet.secret()
+    await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"))
+    await fleet.create(fleet.reader("llama", "sleep 600"))
+    await fleet.until(PODS, "reader-llama", lambda p: (p.get("status") or {}).get("phase") == "Running")
+    await fleet.delete(DATASETS, "llama")
+    await fleet.until(DATASETS, "llama", lambda d: FORCE_ANNOTATION in str(d["status"]["conditions"]))
+    forced = {"metadata": {"annotations": {FORCE_ANNOTATION: "true"}}}
+    await fleet.client.patch(DATASETS, "llama", forced, fleet.namespace)
     await fleet.gone(DATASETS, "llama")
     assert not (host_files / f"var/lib/boundaryless/cache/{fleet.namespace}").exists()
 

@@ -119,3 +119,22 @@ async def test_a_reference_and_what_is_refused(client: Client, namespace: str, a
     await client.delete(DATASETS, "copy", team)
     for where, name in ((team, "copy"), (namespace, "llama")):
         await wait_for(client, DATASETS, name, where, until=lambda found: found is None, timeout=30)
+
+
+async def test_workers_are_scaled_by_the_scale_subresource(
+    client: Client, namespace: str, agent: None
+) -> None:
+    source = {"mountPoint": "s3://models/llama", "path": "/", "options": {"endpoint": "http://127.0.0.1:1"}}
+    await client.create(DATASETS, obj(DATASETS, namespace, "llama", {"mounts": [source]}))
+    runtime = LocalRuntime.RESOURCE
+    await client.create(runtime, obj(runtime, namespace, "llama", {"replicas": 1}))
+    await until(client, runtime, namespace, "llama", "'selector'")
+    await client.patch(runtime, "llama", {"spec": {"replicas": 3}}, namespace, subresource="scale")
+    scaled = await until(client, runtime, namespace, "llama", "WorkersScaledOut")
+    assert scaled["spec"]["replicas"] == 3
+    workers = await client.get(STATEFULSETS, "llama-worker", namespace)
+    assert workers["spec"]["replicas"] == 3
+    scale = await client.request("GET", runtime.path(namespace, "llama", "scale"))
+    selected = scale["status"]["selector"]
+    template = workers["spec"]["template"]["metadata"]["labels"]
+    assert all(template[k] == v for k, v in (each.split("=") for each in selected.split(",")))

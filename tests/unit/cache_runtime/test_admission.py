@@ -6,7 +6,8 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addons.cache_runtime.admission.affinity import Cached, attract, keep_away
-from addons.cache_runtime.admission.sidecar import DONE_LABEL, Client, bring
+from addons.cache_runtime.admission.sidecar import Client, bring
+from addons.cache_runtime.agent.names import SIDECAR_DONE_LABEL
 
 ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
 CACHE = "fluid.io/s-demo-model"
@@ -129,4 +130,4 @@ def test_a_client_comes_along_as_a_sidecar_and_nothing_of_the_node_is_needed() -
         ("/data", "data", "HostToContainer"),
         ("/again", "data", "HostToContainer"),
     ]
-    assert asking["metadata"]["labels"] == {DONE_LABEL: "true"}
+    assert asking["metadata"]["labels"] == {SIDECAR_DONE_LABEL: "true"}

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.components import template
-from addons.cache_runtime.agent.names import cache_node_label, dataset_id
+from addons.cache_runtime.agent.names import (
+    IN_USE_ANNOTATION,
+    SIDECAR_DONE_LABEL,
+    cache_node_label,
+    claims_of,
+    dataset_id,
+)
 from addons.cache_runtime.agent.operations.status import PartState, again_in, failed_status, running_status
 from addons.cache_runtime.agent.reports import Window
 from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
@@ -231,3 +239,40 @@ def test_what_its_surroundings_broke_is_tried_again_later_each_time() -> None:
     refused = {"failed": {"reason": "DataOperationNotValid", "message": "no", "permanent": True}}
     status = running_status(load(**status), [PartState("a", refused)], "x", NOW, None)
     assert again_in({"status": status}, NOW) is None
+
+
+def test_workers_that_are_scaled_are_a_condition_and_can_be_counted() -> None:
+    bound = binding()
+
+    def scaled(replicas: int) -> Json:
+        seen = Observed(counts={"worker": Counts(replicas, replicas, replicas)})
+        bound.runtime["status"] = runtime_status(bound, seen, {}, NOW)
+        return {c["type"]: (c["status"], c["message"]) for c in bound.runtime["status"]["conditions"]}
+
+    assert scaled(1) == {}  # the first count is no change
+    assert scaled(3) == {"WorkersScaledOut": ("True", "from 1 to 3")}
+    assert scaled(3) == {"WorkersScaledOut": ("True", "from 1 to 3")}
+    assert scaled(2) == {"WorkersScaledOut": ("False", ""), "WorkersScaledIn": ("True", "from 3 to 2")}
+    selector = bound.runtime["status"]["selector"]
+    pod = template(bound, LocalBackend().components(bound.cache)[0])["metadata"]["labels"]
+    assert all(pod[k] == v for k, v in (each.split("=") for each in selector.split(",")))
+
+
+def test_a_second_runtime_of_the_same_name_is_a_condition_until_it_goes() -> None:
+    bound = binding()
+    both = replace(bound, ignored=("JuiceFSRuntime",))
+    bound.dataset["status"] = dataset_status(both.dataset, both, Observed(ready=True), STAMP)
+    condition = get_condition(bound.dataset, "SeveralRuntimes")
+    assert condition is not None
+    assert condition["status"] == "True"
+    assert "by its LocalRuntime; remove the JuiceFSRuntime" in condition["message"]
+    after = dataset_status(bound.dataset, bound, Observed(ready=True), STAMP)
+    assert not is_true({"status": after}, "SeveralRuntimes")
+
+
+def test_who_brought_a_client_along_is_what_the_webhook_says_alone() -> None:
+    said = {"annotations": {IN_USE_ANNOTATION: "a,b"}}
+    claim = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
+    by_webhook = {**said, "labels": {SIDECAR_DONE_LABEL: "true"}}
+    assert claims_of({"metadata": said, "spec": {"volumes": [claim]}}) == ["c"]
+    assert claims_of({"metadata": by_webhook, "spec": {"volumes": [claim]}}) == ["c", "a", "b"]
