@@ -12,6 +12,7 @@ import pytest
 from addon_framework.api.core import PODS
 from addon_framework.api.crd import generate
 from addon_framework.api.data import DataLoad, Dataset
+from addon_framework.api.meta import Json
 from addon_framework.kube import Client, NotFound
 from addon_framework.testing import eventually
 from runtimes.interface import Backend
@@ -72,8 +73,34 @@ async def test_its_words_about_a_wrong_spec_reach_the_user(fleet: Fleet) -> None
     await fleet.gone(DATASETS, "llama")
 
 
+async def test_a_copy_that_fails_half_way_is_told_and_tried_again(
+    fleet: Fleet, model: dict[str, bytes], host_files: Path
+) -> None:
+    source = host_files / "srv/broken"
+    for name in ("a/1", "b/2", "c/3", "d/4"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(b"words")
+    data = host_files / "var/lib/boundaryless/cache" / fleet.namespace / "llama/data"
+    data.mkdir(parents=True)
+    for name in ("b", "c"):
+        (data / name).write_bytes(b"in the way of a directory")
+    copy = fleet.object(COPIES, "llama", {"replicas": 1})
+    await fleet.create(fleet.dataset("llama", source="local:///srv/broken"), copy, fleet.load("llama"))
+    why = "trying again: the log of the pod says why (on node cache-node)"
+    load = await fleet.until(LOADS, "llama", lambda op: _infos(op).get("message") == why)
+    assert load["status"]["phase"] == "Executing"
+    for name in ("b", "c"):
+        (data / name).unlink()
+    await fleet.phase(LOADS, "llama", "Complete", timeout=90)
+    assert sorted(str(p.relative_to(data)) for p in data.rglob("*/*")) == ["a/1", "b/2", "c/3", "d/4"]
+
+
 def test_a_backend_is_at_most_150_lines() -> None:
     assert len(inspect.getsource(copyruntime).splitlines()) <= 150
+
+
+def _infos(operation: Json) -> Json:
+    return (operation.get("status") or {}).get("infos") or {}
 
 
 def _mib(size: int) -> str:
