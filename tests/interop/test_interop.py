@@ -41,10 +41,16 @@ async def test_cast(cast: Cast, ocm_programs: Path, tmp_path: Path) -> None:
         await scenario.detach(fleet)
 
 
-def reasons(fleet: Fleet) -> Json:
-    """Why `fleetadm hub run` runs what it runs, by its log."""
-    said = [json.loads(line) for line in fleet.programs.log("our-hub").read_text().splitlines() if line]
-    return next(line for line in said if line["event"] == "hub manager runs")
+async def reasons(fleet: Fleet) -> Json:
+    """Why `fleetadm hub run` runs what it runs, by its log: as soon as it has looked."""
+
+    async def told() -> Json | None:
+        lines = fleet.programs.log("our-hub").read_text().splitlines()
+        said = [json.loads(line) for line in lines if line.endswith("}")]
+        return next((line for line in said if line["event"] == "hub manager runs"), None)
+
+    found: Json = await fleet.until(told)
+    return found
 
 
 @pytest.mark.timeout(600)
@@ -52,7 +58,7 @@ async def test_our_manager_beside_all_of_ocm(ocm_programs: Path, tmp_path: Path)
     """Nothing is named: what OCM runs is left to it, and plug-ins are ours."""
     async with on_stage(Cast(frozenset(PARTS)), tmp_path) as fleet:
         await scenario.join(fleet, our_choice=True)
-        said = reasons(fleet)
+        said = await reasons(fleet)
         for part in ("registration", "placement", "work"):
             assert said[part].startswith("left to Lease open-cluster-management-hub/"), said
         assert said["addons"].startswith("ours for plug-ins; install strategies and configs left to Lease"), (
@@ -75,7 +81,7 @@ async def test_what_a_hub_lacks_is_added(ocm_programs: Path, tmp_path: Path) -> 
     cast = Cast(frozenset({"registration", "placement"}))
     async with on_stage(cast, tmp_path) as fleet:
         await scenario.join(fleet, our_choice=True)
-        said = reasons(fleet)
+        said = await reasons(fleet)
         assert [part for part in HUB_PARTS if said[part].startswith("ours")] == ["work", "addons"], said
         await scenario.decide(fleet)
         await scenario.fan_out(fleet)
