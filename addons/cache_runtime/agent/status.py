@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +19,8 @@ from runtimes.interface import CacheState
 NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
 UPDATING = "Updating"
 MIGRATING = "DataMigrating"
+WITHOUT_EFFECT = "FieldsWithoutEffect"  # a condition
+_CLEAN_POLICY = "OnRuntimeDeleted"
 SEVERAL = "SeveralRuntimes"  # a condition
 SLOWER = "CacheSlowerThanSource"  # a condition; who reads the data should read the source
 
@@ -76,10 +78,7 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         put("Ready", False, "RuntimeNotFound", "no runtime has the name of this Dataset")
         return status
     kind = binding.runtime.get("kind", "")
-    if binding.ignored or get_condition(conditions, SEVERAL) is not None:
-        others = ", ".join(binding.ignored)
-        text = f"it is cached by its {kind}; remove the {others} of the same name, which does nothing"
-        put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "")
+    _remarks(binding, conditions, put)
     if seen.problem:
         put("Ready", False, "DatasetFailedToSetup", seen.problem)
         put("NotReady", True, "DatasetFailedToSetup", seen.problem)
@@ -132,6 +131,20 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     if seen.operations:
         status["operationRef"] = {kind: ",".join(sorted(names)) for kind, names in seen.operations.items()}
     return status
+
+
+def _remarks(binding: Binding, conditions: list[Json], put: Callable[[str, bool, str, str], None]) -> None:
+    """What was asked for and is not done, until it is no longer asked for."""
+    kind = binding.runtime.get("kind", "")
+    if binding.ignored or get_condition(conditions, SEVERAL) is not None:
+        others = ", ".join(binding.ignored)
+        text = f"it is cached by its {kind}; remove the {others} of the same name, which does nothing"
+        put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "")
+    policy = (binding.cache.spec.get("fuse") or {}).get("cleanPolicy") or _CLEAN_POLICY
+    if policy != _CLEAN_POLICY or get_condition(conditions, WITHOUT_EFFECT) is not None:
+        text = f"{kind} spec.fuse.cleanPolicy: clients stay until the runtime is deleted, not {policy}"
+        other = policy != _CLEAN_POLICY
+        put(WITHOUT_EFFECT, other, "CleanPolicy", text if other else "")
 
 
 def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:

@@ -276,3 +276,17 @@ def test_who_brought_a_client_along_is_what_the_webhook_says_alone() -> None:
     by_webhook = {**said, "labels": {SIDECAR_DONE_LABEL: "true"}}
     assert claims_of({"metadata": said, "spec": {"volumes": [claim]}}) == ["c"]
     assert claims_of({"metadata": by_webhook, "spec": {"volumes": [claim]}}) == ["c", "a", "b"]
+
+
+def test_a_clean_policy_that_is_not_followed_is_said() -> None:
+    bound = binding()
+    assert "FieldsWithoutEffect" not in str(dataset_status(bound.dataset, bound, Observed(), STAMP))
+    runtime = {**bound.runtime, "spec": {"replicas": 1, "fuse": {"cleanPolicy": "OnDemand"}}}
+    asked = replace(bound, runtime=runtime, cache=Cache.of(bound.dataset, runtime, image="agent"))
+    bound.dataset["status"] = dataset_status(asked.dataset, asked, Observed(), STAMP)
+    condition = get_condition(bound.dataset, "FieldsWithoutEffect")
+    assert condition is not None
+    assert "spec.fuse.cleanPolicy" in condition["message"]
+    assert "not OnDemand" in condition["message"]
+    after = dataset_status(bound.dataset, bound, Observed(), STAMP)
+    assert not is_true({"status": after}, "FieldsWithoutEffect")
