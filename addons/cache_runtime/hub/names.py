@@ -74,7 +74,7 @@ def migrated(migrate: Json) -> Key:
     """The Dataset with which a DataMigrate goes to its cluster: the one written to, else the one read."""
     spec, namespace = migrate.get("spec") or {}, migrate["metadata"]["namespace"]
     ends = [(spec.get(field) or {}).get("dataset") or {} for field in ("to", "from")]
-    end = next(filter(None, ends), {})
+    end: Json = next(filter(None, ends), {})
     return Key(end.get("namespace") or namespace, end.get("name", ""))
 
 
