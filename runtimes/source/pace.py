@@ -24,7 +24,7 @@ class Pace:
         self._clock = clock
         self._changed = threading.Condition()
         self._active, self._limit = 0, float("inf")
-        self._not_before, self._delay, self._refused_at = 0.0, 0.0, 0.0
+        self._not_before, self._delay, self._refused_at = 0.0, 0.0, float("-inf")
 
     @contextmanager
     def turn(self) -> Iterator[float]:
@@ -45,7 +45,7 @@ class Pace:
         now = self._clock()
         asked = min(seconds_of(retry_after), _LONGEST)
         with self._changed:
-            if began >= self._refused_at:
+            if began > self._refused_at:
                 self._limit = max(1, self._active // 2)
                 self._delay = min(2 * self._delay or _FIRST, _LONGEST)
                 self._refused_at = now
