@@ -11,17 +11,23 @@ from runtimes.source import Object, SourceError
 RANGE = 8 << 20
 
 
+def ranges(size: int) -> int:
+    """How many a file of `size` bytes has."""
+    return max(1, -(-size // RANGE))
+
+
 class Assembly:
     """A file of the right size, filled range by range.
 
-    Beside it a journal with one byte per range, set once the range's bytes are written. Killing a process
+    Beside it a journal with one byte per range, 1 once the range's bytes are written, 2 while they are being
+    read from the origin (which only peers look at, see serving). Killing a process
     loses none of its writes; another boot is the store's matter. The checksum grows with the beginning of
     the file that is complete, so that little is left to hash when the last range arrives.
     """
 
     def __init__(self, obj: Object, path: Path) -> None:
         self.object, self._path, self._journal = obj, path, path.with_suffix(".done")
-        self.count = max(1, -(-obj.size // RANGE))
+        self.count, self.name = ranges(obj.size), path.stem
         self._lock = Lock()
         self._done = self._resume()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -54,6 +60,23 @@ class Assembly:
         while data:
             count = os.pwrite(self._file, data, offset)
             data, offset = data[count:], offset + count
+
+    def reading(self, number: int) -> None:
+        """A range is about to come from the origin."""
+        os.pwrite(self._marks, b"\2", number)
+
+    def matches(self) -> bool:
+        """Whether the whole file has its checksum, if it has one."""
+        with self._hashing:
+            self._advance()
+            return self._hash is None or self._hash.hexdigest() == (self.object.checksum or ("", ""))[1]
+
+    def restart(self) -> None:
+        """Nothing of it is there any more."""
+        with self._lock, self._hashing:
+            self._done = bytearray(self.count)
+            os.pwrite(self._marks, bytes(self.count), 0)
+            self._hash, self._hashed = self.object.hasher(), 0
 
     def complete(self, number: int) -> bool:
         """A range is whole; True when it was the last one."""
@@ -105,6 +128,7 @@ class Assembly:
             done = bytearray(self._journal.read_bytes()) if self._path.exists() else bytearray()
         except FileNotFoundError:
             done = bytearray()
+        done = bytearray(mark == 1 for mark in done)
         return done[: self.count] + bytearray(self.count - len(done[: self.count]))
 
     def _catch_up(self) -> None:

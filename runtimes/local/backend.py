@@ -16,16 +16,28 @@ from runtimes.interface import (
     Component,
     Migration,
     SecretKey,
+    Service,
     Source,
     Task,
     Volume,
     unknown,
 )
 from runtimes.loading import option_problems
+from runtimes.local.peers import PORT
 from runtimes.measure import measure, version
 from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
-from runtimes.pods import CREDENTIALS, claim, credential_env, host_path, literal, mount, overrides
+from runtimes.pods import (
+    CREDENTIALS,
+    claim,
+    credential_env,
+    field,
+    from_secret,
+    host_path,
+    literal,
+    mount,
+    overrides,
+)
 from runtimes.source import SCHEMES, hub, s3
 
 _SCHEMES = (*SCHEMES, "pvc")
@@ -67,7 +79,12 @@ class LocalBackend(Backend):
         """A worker on each node of the cache."""
         pod = self._pod(cache, "runtimes.local.worker", {}, credentials=False)
         pod |= overrides(cache.spec.get("worker") or {})
-        return [Component("worker", pod, self.scale(cache))]
+        if not _peers(cache):
+            return [Component("worker", pod, self.scale(cache))]
+        pod["containers"][0]["env"].append(field("POD_IP", "status.podIP"))
+        pod["containers"][0]["ports"] = [{"name": "peers", "containerPort": PORT}]
+        service = Service(f"{cache.name}-peers", {"peers": PORT})
+        return [Component("worker", pod, self.scale(cache), services=[service])]
 
     def volume(self, cache: Cache) -> Volume:
         """At once: the directory shows complete files only, and a pod may wait for those it needs."""
@@ -151,8 +168,10 @@ class LocalBackend(Backend):
                 "namespace": cache.namespace,
                 "node": location.node_name if location.path.startswith("local://") else "",
             }
-            field = {"fieldRef": {"fieldPath": "spec.nodeName"}}
-            env.append({"name": "NODE_NAME", "valueFrom": field})
+            env.append(field("NODE_NAME", "spec.nodeName"))
+        if peers := _peers(cache):
+            specification["peers"] = {"service": f"{cache.name}-peers.{cache.namespace}.svc"}
+            env.append(from_secret("PEERS_TOKEN", peers))
         env.insert(0, literal("CACHE", json.dumps(specification, sort_keys=True)))
         container = {
             "name": "cache",
@@ -165,6 +184,12 @@ class LocalBackend(Backend):
         if resources:
             container["resources"] = resources
         return {"containers": [container], "volumes": volumes}
+
+
+def _peers(cache: Cache) -> SecretKey | None:
+    """Where the token is that nodes show each other."""
+    said = (cache.spec.get("peers") or {}).get("tokenSecret")
+    return SecretKey(said["name"], said.get("key") or "token") if said else None
 
 
 def _path(source: Source) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runtimes.local.peers import Peers, resolver
 from runtimes.local.restore import restore
 from runtimes.local.speed import speeds
 from runtimes.local.store import Store
@@ -79,18 +80,42 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         return PERMANENT
     began = time.monotonic()
     with Reporting(progress, began):
-        transfer = Transfer(store, missing, progress, threads=int(specification.get("threads") or THREADS))
+        threads = int(specification.get("threads") or THREADS)
+        peers = other_nodes(specification, environment)
+        transfer = Transfer(store, missing, progress, threads=threads, peers=peers)
         transfer.run()
     seconds = time.monotonic() - began
     numbers = progress.numbers(seconds)
     report(
-        "done", seconds=round(seconds, 3), origin=progress.moved, unverified=transfer.unverified, **numbers
+        "done",
+        seconds=round(seconds, 3),
+        origin=transfer.origin,
+        peers=transfer.from_peers,
+        unverified=transfer.unverified,
+        **numbers,
     )
     store.flush()
     with contextlib.suppress(OSError):  # the load is done; only a measurement is not
-        if progress.moved and (found := speeds(store.data, items, numbers["rate"])):
+        # What came from peers says nothing of the source, and asking that again is what they are to save.
+        if (
+            progress.moved
+            and not transfer.from_peers
+            and (found := speeds(store.data, items, numbers["rate"]))
+        ):
             report("speed", **found)
     return 0
+
+
+def other_nodes(specification: Mapping[str, Any], environment: Mapping[str, str]) -> Peers | None:
+    """The other nodes, if the cache has peers; the worker of this node has written down its address."""
+    said, token = specification.get("peers"), environment.get("PEERS_TOKEN")
+    if not said or not token:
+        return None
+    try:
+        own = (Path(specification["directory"]) / "address").read_text()
+    except FileNotFoundError:
+        own = ""
+    return Peers(resolver(said["service"]), token, own)
 
 
 def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> list[Item]:

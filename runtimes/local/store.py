@@ -152,12 +152,12 @@ class Store:
         finally:
             os.close(descriptor)
 
-    def by_identity(self, name: str) -> Path | None:
-        """The complete file that `temporary` would have called so."""
-        for path, entry in self._entries.items():
-            if _identity(path, entry.url, entry.size, entry.etag) == name:
-                return self.data / path
-        return None
+    def identities(self) -> dict[str, Path]:
+        """Complete files by the names that `temporary` gave them."""
+        return {
+            _identity(path, entry.url, entry.size, entry.etag): self.data / path
+            for path, entry in self._entries.items()
+        }
 
     def temporary(self, path: str, url: str, obj: Object) -> Path:
         """Where an object is put together; the same for the same version of it, so that it can be resumed."""

@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from runtimes.local.assembly import Assembly
+from runtimes.local.peers import LATER, ORIGIN, Peers
 from runtimes.local.store import Store
 from runtimes.reporting import Progress
-from runtimes.source import Object, ObjectSource, SourceError
+from runtimes.source import Object, ObjectSource, Sink, SourceError
 
 T = TypeVar("T")
 THREADS = 16
 _BASE, _MAX = 0.1, 5.0
+_POLL = 0.02  # seconds between looks at a range that a peer is about to have
 
 
 @dataclass
@@ -49,11 +51,13 @@ class Transfer:
         progress: Progress,
         *,
         threads: int = THREADS,
+        peers: Peers | None = None,
         patience: float = 300,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
     ) -> None:
         self._store, self._progress, self._threads = store, progress, threads
+        self._peers, self._givers = peers, dict[Assembly, set[str]]()
         self._patience, self._clock = patience, clock
         self._items = deque(items)
         self._ranges: deque[tuple[Item, Assembly, int]] = deque()
@@ -63,7 +67,13 @@ class Transfer:
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._moved_at = clock()
+        self.origin = 0  # bytes that came from there
         self.unverified = 0  # files whose source tells no checksum that can be compared
+
+    @property
+    def from_peers(self) -> int:
+        """Bytes that came from other nodes."""
+        return self._peers.bytes if self._peers is not None else 0
 
     def run(self) -> None:
         """Returns when every file is complete. Raises SourceError, or OSError of the disk."""
@@ -107,6 +117,14 @@ class Transfer:
 
     def _range(self, item: Item, assembly: Assembly, number: int) -> None:
         start, end = assembly.bounds(number)
+        giver = self._giver(item, assembly, number)
+        if giver == LATER:
+            self._wait(_POLL)
+            with self._lock:
+                self._ranges.append((item, assembly, number))
+            return
+        if giver == ORIGIN:
+            assembly.reading(number)
 
         def attempt() -> bool:
             position = start
@@ -122,6 +140,9 @@ class Transfer:
                 self._moved_at = self._clock()
 
             try:
+                if giver:
+                    self._peers_read(giver, assembly, number, sink)
+                    return True
                 return start == end or item.source.read(item.object, start, end, sink)
             except SourceError:
                 self._progress.add(start - position)
@@ -129,12 +150,55 @@ class Transfer:
             except _DiskFaultError as fault:
                 raise fault.error from None
 
-        if not self._again(attempt):
+        try:
+            trusted = attempt() if giver else self._again(attempt)
+        except SourceError:
+            if not giver or self._peers is None:
+                raise
+            self._peers.drop(giver)
+            with self._lock:
+                self._ranges.append((item, assembly, number))
+            return
+        if not trusted:
             assembly.distrust()
-        if assembly.complete(number):
+        if not giver:
+            with self._lock:
+                self.origin += end - start
+            if self._peers is not None:
+                self._peers.arrived()
+        if assembly.complete(number) and not self._deceived(item, assembly):
             with self._lock:
                 self._open.discard(assembly)
             self._finish(item, assembly)
+
+    def _giver(self, item: Item, assembly: Assembly, number: int) -> str:
+        """Peers are only believed where a checksum will tell, and where all know the version by a name."""
+        if self._peers is None or not assembly.verified or not item.object.etag or not item.object.size:
+            return ORIGIN
+        return self._peers.choose(assembly.name, number)
+
+    def _peers_read(self, peer: str, assembly: Assembly, number: int, sink: Sink) -> None:
+        assert self._peers is not None
+        with self._lock:
+            self._givers.setdefault(assembly, set()).add(peer)
+        start, end = assembly.bounds(number)
+        self._peers.read(peer, assembly.name, number, end - start, sink)
+
+    def _deceived(self, item: Item, assembly: Assembly) -> bool:
+        """Whether peers gave wrong bytes: they are not asked again, and the file is read anew."""
+        givers = self._givers.pop(assembly, None)
+        if self._peers is None or not givers or assembly.distrusted or assembly.matches():
+            return False
+        for peer in givers:
+            self._peers.drop(peer, float("inf"))
+        self._progress.trouble = (
+            f"{item.object.path}: wrong bytes from {', '.join(sorted(givers))}; read anew"
+        )
+        self._progress.add(-item.object.size)
+        assembly.restart()
+        with self._lock:
+            self._ranges.extend((item, assembly, number) for number in assembly.missing)
+        return True
 
     def _again(self, attempt: Callable[[], T]) -> T:
         """Until the source answers, or will not."""

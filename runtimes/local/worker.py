@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runtimes.local.peers import PORT
 from runtimes.local.restore import restore
+from runtimes.local.serving import PeerServer
 from runtimes.local.store import Store
 from runtimes.reporting import report
 
@@ -33,6 +35,7 @@ def main() -> int:
     try:
         store.data.mkdir(parents=True, exist_ok=True)
         restore(store, directory, specification.get("restore"), os.environ.get("NODE_NAME", ""))
+        serve(directory, specification, os.environ)
         watched = _watch(directory)
         said = tell(store, specification, None)
         while (got := signal.sigtimedwait(signals, _LOOK)) is None or got.si_signo not in ends:
@@ -45,6 +48,12 @@ def main() -> int:
         report("failed", reason="DiskError", message=f"{directory}: {error}")
         return 1
     return 0
+
+
+def serve(directory: Path, specification: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Gives peers what is here, if the cache has any. Ends with the process."""
+    if specification.get("peers") and environment.get("PEERS_TOKEN"):
+        PeerServer((environment["POD_IP"], PORT), directory, environment["PEERS_TOKEN"])
 
 
 def tell(store: Store, specification: Mapping[str, Any], said: dict[str, int] | None) -> dict[str, int]:

@@ -19,7 +19,8 @@ _BUFFER = 1 << 20
 class Connections:
     """Requests to any host, as fast as each lets us; safe to share between threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float = _TIMEOUT) -> None:
+        self._timeout = timeout
         self._local = threading.local()
         self._paces: dict[str, Pace] = {}
         self._context: ssl.SSLContext | None = None
@@ -102,10 +103,10 @@ class Connections:
     def _new(self, url: SplitResult) -> http.client.HTTPConnection:
         host = url.hostname or ""
         if url.scheme == "http":
-            return http.client.HTTPConnection(host, url.port, timeout=_TIMEOUT)
+            return http.client.HTTPConnection(host, url.port, timeout=self._timeout)
         if self._context is None:
             self._context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, url.port, timeout=_TIMEOUT, context=self._context)
+        return http.client.HTTPSConnection(host, url.port, timeout=self._timeout, context=self._context)
 
     def _send(
         self, connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from addon_framework.api.data.dataset import AGE, GROUP, SPOKE, DataCondition, Mount, User
+from addon_framework.api.data.dataset import AGE, GROUP, SPOKE, DataCondition, Mount, SecretKeySelector, User
 from addon_framework.api.meta import REQUIRED, Definition, ObjectMeta, Raw, RawList, Resource, Struct, schema
 
 LOCAL_GROUP = "data.boundaryless.io"
@@ -176,12 +176,19 @@ class ThinRuntimeProfile(Struct, frozen=True):
     status: Raw = {}
 
 
+class LocalPeers(Struct, frozen=True):
+    """Nodes fetch from each other before the origin; the Secret's token lets them."""
+
+    token_secret: SecretKeySelector | None = None
+
+
 class LocalRuntimeSpec(Struct, frozen=True):
     """Copies on the nodes' own disks. `replicas` 0 means every node that fits."""
 
     replicas: Annotated[int, schema(minimum=0, format="int32")] = 0
     tieredstore: TieredStore = TieredStore()
     worker: Raw = {}
+    peers: LocalPeers = LocalPeers()
 
 
 class LocalRuntime(Struct, frozen=True):

@@ -136,7 +136,7 @@ def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> di
     complete = str(files) if all(node.done for node in nodes) else None
     if (copied := slowest.get("files", complete)) is not None:
         infos["files"] = str(copied)
-    for name, key in (("originBytes", "origin"), ("unverifiedFiles", "unverified")):
+    for name, key in (("originBytes", "origin"), ("peerBytes", "peers"), ("unverifiedFiles", "unverified")):
         if number := sum(int(each.get(key) or 0) for each in known):
             infos[name] = str(number)
     if rate := sum(int(each.get("rate") or 0) for each in known):

@@ -1,0 +1,130 @@
+"""Gives other caches of the same Dataset what this node has: complete files, and ranges of unfinished ones.
+
+    GET /FILE           a byte for each range: 0 absent, 1 there, 2 being read from the origin; only of what
+                        is there or what a loader is working on, else 404
+    GET /FILE/NUMBER    the range
+
+FILE names a version of an object at its source (see Store.temporary), so nothing else can be asked for.
+Requests carry `Authorization: Bearer TOKEN`. The sizes of ranges are in the header `Range-Size`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+import os
+import re
+import threading
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from runtimes.local import assembly
+from runtimes.local.store import Store
+
+_FILE = re.compile(r"/([0-9a-f]{32})(?:/([0-9]{1,9}))?")
+_TIMEOUT = 30.0
+
+
+class PeerServer(ThreadingHTTPServer):
+    """Of one cache directory, read-only. Its address is beside the data, for the loader of this node."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], directory: Path, token: str) -> None:
+        self.directory, self.token = directory, token.encode()
+        self._known: tuple[tuple[int, int], Mapping[str, Path]] = ((0, 0), {})
+        super().__init__(address, _Handler)
+        fresh = directory / "address.new"
+        fresh.write_text("{}:{}".format(*self.server_address[:2]))
+        fresh.replace(directory / "address")
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Answers no more."""
+        (self.directory / "address").unlink(missing_ok=True)
+        self.shutdown()
+        self.server_close()
+
+    def found(self, file: str) -> tuple[Path, bytes] | None:
+        """The bytes of a file and its ranges; None when it is neither here nor coming."""
+        store = Store(self.directory)
+        if (path := self._complete(store).get(file)) is not None:
+            return path, b"\1" * assembly.ranges(path.stat().st_size)
+        if not self._loading():
+            return None
+        part = store.partial / f"{file}.part"
+        try:
+            count = assembly.ranges(part.stat().st_size)
+            marks = part.with_suffix(".done").read_bytes()[:count]
+        except FileNotFoundError:
+            return None
+        return part, marks + bytes(count - len(marks))
+
+    def _complete(self, store: Store) -> Mapping[str, Path]:
+        """Read again only when the index was replaced."""
+        try:
+            written = (self.directory / "index.json").stat()
+        except FileNotFoundError:
+            return {}
+        version = (written.st_ino, written.st_mtime_ns)
+        if version != self._known[0]:
+            store.open()
+            self._known = (version, store.identities())
+        return self._known[1]
+
+    def _loading(self) -> bool:
+        """Whether a loader holds the directory."""
+        with (self.directory / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PeerServer
+    protocol_version = "HTTP/1.1"
+    timeout = _TIMEOUT
+
+    def do_GET(self) -> None:
+        given = self.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(given, b"Bearer " + self.server.token):
+            self._answer(401)
+            return
+        match = _FILE.fullmatch(self.path)
+        try:
+            found = self.server.found(match[1]) if match else None
+            if match is None or found is None:
+                self._answer(404)
+            elif match[2] is None:
+                self._answer(200, found[1])
+            elif int(match[2]) < len(found[1]) and found[1][int(match[2])] == 1:
+                self._range(found[0], int(match[2]))
+            else:
+                self._answer(404)
+        except FileNotFoundError:  # it has just been completed, or removed: the next answer says which
+            self._answer(404)
+
+    def _range(self, path: Path, number: int) -> None:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = number * assembly.RANGE
+            count = min(assembly.RANGE, size - start)
+            self._head(200, count)
+            self.wfile.flush()
+            # Not os.sendfile: a socket with a timeout does not block.
+            if self.connection.sendfile(file, start, count) != count:
+                self.close_connection = True
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self._head(status, len(body))
+        self.wfile.write(body)
+
+    def _head(self, status: int, length: int) -> None:
+        self.send_response_only(status)
+        self.send_header("Content-Length", str(length))
+        self.send_header("Range-Size", str(assembly.RANGE))
+        self.end_headers()

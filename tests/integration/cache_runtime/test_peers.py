@@ -1,0 +1,81 @@
+"""Nodes of a cluster fetch from each other: three that load at once cost the origin one read of each byte."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from addon_framework.testing import EmbeddedApiServer, eventually
+from tests.integration.cache_runtime.faultyproxy import Fault, faulty
+from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
+from tests.integration.cache_runtime.objectstore import ObjectStore
+from tests.integration.node.cluster import NodeProcess
+
+SIZE = 64 << 20
+
+
+@pytest.fixture
+def more_nodes(
+    node: NodeProcess, api_server: EmbeddedApiServer, tmp_path: Path
+) -> Iterator[list[NodeProcess]]:
+    """Two beside the one that every test has, with its images."""
+    made = []
+    for number in (1, 2):
+        name = f"cache-node-{number}"
+        more = NodeProcess(api_server, tmp_path / name, name, f"127.2.{20 + number}.0/24")
+        config = (
+            (node.directory / "node.json").read_text().replace("127.2.9.0/24", f"127.2.{20 + number}.0/24")
+        )
+        (more.directory / "node.json").write_text(
+            config.replace(str(node.directory), str(more.directory)).replace(
+                str(node.secret), str(more.secret)
+            )
+        )
+        more.start()
+        made.append(more)
+    yield made
+    for more in made:
+        more.end()
+        more.remove()
+        os.system(f"umount -l {more.host} 2>/dev/null")
+
+
+@pytest.fixture
+def weights(store: ObjectStore) -> bytes:
+    content = random.Random(11).randbytes(SIZE)
+    store.client().put_object(Bucket="models", Key="shared/weights", Body=content)
+    return content
+
+
+async def test_nodes_that_load_at_once_read_the_origin_once(
+    more_nodes: list[NodeProcess], fleet: Fleet, node: NodeProcess, weights: bytes
+) -> None:
+    await fleet.secret(token="what nodes show each other")
+    with faulty(fleet.store.endpoint) as proxy:
+        proxy.rule = lambda asked: Fault(rate=20_000_000)
+        dataset = fleet.dataset("shared", source="s3://models/shared")
+        dataset["spec"]["mounts"][0]["options"]["endpoint"] = proxy.endpoint
+        runtime = fleet.runtime(
+            "local", "shared", replicas=3, peers={"tokenSecret": {"name": "keys", "key": "token"}}
+        )
+        await fleet.create(dataset, runtime)
+        await fleet.until(
+            DATASETS,
+            "shared",
+            lambda d: ((d.get("status") or {}).get("numbers") or {}).get("cachedBytes") == 0,
+        )
+        await fleet.create(fleet.load("shared"))
+        load = await fleet.phase(DATALOADS, "shared", "Complete")
+        infos = load["status"]["infos"]
+        assert len(infos["nodes"].split(",")) == 3
+        assert int(infos["originBytes"]) <= 1.1 * SIZE
+        assert proxy.sent <= 1.1 * SIZE + (1 << 20)  # and listings
+        assert int(infos["originBytes"]) + int(infos["peerBytes"]) == 3 * SIZE
+    for each in (node, *more_nodes):
+        path = each.host / f"var/lib/boundaryless/cache/{fleet.namespace}/shared/data/weights"
+        await eventually(path.exists)
+        assert path.read_bytes() == weights

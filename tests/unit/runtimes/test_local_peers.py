@@ -1,0 +1,176 @@
+"""Caches fetch from each other: the origin is read about once, and no peer can stop or spoil a load."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtimes.local import assembly as assembly_module
+from runtimes.local.ownership import owner
+from runtimes.local.peers import Peers
+from runtimes.local.serving import PeerServer
+from runtimes.local.store import Store
+from runtimes.local.transfer import Item, Transfer
+from runtimes.reporting import Progress
+from runtimes.source import Object, Sink
+
+RANGE, TOKEN = 10_000, "a-token"
+CONTENT = random.Random(5).randbytes(100 * RANGE + 17)
+
+
+class Origin:
+    """Counts what is read; `each` is called at every read."""
+
+    def __init__(self) -> None:
+        self.sent, self._lock = 0, threading.Lock()
+        self.each = lambda: None
+
+    def objects(self) -> Iterator[Object]:
+        yield self.object()
+
+    def object(self) -> Object:
+        return Object("f", len(CONTENT), "v1", hashlib.md5(CONTENT).hexdigest())
+
+    def detailed(self, obj: Object) -> Object:
+        return obj
+
+    def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
+        self.each()
+        threading.Event().wait(0.005)  # as far as any origin is
+        sink(memoryview(bytearray(CONTENT[start:end])))
+        with self._lock:
+            self.sent += end - start
+        return True
+
+
+class Node:
+    """A cache directory and its server."""
+
+    def __init__(self, directory: Path, origin: Origin) -> None:
+        directory.mkdir()
+        self.directory, self.origin, self.store = directory, origin, Store(directory)
+        self.server = PeerServer(("127.0.0.1", 0), directory, TOKEN)
+        self.address = "{}:{}".format(*self.server.server_address[:2])
+        self.progress = Progress()
+
+    def load(self, addresses: list[str], threads: int = 3) -> Transfer:
+        item = Item("f", "mem://f", self.origin, self.origin.object())
+        peers = Peers(lambda: addresses, TOKEN, self.address)
+        with self.store.exclusive():
+            transfer = Transfer(self.store, [item], self.progress, threads=threads, peers=peers)
+            transfer.run()
+        assert (self.directory / "data/f").read_bytes() == CONTENT
+        assert self.progress.bytes == len(CONTENT)
+        return transfer
+
+
+@pytest.fixture(autouse=True)
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly_module, "RANGE", RANGE)
+
+
+@pytest.fixture
+def origin() -> Origin:
+    return Origin()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, origin: Origin) -> Iterator[list[Node]]:
+    with ExitStack() as stack:
+        made = [Node(tmp_path / str(number), origin) for number in range(4)]
+        for node in made:
+            stack.callback(node.server.close)
+        yield made
+
+
+def together(nodes: list[Node], addresses: list[str]) -> list[Transfer]:
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        return list(pool.map(lambda node: node.load(addresses), nodes))
+
+
+def test_nodes_that_load_together_read_the_origin_once(nodes: list[Node], origin: Origin) -> None:
+    done = together(nodes, [node.address for node in nodes])
+    assert origin.sent <= 1.1 * len(CONTENT)
+    assert sum(each.origin for each in done) == origin.sent
+
+
+def test_one_that_comes_later_reads_nothing_from_the_origin(nodes: list[Node], origin: Origin) -> None:
+    nodes[0].load([])
+    before = origin.sent
+    assert nodes[1].load([nodes[0].address]).origin == 0
+    assert origin.sent == before == len(CONTENT)
+
+
+def test_one_that_dies_while_it_loads_stops_nobody(nodes: list[Node], origin: Origin) -> None:
+    reads = Counter[str]()
+
+    def each() -> None:
+        reads["all"] += 1
+        if reads["all"] == 30:
+            nodes[0].server.token = b"that of another life"  # open connections end, too
+            nodes[0].server.close()
+
+    origin.each = each
+    together(nodes, [node.address for node in nodes])
+    assert reads["all"] >= 30
+
+
+def test_wrong_bytes_are_found_and_read_from_the_origin(nodes: list[Node], origin: Origin) -> None:
+    nodes[0].load([])
+    spoilt = nodes[0].directory / "data/f"
+    spoilt.chmod(0o644)
+    with spoilt.open("r+b") as file:
+        file.seek(5 * RANGE)
+        file.write(b"these are not the bytes")
+    done = nodes[1].load([nodes[0].address])
+    assert done.origin == len(CONTENT)
+    assert nodes[1].progress.moved == 2 * len(CONTENT)
+
+
+def test_a_peer_that_is_not_there_costs_little(nodes: list[Node], origin: Origin) -> None:
+    nodes[1].server.close()
+    assert nodes[0].load([nodes[1].address]).origin == len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "status"),
+    [("other", f"/{'0' * 32}", 401), (TOKEN, f"/{'0' * 32}", 404), (TOKEN, "/../index.json", 404)],
+)
+def test_strangers_and_other_files_are_refused(nodes: list[Node], token: str, path: str, status: int) -> None:
+    request = urllib.request.Request(
+        f"http://{nodes[0].address}{path}", headers={"Authorization": f"Bearer {token}"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=5)
+    assert caught.value.code == status
+    caught.value.close()
+
+
+@given(
+    members=st.sets(st.text("abc.:1", min_size=1), min_size=2, max_size=8),
+    file=st.text("0123456789abcdef"),
+    number=st.integers(0, 10_000),
+)
+def test_when_a_member_goes_only_its_ranges_move(members: set[str], file: str, number: int) -> None:
+    had = owner(members, file, number)
+    assert had == owner(sorted(members, reverse=True), file, number)
+    for gone in members - {had}:
+        assert owner(members - {gone}, file, number) == had
+    assert owner(members - {had}, file, number) in members - {had}
+
+
+def test_ranges_are_shared_evenly() -> None:
+    counts = Counter(owner(["a", "b", "c"], "f", number) for number in range(3000))
+    assert min(counts.values()) > 900
