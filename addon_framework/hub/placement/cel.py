@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import cel
-
+from addon_framework.api.cel_engine import engine as cel
 from addon_framework.api.cel_functions import functions_in
 from addon_framework.api.meta import Json
 from addon_framework.hub.placement.cel_cost import MAX_LENGTH, depth, steps, steps_allowed

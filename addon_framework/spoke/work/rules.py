@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import cel
-
+from addon_framework.api.cel_engine import engine as cel
 from addon_framework.api.cel_functions import functions_in
 from addon_framework.api.meta import Json
 from addon_framework.api.workload_rules import COMPLETE, workload

@@ -16,8 +16,8 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from addon_framework.api.cel_engine import engine, stdlib
 from addon_framework.api.quantity import format_quantity, parse_quantity
-from addon_framework.local.apiserver.schemas.celengine import engine, stdlib
 
 _KIND = "\x00kind"
 

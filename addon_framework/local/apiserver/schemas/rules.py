@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from addon_framework.api.cel_engine import engine
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import cause, celext
 from addon_framework.local.apiserver.schemas.cause import Cause
-from addon_framework.local.apiserver.schemas.celengine import engine
 from addon_framework.local.apiserver.schemas.celmacros import rewrite
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 

@@ -1,7 +1,7 @@
 """The CEL engine without its command line.
 
 `import cel` also imports the package's own REPL (typer, rich, prompt_toolkit): 200 ms and 15 MB in every
-server. So the package is entered here with the two modules that are needed; what it exports is the same.
+process. So the package is entered here with the two modules that are needed; what it exports is the same.
 """
 
 from __future__ import annotations
