@@ -69,7 +69,10 @@ def hub_manager(layout: Layout) -> ProcessSpec:
     """What `fleetadm hub run` is anywhere."""
     kubeconfig = str(layout.kubeconfig_of("hub"))
     return ProcessSpec(
-        name="hub-manager", argv=[*_fleetadm(), "hub", "run", "--kubeconfig", kubeconfig], stage=AGENT
+        name="hub-manager",
+        argv=[*_fleetadm(), "hub", "run", "--kubeconfig", kubeconfig],
+        imports=["addon_framework.hub.run"],
+        stage=AGENT,
     )
 
 
@@ -94,6 +97,7 @@ def agent(layout: Layout, state: FleetState, cluster: ClusterState) -> ProcessSp
             *("--spoke-kubeconfig", str(layout.kubeconfig_of(cluster.name))),
             *("--cluster-name", cluster.name),
         ],
+        imports=["addon_framework.spoke.run"],
         network=_network(state, cluster),
         stage=AGENT,
     )

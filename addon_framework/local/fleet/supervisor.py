@@ -12,13 +12,17 @@ import asyncio
 import fcntl
 import os
 import signal
+import socket
+import sys
 import time
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from addon_framework.local.fleet import zygote
 from addon_framework.local.fleet.state import Layout
+from addon_framework.local.fleet.zygote import Birth, Child, Zygote
 
 _MIN_PAUSE, _MAX_PAUSE, _STEADY = 0.1, 5.0, 10.0  # seconds; after _STEADY a process counts as healthy
 
@@ -26,11 +30,14 @@ _MIN_PAUSE, _MAX_PAUSE, _STEADY = 0.1, 5.0, 10.0  # seconds; after _STEADY a pro
 class ProcessSpec(msgspec.Struct, frozen=True):
     """One process. `network` is the name of a network namespace; `private_mounts` keeps its mounts to itself.
 
+    `python -m ...` comes from the zygote, which imports the module, and `imports` with it, once for all.
+
     A process is stopped after those of later stages, with SIGTERM and `grace` seconds.
     """
 
     name: str
     argv: list[str]
+    imports: list[str] = []
     env: dict[str, str] = {}
     network: str = ""
     private_mounts: bool = False
@@ -59,10 +66,10 @@ def command(spec: ProcessSpec) -> list[str]:
 class Supervised:
     """One process, from its first start to its last end."""
 
-    def __init__(self, spec: ProcessSpec, log: Path, changed: asyncio.Event) -> None:
-        self.spec, self._log, self._changed = spec, log, changed
+    def __init__(self, spec: ProcessSpec, log: Path, zygote: Zygote, changed: asyncio.Event) -> None:
+        self.spec, self._log, self._zygote, self._changed = spec, log, zygote, changed
         self.status = ProcessStatus(pid=0, starts=0)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | Child | None = None
         self._stopping = False
         self.task = asyncio.create_task(self._run())
 
@@ -90,23 +97,32 @@ class Supervised:
             await asyncio.sleep(pause)
 
     async def _once(self) -> int:
-        with self._log.open("ab") as output:
-            try:
-                self._process = await asyncio.create_subprocess_exec(
-                    *command(self.spec),
-                    env={**os.environ, **self.spec.env},
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                )
-            except OSError as error:
-                self._note(f"{self.spec.name} cannot be started: {error}")
-                return 127
+        try:
+            self._process = await self._start()
+        except OSError as error:
+            self._note(f"{self.spec.name} cannot be started: {error}")
+            return 127
         self._set(ProcessStatus(pid=self._process.pid, starts=self.status.starts + 1))
         code = await self._process.wait()
         self._process = None
         self._set(ProcessStatus(pid=0, starts=self.status.starts, exit_code=code))
         return code
+
+    async def _start(self) -> asyncio.subprocess.Process | Child:
+        spec = self.spec
+        if spec.argv[:2] == [sys.executable, "-m"]:
+            module, *args = spec.argv[2:]
+            return await self._zygote.start(
+                Birth(module, args, str(self._log), spec.imports, spec.env, spec.network, spec.private_mounts)
+            )
+        with self._log.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *command(spec),
+                env={**os.environ, **spec.env},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -127,17 +143,18 @@ class Supervised:
 class Supervisor:
     """All processes of one fleet."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, zygote: Zygote) -> None:
+        self._layout, self._zygote = layout, zygote
         self._running: dict[str, Supervised] = {}
         self._changed, self._reload, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
-        """Until SIGTERM."""
+        """Until SIGTERM. Raises SystemExit when the zygote is lost: nothing could be started again."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        self._zygote.lost.add_done_callback(lambda _: self._stop.set())
         reporter = asyncio.create_task(self._report())
         stopping = asyncio.create_task(self._stop.wait())
         await self._adopt()
@@ -151,6 +168,8 @@ class Supervisor:
         await self._stop_all(list(self._running.values()))
         reporter.cancel()
         self._layout.status.unlink(missing_ok=True)
+        if self._zygote.lost.done():
+            raise SystemExit("the zygote was killed, and with it what it had started; start the fleet again")
 
     async def _adopt(self) -> None:
         """Makes what runs what the file says."""
@@ -164,7 +183,9 @@ class Supervisor:
             del self._running[supervised.spec.name]
         for name, spec in specs.items():
             if name not in self._running:
-                self._running[name] = Supervised(spec, self._layout.logs / f"{name}.log", self._changed)
+                self._running[name] = Supervised(
+                    spec, self._layout.logs / f"{name}.log", self._zygote, self._changed
+                )
 
     async def _stop_all(self, processes: list[Supervised]) -> None:
         for stage in sorted({p.spec.stage for p in processes}, reverse=True):
@@ -196,10 +217,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="addon_framework.local.fleet", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="of the fleet")
     layout = Layout(parser.parse_args().dir)
+    connection = zygote.fork()  # first: the lock is nobody's but ours
+    if connection is None:
+        return
     lock = hold(layout)
     if lock is None:
         raise SystemExit(f"a supervisor of {layout.directory} runs already")
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
-    asyncio.run(Supervisor(layout).run())
+    asyncio.run(_supervise(layout, connection))
+
+
+async def _supervise(layout: Layout, connection: socket.socket) -> None:
+    await Supervisor(layout, Zygote(connection)).run()

@@ -34,7 +34,8 @@ def supervise(layout: Layout) -> Iterator[Supervise]:
     def start(*specs: ProcessSpec) -> subprocess.Popen[bytes]:
         layout.processes.write_bytes(msgspec.json.encode(specs))
         process = subprocess.Popen(
-            [sys.executable, "-m", "addon_framework.local.fleet", "--dir", str(layout.directory)]
+            [sys.executable, "-m", "addon_framework.local.fleet", "--dir", str(layout.directory)],
+            env={**os.environ, "PYTHONPATH": str(layout.directory)},
         )
         started.append(process)
         return process
@@ -128,3 +129,86 @@ async def test_a_program_that_is_missing_is_tried_again_and_logged(
     supervise(ProcessSpec(name="a", argv=["/no/such/program"]), sleeper("b"))
     await running(layout, "b")
     await eventually(lambda: "ended with exit code" in (layout.logs / "a.log").read_text())
+
+
+# Python processes: children of the zygote
+
+PROGRAM = """
+import os, sys, time
+
+def main() -> None:
+    print(*sys.argv[1:], os.environ["WORD"], flush=True)
+    if sys.argv[1] == "leaves":
+        sys.exit(3)
+    time.sleep(600)
+"""
+
+
+def python(layout: Layout, name: str, module: str = "program") -> ProcessSpec:
+    (layout.directory / "program.py").write_text(PROGRAM)
+    return ProcessSpec(name=name, argv=[sys.executable, "-m", module, name], env={"WORD": f"of {name}"})
+
+
+def log(layout: Layout, name: str) -> str:
+    file = layout.logs / f"{name}.log"
+    return file.read_text() if file.exists() else ""
+
+
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().strip("\0")
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_python_processes_have_arguments_environment_name_and_log_of_their_own(
+    layout: Layout, supervise: Supervise
+) -> None:
+    supervise(python(layout, "a"), python(layout, "b"))
+    pids = {name: await running(layout, name) for name in ("a", "b")}
+    for name, pid in pids.items():
+        await eventually(lambda name=name: log(layout, name) == f"{name} of {name}\n")
+        assert title(pid) == f"{sys.executable} -m program {name}"
+    assert parent(pids["a"]) == parent(pids["b"])
+
+
+async def test_a_python_process_is_killed_alone(layout: Layout, supervise: Supervise) -> None:
+    supervise(python(layout, "a"), python(layout, "b"))
+    first, other = await running(layout, "a"), await running(layout, "b")
+    os.kill(first, signal.SIGKILL)
+    await running(layout, "a", starts=2)
+    assert await running(layout, "b") == other
+    assert "a ended with exit code -9" in log(layout, "a")
+
+
+async def test_the_exit_code_of_a_python_process_is_told(layout: Layout, supervise: Supervise) -> None:
+    supervise(python(layout, "leaves"))
+    await eventually(lambda: "exit code 3" in log(layout, "leaves"))
+
+
+async def test_what_cannot_be_imported_says_so_in_its_log(layout: Layout, supervise: Supervise) -> None:
+    supervise(python(layout, "a", module="program_that_is_not"), python(layout, "b"))
+    await running(layout, "b")
+    await eventually(lambda: "ModuleNotFoundError" in log(layout, "a"))
+
+
+async def test_nothing_python_outlives_a_supervisor_that_is_killed(
+    layout: Layout, supervise: Supervise
+) -> None:
+    supervisor = supervise(python(layout, "a"))
+    pid = await running(layout, "a")
+    zygote = parent(pid)
+    supervisor.kill()
+    await eventually(lambda: not alive(pid) and not alive(zygote))
+
+
+async def test_without_its_zygote_a_supervisor_ends_and_says_why(
+    layout: Layout, supervise: Supervise
+) -> None:
+    supervisor = supervise(python(layout, "a"), sleeper("b"))
+    pid, other = await running(layout, "a"), await running(layout, "b")
+    os.kill(parent(pid), signal.SIGKILL)
+    assert supervisor.wait(20) == 1
+    assert not alive(pid)
+    assert not alive(other)
