@@ -30,15 +30,18 @@ def field(name: str, path: str) -> Json:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def from_secret(name: str, key: SecretKey) -> Json:
+def from_secret(name: str, key: SecretKey, *, optional: bool = False) -> Json:
     """A variable whose value is in a Secret, so that it is in no argument, file or ConfigMap."""
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": key.name, "key": key.key}}}
+    reference: Json = {"name": key.name, "key": key.key}
+    if optional:
+        reference["optional"] = True
+    return {"name": name, "valueFrom": {"secretKeyRef": reference}}
 
 
-def credential_env(source: Source, prefix: str) -> list[Json]:
+def credential_env(source: Source, prefix: str, *, optional: bool = False) -> list[Json]:
     """<prefix>ACCESS_KEY and so on, for those that the source has."""
     return [
-        from_secret(f"{prefix}{CREDENTIALS[option]}", key)
+        from_secret(f"{prefix}{CREDENTIALS[option]}", key, optional=optional)
         for option, key in sorted(source.secrets.items())
         if option in CREDENTIALS
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Mapping
 
@@ -41,6 +42,7 @@ from runtimes.pods import (
 from runtimes.source import SCHEMES, hub, s3
 
 _SCHEMES = (*SCHEMES, "pvc")
+_NEAR = ("file", "local", "pvc")
 _OPTIONS = {"s3": s3.OPTIONS, "hf": hub.OPTIONS}
 
 
@@ -79,11 +81,11 @@ class LocalBackend(Backend):
         """A worker on each node of the cache."""
         pod = self._pod(cache, "runtimes.local.worker", {}, credentials=False)
         pod |= overrides(cache.spec.get("worker") or {})
-        if not _peers(cache):
+        if not _shares(cache):
             return [Component("worker", pod, self.scale(cache))]
         pod["containers"][0]["env"].append(field("POD_IP", "status.podIP"))
         pod["containers"][0]["ports"] = [{"name": "peers", "containerPort": PORT}]
-        service = Service(f"{cache.name}-peers", {"peers": PORT})
+        service = Service(_service(cache), {"peers": PORT})
         return [Component("worker", pod, self.scale(cache), services=[service])]
 
     def volume(self, cache: Cache) -> Volume:
@@ -139,8 +141,9 @@ class LocalBackend(Backend):
         env: list[Json] = []
         for number, source in enumerate(cache.sources):
             url = source.url
-            if credentials:
-                env += credential_env(source, f"SOURCE{number}_")
+            if credentials or _shares(cache):
+                # A worker only derives a token from them, and does its work without.
+                env += credential_env(source, f"SOURCE{number}_", optional=not credentials)
             if credentials and source.scheme in ("file", "local"):
                 path = _path(source)
                 volumes.append(host_path(f"source-{number}", path, ""))
@@ -169,9 +172,12 @@ class LocalBackend(Backend):
                 "node": location.node_name if location.path.startswith("local://") else "",
             }
             env.append(field("NODE_NAME", "spec.nodeName"))
-        if peers := _peers(cache):
-            specification["peers"] = {"service": f"{cache.name}-peers.{cache.namespace}.svc"}
-            env.append(from_secret("PEERS_TOKEN", peers))
+        if _shares(cache):
+            addresses = list(_peers(cache).get("addresses") or ())
+            service = f"{_service(cache)}.{cache.namespace}.svc"
+            specification["peers"] = {"service": service, "addresses": addresses}
+            if token := _token(cache):
+                env.append(from_secret("PEERS_TOKEN", token))
         env.insert(0, literal("CACHE", json.dumps(specification, sort_keys=True)))
         container = {
             "name": "cache",
@@ -186,10 +192,26 @@ class LocalBackend(Backend):
         return {"containers": [container], "volumes": volumes}
 
 
-def _peers(cache: Cache) -> SecretKey | None:
-    """Where the token is that nodes show each other."""
-    said = (cache.spec.get("peers") or {}).get("tokenSecret")
+def _peers(cache: Cache) -> Json:
+    return cache.spec.get("peers") or {}
+
+
+def _shares(cache: Cache) -> bool:
+    """Whether nodes fetch from each other. What lies in the cluster needs a token, having no credentials."""
+    needs_token = any(source.scheme in _NEAR for source in cache.sources)
+    return bool(_peers(cache).get("enabled", True)) and (not needs_token or _token(cache) is not None)
+
+
+def _token(cache: Cache) -> SecretKey | None:
+    """Where the token is that nodes show each other, if the user has one."""
+    said = _peers(cache).get("tokenSecret")
     return SecretKey(said["name"], said.get("key") or "token") if said else None
+
+
+def _service(cache: Cache) -> str:
+    """Stands for all workers; at most 63 characters."""
+    name = f"{cache.name}-peers"
+    return name if len(name) <= 63 else f"peers-{hashlib.sha256(cache.name.encode()).hexdigest()[:10]}"
 
 
 def _path(source: Source) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from runtimes.local.peers import Peers, resolver
+from runtimes.local.peers import Peers, resolver, token_of
 from runtimes.local.restore import restore
 from runtimes.local.speed import speeds
 from runtimes.local.store import Store
@@ -108,14 +108,14 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
 
 def other_nodes(specification: Mapping[str, Any], environment: Mapping[str, str]) -> Peers | None:
     """The other nodes, if the cache has peers; the worker of this node has written down its address."""
-    said, token = specification.get("peers"), environment.get("PEERS_TOKEN")
-    if not said or not token:
+    said = specification.get("peers")
+    if not said:
         return None
     try:
         own = (Path(specification["directory"]) / "address").read_text()
     except FileNotFoundError:
         own = ""
-    return Peers(resolver(said["service"]), token, own)
+    return Peers(resolver(said["service"], said.get("addresses") or ()), token_of(environment), own)
 
 
 def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> list[Item]:

@@ -20,6 +20,7 @@ from runtimes.source import Object, ObjectSource, Sink, SourceError
 T = TypeVar("T")
 THREADS = 16
 _BASE, _MAX = 0.1, 5.0
+_SMALLEST = 1 << 18
 _POLL = 0.02  # seconds between looks at a range that a peer is about to have
 
 
@@ -173,8 +174,10 @@ class Transfer:
 
     def _giver(self, item: Item, assembly: Assembly, number: int) -> str:
         """Peers are only believed where a checksum will tell, and where all know the version by a name."""
-        if self._peers is None or not assembly.verified or not item.object.etag or not item.object.size:
+        if self._peers is None or not assembly.verified or not item.object.etag:
             return ORIGIN
+        if item.object.size < _SMALLEST:
+            return ORIGIN  # asking who has it costs as much
         return self._peers.choose(assembly.name, number)
 
     def _peers_read(self, peer: str, assembly: Assembly, number: int, sink: Sink) -> None:

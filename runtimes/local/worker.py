@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtimes.local.peers import PORT
+from runtimes.local.peers import PORT, token_of
 from runtimes.local.restore import restore
 from runtimes.local.serving import PeerServer
 from runtimes.local.store import Store
@@ -52,8 +52,11 @@ def main() -> int:
 
 def serve(directory: Path, specification: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     """Gives peers what is here, if the cache has any. Ends with the process."""
-    if specification.get("peers") and environment.get("PEERS_TOKEN"):
-        PeerServer((environment["POD_IP"], PORT), directory, environment["PEERS_TOKEN"])
+    if specification.get("peers"):
+        try:
+            PeerServer((environment["POD_IP"], PORT), directory, token_of(environment))
+        except OSError as error:  # in the node's network another Dataset may have the port
+            print(f"nothing is given to other nodes: {error}", file=sys.stderr, flush=True)
 
 
 def tell(store: Store, specification: Mapping[str, Any], said: dict[str, int] | None) -> dict[str, int]:

@@ -177,9 +177,14 @@ class ThinRuntimeProfile(Struct, frozen=True):
 
 
 class LocalPeers(Struct, frozen=True):
-    """Nodes fetch from each other before the origin; the Secret's token lets them."""
+    """Nodes fetch from each other before the origin, and from `addresses` (host:port) of workers elsewhere.
 
+    They show each other a token: the Secret's, or one that follows from the sources' credentials.
+    """
+
+    enabled: Annotated[bool, schema(default=True)] = True
     token_secret: SecretKeySelector | None = None
+    addresses: list[str] = []
 
 
 class LocalRuntimeSpec(Struct, frozen=True):

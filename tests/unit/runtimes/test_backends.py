@@ -74,7 +74,7 @@ def test_pods_refer_to_secrets_and_contain_none(backend: Backend, spec: Json) ->
         for pod in pods
         for container in pod["containers"]
         for variable in container.get("env", [])
-        if "valueFrom" in variable
+        if "secretKeyRef" in variable.get("valueFrom", {})
     ]
     assert set(references) == {"accessKeyId", "secretAccessKey"}
     assert all(isinstance(json.dumps(pod), str) for pod in pods)

@@ -1,0 +1,171 @@
+"""Workers and loaders that give one another what they read: processes are killed, files rot."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import Request
+
+import pytest
+
+from addon_framework.api.meta import Json
+from addon_framework.testing import eventually
+from runtimes.local.peers import PORT
+from tests.integration.cache_runtime.faultyproxy import Fault, FaultyProxy, faulty
+from tests.integration.cache_runtime.objectstore import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore
+
+MIB = 1 << 20
+SIZES = {"model-1.safetensors": 70 * MIB + 13, "model-2.safetensors": 50 * MIB, "config.json": 900}
+TOTAL = sum(SIZES.values())
+
+
+class Node:
+    """A worker on an address of its own, and loaders beside it."""
+
+    def __init__(
+        self, number: int, directory: Path, endpoint: str, prefix: str, key: str = SECRET_KEY
+    ) -> None:
+        self.host, self.directory = f"127.77.3.{number}", directory
+        source = {"url": f"s3://{BUCKET}/{prefix}", "path": "/", "options": {"endpoint": endpoint}}
+        self.specification: Json = {
+            "directory": str(directory),
+            "sources": [source],
+            "owner": "LocalRuntime t/t",
+        }
+        self.environment = {"SOURCE0_ACCESS_KEY": ACCESS_KEY, "SOURCE0_SECRET_KEY": key, "POD_IP": self.host}
+        self.worker: subprocess.Popen[str] | None = None
+
+    def knows(self, nodes: list[Node]) -> None:
+        """The others, as a Service's name would tell."""
+        others = [f"{node.host}:{PORT}" for node in nodes if node is not self]
+        self.specification["peers"] = {"service": "nobody.invalid", "addresses": others}
+
+    def start(self) -> None:
+        """The worker."""
+        self.worker = self._run("worker")
+
+    def end(self) -> None:
+        """The worker, at once."""
+        if self.worker is not None:
+            self.worker.kill()
+            self.worker.wait()
+
+    def load(self) -> subprocess.Popen[str]:
+        """A loader."""
+        return self._run("loader")
+
+    @property
+    def cached(self) -> dict[str, bytes]:
+        """What pods would see."""
+        data = self.directory / "data"
+        return {str(p.relative_to(data)): p.read_bytes() for p in data.rglob("*") if p.is_file()}
+
+    def _run(self, module: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, **self.environment, "CACHE": json.dumps(self.specification)}
+        command = [sys.executable, "-m", f"runtimes.local.{module}"]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+class Nodes:
+    """Several, before one counted store."""
+
+    def __init__(self, proxy: FaultyProxy, files: dict[str, bytes], nodes: list[Node]) -> None:
+        self.proxy, self.files, self.all = proxy, files, nodes
+
+    async def start(self) -> None:
+        """All workers, until they listen."""
+        for node in self.all:
+            node.knows(self.all)
+            node.start()
+        await eventually(lambda: all((node.directory / "address").exists() for node in self.all))
+
+    def load(self, *nodes: Node) -> list[Json]:
+        """On all or some at once; what each said at its end."""
+        return [done(loader) for loader in [node.load() for node in nodes or self.all]]
+
+
+def done(loader: subprocess.Popen[str]) -> Json:
+    """The loader's last word of its load; it must have ended well."""
+    out, _ = loader.communicate(timeout=90)
+    said = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    assert loader.returncode == 0, said
+    found: Json = next(each for each in said if each["report"] == "done")
+    return found
+
+
+@pytest.fixture
+def nodes(store: ObjectStore, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nodes]:
+    random_, prefix = random.Random(3), f"peers/{tmp_path.name}"
+    files = {name: random_.randbytes(size) for name, size in SIZES.items()}
+    for name, content in files.items():
+        store.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=content)
+    with faulty(store.endpoint) as proxy:
+        made = [Node(n, tmp_path / f"node{n}", proxy.endpoint, prefix) for n in range(1, 4)]
+        for node in made:
+            node.directory.mkdir()
+        yield Nodes(proxy, files, made)
+        for node in made:
+            node.end()
+
+
+async def test_nodes_that_load_at_once_read_each_byte_from_the_origin_once(nodes: Nodes) -> None:
+    await nodes.start()
+    said = nodes.load()
+    assert [node.cached for node in nodes.all] == [nodes.files] * 3
+    assert nodes.proxy.sent < 1.1 * TOTAL
+    assert sum(each["origin"] + each["peers"] for each in said) == 3 * TOTAL
+
+
+async def test_a_node_that_comes_later_reads_nothing_from_the_origin(nodes: Nodes) -> None:
+    await nodes.start()
+    nodes.load(nodes.all[0])
+    before = nodes.proxy.sent
+    (said,) = nodes.load(nodes.all[2])
+    assert nodes.all[2].cached == nodes.files
+    assert nodes.proxy.sent - before < MIB  # the listing, and what is too small to be asked for
+    assert said["peers"] > TOTAL - MIB
+
+
+async def test_a_node_that_is_killed_while_it_loads_holds_up_no_other(nodes: Nodes) -> None:
+    await nodes.start()
+    nodes.proxy.rule = lambda asked: Fault(rate=8 * MIB)
+    loaders = [node.load() for node in nodes.all]
+    await eventually(lambda: nodes.proxy.sent > TOTAL // 4, timeout=60)
+    loaders[0].kill()
+    nodes.all[0].end()
+    nodes.proxy.rule = lambda asked: None
+    for loader in loaders[1:]:
+        done(loader)
+    assert [node.cached for node in nodes.all[1:]] == [nodes.files] * 2
+    loaders[0].wait()
+
+
+async def test_a_node_whose_copy_was_changed_is_found_out_and_the_origin_asked(nodes: Nodes) -> None:
+    await nodes.start()
+    liar, other = nodes.all[:2]
+    nodes.load(liar)
+    file = liar.directory / "data" / "model-1.safetensors"
+    file.chmod(0o644)
+    with file.open("r+b") as opened:
+        opened.seek(20 * MIB)
+        opened.write(b"these bytes are not the model's")
+    (said,) = nodes.load(other)
+    assert other.cached == nodes.files
+    assert said["origin"] >= SIZES["model-1.safetensors"]
+
+
+async def test_whoever_has_not_the_sources_credentials_gets_nothing(nodes: Nodes) -> None:
+    await nodes.start()
+    nodes.load(nodes.all[0])
+    url = f"http://{nodes.all[0].host}:{PORT}/{'0' * 32}"
+    for given in ("", "Bearer guessed"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            await asyncio.to_thread(urllib.request.urlopen, Request(url, headers={"Authorization": given}))
