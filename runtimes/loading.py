@@ -48,6 +48,9 @@ def option_problems(load: DataLoad, known: Sequence[str]) -> list[str]:
     threads = load.spec.options.get("threads")
     if threads is not None and not (threads.isdigit() and 0 < int(threads) <= 256):
         problems.append(f"spec.options.threads: {threads!r} must be a number from 1 to 256")
+    pin = load.spec.options.get("pin")
+    if "pin" in known and pin not in (None, "true", "false"):
+        problems.append(f"spec.options.pin: {pin!r} must be true or false")
     timeout = load.spec.options.get("timeout")
     if "timeout" in known and timeout is not None and not _DURATION.fullmatch(timeout):
         problems.append(f"spec.options.timeout: {timeout!r} must be like 90s, 30m or 2h")

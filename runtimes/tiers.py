@@ -71,7 +71,7 @@ def _tier(cache: Cache, number: int, level: Json) -> Tier:
             raise ValueError(f"{where}.path: {root!r} is not an absolute path without spaces")
     quotas = _quotas(where, level, len(roots))
     for name in ("high", "low"):
-        _ratio(f"{where}.{name}", str(level.get(name) or ""))
+        ratio(f"{where}.{name}", str(level.get(name) or ""))
     paths = tuple(f"{root}/{cache.namespace}/{cache.name}" for root in roots)
     names = [f"tier-{level['mediumtype'].lower()}-{n}" for n in range(len(roots))]
     on_node = (level.get("volumeType") or "hostPath") == "hostPath"
@@ -98,7 +98,8 @@ def _quotas(where: str, level: Json, count: int) -> tuple[int, ...]:
         raise ValueError(f"{where}.{'quotaList' if level.get('quotaList') else 'quota'}: {error}") from None
 
 
-def _ratio(field: str, text: str) -> None:
+def ratio(field: str, text: str) -> None:
+    """Raises ValueError unless it is a watermark, or empty."""
     try:
         sensible = not text or 0 <= float(text) <= 1
     except ValueError:

@@ -40,6 +40,7 @@ from runtimes.pods import (
     overrides,
 )
 from runtimes.source import SCHEMES, hub, s3
+from runtimes.tiers import ratio
 
 _SCHEMES = (*SCHEMES, "pvc")
 _NEAR = ("file", "local", "pvc")
@@ -97,11 +98,13 @@ class LocalBackend(Backend):
         extra: Json = {"targets": [target.path for target in load.spec.target] or ["/"]}
         if load.spec.options.get("threads"):
             extra["threads"] = int(load.spec.options["threads"])
+        if load.spec.options.get("pin") == "true":
+            extra["pin"] = True
         return Task(self._pod(cache, "runtimes.local.loader", extra, credentials=True))
 
     def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
         """Options; each load lists the source anew, so `loadMetadata` needs nothing more."""
-        return option_problems(load, ("threads",))
+        return option_problems(load, ("threads", "pin"))
 
     def clean(self, cache: Cache) -> Task:
         """Removes the directory."""
@@ -160,7 +163,7 @@ class LocalBackend(Backend):
             **extra,
         }
         if cache.quota is not None:
-            specification["quota"] = cache.quota
+            specification |= {"quota": cache.quota, **_marks(cache)}
         if (location := cache.dataset.spec.data_restore_location) is not None:
             volume, made = backup_pods.volume(location.path, read_only=True)
             volumes.append(volume)
@@ -208,6 +211,12 @@ def _token(cache: Cache) -> SecretKey | None:
     return SecretKey(said["name"], said.get("key") or "token") if said else None
 
 
+def _marks(cache: Cache) -> dict[str, float]:
+    """The watermarks, as parts of the quota; those that are there."""
+    level = (cache.spec.get("tieredstore") or {}).get("levels", [{}])[0]
+    return {name: float(level[name]) for name in ("high", "low") if level.get(name)}
+
+
 def _service(cache: Cache) -> str:
     """Stands for all workers; at most 63 characters."""
     name = f"{cache.name}-peers"
@@ -229,6 +238,11 @@ def _invalid_tier(cache: Cache) -> list[str]:
             return [f"{field}.levels[0].path: {path!r} must be one absolute path"]
         if level.get("volumeType", "hostPath") != "hostPath":
             return [f"{field}.levels[0].volumeType: must be hostPath, since other pods mount the directory"]
+        for name in ("high", "low"):
+            try:
+                ratio(f"levels[0].{name}", str(level.get(name) or ""))
+            except ValueError as error:
+                return [f"{field}.{error}"]
     try:
         if cache.quota is not None and cache.quota <= 0:
             return [f"{field}.levels[0].quota: must be more than 0"]

@@ -1,8 +1,9 @@
 """Fills a node's cache: `python -m runtimes.local.loader`, told what by the environment.
 
 CACHE is JSON: directory, quota, owner (how messages call the runtime), sources [{url, path, options}],
-targets, threads. SOURCE<n>_ACCESS_KEY, SOURCE<n>_SECRET_KEY and SOURCE<n>_TOKEN are the credentials of the
-n-th source. Exit status 0: complete; 3: trying again will not help; 1: it may.
+targets, threads, pin, high and low (parts of the quota, see _room), peers. SOURCE<n>_ACCESS_KEY,
+SOURCE<n>_SECRET_KEY and SOURCE<n>_TOKEN are the credentials of the n-th source. Exit status 0: complete; 3:
+trying again will not help; 1: it may.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runtimes.local.eviction import evict
 from runtimes.local.peers import Peers, resolver, token_of
 from runtimes.local.restore import restore
 from runtimes.local.speed import speeds
@@ -94,6 +96,8 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         unverified=transfer.unverified,
         **numbers,
     )
+    if specification.get("pin"):
+        store.pin(item.path for item in items)
     store.flush()
     with contextlib.suppress(OSError):  # the load is done; only a measurement is not
         # What came from peers says nothing of the source, and asking that again is what they are to save.
@@ -177,25 +181,43 @@ def patiently(
 def _room(
     specification: Mapping[str, Any], store: Store, items: list[Item], missing: list[Item]
 ) -> tuple[str, str] | None:
-    """Why the files do not fit: a reason and a message; None when they do."""
+    """Why the files do not fit, a reason and a message; None when they do, perhaps in the place of others.
+
+    Beyond `high` of the quota others go until no more than `low` of it is taken.
+    """
     owner, total = specification.get("owner") or "the runtime", sum(item.object.size for item in items)
-    quota = specification.get("quota")
-    others = store.cached - sum(i.object.size for i in items if store.has(i.path, i.url, i.object))
-    if quota and total + max(others, 0) > quota:
+    quota, wanted = specification.get("quota"), {item.path for item in items}
+
+    def others() -> int:
+        return max(store.cached - sum(i.object.size for i in items if store.has(i.path, i.url, i.object)), 0)
+
+    if quota and total + others() > quota * specification.get("high", 1.0):
+        down_to_low = total + others() - int(quota * specification.get("low", 1.0))
+        needed = total + others() - quota
+        _tell_evicted(evict(store, min(down_to_low, others()), wanted) or evict(store, needed, wanted))
+    if quota and total + others() > quota:
         return "QuotaExceeded", (
-            f"{owner}: the data needs {total + max(others, 0)} bytes, but spec.tieredstore.levels[0].quota "
-            f"allows {quota}; raise the quota or load less (DataLoad spec.target)"
+            f"{owner}: the data needs {total + others()} bytes with what is pinned or in use, but "
+            f"spec.tieredstore.levels[0].quota allows {quota}; raise the quota or load less "
+            "(DataLoad spec.target)"
         )
     needed = sum(item.object.size for item in missing)
     started = sum(path.stat().st_blocks * 512 for path in store.partial.glob("*.part"))
     if needed - started > store.free():
         store.drop_unknown()
+    if (excess := needed - started - store.free()) > 0:
+        _tell_evicted(evict(store, excess, wanted))
     if needed - started > store.free():
         return "DiskFull", (
             f"{owner}: {needed} bytes are missing, but the disk of {specification['directory']} has only "
             f"{store.free()} left; make room or give spec.tieredstore.levels[0].path another disk"
         )
     return None
+
+
+def _tell_evicted(paths: list[str]) -> None:
+    if paths:
+        report("evicted", files=len(paths), paths=paths[:10])
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -35,6 +35,7 @@ class Entry:
     etag: str
     url: str
     boot: str = ""
+    pinned: bool = False  # stays when room is made
 
 
 class Store:
@@ -132,15 +133,29 @@ class Store:
                 leftover.unlink()
         self._write()
 
+    def remove(self, paths: Iterable[str]) -> None:
+        """Complete files, to make room."""
+        for path in paths:
+            del self._entries[path]
+        self._write()  # first: what is gone must not be written down as complete
+        for path in paths:
+            (self.data / path).unlink(missing_ok=True)
+
+    def pin(self, paths: Iterable[str]) -> None:
+        """Complete files stay when room is made."""
+        for path in paths:
+            self._entries[path] = replace(self._entries[path], pinned=True)
+        self._write()
+
     def flush(self) -> None:
         """Puts complete files on the disk, so that they outlive a power cut."""
-        fresh = {path: entry for path, entry in self._entries.items() if entry.boot}
+        fresh = [path for path, entry in self._entries.items() if entry.boot]
         if len(fresh) > _TOGETHER:
             self._flush_all()
-        for path, entry in fresh.items():
+        for path in fresh:
             if len(fresh) <= _TOGETHER:
                 _flush(self.data / path)
-            self._entries[path] = Entry(entry.size, entry.etag, entry.url)
+            self._entries[path] = replace(self._entries[path], boot="")
         self._write()
 
     def _flush_all(self) -> None:
