@@ -42,10 +42,15 @@ class Model(Struct, frozen=True):
 
 
 class Cache(Struct, frozen=True):
-    """How the model gets near the GPUs. `preload` starts a DataLoad beside the engine."""
+    """How the model gets near the GPUs. `preload` starts a DataLoad beside the engine.
+
+    `compiled` keeps beside the model's files, on each node, what the first replica's engine has compiled; the
+    others run it instead of compiling. Whoever may write there decides what they run: the replicas may.
+    """
 
     runtime: Annotated[str, schema(default="local", minLength=1)] = "local"
     preload: Annotated[bool, schema(default=True)] = True
+    compiled: bool = False
     quota: Annotated[str, schema(pattern=r"^([0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?)?$")] = ""
     options: dict[str, str] = {}
 
@@ -90,11 +95,13 @@ class InferenceDeploymentSpec(Struct, frozen=True):
 class ReplicaTimeline(Struct, frozen=True):
     """When a replica reached each step; seconds since the epoch. What did not happen is absent.
 
-    `mode` is how its engine started: cold, warm (from the node's engine host), or stock.
+    `mode` is how its engine started: cold, warm (from the node's engine host), or stock. `compiled` is how
+    much of its compiled code was carried from other replicas: all, part or none.
     """
 
     replica: str = ""
     mode: str = ""
+    compiled: str = ""
     scheduled: float | None = None
     process_start: float | None = None
     imported: float | None = None

@@ -37,8 +37,7 @@ def _entry(pod: Json, load: Json | None) -> Json:
     """
     marks = _marks(pod)
     entry: Json = {"replica": pod["metadata"]["name"], "scheduled": _when(pod, "PodScheduled")}
-    if isinstance(marks.get("mode"), str):
-        entry["mode"] = marks["mode"]
+    entry |= {name: marks[name] for name in ("mode", "compiled") if isinstance(marks.get(name), str)}
     for mark, name in _MARKS.items():
         if isinstance(marks.get(mark), int | float):
             entry[name] = marks[mark]

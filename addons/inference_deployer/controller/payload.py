@@ -138,6 +138,7 @@ def _workload(deployment: Json, labels: dict[str, str]) -> Workload:
         model=model_name(deployment),
         claim=meta["name"],
         dataload=meta["name"] if preloads(spec) else "",
+        compiled=_compiled(deployment),
         image=str(engine.get("image") or ""),
         args=tuple(engine.get("args") or ()),
         env=tuple(engine.get("env") or ()),
@@ -147,6 +148,19 @@ def _workload(deployment: Json, labels: dict[str, str]) -> Workload:
         labels=labels,
         service_account=f"{meta['name']}-engine",
     )
+
+
+def _compiled(deployment: Json) -> str:
+    """Beside the Dataset's files, where nothing but its cache is, and its end removes it."""
+    meta, spec = deployment["metadata"], deployment["spec"]
+    if not (spec.get("cache") or {}).get("compiled"):
+        return ""
+    if runtime_of(spec) != DEFAULT_RUNTIME:
+        raise InvalidSpecError(
+            f"spec.cache.compiled: only the {DEFAULT_RUNTIME} runtime keeps compiled code; leave it out or "
+            f"use spec.cache.runtime: {DEFAULT_RUNTIME}"
+        )
+    return f"{data.MEDIUM_PATH}/{meta['namespace']}/{meta['name']}/compiled"
 
 
 def revision(deployment: Json) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 PORT = 8000
 MODEL_PATH = "/models"
+COMPILED_PATH = "/var/lib/boundaryless/compiled"
 
 
 class EngineSpecError(ValueError):
@@ -26,6 +27,7 @@ class Workload:
     namespace: str
     model: str  # the name that clients ask for
     claim: str  # the PersistentVolumeClaim that holds the model's files at its root
+    compiled: str = ""  # the node's directory for what engines of this model have compiled; empty: none
     dataload: str = ""  # the DataLoad to wait for; empty when the data is read through
     image: str = ""
     args: Sequence[str] = ()

@@ -13,7 +13,13 @@ from addons.inference_deployer.engines.host import (
     host_socket,
     host_volume,
 )
-from addons.inference_deployer.engines.interface import MODEL_PATH, PORT, EngineSpecError, Workload
+from addons.inference_deployer.engines.interface import (
+    COMPILED_PATH,
+    MODEL_PATH,
+    PORT,
+    EngineSpecError,
+    Workload,
+)
 
 IMAGE = "vllm/vllm-openai"
 OURS = ("--model", "--served-model-name", "--host", "--port", "--uds")
@@ -40,6 +46,8 @@ class VLLMEngine:
             values["WAIT_FOR_DATALOAD"] = f"{workload.namespace}/{workload.dataload}"
         if shared:
             values["ENGINE_HOST_SOCKET"] = host_socket(image)
+        if workload.compiled:
+            values["COMPILED"] = COMPILED_PATH
         own = {str(variable.get("name")) for variable in workload.env}
         env: list[dict[str, Any]] = [
             {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
@@ -89,6 +97,10 @@ class VLLMEngine:
             labels[HOST_LABEL] = host_key(image)
             container["volumeMounts"].append({"name": "engine-host", "mountPath": HOST_DIR})
             volumes.append(host_volume())
+        if workload.compiled:
+            container["volumeMounts"].append({"name": "compiled", "mountPath": COMPILED_PATH})
+            path = {"path": workload.compiled, "type": "DirectoryOrCreate"}
+            volumes.append({"name": "compiled", "hostPath": path})
         if _parallel(workload):  # processes of one model share tensors
             container["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})
             volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})

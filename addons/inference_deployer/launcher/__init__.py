@@ -17,8 +17,9 @@ stock   vLLM as it comes, for comparison.
 host    The engine host: has imported vLLM, started no thread, forks an engine for each launcher that asks.
         It gets the pod's listening socket, standard streams and model directory as file descriptors, so it
         needs neither the pod's network namespace nor its mounts. An engine that it forks counts against the
-        host's own memory and CPU, not the pod's. It serves CPU engines only: the devices of a GPU pod are not
-        in the host, so such a pod starts cold.
+        host's own memory and CPU, not the pod's; what it compiles lies in the pod's directory (compiled.py).
+        It serves CPU engines only: the devices of a GPU pod are not in the host, so such a pod starts cold.
 
-Environment: POD_NAME, POD_NAMESPACE, WAIT_FOR_DATALOAD=<namespace>/<name>, ENGINE_HOST_SOCKET, ENGINE_IMAGE.
+Environment: POD_NAME, POD_NAMESPACE, WAIT_FOR_DATALOAD=<namespace>/<name>, ENGINE_HOST_SOCKET, ENGINE_IMAGE,
+COMPILED=<directory with compiled code that is carried from replica to replica, see compiled.py>.
 """

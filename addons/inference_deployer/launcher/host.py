@@ -13,10 +13,12 @@ import time
 from typing import Any
 
 from .arguments import option, with_option
+from .compiled import variables
 from .engine import die_with_parent, import_engine, reset_signals, run_child, serves_cpu
 from .timeline import say
 
 FDS = ("listener", "stdout", "stderr", "marks", "ready", "model")
+MORE = ("compiled",)  # of launchers that carry compiled code
 
 
 def host_lives(path: str) -> bool:
@@ -114,7 +116,7 @@ class Host:
         connection.settimeout(5)
         descriptors: list[int] = []
         try:
-            space = socket.CMSG_LEN(len(FDS) * array.array("i").itemsize)
+            space = socket.CMSG_LEN(len(FDS + MORE) * array.array("i").itemsize)
             data, ancillary, _, _ = connection.recvmsg(1 << 20, space)
             for _, _, raw in ancillary:
                 descriptors += array.array("i", raw)
@@ -124,7 +126,7 @@ class Host:
                     raise ValueError("the request ended early")
                 data += piece
             request = json.loads(data)
-            if len(descriptors) != len(FDS):
+            if len(descriptors) not in (len(FDS), len(FDS + MORE)):
                 raise ValueError(f"expected {len(FDS)} descriptors, got {len(descriptors)}")
             if self.image and request["image"] and request["image"] != self.image:
                 raise ValueError(f"this host runs {self.image}, not {request['image']}")
@@ -135,7 +137,7 @@ class Host:
             pid = os.fork()
             if pid == 0:
                 connection.close()
-                self.child(request, dict(zip(FDS, descriptors, strict=True)), listener)
+                self.child(request, dict(zip(FDS + MORE, descriptors, strict=False)), listener)
             self.children[pid] = connection
             connection.setblocking(False)
             self.selector.register(connection, selectors.EVENT_READ, pid)
@@ -162,6 +164,8 @@ class Host:
             os.environ.clear()
             os.environ.update({**request["env"], **own})
             os.environ["USER_OMP_NUM_THREADS"] = request["env"].get("OMP_NUM_THREADS", "")
+            if "compiled" in fds:  # by our number: compilers are processes of their own
+                os.environ.update(variables(f"/proc/{os.getpid()}/fd/{fds['compiled']}"))
             model = f"/proc/self/fd/{fds['model']}"
             arguments = request["arguments"]
             if option(arguments, "--served-model-name") is None:

@@ -17,6 +17,7 @@ import traceback
 
 from .arguments import option
 from .cluster import in_cluster, patch_pod, wait_for_dataload
+from .compiled import Compiled, key_of, variables
 from .engine import RELAYED, die_with_parent, import_engine, reset_signals, run_child
 from .host import ask, host_lives
 from .timeline import Timeline, marks_in, say
@@ -39,9 +40,19 @@ class Launcher:
         self.pid = 0  # of our child; the engine host's child is not ours
         self.connection: socket.socket | None = None
         self.timeline = Timeline(mode)
+        self.compiled = Compiled(carried) if (carried := os.environ.get("COMPILED")) else None
+        if self.compiled:
+            os.environ.update(variables(str(self.compiled.private)))
 
     def run(self) -> int:
         """Start the engine and return its exit status."""
+        try:
+            return self.start()
+        finally:
+            if self.compiled:
+                self.compiled.remove()
+
+    def start(self) -> int:
         signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
         for number in (*RELAYED, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
@@ -78,16 +89,18 @@ class Launcher:
         connection = self.reach_host(path)
         if connection is None:
             return False
-        directory = os.open(model, os.O_RDONLY | os.O_DIRECTORY)
+        shown = [model, *([str(self.compiled.private)] if self.compiled else [])]
+        directories = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in shown]
         try:
-            fds = [listener.fileno(), 1, 2, self.marks_w, self.ready_r, directory]
+            fds = [listener.fileno(), 1, 2, self.marks_w, self.ready_r, *directories]
             ask(connection, {"arguments": self.arguments, "env": dict(os.environ)}, fds)
         except (OSError, ValueError) as error:
             say(f"no warm start from the engine host at {path}: {error}")
             connection.close()
             return False
         finally:
-            os.close(directory)
+            for directory in directories:
+                os.close(directory)
         connection.settimeout(None)
         self.connection = connection
         return True
@@ -171,6 +184,15 @@ class Launcher:
         except BrokenPipeError:
             pass
 
+    def bring_compiled(self) -> None:
+        """Only now, since it depends on the model's files."""
+        if self.compiled:
+            try:
+                key = key_of(option(self.arguments, "--model") or "", self.arguments, os.environ)
+                self.compiled.bring(key)
+            except Exception as error:  # whatever it is, the engine can compile by itself
+                say(f"compiled code is not carried: {error!r}")
+
     def start_threads(self) -> None:
         """Data, timeline and readiness are watched beside the engine; never before a fork."""
         namespace, pod = os.environ.get("POD_NAMESPACE", "default"), os.environ.get("POD_NAME", "")
@@ -180,6 +202,7 @@ class Launcher:
                 place, _, name = wanted.rpartition("/")
                 wait_for_dataload(place or namespace, name)
             self.timeline.mark(data_ready=time.time())
+            self.bring_compiled()
             self.release()
 
         def publish() -> None:
@@ -194,12 +217,14 @@ class Launcher:
                     connection.request("GET", "/health")
                     if connection.getresponse().status == 200:
                         self.timeline.mark(serving=time.time())
-                        return
+                        break
                 except (OSError, http.client.HTTPException):
                     pass
                 finally:
                     connection.close()
                 time.sleep(0.05)
+            if self.compiled and (carried := self.compiled.keep()):
+                self.timeline.mark(compiled=carried)
 
         for target in (data, readiness, publish):
             threading.Thread(target=target, daemon=True).start()

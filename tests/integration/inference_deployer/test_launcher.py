@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import signal
+import tarfile
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,11 @@ class Node:
         }
         await self.client.create(PODS, pod)
 
-    async def start(self, *arguments: str, pod: str = "") -> asyncio.subprocess.Process:
+    async def start(
+        self, *arguments: str, pod: str = "", environment: Mapping[str, str] | None = None
+    ) -> asyncio.subprocess.Process:
         host, _, port = self.client.server.removeprefix("https://").rpartition(":")
-        environment = {
+        every = {
             **os.environ,
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "HF_HUB_OFFLINE": "1",
@@ -93,17 +96,25 @@ class Node:
             "WAIT_FOR_DATALOAD": f"{self.namespace}/demo",
             "ENGINE_HOST_SOCKET": str(self.socket),
             **({"POD_NAME": pod} if pod else {}),
+            **(environment or {}),
         }
         process = await asyncio.create_subprocess_exec(
-            str(ENGINE / "bin" / "python3"), str(self.directory / "launcher"), *arguments, env=environment
+            str(ENGINE / "bin" / "python3"), str(self.directory / "launcher"), *arguments, env=every
         )
         self.processes.append(process)
         return process
 
-    async def launch(self, pod: str, port: int) -> asyncio.subprocess.Process:
+    async def launch(
+        self,
+        pod: str,
+        port: int,
+        options: Sequence[str] = OPTIONS,
+        environment: Mapping[str, str] | None = None,
+    ) -> asyncio.subprocess.Process:
         await self.pod(pod)
         arguments = ["--model", str(self.model), "--served-model-name", "llama", "--port", str(port)]
-        return await self.start("--", *arguments, "--host", "127.0.0.1", *OPTIONS, pod=pod)
+        arguments += ["--host", "127.0.0.1", *options]
+        return await self.start("--", *arguments, pod=pod, environment=environment)
 
     async def mark(self, pod: str, name: str) -> dict[str, Any]:
         """All marks of a pod, once one of them is there."""
@@ -201,6 +212,36 @@ async def test_cold_beside_the_load_then_warm_from_a_host(node: Node):
     host.kill()  # what it forked goes with it, and the launcher says so to the kubelet
     assert await ended(orphan, 5) == 1
     await eventually(lambda: alive(node.directory) == 0)
+
+
+async def test_what_one_replica_compiles_the_next_one_runs(node: Node):
+    await node.load("Complete")
+    carried = node.directory / "compiled"
+    carried.mkdir()
+    options = [option for option in OPTIONS if option != "--enforce-eager"]
+
+    async def replica(name: str) -> tuple[dict[str, Any], str]:
+        port = free_port()
+        process = await node.launch(name, port, options, {"COMPILED": str(carried)})
+        marks, text = await node.mark(name, "compiled"), await answer(port)
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process, 10) == 0
+        return marks, text
+
+    first, text = await replica("first")
+    assert (first["mode"], first["compiled"]) == ("cold", "none")
+    archive = list(carried.iterdir())
+    assert len(archive) == 1
+    with tarfile.open(archive[0]) as tar:
+        assert any(name.endswith(".so") for name in tar.getnames())
+
+    await node.start("--mode", "host")
+    await eventually(node.socket.with_name("host.sock.lock").exists)
+    second, same = await replica("second")  # by the host, which sees none of the replica's directories
+    assert (second["mode"], second["compiled"]) == ("warm", "all")
+    assert same == text
+    assert list(carried.iterdir()) == archive
+    assert not [name for name in os.listdir(node.sockets) if name.startswith("compiled-")]
 
 
 async def test_stopped_while_it_waits_for_the_data(node: Node):

@@ -9,9 +9,11 @@ import pytest
 from addons.inference_deployer.controller.hubobjects import credentials, manifest_work, placement
 from addons.inference_deployer.controller.payload import InvalidSpecError, payload, revision
 from addons.inference_deployer.engines.host import HOST_LABEL, LAUNCHER_DIR, host_key, host_socket
+from addons.inference_deployer.engines.interface import COMPILED_PATH
 from addons.inference_deployer.engines.vllm import IMAGE, VLLMEngine
 from addons.inference_deployer.kinds import work_name
 from addons.inference_deployer.launcherfiles import launcher_files
+from runtimes.interface import Cache
 from tests.unit.inference_deployer.objects import Json, deployment
 
 
@@ -55,6 +57,20 @@ def test_stock_through_s3fs_waits_for_nothing_and_asks_no_host():
     assert "dataLoad" not in one(objects, "InferenceEndpoint")["spec"]
 
 
+def test_compiled_code_is_kept_beside_the_datasets_files_and_nowhere_else():
+    objects = payload(deployment(cache={"compiled": True}), VLLMEngine())
+    pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+    mounts = {m["name"]: m for m in pod["containers"][0]["volumeMounts"]}
+    env = {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
+    assert env["COMPILED"] == mounts["compiled"]["mountPath"] == COMPILED_PATH
+    paths = {v["name"]: v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v}
+    cache = Cache.of(one(objects, "Dataset"), one(objects, "LocalRuntime"), image="x")
+    assert paths["compiled"] == f"{cache.directory}/compiled"  # which the cache's end removes
+
+    pod = one(payload(deployment(), VLLMEngine()), "Deployment")["spec"]["template"]["spec"]
+    assert "compiled" not in {volume["name"] for volume in pod["volumes"]}
+
+
 def test_a_users_environment_wins():
     engine = {"env": [{"name": "HF_HUB_OFFLINE", "value": "0"}]}
     pod = one(payload(deployment(engine=engine), VLLMEngine()), "Deployment")["spec"]["template"]
@@ -70,6 +86,10 @@ def test_a_users_environment_wins():
             "spec.cache.runtime: 'alluxioo' is not a cache runtime; use one of",
         ),
         ({"cache": {"options": {"a": "b"}}}, "spec.cache.options: the local runtime has no options"),
+        (
+            {"cache": {"runtime": "juicefs", "compiled": True}},
+            "spec.cache.compiled: only the local runtime keeps compiled code",
+        ),
         ({"engine": {"args": ["-a", "--port=1"]}}, r"spec.engine.args\[1\]: --port is not yours"),
     ],
 )
