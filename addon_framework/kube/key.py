@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any, NamedTuple
 
 
@@ -19,8 +20,11 @@ def key_of(obj: Any) -> Key:
     """The key of a plain dict or of a typed struct with `metadata`."""
     if isinstance(obj, dict):
         metadata = obj["metadata"]
-        return Key(metadata.get("namespace") or "", metadata["name"])
-    return Key(obj.metadata.namespace or "", obj.metadata.name)
+        namespace, name = metadata.get("namespace"), metadata["name"]
+    else:
+        namespace, name = obj.metadata.namespace, obj.metadata.name
+    # A cluster's name is in the keys of all that is there for it: as one string.
+    return Key(intern(namespace or ""), intern(name))
 
 
 def resource_version_of(obj: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -40,6 +41,41 @@ def test_holds_finds_and_tells(packed: bool) -> None:
     assert informer.get(b) is None
     assert informer.by_index("value", "1") == []
     assert told == [(None, "1"), (None, "1"), ("1", "2"), ("1", None)]
+
+
+def test_packed_objects_take_little() -> None:
+    """As the interpreter counts it: a text may keep a buffer that its length does not tell of."""
+
+    def role(number: int) -> Json:
+        rules = [{"apiGroups": ["work"], "resources": [f"r{n}" for n in range(30)], "verbs": ["get", "list"]}]
+        return {"metadata": {"name": f"c{number}", "uid": f"{number * 7919:032x}"}, "rules": rules}
+
+    keys = [Key("", f"c{number}") for number in range(1000)]
+    packed = Packed()
+    tracemalloc.start()
+    try:
+        for number, key in enumerate(keys):
+            packed[key] = role(number)
+        assert tracemalloc.get_traced_memory()[0] / len(keys) < 300
+    finally:
+        tracemalloc.stop()
+
+
+def test_packed_objects_of_several_sorts_come_back_whole_and_small() -> None:
+    sorts = "abcd"
+    packed = Packed()
+    objects = {
+        Key("ns", f"{sort}{n}"): {
+            "metadata": {"name": f"{sort}{n}"},
+            sort * 40: [f"{sort}{m}" for m in range(200)],
+        }
+        for n in range(50)
+        for sort in sorts
+    }
+    for key, obj in objects.items():
+        packed[key] = obj
+    assert dict(packed) == objects
+    assert sum(map(len, packed._texts.values())) / len(objects) < 150
 
 
 @pytest.mark.parametrize("size", [10, 3000, 70_000])
