@@ -249,6 +249,10 @@ class Backend(ABC):
     def volume(self, cache: Cache) -> Volume:
         """Where pods find the data."""
 
+    def shown(self, cache: Cache) -> Sequence[Source] | None:
+        """The sources, each with the path at which pods find it; None where only the client knows."""
+        return cache.sources
+
     def prepare(self, cache: Cache) -> Exec | None:
         """What mounts the sources, whenever they change or the component has started; None: nothing does."""
         return None

@@ -24,8 +24,9 @@ _READ = ["get", "list", "watch"]
 SPOKE_RULES: list[Json] = [
     # Finalizers, owners, labels and status; operations are deleted after their time to live.
     {"apiGroups": [GROUP, LOCAL_GROUP], "resources": ["*"], "verbs": [*_READ, "update", "patch", "delete"]},
-    # Of Datasets that refer to another.
-    {"apiGroups": [GROUP], "resources": ["thinruntimes"], "verbs": ["create"]},
+    # Of Datasets that refer to another, and copies beside a slow cache.
+    {"apiGroups": [GROUP], "resources": ["thinruntimes", "datasets", "dataloads"], "verbs": ["create"]},
+    {"apiGroups": [LOCAL_GROUP], "resources": ["localruntimes"], "verbs": ["create"]},
     {"apiGroups": ["apps"], "resources": ["daemonsets", "statefulsets"], "verbs": _ALL},
     {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": _ALL},
     {

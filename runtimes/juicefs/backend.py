@@ -10,13 +10,25 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from addon_framework.api.data import DataLoad, JuiceFSRuntime
 from addon_framework.api.meta import Json
 from runtimes import backup_pods
 from runtimes.fuse import client_pod
-from runtimes.interface import Backend, Backup, Cache, Component, Migration, SecretKey, Task, Volume, unknown
+from runtimes.interface import (
+    Backend,
+    Backup,
+    Cache,
+    Component,
+    Migration,
+    SecretKey,
+    Source,
+    Task,
+    Volume,
+    unknown,
+)
 from runtimes.juicefs.scripts import BACKUP, MOUNT, SYNC, WARMUP
 from runtimes.loading import option_problems
 from runtimes.measure import measure
@@ -127,6 +139,10 @@ class JuiceFSBackend(Backend):
     def volume(self, cache: Cache) -> Volume:
         """The mount."""
         return Volume(cache.mount_point, after="client")
+
+    def shown(self, cache: Cache) -> list[Source]:
+        """The one source is the mount's root."""
+        return [replace(source, path="/") for source in cache.sources]
 
     def warm(self, cache: Cache, load: DataLoad) -> Task:
         """From the bucket into the node's volume, or a warm-up through the client's mount."""

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtimes.node.remount import record_of
+from runtimes.node import remount, speed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +38,8 @@ def unmount(path: Path) -> None:
         done = subprocess.run(["umount", "--lazy", str(path)], capture_output=True, text=True, check=False)
         if done.returncode and mounts_on(path):
             raise OSError(f"{path} is still mounted: {done.stderr.strip()}")
-    record_of(path).unlink(missing_ok=True)
+    for record in (remount.record_of(path), speed.record_of(path)):
+        record.unlink(missing_ok=True)
     try:
         path.rmdir()  # only an empty one: what is in it was never ours
     except FileNotFoundError:

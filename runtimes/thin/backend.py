@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from addon_framework.api.data import DataLoad, ThinRuntime
 from addon_framework.api.meta import Json
@@ -15,6 +16,7 @@ from runtimes.interface import (
     Migration,
     Missing,
     SecretKey,
+    Source,
     Task,
     Volume,
 )
@@ -62,6 +64,10 @@ class ThinBackend(Backend):
     def volume(self, cache: Cache) -> Volume:
         """The mount; there is nothing to see before."""
         return Volume(cache.mount_point, after="client")
+
+    def shown(self, cache: Cache) -> list[Source] | None:
+        """The built-in ones mount their source itself; what a profile's image does is its own affair."""
+        return None if cache.profile is not None else [replace(source, path="/") for source in cache.sources]
 
     def warm(self, cache: Cache, load: DataLoad) -> Task | None:
         """What keeps nothing cannot be warmed."""

@@ -16,6 +16,7 @@ from addon_framework.kube import Key, key_of
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.admission import affinity, operations, prefetch, sidecar
 from addons.cache_runtime.admission.affinity import Cached
+from addons.cache_runtime.agent import bypass
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.components import template
 from addons.cache_runtime.agent.names import (
@@ -94,6 +95,8 @@ class Reviewer:
 
     def _pod(self, pod: Json, namespace: str) -> None:
         labels = pod["metadata"].get("labels") or {}
+        if labels.get(SIDECAR_LABEL) != "true":  # a client that a pod brings is its own
+            bypass.redirect(pod, namespace, self._cache(DATASETS))
         used = self._used(pod, namespace)
         volumes = {claim: name for claim, name in prefetch.volumes_of(pod).items() if claim in _claims(used)}
         if labels.get(SIDECAR_LABEL) == "true":

@@ -21,11 +21,13 @@ from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import components, restoring, status, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
+from addons.cache_runtime.agent.bypass import Bypass, original_of
 from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
 from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.measurements import Measurements
 from addons.cache_runtime.agent.names import (
+    DATALOADS,
     DATASET_FINALIZER,
     DATASETS,
     FIELD_MANAGER,
@@ -85,6 +87,7 @@ class DatasetController(Controller):
         self.executions = Executions(self.client, lambda key: self.queue.add(key))
         self._observer = Observer(self.of, reports, self.executions, self.measurements)
         self.references = References(self.client, self.of, self.resolver)
+        self._bypass = Bypass(self.client, self.of, self.resolver)
         self._teardown = Teardown(self.client, self.of, self._install_namespace, self.references)
 
     def of(self, resource: Resource) -> AnyInformer:
@@ -100,6 +103,7 @@ class DatasetController(Controller):
         return [
             Watch(DATASETS),
             Watch(DATASETS, map=lambda dataset: self.references.related(dataset)),
+            *(Watch(resource, map=original_of) for resource in (DATASETS, DATALOADS)),
             *(Watch(backend.resource) for backend in self.resolver.backends),
             *ours,
             Watch(CONFIGMAPS, map=dataset_key, label_selector=MANAGED),
@@ -274,6 +278,7 @@ class DatasetController(Controller):
         restoring.say(said, self._observer.restored(key_of(binding.dataset), binding))
         if names := self.references.to(key_of(binding.dataset)):
             said["datasetRef"] = [str(name) for name in names]
+        await self._bypass.keep(binding, said)
         if await patch_status(self.client, DATASETS, binding.dataset, said, optional=OURS_IN_STATUS):
             await self._remounts.slower(binding.dataset, said)
         wanted = status.runtime_status(binding, seen, said.get("cacheStates") or {}, datetime.now(UTC))

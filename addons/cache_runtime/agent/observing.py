@@ -68,9 +68,9 @@ class Observer:
         )
 
     def _speeds(self, key: Key) -> list[Json]:
-        """What the last load on each node measured."""
+        """What the last load or client on each node measured."""
         by_node: dict[str, Json] = {}
-        for pod in self.pods(key, "load"):
+        for pod in (pod for role in ("load", "client") for pod in self.pods(key, role)):
             said, node = self._reports.of(pod).last.get("speed"), pod["spec"].get("nodeName", "")
             if said is not None and said["time"] >= by_node.get(node, said)["time"]:
                 by_node[node] = said
