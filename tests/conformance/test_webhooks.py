@@ -31,8 +31,9 @@ async def configure(api: Api, namespace: str) -> AsyncIterator[Configure]:
     """Creates a configuration of one webhook for ConfigMaps of the namespace, and removes it afterwards."""
     made: list[str] = []
 
-    async def create(kind: str, config: Json, **more: object) -> str:
-        name = f"w{secrets.token_hex(4)}.example.com"
+    async def create(kind: str, config: Json, order: str = "w", **more: object) -> str:
+        """Configurations are asked in the order of their names."""
+        name = f"{order}{secrets.token_hex(4)}.example.com"
         rule = {
             "operations": ["CREATE", "UPDATE", "DELETE"],
             "apiGroups": [""],
@@ -134,6 +135,37 @@ async def test_51_a_mutating_webhook(
     assert made["data"]["seen"] == "1"
     applied = await api.apply(config_maps(namespace, "b"), config_map("b", {"k": "v"}))
     assert applied.ok(201)["data"] == {"k": "v", "seen": "1"}
+
+
+async def test_51_a_webhook_may_see_once_more_what_others_change(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    seen: dict[str, list[Json]] = {"if-needed": [], "never": []}
+
+    def watch(path: str) -> Callable[[Json], Json]:
+        def answer(request: Json) -> Json:
+            seen[path].append(request["object"].get("data") or {})
+            return patch({"op": "add", "path": "/metadata/labels", "value": {path: "y"}})
+
+        return answer
+
+    def late(request: Json) -> Json:
+        count = len(request["object"].get("data") or {})
+        return patch({"op": "add", "path": f"/data/{count}", "value": "late"})
+
+    hooks.answers.update({"if-needed": watch("if-needed"), "never": watch("never"), "late": late})
+    for path, order, policy in (
+        ("if-needed", "a", "IfNeeded"),
+        ("never", "b", "Never"),
+        ("late", "c", "Never"),
+    ):
+        await configure("Mutating", hooks.url(path), order=order, reinvocationPolicy=policy)
+    await works(api, namespace, hooks)
+    for calls in seen.values():
+        calls.clear()
+    made = (await api.post(config_maps(namespace), config_map("a", {"k": "v"}))).ok(201)
+    assert made["data"] == {"k": "v", "1": "late"}
+    assert seen == {"if-needed": [{"k": "v"}, {"k": "v", "1": "late"}], "never": [{"k": "v"}]}
 
 
 async def test_51_failures_are_fatal_or_not(

@@ -61,14 +61,31 @@ class Webhooks:
         self._store, self._client, self._policies = store, client, policies
 
     def mutate(self, write: Write, operation: str, obj: Json, old: Json | None) -> bool:
-        """Lets each change the object, in place, one after the other; whether one has. May raise Pending."""
+        """Lets each change the object, in place, one after the other; whether one has. May raise Pending.
+
+        What asked for it (reinvocationPolicy) sees once more what those after it have changed.
+        """
+        asked: list[Json] = []
+        again: list[Json] = []
         changed = False
         for hook in self._hooks(MUTATING, write, operation, obj, old):
-            response = self._response(write, hook, self._request(write, operation, hook.version, obj, old))
-            if response is not None and response.get("patch"):
-                _replace(obj, self._patched(write, hook, obj, response))
-                changed = True
+            if self._change(write, hook, operation, obj, old):
+                changed, again = True, list(asked)
+            if hook.raw.get("reinvocationPolicy") == "IfNeeded":
+                asked.append(hook.raw)
+        if again:
+            for hook in self._hooks(MUTATING, write, operation, obj, old):
+                if hook.raw in again:
+                    self._change(write, hook, operation, obj, old)
         return changed
+
+    def _change(self, write: Write, hook: Hook, operation: str, obj: Json, old: Json | None) -> bool:
+        response = self._response(write, hook, self._request(write, operation, hook.version, obj, old))
+        if response is None or not response.get("patch"):
+            return False
+        before = copy_json(obj)
+        _replace(obj, self._patched(write, hook, obj, response))
+        return before != obj
 
     def validate(self, write: Write, operation: str, obj: Json | None, old: Json | None) -> None:
         """Refuses what one of them refuses; they are asked at the same time. May raise Pending.
