@@ -5,7 +5,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -78,7 +78,7 @@ def _unplaceable(spec: Json, node: Json) -> str:
         {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, tolerations
     ):
         return "node(s) were unschedulable"
-    if not _selected(spec, node):
+    if not may_be_on(spec, node):
         return "node(s) didn't match Pod's node affinity/selector"
     for taint in node_spec.get("taints") or ():
         if taint.get("effect") in ("NoSchedule", "NoExecute") and not _tolerated(taint, tolerations):
@@ -86,7 +86,8 @@ def _unplaceable(spec: Json, node: Json) -> str:
     return ""
 
 
-def _selected(spec: Json, node: Json) -> bool:
+def may_be_on(spec: Json, node: Json) -> bool:
+    """Whether the pod's own selector and node affinity take the node in."""
     labels = node["metadata"].get("labels") or {}
     if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False
@@ -103,10 +104,11 @@ def _term(term: Json, node: Json) -> bool:
         return False
     labels = node["metadata"].get("labels") or {}
     values = {"metadata.name": node["metadata"]["name"]}
-    return all(_holds(e, labels) for e in expressions) and all(_holds(f, values) for f in fields)
+    return all(holds(e, labels) for e in expressions) and all(holds(f, values) for f in fields)
 
 
-def _holds(expression: Json, labels: Json) -> bool:
+def holds(expression: Json, labels: Mapping[str, str]) -> bool:
+    """Whether labels are as an expression of a selector wants."""
     key = expression["key"]
     wanted: list[str] = expression.get("values") or []
     value: Any = labels.get(key)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 
 from addon_framework.api.conditions import get_condition
-from addon_framework.api.core import NODES, PERSISTENTVOLUMECLAIMS, PODS
+from addon_framework.api.core import NAMESPACES, NODES, PERSISTENTVOLUMECLAIMS, PODS
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.kube import Conflict, Controller, Key, NotFound, Watch
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.fit import misfits, preference
+from addon_framework.local.workloads.neighbours import Neighbourhood, Placed, looks_at_others
 
 _BY_NODE = "node-name"
 
@@ -25,7 +26,7 @@ class Scheduler(Controller):
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._assumed: dict[str, tuple[str, Json]] = {}  # uid: node, spec; bound, but not in our cache yet
+        self._assumed: dict[str, tuple[str, Json]] = {}  # uid: node, pod; bound, but not in our cache yet
 
     def watches(self) -> list[Watch]:
         """Pods without a node; nodes, claims and pods that end may make room for all of those."""
@@ -33,6 +34,7 @@ class Scheduler(Controller):
             Watch(PODS, map=self._concerned),
             Watch(NODES, map=self._waiting, predicate=_room_changed),
             Watch(PERSISTENTVOLUMECLAIMS, map=self._waiting),
+            Watch(NAMESPACES, map=lambda _: []),
         ]
 
     async def reconcile(self, key: Key) -> None:
@@ -40,7 +42,8 @@ class Scheduler(Controller):
         pod = self.cache(PODS).get(key)
         if pod is None or not _is_pending(pod) or pod["metadata"]["uid"] in self._assumed:
             return
-        fitting, reasons = self._filter(pod)
+        neighbours = self._neighbours()
+        fitting, reasons = self._filter(pod, neighbours)
         if missing := self._unbound_claim(pod):
             fitting = []
             reasons = Counter({missing: len(self.cache(NODES))})
@@ -48,7 +51,11 @@ class Scheduler(Controller):
             await self._unschedulable(pod, reasons)
             return
         node = max(
-            fitting, key=lambda each: (preference(pod["spec"], each), -len(self._pods_on(_name(each))))
+            fitting,
+            key=lambda each: (
+                preference(pod["spec"], each) + neighbours.preference(pod, each),
+                -len(self._pods_on(_name(each))),
+            ),
         )
         metadata = pod["metadata"]
         binding: Json = {
@@ -64,25 +71,37 @@ class Scheduler(Controller):
             return  # bound or gone meanwhile; the cache will say so
         current = self.cache(PODS).get(key)
         if current is not None and _is_pending(current):
-            self._assumed[metadata["uid"]] = (_name(node), pod["spec"])
+            self._assumed[metadata["uid"]] = (_name(node), pod)
         where = f"{metadata['namespace']}/{metadata['name']}"
         self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {where} to {_name(node)}")
 
-    def _filter(self, pod: Json) -> tuple[list[Json], Counter[str]]:
+    def _filter(self, pod: Json, neighbours: Neighbourhood) -> tuple[list[Json], Counter[str]]:
         fitting, reasons = [], Counter[str]()
-        for node in self.cache(NODES):
-            found = misfits(pod["spec"], node, self._pods_on(_name(node)))
+        nodes = list(self.cache(NODES))
+        for node in nodes:
+            found = misfits(pod["spec"], node, [other["spec"] for other in self._pods_on(_name(node))])
+            if not found and (reason := neighbours.misfit(pod, node, nodes)):
+                found = [reason]
             reasons.update(found)
             if not found:
                 fitting.append(node)
         return fitting, reasons
 
+    def _neighbours(self) -> Neighbourhood:
+        placed = [Placed(pod, node) for node in self.cache(NODES) for pod in self._pods_on(_name(node))]
+
+        def labels_of(namespace: str) -> dict[str, str]:
+            found = self.cache(NAMESPACES).get(Key("", namespace))
+            return (found["metadata"].get("labels") if found else None) or {}
+
+        return Neighbourhood(placed, labels_of)
+
     def _pods_on(self, node: str) -> list[Json]:
-        """The specs of a node's pods that have not ended, and of those that are about to be there."""
+        """A node's pods that have not ended, and those that are about to be there."""
         pods = self.cache(PODS)
         pods.add_index(_BY_NODE, lambda pod: [pod["spec"].get("nodeName") or ""])
-        specs = [pod["spec"] for pod in pods.by_index(_BY_NODE, node) if not _has_ended(pod)]
-        return specs + [spec for assumed, spec in self._assumed.values() if assumed == node]
+        there = [pod for pod in pods.by_index(_BY_NODE, node) if not _has_ended(pod)]
+        return there + [pod for assumed, pod in self._assumed.values() if assumed == node]
 
     def _unbound_claim(self, pod: Json) -> str:
         for volume in pod["spec"].get("volumes") or ():
@@ -126,8 +145,11 @@ class Scheduler(Controller):
         current = self.cache(PODS).get(_key(pod))
         if pod["spec"].get("nodeName") or current is None:
             self._assumed.pop(pod["metadata"]["uid"], None)
-            # What has ended or gone leaves room.
-            return self._waiting(pod) if current is None or _has_ended(current) else []
+            # What has ended or gone leaves room; what has come may be whom others want to be with.
+            waiting = self._waiting(pod)
+            if current is None or _has_ended(current):
+                return waiting
+            return [key for key in waiting if looks_at_others(self.cache(PODS).get(key) or pod)]
         return [_key(pod)] if _is_pending(pod) else []
 
     def _waiting(self, _: Json) -> list[Key]:

@@ -231,6 +231,30 @@ async def test_gpus_are_counted(cluster: Cluster) -> None:
     await cluster.running("second")
 
 
+async def test_pods_keep_apart_and_together(cluster: Cluster) -> None:
+    def near(app: str, field: str) -> Json:
+        term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}}}
+        return {field: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+    async def refused(name: str, why: str) -> None:
+        message = f"0/1 nodes are available: 1 node(s) didn't match {why}."
+        await cluster.wait(
+            PODS, name, lambda p: (get_condition(p, "PodScheduled") or {}).get("message") == message, message
+        )
+
+    apart = near("one", "podAntiAffinity")
+    await cluster.pod("first", "sleep 600", labels={"app": "one"}, affinity=apart)
+    await cluster.running("first")
+    await cluster.pod("second", "sleep 600", labels={"app": "one"}, affinity=apart)
+    await refused("second", "pod anti-affinity rules")
+    await cluster.pod("friend", "sleep 600", affinity=near("liked", "podAffinity"))
+    await refused("friend", "pod affinity rules")
+    await cluster.pod("liked", "sleep 600", labels={"app": "liked"})
+    await cluster.running("friend")
+    await cluster.client.delete(PODS, "first", cluster.namespace)
+    await cluster.running("second")
+
+
 async def test_two_pods_never_get_the_same_gpu(cluster: Cluster) -> None:
     gpu = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
     await asyncio.gather(*(cluster.pod(f"p{n}", "sleep 1000", container=gpu) for n in range(5)))
