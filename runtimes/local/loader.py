@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runtimes.local.compiled import fetch
 from runtimes.local.eviction import evict
-from runtimes.local.peers import Peers, resolver, token_of
+from runtimes.local.peers import other_nodes
 from runtimes.local.restore import restore
 from runtimes.local.speed import speeds
 from runtimes.local.store import Store
@@ -88,6 +89,8 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         transfer.run()
     seconds = time.monotonic() - began
     numbers = progress.numbers(seconds)
+    if peers:  # engines begin when they hear of the end, and want it then
+        fetch(Path(specification["directory"]), peers)
     report(
         "done",
         seconds=round(seconds, 3),
@@ -108,18 +111,6 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         ):
             report("speed", **found)
     return 0
-
-
-def other_nodes(specification: Mapping[str, Any], environment: Mapping[str, str]) -> Peers | None:
-    """The other nodes, if the cache has peers; the worker of this node has written down its address."""
-    said = specification.get("peers")
-    if not said:
-        return None
-    try:
-        own = (Path(specification["directory"]) / "address").read_text()
-    except FileNotFoundError:
-        own = ""
-    return Peers(resolver(said["service"], said.get("addresses") or ()), token_of(environment), own)
 
 
 def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> list[Item]:

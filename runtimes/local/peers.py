@@ -8,6 +8,7 @@ gets nothing takes over one range after the other.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -16,11 +17,14 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from addon_framework.api.meta import Json
 from runtimes.local import assembly
 from runtimes.local.ownership import owner
 from runtimes.source.connections import Connections
@@ -91,6 +95,20 @@ class Peers:
             self._got_at, self._grace = self._clock(), _GRACE
             self.bytes += length
 
+    def compiled(self) -> Iterator[tuple[str, Json]]:
+        """Who has compiled code of engines: names and bytes of archives, as they say."""
+        for peer in self._members():
+            with contextlib.suppress(SourceError, ValueError), self._answer(peer, "/compiled") as response:
+                if response.status == 200 and isinstance(said := json.loads(response.read()), dict):
+                    yield peer, said
+
+    def archive(self, peer: str, name: str, length: int, sink: Sink) -> None:
+        """One of them. Raises SourceError."""
+        with self._answer(peer, f"/compiled/{name}") as response:
+            if response.status != 200 or response.length != length:
+                raise SourceError(f"{peer}: has not {length} bytes of {name}")
+            self._connections.pour(response, 0, length, sink, f"{peer}: {name}")
+
     def arrived(self) -> None:
         """A range has come from the origin."""
         with self._lock:
@@ -140,6 +158,18 @@ def token_of(environment: Mapping[str, str]) -> str:
         return given
     keys = sorted((name, value) for name, value in environment.items() if _KEYS.fullmatch(name) and value)
     return hmac.new(json.dumps(keys).encode(), b"boundaryless peers", hashlib.sha256).hexdigest()
+
+
+def other_nodes(specification: Mapping[str, Any], environment: Mapping[str, str]) -> Peers | None:
+    """The other nodes, if the cache has peers; the worker of this node has written down its address."""
+    said = specification.get("peers")
+    if not said:
+        return None
+    try:
+        own = (Path(specification["directory"]) / "address").read_text()
+    except FileNotFoundError:
+        own = ""
+    return Peers(resolver(said["service"], said.get("addresses") or ()), token_of(environment), own)
 
 
 def resolver(name: str, more: Sequence[str] = (), port: int = PORT) -> Callable[[], Sequence[str]]:

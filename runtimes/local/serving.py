@@ -3,6 +3,8 @@
     GET /FILE           a byte for each range: 0 absent, 1 there, 2 being read from the origin; only of what
                         is there or what a loader is working on, else 404
     GET /FILE/NUMBER    the range
+    GET /compiled       compiled code of engines (see compiled): JSON, name and bytes of each archive
+    GET /compiled/NAME  the archive
 
 FILE names a version of an object at its source (see Store.temporary), so nothing else can be asked for.
 Requests carry `Authorization: Bearer TOKEN`. The sizes of ranges are in the header `Range-Size`.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import hmac
+import json
 import os
 import re
 import threading
@@ -19,7 +22,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from runtimes.local import assembly
+from runtimes.local import assembly, compiled
 from runtimes.local.store import Store
 
 _FILE = re.compile(r"/([0-9a-f]{32})(?:/([0-9]{1,9}))?")
@@ -96,23 +99,34 @@ class _Handler(BaseHTTPRequestHandler):
             return
         match = _FILE.fullmatch(self.path)
         try:
+            if self.path.startswith("/compiled"):
+                self._compiled(self.path.removeprefix("/compiled").lstrip("/"))
+                return
             found = self.server.found(match[1]) if match else None
             if match is None or found is None:
                 self._answer(404)
             elif match[2] is None:
                 self._answer(200, found[1])
             elif int(match[2]) < len(found[1]) and found[1][int(match[2])] == 1:
-                self._range(found[0], int(match[2]))
+                self._part(found[0], int(match[2]) * assembly.RANGE, assembly.RANGE)
             else:
                 self._answer(404)
         except FileNotFoundError:  # it has just been completed, or removed: the next answer says which
             self._answer(404)
 
-    def _range(self, path: Path, number: int) -> None:
+    def _compiled(self, name: str) -> None:
+        there = compiled.archives(self.server.directory)
+        if not name:
+            self._answer(200, json.dumps(there).encode())
+        elif name in there:
+            self._part(self.server.directory / compiled.DIRECTORY / name, 0, None)
+        else:
+            self._answer(404)
+
+    def _part(self, path: Path, start: int, most: int | None) -> None:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = number * assembly.RANGE
-            count = min(assembly.RANGE, size - start)
+            left = os.fstat(file.fileno()).st_size - start
+            count = left if most is None else min(most, left)
             self._head(200, count)
             self.wfile.flush()
             # Not os.sendfile: a socket with a timeout does not block.

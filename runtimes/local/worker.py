@@ -15,12 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtimes.local.peers import PORT, token_of
+from runtimes.local.compiled import Fetching
+from runtimes.local.peers import PORT, other_nodes, token_of
 from runtimes.local.restore import restore
 from runtimes.local.serving import PeerServer
 from runtimes.local.store import Store
 from runtimes.reporting import report
 
+_CHANGES = fcntl.DN_RENAME | fcntl.DN_CREATE | fcntl.DN_DELETE | fcntl.DN_MULTISHOT
 _LOOK = 30.0  # seconds after which files are looked for unasked: somebody may have removed some
 
 
@@ -35,7 +37,7 @@ def main() -> int:
     try:
         store.data.mkdir(parents=True, exist_ok=True)
         restore(store, directory, specification.get("restore"), os.environ.get("NODE_NAME", ""))
-        serve(directory, specification, os.environ)
+        fetching = serve(directory, specification, os.environ)
         watched = _watch(directory)
         said = tell(store, specification, None)
         while (got := signal.sigtimedwait(signals, _LOOK)) is None or got.si_signo not in ends:
@@ -43,6 +45,8 @@ def main() -> int:
                 # Pods that have it mounted see nothing until they restart; ours must be able to make it anew.
                 raise FileNotFoundError("the cache's directory was removed; load again")
             said = tell(store, specification, said)
+            if fetching:
+                fetching.look()
         os.close(watched)
     except OSError as error:
         report("failed", reason="DiskError", message=f"{directory}: {error}")
@@ -50,13 +54,17 @@ def main() -> int:
     return 0
 
 
-def serve(directory: Path, specification: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    """Gives peers what is here, if the cache has any. Ends with the process."""
+def serve(
+    directory: Path, specification: Mapping[str, Any], environment: Mapping[str, str]
+) -> Fetching | None:
+    """Gives peers what is here, and takes engines' compiled code from them. Ends with the process."""
     if specification.get("peers"):
         try:
             PeerServer((environment["POD_IP"], PORT), directory, token_of(environment))
         except OSError as error:  # in the node's network another Dataset may have the port
             print(f"nothing is given to other nodes: {error}", file=sys.stderr, flush=True)
+    peers = other_nodes(specification, environment)
+    return Fetching(directory, peers) if peers else None
 
 
 def tell(store: Store, specification: Mapping[str, Any], said: dict[str, int] | None) -> dict[str, int]:
@@ -69,13 +77,13 @@ def tell(store: Store, specification: Mapping[str, Any], said: dict[str, int] | 
 
 
 def _watch(directory: Path) -> int:
-    """SIGIO whenever the index is replaced, or something removed from the directory.
+    """SIGIO whenever the index is replaced, or something comes into the directory or is removed from it.
 
     https://docs.kernel.org/filesystems/dnotify.html
     """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_RENAME | fcntl.DN_DELETE | fcntl.DN_MULTISHOT)
+        fcntl.fcntl(descriptor, fcntl.F_NOTIFY, _CHANGES)
     except OSError as error:  # a file system without it: then the state is that of the start
         print(f"{directory}: changes are not noticed: {error}", file=sys.stderr, flush=True)
     return descriptor

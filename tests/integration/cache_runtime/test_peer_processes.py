@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import random
@@ -162,10 +163,37 @@ async def test_a_node_whose_copy_was_changed_is_found_out_and_the_origin_asked(n
     assert said["origin"] >= SIZES["model-1.safetensors"]
 
 
+def published(node: Node, key: str, content: bytes = b"compiled") -> Path:
+    """As an engine's launcher does."""
+    path = node.directory / "compiled" / f"{key * 32}.{hashlib.sha256(content).hexdigest()}.tar"
+    path.parent.mkdir(exist_ok=True)
+    path.with_suffix(".new").write_bytes(content)
+    path.with_suffix(".new").rename(path)
+    return path
+
+
+async def test_what_an_engine_has_compiled_is_there_when_one_starts_on_another_node(nodes: Nodes) -> None:
+    await nodes.start()
+    first, second, third = nodes.all
+    archive = published(first, "a", b"machine code" * 100_000)
+    (second.directory / "compiled").mkdir()  # its pod has been started
+    copy = second.directory / "compiled" / archive.name
+    await eventually(copy.exists, timeout=10)  # at once: not after half a minute
+    assert copy.read_bytes() == archive.read_bytes()
+    assert not (third.directory / "compiled").exists()  # where no engine is
+
+    late = published(first, "b")
+    assert not (second.directory / "compiled" / late.name).exists()
+    nodes.load(second)  # an engine that waits for this load finds it afterwards
+    assert (second.directory / "compiled" / late.name).read_bytes() == b"compiled"
+
+
 async def test_whoever_has_not_the_sources_credentials_gets_nothing(nodes: Nodes) -> None:
     await nodes.start()
     nodes.load(nodes.all[0])
-    url = f"http://{nodes.all[0].host}:{PORT}/{'0' * 32}"
-    for given in ("", "Bearer guessed"):
-        with pytest.raises(urllib.error.HTTPError, match="401"):
-            await asyncio.to_thread(urllib.request.urlopen, Request(url, headers={"Authorization": given}))
+    for path in ("0" * 32, "compiled"):
+        url = f"http://{nodes.all[0].host}:{PORT}/{path}"
+        for given in ("", "Bearer guessed"):
+            request = Request(url, headers={"Authorization": given})
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                await asyncio.to_thread(urllib.request.urlopen, request)
