@@ -72,7 +72,7 @@ class Cache:
     runtime: Json
     sources: tuple[Source, ...]
     image: str  # this project's own image: python with addon_framework, addons and runtimes
-    profile: Json | None = None  # the ThinRuntimeProfile that the runtime names
+    profile: Json | None = None  # the cluster's object that the runtime names (see Backend.profile)
 
     @classmethod
     def of(cls, dataset: Json, runtime: Json, *, image: str, profile: Json | None = None) -> Cache:
@@ -147,6 +147,7 @@ class Service:
     ports: Mapping[str, int] = field(default_factory=dict)
     pod: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    governing: bool = False  # pods have names of their own below it, for as long as the component is there
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class Component:
     services: Sequence[Service] = ()
     name: str = ""  # of the workload; the Dataset's and the role when empty
     labels: Mapping[str, str] = field(default_factory=dict)  # of the pods, besides the add-on's
+    annotations: Mapping[str, str] = field(default_factory=dict)  # of the pods
     portable: bool = True  # whether it works in a pod of its users, with nothing of the node's
 
 
@@ -170,6 +172,15 @@ class Exec:
     role: Role
     command: Sequence[str]
     timeout: float = 60.0  # seconds
+    inputs: str = ""  # what its effect depends on besides; it runs again when that changes
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A kind of object of the cluster that runtimes name in a field of their spec."""
+
+    resource: Resource
+    field: str
 
 
 @dataclass(frozen=True)
@@ -235,6 +246,8 @@ class Backend(ABC):
 
     type: ClassVar[str]  # as Dataset.status.runtimes[].type has it
     resource: ClassVar[Resource]  # the kind of the runtime object
+    profile: ClassVar[Profile | None] = None  # what Cache.profile is
+    status_of_parts: ClassVar[bool] = False  # whether the runtime's status has an object of each component
     restores: ClassVar[bool] = False  # whether Dataset.spec.dataRestoreLocation means something (see backup)
 
     @abstractmethod
@@ -256,6 +269,10 @@ class Backend(ABC):
     def prepare(self, cache: Cache) -> Exec | None:
         """What mounts the sources, whenever they change or the component has started; None: nothing does."""
         return None
+
+    def prepared(self, cache: Cache, output: str) -> str:
+        """Why the sources are not mounted although the command of `prepare` succeeded and printed this."""
+        return ""
 
     def summary(self, cache: Cache) -> Exec | None:
         """What tells the cache's state, for `summarize`; None where the pods' reports do."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from addon_framework.api.data import DataLoad, ThinRuntime
+from addon_framework.api.data import DataLoad, ThinRuntime, ThinRuntimeProfile
 from addon_framework.api.meta import Json
 from runtimes.interface import (
     Backend,
@@ -15,6 +15,7 @@ from runtimes.interface import (
     Component,
     Migration,
     Missing,
+    Profile,
     SecretKey,
     Source,
     Task,
@@ -23,7 +24,8 @@ from runtimes.interface import (
 from runtimes.measure import measure, version
 from runtimes.migrate import migrate_task
 from runtimes.node.command import clean_pod
-from runtimes.thin import profile, rclone, s3fs
+from runtimes.thin import profile as profiles
+from runtimes.thin import rclone, s3fs
 
 BUILT_IN = {"s3fs": s3fs.pod, "rclone": rclone.pod}
 
@@ -33,6 +35,7 @@ class ThinBackend(Backend):
 
     type = "thin"
     resource = ThinRuntime.RESOURCE
+    profile = Profile(ThinRuntimeProfile.RESOURCE, "profileName")
 
     def validate(self, cache: Cache) -> list[str]:
         """By profile."""
@@ -40,7 +43,7 @@ class ThinBackend(Backend):
         if not cache.sources:
             return [f"Dataset {cache.namespace}/{cache.name}: spec.mounts: at least one is needed"]
         if cache.profile is not None:
-            return profile.validate(cache)
+            return profiles.validate(cache)
         if name in BUILT_IN:
             return s3fs.validate(cache, name)
         known = " or ".join(BUILT_IN)
@@ -58,8 +61,8 @@ class ThinBackend(Backend):
         if cache.profile is None:
             made = BUILT_IN[cache.spec["profileName"]](cache, cache.spec.get("fuse") or {})
             return [Component("client", made)]
-        config = {profile.config_map(cache): {"config.json": profile.configuration(cache)}}
-        return [Component("client", profile.pod(cache), config_maps=config)]
+        config = {profiles.config_map(cache): {"config.json": profiles.configuration(cache)}}
+        return [Component("client", profiles.pod(cache), config_maps=config)]
 
     def volume(self, cache: Cache) -> Volume:
         """The mount; there is nothing to see before."""

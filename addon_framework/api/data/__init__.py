@@ -4,6 +4,7 @@ Wire-compatible with https://github.com/fluid-cloudnative/fluid (api/v1alpha1).
 """
 
 from addon_framework.api.data.alluxio import AlluxioRuntime
+from addon_framework.api.data.cacheruntime import CacheRuntime, CacheRuntimeClass
 from addon_framework.api.data.dataset import GROUP, Dataset, EncryptOption
 from addon_framework.api.data.efc import EFCRuntime
 from addon_framework.api.data.jindo import JindoRuntime
@@ -27,6 +28,8 @@ KINDS = (
     JindoRuntime,
     EFCRuntime,
     VineyardRuntime,
+    CacheRuntime,
+    CacheRuntimeClass,
     DataLoad,
     DataMigrate,
     DataBackup,
@@ -38,6 +41,8 @@ __all__ = [
     "KINDS",
     "LOCAL_GROUP",
     "AlluxioRuntime",
+    "CacheRuntime",
+    "CacheRuntimeClass",
     "DataBackup",
     "DataLoad",
     "DataMigrate",

@@ -33,7 +33,6 @@ from addons.cache_runtime.agent.status import BOUND
 from runtimes.backup_pods import restore_problems
 from runtimes.interface import Component, Missing
 
-AFFINITY_LABEL = "fuse.serverful.fluid.io/inject"
 SIDECAR_LABEL = "serverless.fluid.io/inject"
 
 
@@ -161,11 +160,26 @@ class Reviewer:
         else:
             backend = self._resolver.of_kind(str(obj.get("kind")))
             pairs = [(backend, obj)] if backend is not None else []
-        found = _changed_location(obj, old) if of_dataset else _changed_profile(obj, old, dataset)
+        found = _changed_location(obj, old) if of_dataset else self._changed_profile(obj, old, dataset)
         for backend, runtime in pairs:
             cache = self._resolver.cache(dataset, runtime)
             found += [*backend.validate(cache), *restore_problems(backend, cache)]
         return [problem for problem in found if not isinstance(problem, Missing)]
+
+    def _changed_profile(self, runtime: Json, old: Json, dataset: Json) -> list[str]:
+        """Clients that run keep what they mount, so a change would show nowhere."""
+        backend = self._resolver.of_kind(str(runtime.get("kind")))
+        if backend is None or backend.profile is None:
+            return []
+        field = backend.profile.field
+        before, after = ((each.get("spec") or {}).get(field) for each in (old, runtime))
+        bound = (dataset.get("status") or {}).get("phase") == BOUND
+        if not before or before == after or not bound:
+            return []
+        return [
+            f"{runtime.get('kind')} {key_of(runtime)}: spec.{field}: {before} cannot become {after} while "
+            "its Dataset is Bound; delete the runtime and create it anew"
+        ]
 
 
 def _changed_location(dataset: Json, old: Json) -> list[str]:
@@ -176,18 +190,6 @@ def _changed_location(dataset: Json, old: Json) -> list[str]:
     return [
         f"Dataset {key_of(dataset)}: spec.dataRestoreLocation: it is Bound and has begun already; delete it "
         "and create it anew"
-    ]
-
-
-def _changed_profile(runtime: Json, old: Json, dataset: Json) -> list[str]:
-    """Clients that run keep what they mount, so a change would show nowhere."""
-    before, after = ((each.get("spec") or {}).get("profileName") for each in (old, runtime))
-    bound = (dataset.get("status") or {}).get("phase") == BOUND
-    if not before or before == after or not bound:
-        return []
-    return [
-        f"{runtime.get('kind')} {key_of(runtime)}: spec.profileName: {before} cannot become {after} while "
-        "its Dataset is Bound; delete the runtime and create it anew"
     ]
 
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import structlog
 
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Client, Key, NotFound
+from addon_framework.kube import Client, Key, NotFound, key_of
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins import RUNTIMES, Plugins, discover
-from addons.cache_runtime.agent.names import PROFILES
 from addons.cache_runtime.agent.reference_rules import is_reference
 from runtimes.backup_pods import restore_problems
-from runtimes.interface import Backend, Cache
+from runtimes.interface import Backend, Cache, Profile
 
 log = structlog.get_logger(__name__)
 
@@ -71,10 +70,22 @@ class Resolver:
         return next((backend for backend in self.backends if backend.resource.kind == kind), None)
 
     def cache(self, dataset: Json, runtime: Json) -> Cache:
-        """The pair, with the cluster's profile. Without one the backend may have its own of that name."""
-        name = (runtime.get("spec") or {}).get("profileName")
-        profile = self._cache(PROFILES).get(Key("", name)) if name else None
+        """The pair, with the cluster's object that the runtime names, if it is there."""
+        backend, profile = self.of_kind(str(runtime.get("kind"))), None
+        kind = backend.profile if backend is not None else None
+        if kind is not None and (name := (runtime.get("spec") or {}).get(kind.field)):
+            profile = self._cache(kind.resource).get(Key("", name))
         return Cache.of(dataset, runtime, image=self._image, profile=profile)
+
+    def naming(self, kind: Profile, name: str) -> list[Key]:
+        """The runtimes that name an object of that kind."""
+        return [
+            key_of(runtime)
+            for backend in self.backends
+            if backend.profile == kind
+            for runtime in self._cache(backend.resource)
+            if (runtime.get("spec") or {}).get(kind.field) == name
+        ]
 
     def leftover(self, key: Key) -> Binding | None:
         """A runtime whose Dataset is gone: enough to clean up after it."""
@@ -97,12 +108,15 @@ async def served_backends(
         if not isinstance(backend, Backend):
             log.warning("not a cache backend", plugin=plugin.name, origin=plugin.origin)
             continue
+        kinds = [backend.resource, *([backend.profile.resource] if backend.profile is not None else [])]
         for attempt in range(attempts):
             try:
-                await client.resource_for(backend.resource.api_version, backend.resource.kind)
+                for kind in kinds:
+                    await client.resource_for(kind.api_version, kind.kind)
             except NotFound:
                 if attempt == attempts - 1:
-                    log.warning("backend left out, its kind is not installed", kind=backend.resource.kind)
+                    names = [kind.kind for kind in kinds]
+                    log.warning("backend left out, its kinds are not all installed", kinds=names)
                 else:
                     await asyncio.sleep(0.5)
             else:

@@ -56,10 +56,10 @@ def template(binding: Binding, component: Component) -> Json:
         own["fluid.io/dataset"] = dataset_id(key, uid)
         own["fluid.io/dataset-placement"] = placement(binding)
         spec["tolerations"] = [*(spec.get("tolerations") or []), *binding.cache.dataset.spec.tolerations]
-    spec["affinity"] = _affinity(binding, component)
+    spec["affinity"] = _joined(spec.get("affinity") or {}, _affinity(binding, component))
     spec = {name: value for name, value in spec.items() if value}
     metadata: Json = {"labels": {**_pod_metadata(binding, section, "labels"), **own}}
-    if annotations := _pod_metadata(binding, section, "annotations"):
+    if annotations := {**_pod_metadata(binding, section, "annotations"), **component.annotations}:
         metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": spec}
 
@@ -84,9 +84,10 @@ def _workload(binding: Binding, component: Component) -> tuple[Resource, Json]:
         # Replacing a FUSE client breaks the mounts of pods that use it, so that waits until pods restart.
         spec["updateStrategy"] = {"type": "OnDelete"}
     if not daemon:
+        service = next((each.name for each in component.services if each.governing), name)
         spec |= {
             "replicas": component.replicas,
-            "serviceName": name,
+            "serviceName": service,
             "podManagementPolicy": "Parallel",
         }
     return DAEMONSETS if daemon else STATEFULSETS, _hashed({**obj, "spec": spec})
@@ -138,6 +139,29 @@ def _affinity(binding: Binding, component: Component) -> Json:
     if terms:
         affinity["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
     return affinity
+
+
+def _joined(asked: Json, ours: Json) -> Json:
+    """What a backend's pod asks for itself and what we do; of requirements all."""
+    joined = {**ours, **asked}
+    for kind in set(asked) & set(ours):
+        merged: Json = {}
+        for when in (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred")):
+            theirs, own = asked[kind].get(when), ours[kind].get(when)
+            if not theirs or not own:
+                merged[when] = theirs or own
+            elif isinstance(own, list):
+                merged[when] = [*theirs, *own]
+            else:
+                pairs = [(a, b) for a in theirs["nodeSelectorTerms"] for b in own["nodeSelectorTerms"]]
+                merged[when] = {"nodeSelectorTerms": [_both(a, b) for a, b in pairs]}
+        joined[kind] = {name: value for name, value in merged.items() if value}
+    return joined
+
+
+def _both(one: Json, other: Json) -> Json:
+    """A node selector term that needs both."""
+    return {name: [*(one.get(name) or []), *(other.get(name) or [])] for name in {**one, **other}}
 
 
 def _apart(selector: Json) -> Json:

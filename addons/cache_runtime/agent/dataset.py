@@ -35,7 +35,6 @@ from addons.cache_runtime.agent.names import (
     MANAGED,
     OPERATIONS,
     OURS_IN_STATUS,
-    PROFILES,
     ROLES,
     cache_node_label,
     claims_of,
@@ -56,6 +55,7 @@ from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from addons.cache_runtime.agent.teardown import Teardown
+from runtimes.interface import Profile
 
 _CREDENTIALS_RETRY = 2.0
 _STRANGER_RETRY = 10.0
@@ -107,7 +107,7 @@ class DatasetController(Controller):
             *(Watch(backend.resource) for backend in self.resolver.backends),
             *ours,
             Watch(CONFIGMAPS, map=dataset_key, label_selector=MANAGED),
-            Watch(PROFILES, map=self._of_profile),
+            *(self._named(b.profile) for b in self.resolver.backends if b.profile is not None),
             *(Watch(resource, map=of_operation) for resource in OPERATIONS),
             Watch(PODS, map=self._of_pod),
             Watch(PERSISTENTVOLUMECLAIMS, map=dataset_key),
@@ -363,14 +363,9 @@ class DatasetController(Controller):
             *(reference.physical for reference in named if reference is not None),
         ]
 
-    def _of_profile(self, profile: Json) -> list[Key]:
-        name = profile["metadata"]["name"]
-        return [
-            key_of(runtime)
-            for backend in self.resolver.backends
-            for runtime in self.of(backend.resource)
-            if (runtime.get("spec") or {}).get("profileName") == name
-        ]
+    def _named(self, kind: Profile) -> Watch:
+        """Of objects that runtimes name."""
+        return Watch(kind.resource, map=lambda obj: self.resolver.naming(kind, obj["metadata"]["name"]))
 
 
 class _StrangerError(Exception):

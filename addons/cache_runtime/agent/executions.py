@@ -62,7 +62,7 @@ class Executions:
                 followed.sources = Sources(done, "" if done else _NOT_YET, followed.sources.at)
                 self._start(followed, "prepare", inputs)
                 if target is not None:
-                    task = self._prepare(key, followed, target, prepare)
+                    task = self._prepare(key, binding, followed, target, prepare)
                     followed.tasks["prepare"] = asyncio.create_task(task)
         if summary is not None and (target := _target(pods(summary.role))) is not None:
             inputs = _inputs(summary, target)
@@ -96,14 +96,18 @@ class Executions:
         if (task := followed.tasks.pop(name, None)) is not None:
             task.cancel()
 
-    async def _prepare(self, key: Key, followed: _Followed, pod: Json, command: Exec) -> None:
+    async def _prepare(
+        self, key: Key, binding: Binding, followed: _Followed, pod: Json, command: Exec
+    ) -> None:
         delay = _MIN_RETRY
         while True:
             try:
-                await self._execute(pod, command)
+                problem = binding.backend.prepared(binding.cache, await self._execute(pod, command))
             except (ExecuteError, ApiError) as error:
-                log.warning("sources are not mounted", dataset=str(key), error=str(error))
-                followed.sources = Sources(False, f"mounting the sources: {error}", followed.sources.at)
+                problem = str(error)
+            if problem:
+                log.warning("sources are not mounted", dataset=str(key), error=problem)
+                followed.sources = Sources(False, f"mounting the sources: {problem}", followed.sources.at)
             else:
                 followed.sources = Sources(at=now_rfc3339())
             self._changed(key)
@@ -157,4 +161,4 @@ def _life(pod: Json) -> str:
 
 def _inputs(command: Exec, pod: Json | None) -> str:
     life = [pod["metadata"]["uid"], _life(pod)] if pod is not None else []
-    return short_hash(json.dumps([list(command.command), life]))
+    return short_hash(json.dumps([list(command.command), command.inputs, life]))

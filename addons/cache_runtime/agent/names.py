@@ -10,7 +10,6 @@ from addon_framework.api.data import (
     DataMigrate,
     DataProcess,
     Dataset,
-    ThinRuntimeProfile,
 )
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
@@ -24,7 +23,6 @@ OPERATIONS: tuple[Resource, ...] = (
     DataBackup.RESOURCE,
     DataProcess.RESOURCE,
 )
-PROFILES: Resource = ThinRuntimeProfile.RESOURCE
 
 FIELD_MANAGER = "cache-runtime"
 # Of statuses; a cluster with upstream's definitions drops them.
@@ -49,6 +47,10 @@ EXCLUSIVE_ANNOTATION = "data.boundaryless.io/operations"
 # On pods, by the webhook: the Datasets they use, names separated by commas.
 IN_USE_ANNOTATION = "fluid.io/datasets-in-use"
 SIDECAR_DONE_LABEL = "done.sidecar.fluid.io/inject"  # by the webhook too, on pods that brought a client
+# On a Dataset, "auto": where its cache is slower than its source, labelled pods read a copy (see bypass).
+BYPASS_ANNOTATION = "data.boundaryless.io/bypass"
+SLOWER, BYPASSED = "CacheSlowerThanSource", "Bypassed"  # conditions
+AFFINITY_LABEL = "fuse.serverful.fluid.io/inject"  # on pods, "true": the webhook brings them to their data
 # On a Dataset, "true": it goes although pods use its data, and their mounts break.
 FORCE_ANNOTATION = "data.boundaryless.io/force-delete"
 # On a Dataset, namespaces separated by commas, or "*": whose Datasets may refer to it (see reference_rules).

@@ -12,7 +12,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import key_of
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import labels
+from addons.cache_runtime.agent.names import SLOWER, labels
 from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
 from runtimes.interface import CacheState
 
@@ -22,7 +22,6 @@ MIGRATING = "DataMigrating"
 WITHOUT_EFFECT = "FieldsWithoutEffect"  # a condition
 _CLEAN_POLICY = "OnRuntimeDeleted"
 SEVERAL = "SeveralRuntimes"  # a condition
-SLOWER = "CacheSlowerThanSource"  # a condition; who reads the data should read the source
 
 
 @dataclass(frozen=True)
@@ -140,9 +139,10 @@ def _remarks(binding: Binding, conditions: list[Json], put: Callable[[str, bool,
         others = ", ".join(binding.ignored)
         text = f"it is cached by its {kind}; remove the {others} of the same name, which does nothing"
         put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "")
-    policy = (binding.cache.spec.get("fuse") or {}).get("cleanPolicy") or _CLEAN_POLICY
+    section = "client" if binding.backend.status_of_parts else "fuse"
+    policy = (binding.cache.spec.get(section) or {}).get("cleanPolicy") or _CLEAN_POLICY
     if policy != _CLEAN_POLICY or get_condition(conditions, WITHOUT_EFFECT) is not None:
-        text = f"{kind} spec.fuse.cleanPolicy: clients stay until the runtime is deleted, not {policy}"
+        text = f"{kind} spec.{section}.cleanPolicy: clients stay until the runtime is deleted, not {policy}"
         other = policy != _CLEAN_POLICY
         put(WITHOUT_EFFECT, other, "CleanPolicy", text if other else "")
 
@@ -222,23 +222,14 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
     old, key = binding.runtime.get("status") or {}, key_of(binding.runtime)
     status: Json = {"valueFile": "", "conditions": copy.deepcopy(old.get("conditions") or [])}
     status["observedGeneration"] = binding.runtime["metadata"].get("generation", 0)
-    for role, prefix in (("master", "master"), ("worker", "worker"), ("client", "fuse")):
-        counts = seen.counts.get(role, Counts())
-        name = prefix.capitalize()
-        status[f"{prefix}Phase"] = counts.phase if role in seen.counts else ""
-        status[f"desired{name}NumberScheduled"] = counts.desired
-        status[f"current{name}NumberScheduled"] = counts.current
-        status[f"{prefix}NumberReady"] = counts.ready
-        if role != "master":
-            status[f"{prefix}NumberAvailable"] = counts.ready
-            status[f"{prefix}NumberUnavailable"] = max(0, counts.desired - counts.ready)
+    status |= _parts(seen) if binding.backend.status_of_parts else _flat_parts(seen)
     if "worker" in seen.counts:  # what a HorizontalPodAutoscaler counts
         status["selector"] = ",".join(f"{k}={v}" for k, v in sorted(labels(key, "worker").items()))
-        before = int(old.get("desiredWorkerNumberScheduled") or 0)
+        nested = (old.get("worker") or {}).get("desiredReplicas")
+        before = int(old.get("desiredWorkerNumberScheduled") or nested or 0)
         _scaled(status["conditions"], before, seen.counts["worker"].desired, now)
-    if seen.problem:
-        status["workerReason"] = seen.problem
-    status["cacheStates"] = states
+    if not binding.backend.status_of_parts:
+        status["cacheStates"] = states
     if endpoint := binding.backend.gateway(binding.cache):
         status["apiGateway"] = {"endpoint": endpoint}
     if seen.mount_time:
@@ -248,6 +239,39 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
         created = parse_time(binding.runtime["metadata"]["creationTimestamp"])
         status["setupDuration"] = human_duration((now - created).total_seconds())
     return status
+
+
+def _flat_parts(seen: Observed) -> Json:
+    """As most runtimes have it: a field of each number of each part."""
+    said: Json = {"workerReason": seen.problem} if seen.problem else {}
+    for role, prefix in (("master", "master"), ("worker", "worker"), ("client", "fuse")):
+        counts = seen.counts.get(role, Counts())
+        name = prefix.capitalize()
+        said[f"{prefix}Phase"] = counts.phase if role in seen.counts else ""
+        said[f"desired{name}NumberScheduled"] = counts.desired
+        said[f"current{name}NumberScheduled"] = counts.current
+        said[f"{prefix}NumberReady"] = counts.ready
+        if role != "master":
+            said[f"{prefix}NumberAvailable"] = counts.ready
+            said[f"{prefix}NumberUnavailable"] = max(0, counts.desired - counts.ready)
+    return said
+
+
+def _parts(seen: Observed) -> Json:
+    """As CacheRuntime has it: an object of each part."""
+    said: Json = {}
+    for role in ("master", "worker", "client"):
+        counts = seen.counts.get(role, Counts())
+        said[role] = {
+            "phase": counts.phase if role in seen.counts else "",
+            "reason": seen.problem,
+            "desiredReplicas": counts.desired,
+            "currentReplicas": counts.current,
+            "readyReplicas": counts.ready,
+            "availableReplicas": counts.ready,
+            "unavailableReplicas": max(0, counts.desired - counts.ready),
+        }
+    return said
 
 
 def _scaled(conditions: list[Json], before: int, after: int, now: datetime) -> None:

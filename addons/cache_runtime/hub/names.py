@@ -5,6 +5,7 @@ from __future__ import annotations
 from addon_framework.api.data import (
     LOCAL_GROUP,
     AlluxioRuntime,
+    CacheRuntime,
     EFCRuntime,
     JindoRuntime,
     JuiceFSRuntime,
@@ -24,6 +25,7 @@ RUNTIMES: tuple[Resource, ...] = (
     JindoRuntime.RESOURCE,
     EFCRuntime.RESOURCE,
     VineyardRuntime.RESOURCE,
+    CacheRuntime.RESOURCE,
 )
 FINALIZER = f"{LOCAL_GROUP}/fleet"
 CLUSTER_ANNOTATION = f"{LOCAL_GROUP}/cluster"  # on a DataMigrate of the hub: where it runs

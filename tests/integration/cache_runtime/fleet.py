@@ -11,6 +11,7 @@ from typing import Any
 from addon_framework.api.core import PERSISTENTVOLUMES, PODS, SECRETS
 from addon_framework.api.data import (
     AlluxioRuntime,
+    CacheRuntime,
     DataBackup,
     DataLoad,
     DataMigrate,
@@ -40,6 +41,7 @@ RUNTIMES = {
     "jindo": JindoRuntime.RESOURCE,
     "efc": EFCRuntime.RESOURCE,
     "vineyard": VineyardRuntime.RESOURCE,
+    "cache": CacheRuntime.RESOURCE,
 }
 
 

@@ -9,11 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from addon_framework.api.data import AlluxioRuntime, DataLoad, EFCRuntime, JindoRuntime, VineyardRuntime
+from addon_framework.api.data import (
+    AlluxioRuntime,
+    CacheRuntime,
+    DataLoad,
+    EFCRuntime,
+    JindoRuntime,
+    VineyardRuntime,
+)
 from addon_framework.api.meta import Json, from_dict
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.components import objects
 from runtimes.alluxio import AlluxioBackend
+from runtimes.cacheclass import ClassBackend
 from runtimes.efc import EFCBackend
 from runtimes.interface import Backend, Cache
 from runtimes.jindo import JindoBackend
@@ -41,6 +49,28 @@ KINDS: dict[str, tuple[Backend, Any, list[Json], Json]] = {
     ),
     "efc": (EFCBackend(), EFCRuntime, [NAS], {"tieredstore": MEMORY}),
     "vineyard": (VineyardBackend(), VineyardRuntime, [], {"tieredstore": TIERS}),
+    "cache": (ClassBackend(), CacheRuntime, [OSS], {"runtimeClassName": "some"}),
+}
+_POD: Json = {"metadata": {"labels": {"l": "1"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
+_COMMAND = {"command": ["a"], "timeout": 30}
+# A class with all that one can say.
+CLASS: Json = {
+    "fileSystemType": "some",
+    "topology": {
+        role: {
+            "template": _POD,
+            "options": {"o": "1"},
+            "service": {"headless": {}},
+            "dependencies": {
+                "secretMount": {"enabled": role == "client"},
+                "extraResources": {"configMaps": [{"name": "m", "mountPath": "/m"}]},
+            },
+            "executionEntries": {"mountUFS": _COMMAND, "reportSummary": _COMMAND},
+        }
+        for role in ("master", "worker", "client")
+    },
+    "extraResources": {"configMaps": [{"name": "m", "data": {"k": "v"}}]},
+    "dataOperationSpecs": [{"name": "DataLoad", "image": "l:1", "command": ["c"], "args": ["a"]}],
 }
 # What the add-on looks at itself, for all kinds, and what says nothing about pods.
 ELSEWHERE = {
@@ -51,6 +81,8 @@ ELSEWHERE = {
     "management.metadataSyncPolicy.autoSync": "measurements",
     "fuse.cleanPolicy": "clients",
     "volumes": "only with a volumeMount",
+    "runtimeClassName": "the class, which is given beside it",
+    "client.cleanPolicy": "a condition says that it has no effect",
     # Alluxio always has these; only the gateway can be left out.
     **{f"{part}.enabled": "true" for part in ("master", "jobMaster", "worker", "jobWorker")},
     "apiGateway.enabled": "true already",
@@ -76,7 +108,9 @@ VALUES: dict[str, Any] = {
     "encryptOptions": [{"name": "a", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
     "args": ["fuse", "--fuse-opts=other"],
     "scrapeTarget": "MountPod",
+    "tieredStore": {"levels": [{"hostPath": {"paths": ["/p"], "quotas": ["1Gi"]}, "high": "0.9"}]},
 }
+WHOLE = ("User", "TieredStore", "RuntimeTieredStore")
 
 
 def leaves(info: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -85,7 +119,7 @@ def leaves(info: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
         info = info.type
     if isinstance(info, msgspec.inspect.UnionType):
         info = next(t for t in info.types if not isinstance(t, msgspec.inspect.NoneType))
-    if isinstance(info, msgspec.inspect.StructType) and info.cls.__name__ not in ("User", "TieredStore"):
+    if isinstance(info, msgspec.inspect.StructType) and info.cls.__name__ not in WHOLE:
         for field in info.fields:
             yield from leaves(field.type, (*path, field.encode_name))
         return
@@ -109,6 +143,8 @@ def cases() -> Iterator[Any]:
         for path, value in leaves(spec.type):
             if ".".join(path) not in ELSEWHERE and path[0] not in ("tieredstore", "runAs"):
                 yield pytest.param(name, path, value, id=f"{name}.{'.'.join(path)}")
+        if "tieredstore" not in KINDS[name][3]:
+            continue
         for field in ("path", "quota", "high", "low", "volumeType", "mediumtype"):
             yield pytest.param(
                 name, ("tieredstore", "levels", "0", field), VALUES[field], id=f"{name}.tier.{field}"
@@ -127,7 +163,7 @@ def made(name: str, path: tuple[str, ...] = (), value: Any = None) -> str:
     metadata = {"namespace": "demo", "name": "m", "uid": "u"}
     runtime = {"apiVersion": "v", "kind": kind.RESOURCE.kind, "metadata": metadata, "spec": spec}
     dataset: Json = {"metadata": metadata, "spec": {"mounts": mounts}}
-    cache = Cache.of(dataset, runtime, image="us")
+    cache = Cache.of(dataset, runtime, image="us", profile=CLASS if name == "cache" else None)
     if problems := backend.validate(cache):
         return "\n".join(problems)
     bound = Binding(dataset, runtime, backend, cache)

@@ -15,7 +15,8 @@ def of(op: Json, bindings: Sequence[Binding], secrets: Sequence[str]) -> str:
     parts: list[object] = [op.get("spec"), sorted(secrets)]
     for binding in bindings:
         parts += [binding.dataset.get("spec"), binding.runtime.get("spec")]
-        parts.append((binding.cache.profile or {}).get("spec"))
+        profile = binding.cache.profile or {}
+        parts.append({name: value for name, value in profile.items() if name not in ("metadata", "status")})
     return short_hash(json.dumps(parts, sort_keys=True))
 
 

@@ -1,0 +1,164 @@
+"""The description of the `cache` backend. Pure but for `measure` and `version`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from addon_framework.api.data import CacheRuntime, CacheRuntimeClass, DataLoad
+from addon_framework.api.meta import Json
+from runtimes.cacheclass import pods, summary
+from runtimes.cacheclass.checks import problems
+from runtimes.cacheclass.configuration import FILE, config_map, configuration
+from runtimes.cacheclass.parts import Part, class_title, executing, parts
+from runtimes.cacheclass.tiers import tiers
+from runtimes.interface import (
+    Backend,
+    Backup,
+    Cache,
+    CacheState,
+    Component,
+    Exec,
+    Migration,
+    Profile,
+    SecretKey,
+    Service,
+    Task,
+    Volume,
+)
+from runtimes.loading import option_problems
+from runtimes.measure import measure, version
+from runtimes.migrate import migrate_task
+from runtimes.node.command import clean_pod
+from runtimes.workloads import NATIVE
+
+_LEAST = 20.0  # seconds that a command may take at least
+
+
+class ClassBackend(Backend):
+    """Pods, commands and operations are those of the CacheRuntimeClass that the runtime names."""
+
+    type = "cache"
+    resource = CacheRuntime.RESOURCE
+    profile = Profile(CacheRuntimeClass.RESOURCE, "runtimeClassName")
+    status_of_parts = True
+
+    def validate(self, cache: Cache) -> list[str]:
+        """Of the class too, since nobody else looks at it."""
+        return problems(cache)
+
+    def components(self, cache: Cache) -> list[Component]:
+        """As many as the class has."""
+        found = [part for part in parts(cache).values() if part.runs]
+        shared = {config_map(cache): {FILE: configuration(cache)}, **pods.config_maps(cache)}
+        return [_component(part, shared if part is found[0] else {}) for part in found]
+
+    def volume(self, cache: Cache) -> Volume:
+        """Where the client mounts."""
+        return Volume(cache.mount_point, after="client")
+
+    def shown(self, cache: Cache) -> None:
+        """Only the class's programs know what they show where."""
+
+    def prepare(self, cache: Cache) -> Exec | None:
+        """mountUFS."""
+        return _command(cache, "mountUFS", pods.inputs(cache))
+
+    def prepared(self, cache: Cache, output: str) -> str:
+        """Once the program has read the newest configuration, what it mounted is what the Dataset has."""
+        wanted = {source.path for source in cache.sources if source.scheme not in NATIVE}
+        try:
+            mounted = set(json.loads(output)["mounted"] or ())
+        except (ValueError, KeyError, TypeError):
+            return f'mountUFS printed {output.strip()[:200]!r} instead of {{"mounted": ["/path"]}}'
+        missing, other = sorted(wanted - mounted), sorted(mounted - wanted)
+        return "; ".join(
+            f"mountUFS says that {', '.join(paths)} {what}"
+            for paths, what in ((missing, "is not mounted yet"), (other, "is still mounted"))
+            if paths
+        )
+
+    def summary(self, cache: Cache) -> Exec | None:
+        """reportSummary."""
+        return _command(cache, "reportSummary")
+
+    def summarize(self, cache: Cache, output: str) -> CacheState:
+        """JSON."""
+        return summary.state(output)
+
+    def warm(self, cache: Cache, load: DataLoad) -> Task | None:
+        """Once, since the cache is shared; as soon as a client is ready, since by then it answers."""
+        _, operation = _operation(cache, "DataLoad")
+        if operation is None:
+            return None
+        return Task(pods.load(cache, operation, load), after="client", once=True)
+
+    def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
+        """The contract has no place for options."""
+        return option_problems(load, ())
+
+    def clean(self, cache: Cache) -> Task:
+        """The mount, and the directories of the tiers; the class may be gone."""
+        sections = [Part(cache, role, {}, cache.spec.get(role) or {}) for role in ("worker", "client")]
+        named = [path for part in sections for tier in tiers(part) for path in tier.directories]
+        return Task(clean_pod(cache.image, unmount=[cache.mount_point], remove=list(dict.fromkeys(named))))
+
+    def scale(self, cache: Cache) -> int | None:
+        """Its workers."""
+        worker = parts(cache).get("worker")
+        return worker.replicas or None if worker else None
+
+    def migrate(self, cache: Cache, migration: Migration) -> Task | str:
+        """By our own program; Fluid has no contract for one of the class's."""
+        return _refused(cache, "DataMigrate", "our own program migrates") or migrate_task(cache, migration)
+
+    def backup(self, cache: Cache, backup: Backup) -> Task | str | None:
+        """There is no contract for it."""
+        return _refused(cache, "DataBackup", "there is nothing to back up") or None
+
+    async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
+        """What S3 and the web say; other sources are opaque."""
+        return await asyncio.to_thread(measure, cache, secrets)
+
+    async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
+        """Of what can be listed."""
+        return await asyncio.to_thread(version, cache, secrets)
+
+
+def _component(part: Part, config: Mapping[str, Mapping[str, str]]) -> Component:
+    own = {"cacheruntime.fluid.io/name": part.cache.name, "cacheruntime.fluid.io/component-name": part.name}
+    return Component(
+        part.role,
+        pods.pod(part),
+        None if part.role == "client" else part.replicas,
+        config_maps=config,
+        services=(Service(part.service, labels=own, governing=True),) if part.service else (),
+        name=part.name,
+        labels={**pods.metadata(part, "labels"), **own},
+        annotations=pods.metadata(part, "annotations"),
+    )
+
+
+def _command(cache: Cache, name: str, inputs: str = "") -> Exec | None:
+    part = executing(cache)
+    entry = ((part.definition.get("executionEntries") or {}) if part else {}).get(name)
+    if part is None or not entry:
+        return None
+    timeout = max(_LEAST, float(entry.get("timeout") or 0))
+    return Exec(part.role, entry["command"], timeout, inputs)
+
+
+def _operation(cache: Cache, name: str) -> tuple[int, Json | None]:
+    listed = (cache.profile or {}).get("dataOperationSpecs") or []
+    return next(((number, each) for number, each in enumerate(listed) if each.get("name") == name), (0, None))
+
+
+def _refused(cache: Cache, name: str, otherwise: str) -> str:
+    """Fluid takes such a class, and refuses the operation."""
+    number, operation = _operation(cache, name)
+    if operation is None:
+        return ""
+    where = f"{class_title(cache)}: dataOperationSpecs[{number}]"
+    field = "dataset" if name == "DataBackup" else "from"
+    return f"{field}: {where}: {name} is not supported by a class's own command; without it {otherwise}"
