@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from addon_framework.kube.config import load_kubeconfig
+from addon_framework.testing import EmbeddedApiServer
 from tests.conformance.api import APPLY, JSON_PATCH, MERGE, STRATEGIC, Api
 from tests.conformance.conftest import Connect
 from tests.conformance.objects import config_map, config_maps
@@ -136,6 +137,26 @@ async def test_36_clients_that_vanish(api: Api, connect: Connect, namespace: str
         writer.transport.abort()
         del reader
     (await api.post(config_maps(namespace), config_map("a"))).ok(201)
+
+
+async def test_36_nobody_hears_of_clients_that_vanish(own_server: EmbeddedApiServer) -> None:
+    api = Api(load_kubeconfig(own_server.kubeconfig))
+    path = config_maps("default")
+    for number in range(5):
+        (await api.post(path, config_map(f"large{number}", {"k": "v" * 400_000}))).ok(201)
+    for query in ("", "?watch=1", "?watch=1&resourceVersion=0"):
+        for heard in (0, 1, 100_000):  # before the answer, at its begin, in its middle
+            for _ in range(4):
+                reader, writer = await dial(api)
+                writer.write(f"GET {path}{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                await writer.drain()
+                if heard:
+                    await reader.read(heard)
+                writer.transport.abort()
+    (await api.post(path, config_map("last"))).ok(201)  # what watches have to be told
+    await api.close()
+    await asyncio.to_thread(own_server.stop)
+    assert (own_server.directory / "apiserver.log").read_text() == ""
 
 
 async def dial(api: Api) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -151,6 +151,7 @@ class Kubelets:
         return self._session
 
     async def _stream(self, request: web.BaseRequest, url: str, query: dict[str, str]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         try:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
             async with self._open().get(url, params=query, timeout=timeout) as answer:
@@ -158,14 +159,18 @@ class Kubelets:
                     text = await answer.text()
                     code = answer.status
                     raise StatusError(code, "BadRequest" if code == 400 else "NotFound", text)
-                response = web.StreamResponse(headers={"Content-Type": "text/plain"})
                 await response.prepare(request)
                 async for chunk in answer.content.iter_any():
                     await response.write(chunk)
                 await response.write_eof()
-                return response
-        except (aiohttp.ClientConnectionError, TimeoutError) as error:
-            raise StatusError(500, "InternalError", f"error dialing the kubelet at {url}: {error}") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if not response.prepared:
+                raise StatusError(
+                    500, "InternalError", f"error dialing the kubelet at {url}: {error}"
+                ) from None
+            if request.transport is not None:  # a log that breaks off must not look like one that ends
+                request.transport.close()
+        return response
 
 
 async def _relay(source: Socket, sink: Socket) -> None:

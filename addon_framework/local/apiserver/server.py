@@ -76,9 +76,11 @@ class Server:
             return await self._route(Call(request, user, dict(request.query)))
         except StatusError as error:
             return failure(error)
-        except (ConnectionError, asyncio.CancelledError):
+        except asyncio.CancelledError:
             raise
         except Exception as error:
+            if request.transport is None or request.transport.is_closing():
+                return web.Response(status=499)  # nobody reads it, and aiohttp drops it in silence
             log.exception("request failed", method=request.method, path=request.path)
             return failure(StatusError(500, "InternalError", f"Internal error occurred: {error}"))
 
