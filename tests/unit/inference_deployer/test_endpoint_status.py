@@ -55,6 +55,7 @@ def status(**parts: Any) -> Json:
 
 def test_ready():
     marks = {"mode": "cold", "process_start": 101.2, "weights_seconds": 0.5, "serving": 110.4}
+    marks["compiled"] = "all"
     parts = {"deployment": deployment(1), "service": SERVICE, "dataset": BOUND, "load": COMPLETE}
     result = status(**parts, pods=[pod(ready=True, marks=marks)])
     assert (result["phase"], result["readyReplicas"], result["revision"]) == ("Ready", 1, "r1")
@@ -68,6 +69,7 @@ def test_ready():
             "replica": "p1",
             "scheduled": 100.0,
             "mode": "cold",
+            "compiled": "all",
             "processStart": 101.2,
             "weightsSeconds": 0.5,
             "serving": 110.4,
@@ -174,3 +176,14 @@ def test_a_cluster_address_without_a_load_balancer():
     service = {"spec": {"clusterIP": "fd00::1", "ports": [{"port": 80}]}}
     assert status(service=service)["endpoint"] == "http://[fd00::1]:80"
     assert "endpoint" not in status(service={"spec": {"clusterIP": "None"}})
+
+
+def test_a_cache_that_is_slower_than_its_source_comes_with_advice():
+    def advice(*conditions: tuple[str, str, str]) -> str:
+        said = [{"type": kind, "status": value, "message": text} for kind, value, text in conditions]
+        return str(status(dataset={"status": {"phase": "Bound", "conditions": said}}).get("cacheAdvice"))
+
+    slower = ("CacheSlowerThanSource", "True", "the cache reads 1B/s, the source 2B/s")
+    assert advice() == advice(("CacheSlowerThanSource", "False", "as fast")) == "None"
+    assert advice(slower) == f"{slower[2]}; spec.cache.bypass: auto has replicas read a copy"
+    assert advice(slower, ("Bypassed", "True", "pods read a copy")) == f"{slower[2]}; pods read a copy"
