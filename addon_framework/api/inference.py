@@ -46,11 +46,13 @@ class Cache(Struct, frozen=True):
 
     `compiled` keeps beside the model's files, on each node, what the first replica's engine has compiled; the
     others run it instead of compiling. Whoever may write there decides what they run: the replicas may.
+    `bypass` auto: while the cache is measured to be slower than its source, replicas that start read a copy.
     """
 
     runtime: Annotated[str, schema(default="local", minLength=1)] = "local"
     preload: Annotated[bool, schema(default=True)] = True
     compiled: bool = False
+    bypass: Annotated[str, schema(enum=["never", "auto"])] = ""
     quota: Annotated[str, schema(pattern=r"^([0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?)?$")] = ""
     options: dict[str, str] = {}
 
@@ -125,6 +127,7 @@ class ClusterStatus(Struct, frozen=True):
     endpoint: str = ""
     data_phase: str = ""
     cached_percentage: str = ""
+    cache_advice: str = ""
     engine_host: str = ""
     timeline: Annotated[list[ReplicaTimeline], schema(preserve=True)] = []
 
@@ -196,6 +199,7 @@ class InferenceEndpointStatus(Struct, frozen=True):
     revision: str = ""
     data_phase: str = ""
     cached_percentage: str = ""
+    cache_advice: str = ""
     engine_host: str = ""
     timeline: str = ""
 

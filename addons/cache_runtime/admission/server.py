@@ -13,8 +13,8 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Client
 from addon_framework.kube.webhook import WebhookServer
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, PORT, ROLE, SERVICE, VALIDATING
-from addons.cache_runtime.admission.review import AFFINITY_LABEL, SIDECAR_LABEL, Reviewer
-from addons.cache_runtime.agent.names import DATASETS, FIELD_MANAGER, OPERATIONS
+from addons.cache_runtime.admission.review import SIDECAR_LABEL, Reviewer
+from addons.cache_runtime.agent.names import AFFINITY_LABEL, DATASETS, FIELD_MANAGER, OPERATIONS
 from runtimes.interface import Backend
 
 log = structlog.get_logger(__name__)

@@ -18,18 +18,19 @@ from addon_framework.kube import Client, Key, NotFound, key_of
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.names import (
+    BYPASS_ANNOTATION,
+    BYPASSED,
     DATALOADS,
     DATASETS,
     FIELD_MANAGER,
     HASH_ANNOTATION,
+    SLOWER,
     owner_reference,
     short_hash,
 )
-from addons.cache_runtime.agent.status import BOUND, SLOWER
+from addons.cache_runtime.agent.status import BOUND
 from runtimes.interface import Cache
 
-ANNOTATION, AUTO = "data.boundaryless.io/bypass", "auto"
-BYPASSED = "Bypassed"  # a condition
 _RUNTIMES = LocalRuntime.RESOURCE
 _KEPT = ("mounts", "sharedOptions", "sharedEncryptOptions", "accessModes", "nodeAffinity", "tolerations")
 
@@ -45,7 +46,7 @@ class Bypass:
         dataset = binding.dataset
         if dataset["metadata"].get("deletionTimestamp") or binding.ending:
             return
-        asked = (dataset["metadata"].get("annotations") or {}).get(ANNOTATION) == AUTO
+        asked = (dataset["metadata"].get("annotations") or {}).get(BYPASS_ANNOTATION) == "auto"
         if not (asked and is_true({"status": status}, SLOWER)):
             await self._remove(key_of(dataset))
             if get_condition(status["conditions"], BYPASSED) is not None:

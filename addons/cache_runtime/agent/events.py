@@ -8,9 +8,8 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client, Key
 from addon_framework.kube.events import EventRecorder
-from addons.cache_runtime.agent.names import FIELD_MANAGER
+from addons.cache_runtime.agent.names import FIELD_MANAGER, SLOWER
 from addons.cache_runtime.agent.reports import Reports
-from addons.cache_runtime.agent.status import SLOWER
 
 # What a client's pod reports -> Fluid's reason, and whether it is a warning.
 _REMOUNTS = {"remounted": ("FuseRecoverSucceed", False), "remountFailed": ("FuseRecoverFailed", True)}

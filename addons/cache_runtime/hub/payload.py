@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addons.cache_runtime.agent.names import HUB_SECRET_ANNOTATION
+from addons.cache_runtime.agent.names import BYPASS_ANNOTATION, HUB_SECRET_ANNOTATION
 from addons.cache_runtime.hub.runtimes import DATA, RUNTIMES, UNCACHED
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
@@ -31,6 +31,12 @@ def dataset(metadata: Json, source: str, options: Mapping[str, Any], secret: str
 def by_reference(metadata: Json, secret: str) -> Json:
     """Metadata with which the cache agent of the chosen cluster fetches the Secret itself."""
     annotations = {**(metadata.get("annotations") or {}), HUB_SECRET_ANNOTATION: secret}
+    return {**metadata, "annotations": annotations}
+
+
+def bypassed(metadata: Json) -> Json:
+    """Metadata with which labelled pods read a copy while the cache is slower than its source."""
+    annotations = {**(metadata.get("annotations") or {}), BYPASS_ANNOTATION: "auto"}
     return {**metadata, "annotations": annotations}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from addon_framework.api.conditions import get_condition, is_true, set_condition
 from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.names import BYPASSED, SLOWER
 from addons.inference_deployer.agent.timeline import timeline
 from addons.inference_deployer.engines.interface import PORT
 from addons.inference_deployer.kinds import REVISION_ANNOTATION
@@ -61,6 +62,7 @@ def endpoint_status(endpoint: Json, parts: Parts, *, now: str | None = None) -> 
         "revision": _revision(parts.deployment),
         "dataPhase": data,
         "cachedPercentage": cached,
+        "cacheAdvice": _advice(parts.dataset or {}),
         "engineHost": _host(parts.host),
         "timeline": timeline(pods, parts.load),
     }
@@ -96,6 +98,15 @@ def _data(endpoint: Json, parts: Parts) -> tuple[str, str]:
         return str(((parts.load or {}).get("status") or {}).get("phase") or PENDING), cached
     phase = str(dataset.get("phase") or PENDING)
     return (READY if phase == "Bound" else phase), cached
+
+
+def _advice(dataset: Json) -> str:
+    """How slow the cache is, if it is slower than its source, and what replicas read instead."""
+    slower, bypassed = get_condition(dataset, SLOWER), get_condition(dataset, BYPASSED)
+    if slower is None or slower["status"] != "True":
+        return ""
+    read = bypassed["message"] if bypassed is not None else "spec.cache.bypass: auto has replicas read a copy"
+    return f"{slower['message']}; {read}"
 
 
 def _host(host: Json | None) -> str:

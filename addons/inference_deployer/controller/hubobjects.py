@@ -15,7 +15,7 @@ from addons.inference_deployer.kinds import REVISION_ANNOTATION, owner_labels, p
 
 FEEDBACK = (
     *("phase", "message", "readyReplicas", "endpoint", "revision"),
-    *("timeline", "dataPhase", "cachedPercentage", "engineHost"),
+    *("timeline", "dataPhase", "cachedPercentage", "cacheAdvice", "engineHost"),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from addon_framework.api.inference import GROUP
 from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.names import AFFINITY_LABEL
 from addons.cache_runtime.hub import payload as data
 from addons.cache_runtime.hub.runtimes import RUNTIMES, UNCACHED
 from addons.inference_deployer.engines.interface import PORT, Engine, EngineSpecError, Workload
@@ -145,9 +146,20 @@ def _workload(deployment: Json, labels: dict[str, str]) -> Workload:
         launcher=str(engine.get("launcher") or "shared"),
         launcher_config=f"{meta['name']}-launcher",
         resources=spec.get("resources") or {},
-        labels=labels,
+        labels={**labels, AFFINITY_LABEL: "true"} if _bypasses(spec) else labels,
         service_account=f"{meta['name']}-engine",
     )
+
+
+def _bypasses(spec: Json) -> bool:
+    """Whether new replicas read a copy while the cache is slower than its source."""
+    if (spec.get("cache") or {}).get("bypass") != "auto":
+        return False
+    if runtime_of(spec) == DEFAULT_RUNTIME:
+        raise InvalidSpecError(
+            f"spec.cache.bypass: the {DEFAULT_RUNTIME} runtime is a copy on the node already, leave it out"
+        )
+    return True
 
 
 def _compiled(deployment: Json) -> str:
@@ -183,6 +195,8 @@ def _dataset(deployment: Json, labels: dict[str, str]) -> Json:
     if (model.get("credentialsRef") or {}).get("name"):
         secret = secret_name(meta["namespace"], meta["name"])
         metadata = data.by_reference(metadata, secret)
+    if _bypasses(deployment["spec"]):
+        metadata = data.bypassed(metadata)
     return data.dataset(metadata, model["source"], model.get("options") or {}, secret)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from addon_framework.api.conditions import set_condition
+from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.names import SLOWER
 from addons.cache_runtime.hub.feedback import feedback, problem
 
 PENDING, DEPLOYING, READY, DEGRADED, FAILED = "Pending", "Deploying", "Ready", "Degraded", "Failed"
@@ -25,7 +26,7 @@ def cluster_status(cluster: str, work: Json | None, revision: str) -> Json:
         "phase": str(said.get("phase") or DEPLOYING),
         "readyReplicas": int(said.get("readyReplicas") or 0),
     }
-    for field in ("endpoint", "message", "dataPhase", "cachedPercentage", "engineHost"):
+    for field in ("endpoint", "message", "dataPhase", "cachedPercentage", "cacheAdvice", "engineHost"):
         if said.get(field):
             entry[field] = str(said[field])
     if said.get("timeline"):
@@ -86,6 +87,9 @@ def next_status(
         put("DataReady", False, "Loading", f"The data is not complete yet on {', '.join(loading)}")
     else:
         put("DataReady", True, "Complete", "The data is where the model runs")
+    advice = "; ".join(f"{e['name']}: {e['cacheAdvice']}" for e in clusters if e.get("cacheAdvice"))
+    if advice or get_condition(conditions, SLOWER) is not None:
+        put(SLOWER, bool(advice), "CacheMeasured", advice)
     if not placed[0]:
         put("Ready", False, placed[1], placed[2])
     elif all_ready:

@@ -17,6 +17,9 @@ from addon_framework.testing import eventually
 from addon_framework.testing.servers import free_port
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING
 from addons.cache_runtime.admission.server import Address
+from addons.inference_deployer.agent.status import Parts, endpoint_status
+from addons.inference_deployer.controller.payload import payload, secret_name
+from addons.inference_deployer.engines.vllm import VLLMEngine
 from tests.integration.cache_runtime.faultyproxy import Fault, FaultyProxy, faulty
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 from tests.integration.cache_runtime.objectstore import ObjectStore
@@ -125,3 +128,32 @@ async def test_a_dataset_that_asks_for_it_has_a_copy_until_its_cache_is_fast_aga
     assert await read(fleet) == "llama"
     for resource in (DATALOADS, DATASETS, RUNTIMES["local"]):
         await fleet.gone(resource, "llama-bypass")
+
+
+async def test_the_next_replica_of_a_model_reads_the_copy(fleet: Fleet, origin: FaultyProxy) -> None:
+    """What the deployer sends, but for the engine: a program that reads the model stands in for it."""
+    await fleet.until(MUTATING, CONFIGURATION, lambda configuration: True)
+    fleet.store.client().put_object(Bucket="models", Key="slow/weights", Body=WEIGHTS)
+    options = {"endpoint": origin.endpoint}
+    deployment: Json = {"metadata": {"name": "chat", "namespace": fleet.namespace}}
+    deployment["spec"] = {
+        "model": {"source": "s3://models/slow", "options": options, "credentialsRef": {"name": "keys"}},
+        "cache": {"runtime": "rclone", "bypass": "auto", "options": {"bwlimit": "4M"}},
+    }
+    await fleet.hub_secret(secret_name(fleet.namespace, "chat"))
+    made = {obj["kind"]: obj for obj in payload(deployment, VLLMEngine())}
+    await fleet.create(made["Dataset"], made["ThinRuntime"])
+
+    dataset = await fleet.until(DATASETS, "chat", says("Bypassed", "True"), 90)
+
+    template = made["Deployment"]["spec"]["template"]
+    (volume,) = [v for v in template["spec"]["volumes"] if v["name"] == "model"]
+    pod = fleet.reader("chat", "md5sum < /models/weights")
+    pod["metadata"]["labels"], pod["spec"]["volumes"] = template["metadata"]["labels"], [volume]
+    await fleet.create(pod)
+    assert (await fleet.output("reader-chat")).split()[0] == hashlib.md5(WEIGHTS).hexdigest()
+    replica = await fleet.client.get(PODS, "reader-chat", fleet.namespace)
+    assert replica["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == "chat-bypass"
+    advice = endpoint_status(made["InferenceEndpoint"], Parts(dataset=dataset))["cacheAdvice"]
+    assert "the cache reads" in advice
+    assert f"Dataset {fleet.namespace}/chat-bypass" in advice

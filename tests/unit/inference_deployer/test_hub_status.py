@@ -99,3 +99,14 @@ def test_a_bad_spec_and_a_deletion_leave_the_rest_as_it_was():
     assert failed["clusters"] == before["status"]["clusters"]
     leaving = deleting_status(before, ["c1", "c2"], now=NOW)
     assert get_condition(leaving["conditions"], "Ready")["message"] == "Waiting for c1, c2 to remove it"
+
+
+def test_a_slow_cache_is_a_condition_until_it_is_fast_again():
+    slow = {**ready("c2"), "cacheAdvice": "the cache reads 1B/s, the source 2B/s"}
+    first = next_status(deployment(), [ready("c1"), slow], placed=PLACED, now=NOW)
+    condition = get_condition(first["conditions"], "CacheSlowerThanSource")
+    assert (condition["status"], condition["message"]) == ("True", f"c2: {slow['cacheAdvice']}")
+    after = next_status({**deployment(), "status": first}, [ready("c1"), ready("c2")], placed=PLACED, now=NOW)
+    assert get_condition(after["conditions"], "CacheSlowerThanSource")["status"] == "False"
+    never = next_status(deployment(), [ready("c1")], placed=PLACED, now=NOW)
+    assert get_condition(never["conditions"], "CacheSlowerThanSource") is None

@@ -71,6 +71,20 @@ def test_compiled_code_is_kept_beside_the_datasets_files_and_nowhere_else():
     assert "compiled" not in {volume["name"] for volume in pod["volumes"]}
 
 
+def test_replicas_that_may_read_a_copy_are_brought_to_it_by_the_webhook():
+    def parts(**cache: str) -> tuple[Json, Json]:
+        objects = payload(deployment(cache={"runtime": "rclone", **cache}), VLLMEngine())
+        template = one(objects, "Deployment")["spec"]["template"]
+        return one(objects, "Dataset")["metadata"].get("annotations"), template["metadata"]["labels"]
+
+    annotations, labels = parts(bypass="auto")
+    assert annotations == {"data.boundaryless.io/bypass": "auto"}
+    assert labels["fuse.serverful.fluid.io/inject"] == "true"
+    for annotations, labels in (parts(), parts(bypass="never")):
+        assert annotations is None
+        assert "fuse.serverful.fluid.io/inject" not in labels
+
+
 def test_a_users_environment_wins():
     engine = {"env": [{"name": "HF_HUB_OFFLINE", "value": "0"}]}
     pod = one(payload(deployment(engine=engine), VLLMEngine()), "Deployment")["spec"]["template"]
@@ -90,6 +104,7 @@ def test_a_users_environment_wins():
             {"cache": {"runtime": "juicefs", "compiled": True}},
             "spec.cache.compiled: only the local runtime keeps compiled code",
         ),
+        ({"cache": {"bypass": "auto"}}, "spec.cache.bypass: the local runtime is a copy on the node already"),
         ({"engine": {"args": ["-a", "--port=1"]}}, r"spec.engine.args\[1\]: --port is not yours"),
     ],
 )
