@@ -166,6 +166,24 @@ async def test_26_rules(api: Api, namespace: str, define: Define) -> None:
     (await api.patch(custom.path(namespace, "w"), {"spec": {"max": 9}})).ok()
 
 
+async def test_26_rules_that_run_away_are_stopped(api: Api, namespace: str, define: Define) -> None:
+    rule = "self.all(x, self.all(y, x >= 0 || y >= 0))"
+    numbers = {
+        "type": "array",
+        "maxItems": 1000,
+        "items": {"type": "integer"},
+        "x-kubernetes-validations": [{"rule": rule}],
+    }
+    custom = await define(Custom({"spec": {"type": "object", "properties": {"numbers": numbers}}}))
+    (await make(api, custom, namespace, numbers=[1] * 100)).ok(201)
+    body = custom.object("long", spec={"numbers": [1] * 1000})
+    refused = (await api.post(custom.path(namespace), body)).is_status(422, "Invalid")
+    assert (
+        "'operation cancelled: actual cost limit exceeded': no further validation rules will be run "
+        f"due to call cost exceeds limit for rule: {rule}"
+    ) in refused["message"]
+
+
 async def test_26_what_was_invalid_may_stay(api: Api, namespace: str, define: Define) -> None:
     """Ratcheting: a stricter schema does not refuse writes that leave old values alone."""
     custom = await define(Custom({"spec": SPEC}))

@@ -102,6 +102,15 @@ async def test_an_expression_that_fails_denies_unless_the_policy_ignores_it(
     assert name in answer.is_status(422, "Invalid")["message"]
 
 
+async def test_an_expression_that_runs_away_is_stopped(api: Api, namespace: str, enforce: Enforce) -> None:
+    await enforce({"expression": "object.data.all(x, object.data.all(y, x != '' || y != ''))"})
+    small = config_map("small", {f"k{n}": "v" for n in range(50)})
+    (await api.post(config_maps(namespace), small)).ok(201)
+    large = config_map("large", {f"k{n}": "v" for n in range(1000)})
+    said = (await api.post(config_maps(namespace), large)).is_status(422, "Invalid")["message"]
+    assert "operation cancelled: actual cost limit exceeded" in said
+
+
 async def test_policies_are_checked(api: Api) -> None:
     path = f"{ADMISSION}/validatingadmissionpolicies"
     constraints = {"resourceRules": [CONFIG_MAPS]}

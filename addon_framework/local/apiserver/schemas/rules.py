@@ -9,6 +9,7 @@ from addon_framework.api.cel_engine import engine
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import cause, celext
 from addon_framework.local.apiserver.schemas.cause import Cause
+from addon_framework.local.apiserver.schemas.celbudget import SPEND, Budget, CostExceeded, Meter, counted
 from addon_framework.local.apiserver.schemas.celmacros import rewrite
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 
@@ -63,7 +64,7 @@ class Expression:
     ) -> None:
         self.source = source.strip()
         try:
-            self._program: Program = engine.compile(rewrite(self.source))
+            self._program: Program = engine.compile(counted(rewrite(self.source)))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # the parser can panic across the language border
@@ -80,7 +81,7 @@ class Expression:
         unknown += [
             name
             for name in self._program.functions()
-            if name[0].isalpha() and name not in celext.NATIVE | celext.CALLABLE | functions
+            if name[0].isalpha() and name not in celext.NATIVE | celext.CALLABLE | functions | {SPEND}
         ]
         if unknown:
             raise CompileError(
@@ -88,9 +89,18 @@ class Expression:
                 f"'{unknown[0]}' (in container '')"
             )
 
-    def evaluate(self, variables: dict[str, Any]) -> Any:
-        """The result; what goes wrong inside is a RuntimeError, TypeError, ValueError or KeyError."""
-        return self._program.execute({**self._functions, **variables})
+    def evaluate(self, variables: dict[str, Any], budget: Budget | None = None) -> Any:
+        """The result; what goes wrong inside is a RuntimeError, TypeError, ValueError or KeyError.
+
+        CostExceeded is one, of an expression that has been stopped.
+        """
+        meter = Meter(budget or Budget())
+        try:
+            return self._program.execute({**self._functions, **meter.functions, **variables})
+        except RuntimeError:
+            if meter.exceeded:
+                raise CostExceeded from None
+            raise
 
 
 class Rule:
@@ -115,7 +125,9 @@ class Rule:
         """A transition rule: judged on updates only, even where nothing changed."""
         return self._expression is not None and self._expression.uses_old_self
 
-    def judge(self, value: Any, old: Any, path: str, node: SchemaNode, unchanged: bool) -> list[Cause]:
+    def judge(
+        self, value: Any, old: Any, path: str, node: SchemaNode, unchanged: bool, budget: Budget
+    ) -> list[Cause]:
         """Why the value breaks the rule; `old` is MISSING where there is no counterpart."""
         expression = self._expression
         shown = path or "<nil>"
@@ -136,7 +148,7 @@ class Rule:
             elif not absent:
                 variables["oldSelf"] = before
         try:
-            result = expression.evaluate(variables)
+            result = expression.evaluate(variables, budget)
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError, ArithmeticError) as error:
             return [cause.invalid(shown, node.type, _evaluation_failure(error, self.raw))]
         if result is True:
@@ -176,6 +188,8 @@ def compile_rule(raw: Json) -> Rule:
 def _evaluation_failure(error: Exception, raw: Json) -> str:
     text = f"no such key: {error.args[0]}" if isinstance(error, KeyError) and error.args else str(error)
     rule = str(raw.get("rule", "")).strip()
+    if isinstance(error, CostExceeded):
+        return f"'{text}': no further validation rules will be run due to call cost exceeds limit for rule: {rule}"
     if isinstance(error, TypeError):
         return (
             f"'no such overload: {text}': call arguments did not match a supported operator, "

@@ -10,6 +10,7 @@ import orjson
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.cause import Cause
+from addon_framework.local.apiserver.schemas.celbudget import Budget
 from addon_framework.local.apiserver.schemas.formats import CHECKS
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 
@@ -67,7 +68,7 @@ def _judge_all(value: Any, node: SchemaNode, old: Any, causes: list[Cause]) -> N
             )
         )
         return
-    _rules(value, node, "", old, causes)
+    _rules(value, node, "", old, causes, Budget())
 
 
 def same(one: Any, other: Any) -> bool:
@@ -122,25 +123,28 @@ def _check(value: Any, node: SchemaNode, path: str, old: Any, causes: list[Cause
         _list(value, node, path, old, causes)
 
 
-def _rules(value: Any, node: SchemaNode, path: str, old: Any, causes: list[Cause]) -> None:
+def _rules(value: Any, node: SchemaNode, path: str, old: Any, causes: list[Cause], budget: Budget) -> None:
     """The CEL rules here and below; where nothing changed only transition rules count."""
     if value is None or not node.has_rules:
         return
     if node.rules:
         unchanged = old is not MISSING and same(value, old)
         for rule in node.rules:
-            causes += rule.judge(value, old, path, node, unchanged)
+            if budget.left <= 0:
+                return
+            causes += rule.judge(value, old, path, node, unchanged, budget)
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
         for key, item in value.items():
             child = node.child(key)
             if child is not None and child.has_rules:
-                _rules(item, child, f"{path}.{key}" if path else key, before.get(key, MISSING), causes)
+                where = f"{path}.{key}" if path else key
+                _rules(item, child, where, before.get(key, MISSING), causes, budget)
     elif isinstance(value, list) and node.items is not None and node.items.has_rules:
         past = _by_key(old, node)
         for index, item in enumerate(value):
             known = past.get(_key(item, node), MISSING) if past else MISSING
-            _rules(item, node.items, f"{path}[{index}]", known, causes)
+            _rules(item, node.items, f"{path}[{index}]", known, causes, budget)
 
 
 def _values(value: Any, node: SchemaNode, path: str, causes: list[Cause]) -> bool:
