@@ -189,7 +189,8 @@ def _evaluation_failure(error: Exception, raw: Json) -> str:
     text = f"no such key: {error.args[0]}" if isinstance(error, KeyError) and error.args else str(error)
     rule = str(raw.get("rule", "")).strip()
     if isinstance(error, CostExceeded):
-        return f"'{text}': no further validation rules will be run due to call cost exceeds limit for rule: {rule}"
+        stop = "no further validation rules will be run due to call cost exceeds limit"
+        return f"'{text}': {stop} for rule: {rule}"
     if isinstance(error, TypeError):
         return (
             f"'no such overload: {text}': call arguments did not match a supported operator, "
