@@ -75,6 +75,7 @@ class Compiled:
         for archive in archives(self.carried, key):
             try:
                 self._unpack(archive)
+                say(f"what earlier replicas compiled is here: {archive}")
                 break
             except (OSError, tarfile.TarError, ValueError) as error:
                 say(f"{archive}: not used, the engine compiles by itself: {error}")

@@ -164,7 +164,9 @@ class Host:
             os.environ.clear()
             os.environ.update({**request["env"], **own})
             os.environ["USER_OMP_NUM_THREADS"] = request["env"].get("OMP_NUM_THREADS", "")
-            if "compiled" in fds:  # by our number: compilers are processes of their own
+            # By our number, since compilers are processes of their own. Only inductor's lock files, which it
+            # looks for by their real path, come to lie here: empty, and in nobody's way.
+            if "compiled" in fds:
                 os.environ.update(variables(f"/proc/{os.getpid()}/fd/{fds['compiled']}"))
             model = f"/proc/self/fd/{fds['model']}"
             arguments = request["arguments"]
