@@ -168,6 +168,41 @@ async def test_51_a_webhook_may_see_once_more_what_others_change(
     assert seen == {"if-needed": [{"k": "v"}, {"k": "v", "1": "late"}], "never": [{"k": "v"}]}
 
 
+async def test_51_streams_into_pods(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    hooks.answers["no"] = lambda request: {"allowed": False, "status": {"message": "nobody may look in"}}
+    streams = {
+        "operations": ["CONNECT"],
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "resources": ["pods/exec", "pods/portforward"],
+    }
+    name = await configure("Validating", hooks.url("no"), rules=[streams])
+    path = f"/api/v1/namespaces/{namespace}/pods/a/"
+
+    async def refused() -> str:
+        answer = await api.get(f"{path}exec?command=cat&command=/etc/hosts&stdout=true&container=main")
+        return str(answer.body["message"]) if hooks.asked else ""
+
+    assert await eventually(refused) == f'admission webhook "{name}" denied the request: nobody may look in'
+    request = hooks.asked[-1]["request"]
+    assert (request["operation"], request["subResource"], request["name"]) == ("CONNECT", "exec", "a")
+    assert request["kind"] == {"group": "", "version": "v1", "kind": "PodExecOptions"}
+    assert request["resource"]["resource"] == "pods"
+    assert request["object"] == {
+        "kind": "PodExecOptions",
+        "apiVersion": "v1",
+        "stdout": True,
+        "container": "main",
+        "command": ["cat", "/etc/hosts"],
+    }
+    assert (request.get("oldObject"), request.get("options")) == (None, None)
+    assert "denied" in (await api.get(f"{path}portforward?ports=80")).body["message"]
+    assert hooks.asked[-1]["request"]["object"]["ports"] == [80]
+    assert "denied" not in (await api.get(f"{path}attach?stdout=true")).body["message"]
+
+
 async def test_51_failures_are_fatal_or_not(
     api: Api, namespace: str, hooks: HookServer, configure: Configure
 ) -> None:

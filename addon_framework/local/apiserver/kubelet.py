@@ -28,7 +28,24 @@ _MAX_MESSAGE = 16 << 20
 _LOG_OPTIONS = ("follow", "previous", "tailLines", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=1)
 
+_ASKED = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
+
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+def stream_options(subresource: str, request: web.BaseRequest) -> Json:
+    """What is asked of a stream, as admission sees it."""
+    query = request.query
+    asked: Json = {"kind": _ASKED[subresource], "apiVersion": "v1"}
+    if subresource == "portforward":
+        ports = [int(port) for port in query.getall("ports", []) if port.isdigit()]
+        return asked | ({"ports": ports} if ports else {})
+    asked |= {each: True for each in ("stdin", "stdout", "stderr", "tty") if is_true(query, each)}
+    if container := query.get("container"):
+        asked["container"] = container
+    if subresource == "exec" and (command := query.getall("command", [])):
+        asked["command"] = command
+    return asked
 
 
 class Kubelets:

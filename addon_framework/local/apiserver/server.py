@@ -32,7 +32,7 @@ from addon_framework.local.apiserver.call import Call, Target, find_target, find
 from addon_framework.local.apiserver.documents import Documents
 from addon_framework.local.apiserver.hooks import answered
 from addon_framework.local.apiserver.identity import identify
-from addon_framework.local.apiserver.kubelet import Kubelets
+from addon_framework.local.apiserver.kubelet import Kubelets, stream_options
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import APPLY
 from addon_framework.local.apiserver.rbac import Access, Authorizer
@@ -108,6 +108,11 @@ class Server:
                 raise status.method_not_allowed()
             if target.subresource != "log":  # a WebSocket comes as GET, and still does more than to read
                 self._authorize(call.user, "create", target, target.name)
+                write, asked = (
+                    write_of(call, target, "connect"),
+                    stream_options(target.subresource, call.request),
+                )
+                await answered(lambda: self._objects.webhooks.connect(write, asked))
             return await self._kubelets.proxy(call.request, target.namespace, target.name, target.subresource)
         match verb:
             case "list":

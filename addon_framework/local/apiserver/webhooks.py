@@ -110,6 +110,12 @@ class Webhooks:
             self._response(write, hook, self._request(write, "DELETE", hook.version, None, shown))
         self.validate(write, "DELETE", None, shown)
 
+    def connect(self, write: Write, options: Json) -> None:
+        """Both sorts, on a stream into a pod and what it is asked for; none of that can be changed."""
+        for hook in self._hooks(MUTATING, write, "CONNECT", options, None):
+            self._response(write, hook, self._request(write, "CONNECT", hook.version, options, None))
+        self.validate(write, "CONNECT", options, None)
+
     def _policies_hold(self, write: Write, operation: str, obj: Json | None, old: Json | None) -> None:
         if write.user == SYSTEM or write.kind.group == GROUP:
             return
@@ -146,7 +152,9 @@ class Webhooks:
     def _selected(self, raw: Json, write: Write, obj: Json | None, old: Json | None) -> bool:
         in_objects = selector_from_object(raw.get("objectSelector"))
         if not any(
-            in_objects(each["metadata"].get("labels") or {}) for each in (obj, old) if each is not None
+            in_objects((each.get("metadata") or {}).get("labels") or {})
+            for each in (obj, old)
+            if each is not None
         ):
             return False
         if write.kind.key == "namespaces":
@@ -190,16 +198,19 @@ class Webhooks:
             in_version(kind, each, kind.api_version(version)) if each is not None else None
             for each in (obj, old)
         )
-        options: Json = {"kind": _OPTIONS[operation], "apiVersion": "meta.k8s.io/v1"}
-        if operation != "DELETE":
-            options["fieldManager"] = write.manager
-        if write.dry_run:
-            options["dryRun"] = ["All"]
+        options: Json | None = None
+        if operation in _OPTIONS:
+            options = {"kind": _OPTIONS[operation], "apiVersion": "meta.k8s.io/v1"}
+            if operation != "DELETE":
+                options["fieldManager"] = write.manager
+            if write.dry_run:
+                options["dryRun"] = ["All"]
         namespace = write.namespace if kind.namespaced else write.name if kind.key == "namespaces" else ""
+        what = obj["kind"] if obj is not None and operation == "CONNECT" else kind.kind
         request: Json = {
-            "kind": {"group": group, "version": version, "kind": kind.kind},
+            "kind": {"group": group, "version": version, "kind": what},
             "resource": {"group": group, "version": version, "resource": kind.plural},
-            "requestKind": {"group": group, "version": write.version.name, "kind": kind.kind},
+            "requestKind": {"group": group, "version": write.version.name, "kind": what},
             "requestResource": {"group": group, "version": write.version.name, "resource": kind.plural},
             "name": write.name,
             "operation": operation,
