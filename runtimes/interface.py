@@ -6,7 +6,8 @@ it need, where is the data, which command warms it, which one removes it.
 
 A backend's pods report by printing JSON objects, one a line, with a field `report`:
 
-    {"report": "state", "cached": 123, "capacity": 456, "hits": 7, "misses": 1}     bytes, and lookups
+    {"report": "state", "cached": 123, "capacity": 456, "hits": 7, "misses": 1}     bytes, and lookups;
+                                                          hitBytes and missBytes: what those were about
     {"report": "start", "time": 1764034000.1, "total": 123, "totalFiles": 9}         a load begins
     {"report": "progress", "bytes": 99, "files": 3, "rate": 118000000}               bytes a second
     {"report": "trouble", "time": ..., "message": "..."}                             nothing moves, and why
@@ -234,11 +235,17 @@ class Backup:
 
 @dataclass(frozen=True)
 class CacheState:
-    """Bytes and a ratio from 0 to 1; None is not known."""
+    """Bytes, and ratios from 0 to 1; None is not known.
+
+    `local` and `remote` are shares of the bytes that were read lately: from the reader's own node, and from
+    others'.
+    """
 
     cached: int | None = None
     capacity: int | None = None
     hit_ratio: float | None = None
+    local: float | None = None
+    remote: float | None = None
 
 
 class Backend(ABC):
@@ -344,13 +351,15 @@ class Backend(ABC):
         """The cache's state from the last state that each node reported."""
         if not reports:
             return CacheState()
-        hits, misses = (sum(int(said.get(name) or 0) for said in reports) for name in ("hits", "misses"))
+        counters = ("hits", "misses", "hitBytes", "missBytes")
+        hits, misses, here, missing = (sum(int(s.get(name) or 0) for s in reports) for name in counters)
         limits = [int(said["capacity"]) for said in reports if said.get("capacity")]
         return CacheState(
             # Every node has a copy of its own, so the least full one is what can be relied on.
             cached=min(int(said.get("cached") or 0) for said in reports),
             capacity=cache.quota or (min(limits) if limits else None),
             hit_ratio=hits / (hits + misses) if hits + misses else None,
+            local=here / (here + missing) if here + missing else None,
         )
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:

@@ -16,8 +16,9 @@ from runtimes.workloads import NATIVE
 
 SUMMARY = "alluxio fsadmin report summary && alluxio fsadmin report metrics"
 _READ = ("Cluster.BytesReadLocal", "Cluster.BytesReadRemote", "Cluster.BytesReadUfsAll")
+_NOW = tuple(f"Cluster.BytesRead{whence}Throughput" for whence in ("Local", "Remote", "Ufs"))
 _METRIC = re.compile(
-    r"^\s*(Cluster\.\w+)\s+\(Type:\s*COUNTER,\s*Value:\s*([\d,.]+\s*[KMGTP]?B?)\)", re.MULTILINE
+    r"^\s*(Cluster\.\w+)\s+\(Type:\s*\w+,\s*Value:\s*([\d,.]+\s*[KMGTP]?B?)(?:/MIN)?\)", re.MULTILINE
 )
 
 # Values of secret options are in no argument, variable or ConfigMap: Alluxio reads them from its own file.
@@ -84,10 +85,13 @@ def state(output: str) -> CacheState:
     read = {name: sizes(f"x: {value}", ("x",)).get("x", 0) for name, value in _METRIC.findall(output)}
     local, remote, source = (read.get(name, 0) for name in _READ)
     total = local + remote + source
+    now = [read.get(name, 0) for name in _NOW]
     return CacheState(
         cached=said.get("Used Capacity"),
         capacity=said.get("Total Capacity"),
         hit_ratio=(local + remote) / total if total else None,
+        local=now[0] / sum(now) if any(now) else None,
+        remote=now[1] / sum(now) if any(now) else None,
     )
 
 

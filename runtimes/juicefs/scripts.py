@@ -73,8 +73,13 @@ state() {{
       $1 == "juicefs_blockcache_bytes" {{ b = $2 }}
       $1 == "juicefs_blockcache_hits" {{ h = $2 }}
       $1 == "juicefs_blockcache_miss" {{ m = $2 }}
+      $1 == "juicefs_blockcache_hit_bytes" {{ hb = $2 }}
+      $1 == "juicefs_blockcache_miss_bytes" {{ mb = $2 }}
       END {{ if (stored > 0) printf "\\"cached\\": %.0f", stored
-            else printf "\\"cached\\": %.0f, \\"hits\\": %.0f, \\"misses\\": %.0f", b, h, m }}
+            else {{
+              printf "\\"cached\\": %.0f, \\"hits\\": %.0f, \\"misses\\": %.0f", b, h, m
+              printf ", \\"hitBytes\\": %.0f, \\"missBytes\\": %.0f", hb, mb
+            }} }}
     ' "$MOUNT_POINT/.stats" 2>/dev/null) || continue
     [ "$now" = "$last" ] || printf '{{"report": "state", "time": %s, %s}}\\n' "$(date +%s.%N)" "$now"
     last=$now

@@ -22,25 +22,28 @@ _TAIL = "200"  # lines are reports, and the last of each kind counts
 _RETRY = 0.5
 
 
+_COUNTERS = ("hits", "misses", "hitBytes", "missBytes")
+
+
 class Window:
     """Hits and misses of the last minutes, from counters that only grow and begin anew with their program."""
 
     def __init__(self, seconds: float = 600) -> None:
         self._seconds = seconds
-        self._seen: deque[tuple[float, int, int]] = deque()
+        self._seen: deque[tuple[float, dict[str, int]]] = deque()
 
     def of(self, report: Json) -> Json:
         """The report with what was counted within the window instead of since ever."""
         moment = float(report.get("time") or 0)
-        hits, misses = int(report.get("hits") or 0), int(report.get("misses") or 0)
-        if self._seen and (hits < self._seen[-1][1] or misses < self._seen[-1][2]):
+        counted = {name: int(report[name] or 0) for name in _COUNTERS if name in report}
+        if self._seen and any(count < self._seen[-1][1].get(name, 0) for name, count in counted.items()):
             self._seen.clear()
-        self._seen.append((moment, hits, misses))
+        self._seen.append((moment, counted))
         # One older than the window stays, for what was counted since then.
         while len(self._seen) > 1 and self._seen[1][0] <= moment - self._seconds:
             self._seen.popleft()
-        first = self._seen[0] if len(self._seen) > 1 else (moment, 0, 0)
-        return {**report, "hits": hits - first[1], "misses": misses - first[2]}
+        first = self._seen[0][1] if len(self._seen) > 1 else {}
+        return {**report, **{name: count - first.get(name, 0) for name, count in counted.items()}}
 
 
 @dataclass

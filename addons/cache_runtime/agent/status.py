@@ -158,6 +158,11 @@ def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:
         found["cacheCapacity"] = human_size(state.capacity)
     if state.hit_ratio is not None:
         found["cacheHitRatio"] = percentage(state.hit_ratio, 1)
+    if state.local is not None:
+        found["localThroughputRatio"] = percentage(state.local, 1)
+        found["cacheThroughputRatio"] = percentage(state.local + (state.remote or 0), 1)
+    if state.remote is not None:
+        found["remoteThroughputRatio"] = percentage(state.remote, 1)
     return found
 
 

@@ -21,7 +21,14 @@ from addons.cache_runtime.agent.names import (
 from addons.cache_runtime.agent.operations.status import PartState, again_in, failed_status, running_status
 from addons.cache_runtime.agent.reports import Window
 from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
-from addons.cache_runtime.agent.status import Counts, Observed, broken_pods, dataset_status, runtime_status
+from addons.cache_runtime.agent.status import (
+    Counts,
+    Observed,
+    broken_pods,
+    cache_states,
+    dataset_status,
+    runtime_status,
+)
 from addons.cache_runtime.plugin import CacheRuntime
 from runtimes.interface import Cache, CacheState
 from runtimes.local import LocalBackend
@@ -207,6 +214,20 @@ def test_hits_are_those_of_the_window() -> None:
     assert told(300, 60, 90) == (50, 0)
     assert told(1000, 70, 95) == (10, 5)  # what was counted since 300
     assert told(1001, 1, 1) == (1, 1)  # the program began anew
+    assert window.of({"time": 1002, "hits": 2, "misses": 1, "missBytes": 7})["missBytes"] == 7
+
+
+def test_shares_of_what_is_read_are_written_as_fluid_writes_them() -> None:
+    assert cache_states(CacheState(), None) == {}
+    assert cache_states(CacheState(local=0.5), None) == {
+        "localThroughputRatio": "50.0%",
+        "cacheThroughputRatio": "50.0%",
+    }
+    assert cache_states(CacheState(local=0.5, remote=0.25), None) == {
+        "localThroughputRatio": "50.0%",
+        "remoteThroughputRatio": "25.0%",
+        "cacheThroughputRatio": "75.0%",
+    }
 
 
 def test_broken_pods_are_named_with_their_node() -> None:

@@ -87,6 +87,8 @@ def _run(arguments: list[str], state: State) -> int:
         case ["fsadmin", "report", "metrics"]:
             for name, value in (("Local", "3.00GB"), ("Remote", "1024.00MB"), ("UfsAll", "1.00GB")):
                 print(f"    Cluster.BytesRead{name}  (Type: COUNTER, Value: {value})")
+            for name, value in (("Local", "6.00MB"), ("Remote", "1024.00KB"), ("Ufs", "1.00MB")):
+                print(f"    Cluster.BytesRead{name}Throughput  (Type: GAUGE, Value: {value}/MIN)")
         case ["fsadmin", "backup"] if "ALLUXIO_BACKUPS" in os.environ:
             made = Path(os.environ["ALLUXIO_BACKUPS"]) / "alluxio-backup-2026-11-28-1.gz"
             made.write_bytes(b"journal")

@@ -210,6 +210,7 @@ def test_the_state_is_what_alluxio_reports(shell: Shell) -> None:
     state = BACKEND.summarize(cache(), done.stdout)
     assert (state.cached, state.capacity) == (512 << 20, 2 << 30)
     assert state.hit_ratio == pytest.approx(0.8)
+    assert (state.local, state.remote) == (0.75, 0.125)
 
 
 def test_a_load_asks_the_workers_once_and_reports(shell: Shell, tmp_path: Path) -> None:
