@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.core import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
@@ -40,7 +41,16 @@ log = structlog.get_logger(__name__)
 LEASE_NAME = "boundaryless-hub-manager"
 CONTROLLERS = ("registration", "placement", "work", "addons")
 # Several for each cluster, and only ever looked at one by one.
-_PACKED = (ManifestWork.RESOURCE, NAMESPACES, ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS, LEASES)
+_PACKED = (
+    ManagedClusterAddOn.RESOURCE,
+    ManifestWork.RESOURCE,
+    NAMESPACES,
+    ROLES,
+    ROLEBINDINGS,
+    CLUSTERROLES,
+    CLUSTERROLEBINDINGS,
+    LEASES,
+)
 _OF_ADDON_MANAGER = (InstallController, AddonConfigController, CmaStatusController, AddonTokenController)
 _MIN_PAUSE, _MAX_PAUSE = 0.1, 5.0
 

@@ -78,7 +78,12 @@ class Informer(Generic[T]):
 
     def in_namespace(self, namespace: str) -> list[T]:
         """The objects of one namespace."""
-        return self.by_index(_BY_NAMESPACE, namespace)
+        return [self._objects[key] for key in self.keys_in_namespace(namespace)]
+
+    def keys_in_namespace(self, namespace: str) -> list[Key]:
+        """The keys of the objects of one namespace."""
+        self.add_index(_BY_NAMESPACE, lambda obj: (key_of(obj).namespace,))
+        return self.keys_by_index(_BY_NAMESPACE, namespace)
 
     def add_index(self, name: str, values: Callable[[T], Iterable[str]]) -> None:
         """Makes `by_index(name, value)` a look-up; `values` gives an object's values. Idempotent by name."""
@@ -93,9 +98,11 @@ class Informer(Generic[T]):
 
     def by_index(self, name: str, value: str) -> list[T]:
         """The objects for which the index function `name` gives `value`."""
-        if name == _BY_NAMESPACE:
-            self.add_index(_BY_NAMESPACE, lambda obj: (key_of(obj).namespace,))
-        return [self._objects[key] for key in self._indexes[name].get(value, ())]
+        return [self._objects[key] for key in self.keys_by_index(name, value)]
+
+    def keys_by_index(self, name: str, value: str) -> list[Key]:
+        """The keys of those objects; of packed ones none is made for that."""
+        return list(self._indexes[name].get(value, ()))
 
     def on_event(self, callback: Callable[[T | None, T | None], None]) -> None:
         """Calls back on every change, and for what is already there; asking twice is asking once."""

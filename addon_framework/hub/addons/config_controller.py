@@ -215,8 +215,7 @@ class AddonConfigController(Controller):
         yield from self._rollout_of(cma["metadata"]["name"])
         cache = self.cache(ManagedClusterAddOn.RESOURCE)
         cache.add_index("addon", lambda addon: [addon["metadata"]["name"]])
-        for addon in cache.by_index("addon", cma["metadata"]["name"]):
-            yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
+        yield from cache.keys_by_index("addon", cma["metadata"]["name"])
 
     def _placed(self, decision: Json) -> Iterable[Key]:
         for key in addons_installed_by(self, decision):
@@ -228,9 +227,10 @@ class AddonConfigController(Controller):
     def _users_of(self, config: Reference) -> Iterable[Key]:
         cache = self.cache(ManagedClusterAddOn.RESOURCE)
         cache.add_index("config", _configs_of)
-        for addon in cache.by_index("config", str(config)):
-            yield from self._rollout_of(addon["metadata"]["name"])
-            yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
+        users = cache.keys_by_index("config", str(config))
+        for name in {key.name for key in users}:
+            yield from self._rollout_of(name)
+        yield from users
 
 
 def _configs_of(addon: Json) -> list[str]:

@@ -322,14 +322,12 @@ class AddonDeployController(Controller):
     def _installed(self, cma: Json) -> Iterable[Key]:
         cache = self.cache(ManagedClusterAddOn.RESOURCE)
         cache.add_index("addon", lambda addon: [addon["metadata"]["name"]])
-        for addon in cache.by_index("addon", cma["metadata"]["name"]):
-            yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
+        return cache.keys_by_index("addon", cma["metadata"]["name"])
 
     def _on_cluster(self, cluster: Json) -> Iterable[Key]:
         cache, name = self.cache(ManagedClusterAddOn.RESOURCE), cluster["metadata"]["name"]
         cache.add_index("hosting", lambda addon: filter(None, [hosting_cluster(addon)]))
-        for addon in [*cache.in_namespace(name), *cache.by_index("hosting", name)]:
-            yield Key(addon["metadata"]["namespace"], addon["metadata"]["name"])
+        return [*cache.keys_in_namespace(name), *cache.keys_by_index("hosting", name)]
 
 
 def _cluster_matters(old: Json | None, new: Json | None) -> bool:

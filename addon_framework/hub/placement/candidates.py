@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from addon_framework.api.meta import Json
 from addon_framework.api.names import FEATURE_LABEL_PREFIX
@@ -26,6 +26,10 @@ class Candidates:
     bound: Sequence[str]
     eligible: Sequence[str]
     clusters: Sequence[Json]
+
+    def let_go(self) -> Candidates:
+        """What there is to remember: one cluster says that there are any; all would soon be old versions."""
+        return replace(self, clusters=self.clusters[:1])
 
 
 def find_candidates(

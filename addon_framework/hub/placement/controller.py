@@ -146,7 +146,7 @@ class PlacementController(Controller):
         else:
             scheduler = Scheduler(placement, fleet)
         return Standing(
-            candidates,
+            candidates.let_go(),
             scheduler,
             self._view.revision_elsewhere(key),
             self._can_update(placement),

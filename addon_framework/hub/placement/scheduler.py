@@ -42,6 +42,8 @@ class Scheduler:
         except Misconfigured as error:
             self.result.misconfigured = error
             self._group()
+        if not self._asks_again():
+            self._clusters = {name: c for name, c in self._clusters.items() if _taints(c)}
         if self.due is not None:
             self.result.requeue_after = (self.due - fleet.now).total_seconds()
 
@@ -76,7 +78,7 @@ class Scheduler:
         if self.result.misconfigured is not None or (stale is not None and now >= stale):
             return None
         moved = current ^ self._current
-        if any((self._clusters.get(n, {}).get("spec") or {}).get("taints") for n in moved):
+        if any(_taints(self._clusters.get(name, {})) for name in moved):
             return None  # some taints mean something else to those that are already there
         before = self.result.selected
         if assumed is not None and not self._strict:
@@ -101,6 +103,11 @@ class Scheduler:
 
     def _spreads(self) -> bool:
         return not self._strict and bool(constraints_of(self._spec))
+
+    def _asks_again(self) -> bool:
+        """Whether a selection from other scores looks at the clusters: what it does not is not kept."""
+        groups = (self._spec.get("decisionStrategy") or {}).get("groupStrategy") or {}
+        return self._spreads() or bool(groups.get("decisionGroups"))
 
     def _place(self, name: str) -> tuple[bool, int, str]:
         """Where a cluster stands: by score, then by name; what is better avoided comes last."""
@@ -168,3 +175,7 @@ class Scheduler:
                 result.selected, result.groups = [], [Group("", [])]
             if self._strict or result.misconfigured is None:
                 result.misconfigured = error
+
+
+def _taints(cluster: Json) -> list[Json]:
+    return (cluster.get("spec") or {}).get("taints") or []
