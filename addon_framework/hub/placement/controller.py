@@ -193,9 +193,11 @@ class PlacementController(Controller):
             self._tell(placement, sorted(after - before), sorted(before - after))
         if result.by_score and writer.notes:
             self._rates.wrote(key, self._now())
-        status = placement_status(placement, standing.candidates, result, parts)
+        seen = standing.as_told(placement)
+        status = placement_status(seen, standing.candidates, result, parts)
         try:
-            await write_status(self.client, Placement.RESOURCE, placement, status)
+            await write_status(self.client, Placement.RESOURCE, seen, status)
+            standing.tell(placement, status)
         finally:
             if writer.notes:
                 self._beside(self._record(placement, writer.notes))

@@ -25,6 +25,21 @@ class Standing:
     elsewhere: int  # revision of the other placements' decisions
     can_update: bool
     capacity: frozenset[Coordinate] = frozenset()  # scores of which its decisions take something
+    _told: tuple[str, Json] | None = None  # the last status, and the version of the placement that got it
+
+    def as_told(self, placement: Json) -> Json:
+        """The placement as we left it, should this be the version from before.
+
+        The events of our decisions may be here before that of our status. To write it once more would be a
+        conflict, after which everything is looked at anew.
+        """
+        if self._told is None or self._told[0] != placement["metadata"]["resourceVersion"]:
+            return placement
+        return {**placement, "status": self._told[1]}
+
+    def tell(self, placement: Json, status: Json) -> None:
+        """This version of the placement has got that status."""
+        self._told = placement["metadata"]["resourceVersion"], status
 
 
 class ScoreRates:

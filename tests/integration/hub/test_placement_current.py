@@ -18,6 +18,7 @@ from addon_framework.api.cluster import (
 )
 from addon_framework.hub.placement.controller import PlacementController
 from addon_framework.hub.placement.scheduler import Scheduler
+from addon_framework.hub.placement.standing import Standing
 from addon_framework.kube import Client, Key, Manager
 from addon_framework.plugins import Plugins, hookimpl
 from tests.integration.hub.conftest import Hub
@@ -38,10 +39,15 @@ class Looking(PlacementController):
     def __init__(self, plugins: Plugins) -> None:
         super().__init__(plugins)
         self.looks: list[Key] = []
+        self.whole_looks: list[Key] = []
 
     async def reconcile(self, key: Key) -> float | None:
         self.looks.append(key)
         return await super().reconcile(key)
+
+    async def _look(self, key: Key, placement: Json) -> Standing:
+        self.whole_looks.append(key)
+        return await super()._look(key, placement)
 
     def scheduler(self, key: Key) -> Scheduler:
         return self._standing[key].scheduler
@@ -114,6 +120,19 @@ async def test_a_score_touches_only_its_readers(case: Case, client: Client) -> N
     await client.patch(ManagedCluster.RESOURCE, one, labels)
     await case.until("reader", two)
     assert case.controller.scheduler(reader) is not scheduler
+
+
+async def test_the_events_of_its_own_writes_have_no_placement_looked_at_anew(case: Case) -> None:
+    key = Key(case.namespace, "p")
+    await case.ask("p")
+    await case.until("p", *case.clusters)
+
+    async def again() -> bool:
+        return case.controller.queue.idle and case.controller.looks.count(key) > 1
+
+    await case.hub.until(again)
+    assert case.controller.scheduler(key).result.selected == case.clusters
+    assert case.controller.whole_looks.count(key) == 1
 
 
 async def test_a_toleration_that_runs_out_moves_the_decision_then(case: Case, client: Client) -> None:
