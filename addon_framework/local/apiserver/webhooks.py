@@ -85,7 +85,7 @@ class Webhooks:
             return False
         before = copy_json(obj)
         _replace(obj, self._patched(write, hook, obj, response))
-        return before != obj
+        return bool(before != obj)
 
     def validate(self, write: Write, operation: str, obj: Json | None, old: Json | None) -> None:
         """Refuses what one of them refuses; they are asked at the same time. May raise Pending.

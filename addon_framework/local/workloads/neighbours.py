@@ -97,7 +97,8 @@ class Neighbourhood:
         for other in self._placed:
             domain = _labels(other.node).get(key)
             if (
-                domain in counts
+                domain is not None
+                and domain in counts
                 and other.pod["metadata"]["namespace"] == pod["metadata"]["namespace"]
                 and not other.pod["metadata"].get("deletionTimestamp")
                 and _matches(selector, _labels(other.pod))

@@ -70,7 +70,8 @@ def counted(source: str) -> str:
 
 def _commas(bare: str, start: int) -> tuple[list[int], int]:
     """Those that part the arguments which begin here, and where they end."""
-    commas, depth = [], 0
+    commas: list[int] = []
+    depth = 0
     for index in range(start, len(bare)):
         each = bare[index]
         if each in "([{":
