@@ -1,4 +1,4 @@
-"""Probes: HTTP, TCP and exec, with the kubelet's thresholds.
+"""Probes: HTTP, TCP, gRPC and exec, with the kubelet's thresholds.
 
 https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
 """
@@ -74,9 +74,13 @@ async def check(probe: Json, container: Json, address: str, execute: Execute) ->
                 _, writer = await asyncio.open_connection(action.get("host") or address, port)
             writer.close()
             return True, ""
+        if action := probe.get("grpc"):
+            from addon_framework.local.node.grpcprobe import healthy  # few pods need HTTP/2
+
+            return await healthy(address, int(action["port"]), action.get("service") or "", timeout)
     except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
         return False, str(error) or type(error).__name__
-    return False, "the probe has no action that is supported (exec, httpGet, tcpSocket)"
+    return False, "the probe has no action"
 
 
 def port_of(port: int | str, container: Json) -> int:

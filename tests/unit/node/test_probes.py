@@ -2,6 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from addon_framework.local.node.probes import check, port_of, probe_loop
 
@@ -58,3 +65,46 @@ async def test_nobody_listening_is_a_failure_with_a_reason() -> None:
 def test_ports_by_name() -> None:
     container = {"name": "c", "ports": [{"name": "http", "containerPort": 8000}]}
     assert (port_of("http", container), port_of("90", container), port_of(9, container)) == (8000, 90, 9)
+
+
+@pytest.fixture
+def health() -> Iterator[tuple[HealthServicer, int]]:
+    """The health service of a real gRPC server, and its port."""
+    service = HealthServicer()
+    server = grpc.server(ThreadPoolExecutor(2))
+    add_HealthServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield service, port
+    server.stop(None)
+
+
+async def test_grpc(health: tuple[HealthServicer, int]) -> None:
+    service, port = health
+    deep = "deep." * 40 + "Service"
+
+    async def asked(name: str = "") -> tuple[bool, str]:
+        return await check({"grpc": {"port": port, "service": name}}, {"name": "c"}, "127.0.0.1", never)
+
+    assert (await asked())[0]
+    service.set(deep, HealthCheckResponse.NOT_SERVING)
+    assert await asked(deep) == (False, 'service unhealthy (responded with "NOT_SERVING")')
+    service.set(deep, HealthCheckResponse.SERVING)
+    assert (await asked(deep))[0]
+    assert (await asked("none"))[1].startswith("rpc failed: code 5")
+
+
+async def test_grpc_without_health_or_without_grpc() -> None:
+    server = grpc.server(ThreadPoolExecutor(2))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    good, why = await check({"grpc": {"port": port}}, {"name": "c"}, "127.0.0.1", never)
+    server.stop(None)
+    assert (good, "does not implement the grpc health protocol" in why) == (False, True)
+    other = await asyncio.start_server(
+        lambda reader, writer: writer.write(b"HTTP/1.1 400 no\r\n\r\n"), "127.0.0.1", 0
+    )
+    probe = {"grpc": {"port": other.sockets[0].getsockname()[1]}}
+    good, why = await check(probe, {"name": "c"}, "127.0.0.1", never)
+    other.close()
+    assert (good, bool(why)) == (False, True)
