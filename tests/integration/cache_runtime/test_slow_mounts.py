@@ -157,3 +157,8 @@ async def test_the_next_replica_of_a_model_reads_the_copy(fleet: Fleet, origin: 
     advice = endpoint_status(made["InferenceEndpoint"], Parts(dataset=dataset))["cacheAdvice"]
     assert "the cache reads" in advice
     assert f"Dataset {fleet.namespace}/chat-bypass" in advice
+
+    await fleet.delete(DATASETS, "chat")
+
+    for resource, name in ((DATASETS, "chat"), (DATASETS, "chat-bypass"), (RUNTIMES["local"], "chat-bypass")):
+        await fleet.gone(resource, name)

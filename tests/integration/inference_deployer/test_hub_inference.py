@@ -270,6 +270,7 @@ async def test_a_cluster_without_a_place_says_why(scene: Scene):
         ({"replicas": "two"}, "spec.replicas"),
         ({"engine": {"launcher": "magic"}}, "spec.engine.launcher"),
         ({"cache": {"quota": "much"}}, "spec.cache.quota"),
+        ({"cache": {"bypass": "sometimes"}}, "spec.cache.bypass"),
         ({"engine": {"env": [{"value": "x"}]}}, "spec.engine.env[0].name"),
     ],
 )
