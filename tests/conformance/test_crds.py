@@ -184,6 +184,27 @@ async def test_26_rules_that_run_away_are_stopped(api: Api, namespace: str, defi
     ) in refused["message"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "rule", "passes"),
+    [
+        ({}, "self.a.all(x, self.a.all(y, x >= 0 || y >= 0))", False),
+        ({}, "self.a.all(x, x > 0)", True),
+        ({"maxItems": 100}, "self.a.all(x, self.a.all(y, x >= 0 || y >= 0))", True),
+    ],
+)
+async def test_26_rules_that_may_cost_too_much_are_refused(
+    api: Api, limit: Json, rule: str, passes: bool
+) -> None:
+    numbers = {"type": "array", "items": {"type": "integer"}, **limit}
+    spec = {"type": "object", "properties": {"a": numbers}, "x-kubernetes-validations": [{"rule": rule}]}
+    answer = await api.post(CRDS, Custom({"spec": spec}).definition(), dryRun="All")
+    if passes:
+        answer.ok(201)
+    else:
+        where = "properties[spec].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds"
+        assert where in answer.is_status(422, "Invalid")["message"]
+
+
 async def test_26_what_was_invalid_may_stay(api: Api, namespace: str, define: Define) -> None:
     """Ratcheting: a stricter schema does not refuse writes that leave old values alone."""
     custom = await define(Custom({"spec": SPEC}))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 
+from addon_framework.api.meta import Json
+
 EACH, TOTAL = 250_000, 2_500_000  # rounds: a fifth of a second, two seconds
 SPEND = "spendOne"
 _STRINGS = re.compile(r"""r?"(?:\\.|[^"\\])*"|r?'(?:\\.|[^'\\])*'""")
 _LOOP = re.compile(r"\.(all|exists|exists_one|existsOne|map|filter)\(")
+_SELF_LOOP = re.compile(rf"(?<![\w.])self((?:\.[A-Za-z_]\w*)*){_LOOP.pattern}")
 
 
 class CostExceeded(RuntimeError):
@@ -66,6 +69,29 @@ def counted(source: str) -> str:
     for place, text in sorted(inserts, reverse=True):
         source = source[:place] + text + source[place:]
     return source
+
+
+def runs_away(source: str, schema: Json) -> bool:
+    """Whether a rule loops over a list or map without a limit inside a loop over another such.
+
+    A real server estimates the cost of everything; this is what no estimate lets pass.
+    """
+    bare = _STRINGS.sub(lambda match: "x" * len(match.group()), source)
+    open_until: list[int] = []
+    for loop in _SELF_LOOP.finditer(bare):
+        if _unlimited(schema, loop[1].split(".")[1:]):
+            if any(loop.start() < end for end in open_until):
+                return True
+            open_until.append(_commas(bare, loop.end())[1])
+    return False
+
+
+def _unlimited(schema: Json, path: list[str]) -> bool:
+    for name in path:
+        schema = (schema.get("properties") or {}).get(name) or {}
+    if schema.get("type") == "array":
+        return "maxItems" not in schema
+    return "additionalProperties" in schema and "maxProperties" not in schema
 
 
 def _commas(bare: str, start: int) -> tuple[list[int], int]:

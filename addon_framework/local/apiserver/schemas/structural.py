@@ -8,6 +8,7 @@ from typing import Any
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.cause import Cause
+from addon_framework.local.apiserver.schemas.celbudget import runs_away
 from addon_framework.local.apiserver.schemas.crd import compile_schema
 from addon_framework.local.apiserver.schemas.defaulting import copy_json
 from addon_framework.local.apiserver.schemas.fields import prune
@@ -17,6 +18,10 @@ from addon_framework.local.apiserver.schemas.validate import check
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 _TYPES = frozenset({"array", "boolean", "integer", "number", "object", "string"})
 _NEVER = ("$ref", "definitions", "dependencies", "patternProperties", "additionalItems")
+_COSTLY = (
+    "estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding "
+    "maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+)
 # Value validations may restrict what the structure declares, never declare structure themselves.
 _NOT_IN_CHOICES = (
     ("type", "must be empty to be structural"),
@@ -280,6 +285,8 @@ def _rule(rule: Json, raw: Json, level: str, path: str, causes: list[Cause]) -> 
     compiled = compile_rule(rule)
     if compiled.error:
         causes.append(cause.invalid(f"{path}.rule", rule["rule"], compiled.error))
+    elif runs_away(rule["rule"], raw):
+        causes.append(cause.forbidden(f"{path}.rule", _COSTLY))
     for key in ("rule", "messageExpression"):
         for name in _undefined(str(rule.get(key) or ""), raw, root=level == "root"):
             detail = f"compilation failed: ERROR: <input>:1:1: undefined field '{name}'"
