@@ -67,7 +67,12 @@ class Compiled:
         self.private = Path(private or tempfile.mkdtemp(prefix="compiled-"))
         self.limit = limit
         self.key = ""
+        self.machine: list[str] = []
         self.before: set[tuple[str, int]] = set()
+
+    def look(self) -> None:
+        """Find out what the code is for. To ask for GPUs may take seconds, but needs no data."""
+        self.machine = accelerator()
 
     def bring(self, key: str) -> None:
         """Fill the private directory, if there is something for the key; what is wrong with it is said."""
@@ -195,9 +200,11 @@ def digest(file: IO[bytes]) -> str:
     return made.hexdigest()
 
 
-def key_of(model: str, arguments: list[str], environment: Mapping[str, str]) -> str:
+def key_of(model: str, arguments: list[str], environment: Mapping[str, str], machine: list[str]) -> str:
     """32 hexadecimal digits of model, engine, accelerator and the settings of the engine."""
-    factors = [_model(Path(model)), _engine(environment), _accelerator(), _settings(arguments, environment)]
+    if not machine:
+        raise ValueError("it is not known for which machine")
+    factors = [_model(Path(model)), _engine(environment), machine, _settings(arguments, environment)]
     return hashlib.sha256(json.dumps(factors, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -219,7 +226,7 @@ def _engine(environment: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _accelerator() -> list[str]:
+def accelerator() -> list[str]:
     """GPUs with compute capability and driver; and the CPU, for which code is generated in any case."""
     cpu = [platform.machine()]
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -237,11 +244,7 @@ def _gpus() -> list[str]:
     if not (tool := shutil.which(_GPU_TOOL)):
         return []
     command = [tool, "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        say(f"cannot ask {tool} for the GPUs: {error}")
-        return []
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
     return done.stdout.splitlines()
 
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 
 from .arguments import option
 from .cluster import in_cluster, patch_pod, wait_for_dataload
@@ -40,9 +41,13 @@ class Launcher:
         self.pid = 0  # of our child; the engine host's child is not ours
         self.connection: socket.socket | None = None
         self.timeline = Timeline(mode)
-        self.compiled = Compiled(carried) if (carried := os.environ.get("COMPILED")) else None
-        if self.compiled:
-            os.environ.update(variables(str(self.compiled.private)))
+        self.compiled: Compiled | None = None
+        if carried := os.environ.get("COMPILED"):
+            try:
+                self.compiled = Compiled(carried)
+                os.environ.update(variables(str(self.compiled.private)))
+            except OSError as error:
+                say(f"compiled code is not carried: {error}")
 
     def run(self) -> int:
         """Start the engine and return its exit status."""
@@ -184,25 +189,33 @@ class Launcher:
         except BrokenPipeError:
             pass
 
-    def bring_compiled(self) -> None:
-        """Only now, since it depends on the model's files."""
+    def carry(self, step: Callable[[Compiled], None]) -> None:
+        """A step with compiled code, if there is any; whatever goes wrong, the engine can do without."""
         if self.compiled:
             try:
-                key = key_of(option(self.arguments, "--model") or "", self.arguments, os.environ)
-                self.compiled.bring(key)
-            except Exception as error:  # whatever it is, the engine can compile by itself
+                step(self.compiled)
+            except Exception as error:
                 say(f"compiled code is not carried: {error!r}")
 
     def start_threads(self) -> None:
         """Data, timeline and readiness are watched beside the engine; never before a fork."""
         namespace, pod = os.environ.get("POD_NAMESPACE", "default"), os.environ.get("POD_NAME", "")
 
+        def bring(compiled: Compiled) -> None:
+            model = option(self.arguments, "--model") or ""
+            compiled.bring(key_of(model, self.arguments, os.environ, compiled.machine))
+
+        def keep(compiled: Compiled) -> None:
+            if carried := compiled.keep():
+                self.timeline.mark(compiled=carried)
+
         def data() -> None:
+            self.carry(Compiled.look)
             if wanted := os.environ.get("WAIT_FOR_DATALOAD"):
                 place, _, name = wanted.rpartition("/")
                 wait_for_dataload(place or namespace, name)
             self.timeline.mark(data_ready=time.time())
-            self.bring_compiled()
+            self.carry(bring)  # only now: it depends on the model's files
             self.release()
 
         def publish() -> None:
@@ -223,8 +236,7 @@ class Launcher:
                 finally:
                     connection.close()
                 time.sleep(0.05)
-            if self.compiled and (carried := self.compiled.keep()):
-                self.timeline.mark(compiled=carried)
+            self.carry(keep)
 
         for target in (data, readiness, publish):
             threading.Thread(target=target, daemon=True).start()

@@ -116,7 +116,7 @@ class Node:
         arguments += ["--host", "127.0.0.1", *options]
         return await self.start("--", *arguments, pod=pod, environment=environment)
 
-    async def mark(self, pod: str, name: str) -> dict[str, Any]:
+    async def mark(self, pod: str, name: str, timeout: float = 120) -> dict[str, Any]:
         """All marks of a pod, once one of them is there."""
 
         async def probe() -> dict[str, Any] | None:
@@ -125,7 +125,7 @@ class Node:
             marks: dict[str, Any] = json.loads(text)
             return marks if name in marks else None
 
-        found: dict[str, Any] = await eventually(probe, timeout=120)
+        found: dict[str, Any] = await eventually(probe, timeout=timeout)
         return found
 
     async def load(self, phase: str) -> None:
@@ -214,6 +214,7 @@ async def test_cold_beside_the_load_then_warm_from_a_host(node: Node):
     await eventually(lambda: alive(node.directory) == 0)
 
 
+@pytest.mark.timeout(600)  # a minute on two idle cores
 async def test_what_one_replica_compiles_the_next_one_runs(node: Node):
     await node.load("Complete")
     carried = node.directory / "compiled"
@@ -223,7 +224,7 @@ async def test_what_one_replica_compiles_the_next_one_runs(node: Node):
     async def replica(name: str) -> tuple[dict[str, Any], str]:
         port = free_port()
         process = await node.launch(name, port, options, {"COMPILED": str(carried)})
-        marks, text = await node.mark(name, "compiled"), await answer(port)
+        marks, text = await node.mark(name, "compiled", timeout=240), await answer(port)
         process.send_signal(signal.SIGTERM)
         assert await ended(process, 10) == 0
         return marks, text

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
-from addons.inference_deployer.launcher.compiled import Compiled, archives, digest, key_of, variables
+from addons.inference_deployer.launcher.compiled import (
+    Compiled,
+    accelerator,
+    archives,
+    digest,
+    key_of,
+    variables,
+)
 
 KEY, OTHER = "a" * 32, "b" * 32
 
@@ -186,23 +194,27 @@ def test_the_key_is_of_the_model_the_engine_and_its_settings(tmp_path):
     (model / "config.json").write_text('{"hidden_size": 8}')
     (model / "model.safetensors").write_bytes(b"12345678")
     arguments = ["--model", str(model), "--port", "1", "--dtype=bfloat16"]
-    key = key_of(str(model), arguments, {})
+    machine = accelerator()
+    key = key_of(str(model), arguments, {}, machine)
     moved = ["--model=/elsewhere", "--port=2", "--served-model-name", "x", "--dtype=bfloat16"]
     same = {"VLLM_HOST_IP": "10.0.0.1", "VLLM_API_KEY": "k", "VLLM_CACHE_ROOT": "/x", "HOME": "/y"}
     same |= {"VLLM_SERVICE_PORT": "80", "VLLM_PORT_80_TCP_ADDR": "10.1.1.1"}  # a Service called vllm
-    assert key_of(str(model), moved, same) == key
+    assert key_of(str(model), moved, same, machine) == key
 
     others = [
-        key_of(str(model), [*arguments, "--max-num-seqs=2"], {}),
-        key_of(str(model), arguments, {"VLLM_USE_AOT_COMPILE": "0"}),
-        key_of(str(model), arguments, {"OMP_NUM_THREADS": "3"}),
-        key_of(str(model), arguments, {"ENGINE_IMAGE": "vllm:2"}),
+        key_of(str(model), [*arguments, "--max-num-seqs=2"], {}, machine),
+        key_of(str(model), arguments, {"VLLM_USE_AOT_COMPILE": "0"}, machine),
+        key_of(str(model), arguments, {"OMP_NUM_THREADS": "3"}, machine),
+        key_of(str(model), arguments, {"ENGINE_IMAGE": "vllm:2"}, machine),
     ]
     (model / "model.safetensors").write_bytes(b"123456789")
-    others.append(key_of(str(model), arguments, {}))
+    others.append(key_of(str(model), arguments, {}, machine))
     (model / "config.json").write_text('{"hidden_size": 9}')
-    others.append(key_of(str(model), arguments, {}))
-    assert len({key, *others}) == 7
+    others.append(key_of(str(model), arguments, {}, machine))
+    others.append(key_of(str(model), arguments, {}, [*machine, "another"]))
+    assert len({key, *others}) == 8
+    with pytest.raises(ValueError, match="for which machine"):
+        key_of(str(model), arguments, {}, [])
 
 
 def test_an_engine_keeps_all_in_one_directory_and_a_user_may_want_ahead_of_time(monkeypatch):
@@ -217,18 +229,20 @@ def test_an_engine_keeps_all_in_one_directory_and_a_user_may_want_ahead_of_time(
     assert variables("/d")["VLLM_USE_AOT_COMPILE"] == "1"
 
 
-def test_gpus_are_part_of_the_key(tmp_path, monkeypatch):
-    (tmp_path / "config.json").write_text("{}")
+def test_gpus_are_part_of_what_code_is_for(tmp_path, monkeypatch):
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    keys = {key_of(str(tmp_path), [], {})}
+    machines = {tuple(accelerator())}
     for driver in ("570.1", "570.2"):
         tool.write_text(f"#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, 9.0, {driver}'\n")
         tool.chmod(0o755)
-        keys.add(key_of(str(tmp_path), [], {}))
-    assert len(keys) == 3
+        machines.add(tuple(accelerator()))
+    assert len(machines) == 3
     assert "VLLM_USE_AOT_COMPILE" not in variables("/d")
+    tool.write_text("#!/bin/sh\nexit 9\n")  # better nothing is carried than what is for other GPUs
+    with pytest.raises(subprocess.CalledProcessError):
+        accelerator()
 
 
 def test_archives_are_newest_first(carried):
