@@ -19,6 +19,7 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.names import (
     FIELD_MANAGER,
     HUB_SECRET_ANNOTATION,
+    HUB_SECRET_FOR_LABEL,
     dataset_key,
     labels,
     owner_reference,
@@ -55,6 +56,12 @@ class Credentials:
         if not name:
             return
         source = await self._source(name)
+        owner = (source["metadata"].get("labels") or {}).get(HUB_SECRET_FOR_LABEL, key.namespace)
+        if owner != key.namespace:
+            raise CredentialsError(
+                f"annotation {HUB_SECRET_ANNOTATION}: Secret {name} of the hub is not for namespace "
+                f"{key.namespace}; remove the annotation, or have the hub send this Dataset"
+            )
         current = self._copies.get(Key(key.namespace, name))
         data = source.get("data") or {}
         if current is not None and (current.get("data") or {}) == data and _owned(current, dataset):

@@ -30,6 +30,8 @@ OURS_IN_STATUS = ("observedGeneration", "numbers")
 DATASET_FINALIZER = "fluid-dataset-controller-finalizer"
 LOAD_FINALIZER = "fluid-dataload-controller-finalizer"
 HUB_SECRET_ANNOTATION = "data.boundaryless.io/hub-secret"
+# On the hub's copy: the namespace whose Datasets may have it. Anyone may name any copy in the annotation.
+HUB_SECRET_FOR_LABEL = "data.boundaryless.io/hub-secret-for"
 HASH_ANNOTATION = "data.boundaryless.io/hash"
 CONTENTS_ANNOTATION = "data.boundaryless.io/contents"  # of a DataBackup, "true": the files too
 CAPACITY_ANNOTATION = "pvc.fluid.io/resources.requests.storage"
@@ -124,6 +126,12 @@ def claims_of(pod: Json) -> list[str]:
     done = (metadata.get("labels") or {}).get(SIDECAR_DONE_LABEL) == "true"
     brought = (metadata.get("annotations") or {}).get(IN_USE_ANNOTATION) if done else None
     return [*claims, *(brought.split(",") if brought else ())]
+
+
+def pods_of(pods: AnyInformer, key: Key) -> list[Json]:
+    """Those that we made for a Dataset, by name: of a cluster's thousands of pods few are."""
+    pods.add_index("dataset", lambda pod: [str(each) for each in dataset_key(pod)])
+    return sorted(pods.by_index("dataset", str(key)), key=lambda pod: str(pod["metadata"]["name"]))
 
 
 def pods_using(pods: AnyInformer, key: Key) -> list[str]:

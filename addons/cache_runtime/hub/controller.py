@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
-from addon_framework.api.cluster import Placement, PlacementDecision
+from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
 from addon_framework.api.data import DataMigrate
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.work import ManifestWork
+from addon_framework.hub.acceptance import acceptance_changed, is_accepted
 from addon_framework.hub.addons import lookup
 from addon_framework.hub.addons.works import same_work
 from addon_framework.kube import ApiError, Controller, Key, Watch, key_of, patch_status
@@ -71,6 +72,7 @@ class FleetDatasetController(Controller):
                 for resource in (WORKS, *CREDENTIALS)
             ),
             Watch(SECRETS, map=self._readers, field_selector=_PLAIN),
+            Watch(ManagedCluster.RESOURCE, map=self._sent_to, predicate=acceptance_changed),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -114,7 +116,7 @@ class FleetDatasetController(Controller):
                 mine = [op for op in self._migrates(key) if cluster_of(op) == cluster]
                 mine = [op for op in mine if self._is_whole(key, op)]
                 work = manifest_work(dataset, runtime, self._loads(key), cluster, mine)
-                here = self._values(key, secrets_of(dataset, mine))
+                here = self._values(key, secrets_of(dataset, mine)) if self._is_accepted(cluster) else {}
                 with_values += [cluster] if here else []
                 try:
                     await self._send(key, work)
@@ -147,6 +149,10 @@ class FleetDatasetController(Controller):
             said = get_condition(placement, "PlacementSatisfied") or {}
             return [], ("NoCluster", f"Placement {name} chose no cluster: {said.get('message', '')}")
         return sorted(chosen), None
+
+    def _is_accepted(self, cluster: str) -> bool:
+        """One that was rejected may still hold a certificate: nothing may be left for it to read."""
+        return is_accepted(self.cache(ManagedCluster.RESOURCE).get(Key("", cluster)))
 
     def _values(self, key: Key, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
         """What is read with, as the clusters' one Secret has it."""
@@ -266,6 +272,11 @@ class FleetDatasetController(Controller):
         cache = self.cache(resource, label_selector=OWNER_NAME_LABEL)
         cache.add_index("owner", lambda obj: [str(owner) for owner in owner_of(obj)])
         return cache.by_index("owner", str(key))
+
+    def _sent_to(self, cluster: Json) -> Iterable[Key]:
+        """The Datasets that a cluster has."""
+        works = self.cache(WORKS, label_selector=OWNER_NAME_LABEL)
+        return [key for work in works.in_namespace(cluster["metadata"]["name"]) for key in owner_of(work)]
 
     def _decided(self, decision: Json) -> Iterable[Key]:
         for placement in lookup.placement_of(decision):

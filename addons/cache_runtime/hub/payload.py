@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addons.cache_runtime.agent.names import BYPASS_ANNOTATION, HUB_SECRET_ANNOTATION
+from addons.cache_runtime.agent.names import (
+    BYPASS_ANNOTATION,
+    HUB_SECRET_ANNOTATION,
+    HUB_SECRET_FOR_LABEL,
+)
 from addons.cache_runtime.hub.runtimes import DATA, RUNTIMES, UNCACHED
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
@@ -78,9 +82,15 @@ def external(uri: str, secret: str = "") -> Json:
     return {"externalStorage": storage}
 
 
-def credentials(name: str, cluster: str, labels: Mapping[str, str], data: Mapping[str, str]) -> list[Json]:
-    """A Secret in the cluster namespace, readable by that cluster's cache agent and nobody else."""
-    metadata = {"name": name, "namespace": cluster, "labels": dict(labels)}
+def credentials(
+    name: str, cluster: str, namespace: str, labels: Mapping[str, str], data: Mapping[str, str]
+) -> list[Json]:
+    """A Secret in the cluster namespace, readable by that cluster's cache agent and nobody else.
+
+    The agent gives it to Datasets of `namespace` only.
+    """
+    own = {**labels, HUB_SECRET_FOR_LABEL: namespace}
+    metadata = {"name": name, "namespace": cluster, "labels": own}
     group = f"system:open-cluster-management:cluster:{cluster}:addon:cache-runtime"
     rule = {
         "apiGroups": [""],

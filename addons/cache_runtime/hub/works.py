@@ -8,11 +8,13 @@ from addon_framework.api.data import GROUP
 from addon_framework.api.meta import Json
 from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.kube import Key, key_of
+from addons.cache_runtime.agent.names import HUB_SECRET_ANNOTATION
 from addons.cache_runtime.hub import payload as data
 from addons.cache_runtime.hub.names import owner_labels, secret_name, work_name
 from addons.cache_runtime.hub.runtimes import DATA
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_OF_THE_HUB = (PLACEMENT_LABEL, HUB_SECRET_ANNOTATION, _LAST_APPLIED)
 DATASET_PATHS = (
     ("phase", ".status.phase"),
     ("cached", ".status.cacheStates.cached"),
@@ -82,7 +84,7 @@ def manifest_work(
 def credentials(dataset: Json, values: Mapping[str, str], cluster: str) -> list[Json]:
     """The Secret for one cluster, with exactly the values that the mounts name."""
     key = key_of(dataset)
-    return data.credentials(secret_name(key), cluster, owner_labels(key), values)
+    return data.credentials(secret_name(key), cluster, key.namespace, owner_labels(key), values)
 
 
 def _dataset(dataset: Json, key: Key, *, by_reference: bool) -> Json:
@@ -107,12 +109,12 @@ def _name(obj: Json) -> str:
 
 
 def _metadata(obj: Json) -> Json:
-    """What the user said, without what is about the hub."""
+    """What the user said, without what is about the hub. Whose credentials a Dataset gets is ours to say."""
     metadata = obj["metadata"]
     found: Json = {"name": metadata["name"], "namespace": metadata["namespace"]}
     for field in ("labels", "annotations"):
         said = metadata.get(field) or {}
-        kept = {k: v for k, v in said.items() if k not in (PLACEMENT_LABEL, _LAST_APPLIED)}
+        kept = {k: v for k, v in said.items() if k not in _OF_THE_HUB}
         if kept:
             found[field] = kept
     return found

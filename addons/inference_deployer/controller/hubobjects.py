@@ -78,4 +78,5 @@ def credentials(deployment: Json, secret: Json, cluster: str) -> list[Json]:
     """The Secret's copy in the cluster namespace, readable by that cluster's cache agent and nobody else."""
     namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
     values = {key: secret["data"][key] for key in CREDENTIAL_KEYS}
-    return data.credentials(secret_name(namespace, name), cluster, owner_labels(namespace, name), values)
+    labels = owner_labels(namespace, name)
+    return data.credentials(secret_name(namespace, name), cluster, namespace, labels, values)

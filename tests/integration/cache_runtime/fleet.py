@@ -236,11 +236,15 @@ class Fleet:
         volumes = await self.client.list(PERSISTENTVOLUMES)
         return not [v for v in volumes["items"] if v["metadata"]["name"].startswith(f"{self.namespace}-")]
 
-    async def hub_secret(self, name: str) -> None:
+    async def hub_secret(self, name: str, **labels: str) -> None:
         """As the inference deployer puts it into the cluster namespace of the hub."""
         data = {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY}
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         await self.client.create(
             SECRETS,
-            {"metadata": {"name": name, "namespace": "cluster1"}, "data": encoded, "type": "Opaque"},
+            {
+                "metadata": {"name": name, "namespace": "cluster1", "labels": labels},
+                "data": encoded,
+                "type": "Opaque",
+            },
         )

@@ -243,3 +243,19 @@ async def test_a_migration_runs_on_one_cluster_with_its_secret_there_only(scene:
 
     await scene.hub.until(lambda: sent(two))
     assert not await sent(one)
+
+
+async def test_a_rejected_cluster_keeps_no_credentials(scene: Scene) -> None:
+    (one,) = await scene.clusters(1)
+    await scene.secret()
+    await scene.create()
+
+    async def has(wanted: bool) -> bool:
+        found = [await scene.of(r, one) for r in (SECRETS, ROLES, ROLEBINDINGS)]
+        return [obj is not None for obj in found] == [wanted] * 3
+
+    await scene.hub.until(lambda: has(True))
+    for accepted in (False, True):
+        patch = {"spec": {"hubAcceptsClient": accepted}}
+        await scene.client.patch(ManagedCluster.RESOURCE, one, patch)
+        await scene.hub.until(lambda wanted=accepted: has(wanted))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from addon_framework.api.core import JOBS, PERSISTENTVOLUMECLAIMS, PODS, SECRETS
+from addon_framework.kube import NotFound
 from addon_framework.testing import eventually
 from addons.cache_runtime.agent.names import FORCE_ANNOTATION
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
@@ -48,6 +49,21 @@ async def test_credentials_come_from_the_hub(fleet: Fleet, model: dict[str, byte
         assert copy["metadata"]["ownerReferences"][0]["kind"] == "Dataset"
         await fleet.delete(DATASETS, "llama")
         await fleet.gone(SECRETS, name)
+    finally:
+        await fleet.client.delete(SECRETS, name, "cluster1")
+
+
+async def test_credentials_of_another_namespace_do_not_come(fleet: Fleet) -> None:
+    name = f"inference-{fleet.namespace}-credentials"
+    await fleet.hub_secret(name, **{"data.boundaryless.io/hub-secret-for": "others"})
+    try:
+        dataset = fleet.dataset("llama", secret=name)
+        dataset["metadata"]["annotations"] = {"data.boundaryless.io/hub-secret": name}
+        await fleet.create(dataset, fleet.runtime("local", "llama"))
+        text = f"is not for namespace {fleet.namespace}"
+        await fleet.until(DATASETS, "llama", lambda d: text in str((d.get("status") or {}).get("conditions")))
+        with pytest.raises(NotFound):
+            await fleet.client.get(SECRETS, name, fleet.namespace)
     finally:
         await fleet.client.delete(SECRETS, name, "cluster1")
 

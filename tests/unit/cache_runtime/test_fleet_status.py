@@ -110,3 +110,10 @@ def test_a_work_names_secrets_and_never_has_them() -> None:
     keys = [sent["spec"]["mounts"][0]["encryptOptions"][0], sent["spec"]["sharedEncryptOptions"][0]]
     assert [each["valueFrom"]["secretKeyRef"]["key"] for each in keys] == ["one_k", "two_k"]
     assert (runtime["kind"], runtime["spec"]["replicas"]) == ("LocalRuntime", 0)
+
+
+def test_a_dataset_cannot_ask_for_the_credentials_of_another() -> None:
+    annotations = {"data.boundaryless.io/hub-secret": "dataset-other.d-credentials", "mine": "1"}
+    obj = {"metadata": {"name": "d", "namespace": "n", "annotations": annotations}, "spec": {}}
+    _, sent, _ = manifest_work(obj, None, [], "c")["spec"]["workload"]["manifests"]
+    assert sent["metadata"]["annotations"] == {"mine": "1"}
