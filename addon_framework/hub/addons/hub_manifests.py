@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import structlog
 
+from addon_framework.api.core import CRDS
 from addon_framework.hub.addons.places import BadManifest
 from addon_framework.hub.addons.sources import BUSY, RETRY_PLUGIN
 from addon_framework.hub.addons.works import check
-from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube import Controller, Key, Watch, install_crds
 from addon_framework.plugins import PluginBusy, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,11 @@ class HubManifestsController(Controller):
         except (PluginError, BadManifest) as error:
             log.error("hub manifests not made", plugin=key.name, reason=str(error))
             return None if plugin.quarantined else RETRY_PLUGIN
+        manager = f"boundaryless-plugin-{key.name}"
+        kinds = [dict(obj) for obj in objects if obj["kind"] == CRDS.kind]
+        if kinds and (others := await install_crds(self.client, kinds, field_manager=manager)):
+            log.info("left as they are: others have installed them", plugin=key.name, objects=others)
         for obj in objects:
-            await self.client.apply(obj, field_manager=f"boundaryless-plugin-{key.name}")
+            if obj["kind"] != CRDS.kind:
+                await self.client.apply(obj, field_manager=manager)
         return None

@@ -6,13 +6,14 @@ import asyncio
 import base64
 import dataclasses
 import uuid
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedClusterSetBinding, Placement, PlacementDecision
-from addon_framework.api.core import CLUSTERROLEBINDINGS, CONFIGMAPS, CSRS
+from addon_framework.api.core import CLUSTERROLEBINDINGS, CONFIGMAPS, CRDS, CSRS
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.roles import BOOTSTRAP_ROLE
 from addon_framework.kube import Client, Controller, Key, Watch
@@ -215,3 +216,46 @@ async def test_a_plugin_declines_and_signs_requests(quiet_hub: Hub, namespace: s
     certificate = x509.load_pem_x509_certificate(base64.b64decode(await hub.until(signed)))
     assert "of the plug-in" in certificate.issuer.rfc4514_string()
     assert not (await client.get(CSRS, unwanted)).get("status", {}).get("conditions")
+
+
+class Kinds:
+    """A plug-in with a kind that somebody else has installed, and one of its own."""
+
+    def __init__(self, name: str, groups: Sequence[str]) -> None:
+        self.name, self.groups = name, groups
+
+    @hookimpl
+    def addon_describe(self) -> AddonDescription:
+        return AddonDescription(name=self.name, health=NoProbe)
+
+    @hookimpl
+    def addon_hub_manifests(self) -> list[Json]:
+        return [definition(group, "ours") for group in self.groups]
+
+
+def definition(group: str, whose: str) -> Json:
+    schema = {"type": "object", "description": whose}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": "Thing", "plural": "things", "singular": "thing", "listKind": "ThingList"}
+    return {
+        "apiVersion": CRDS.api_version,
+        "kind": CRDS.kind,
+        "metadata": {"name": f"things.{group}"},
+        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+
+
+async def test_kinds_that_somebody_else_has_installed_are_theirs(quiet_hub: Hub) -> None:
+    hub, client = quiet_hub, quiet_hub.client
+    mark = uuid.uuid4().hex[:8]
+    theirs, own = f"a-{mark}.example.com", f"b-{mark}.example.com"
+    plugin = Kinds(f"kinds-{mark}", [theirs, own])
+    hub.plugins.add(plugin.name, plugin)
+    await client.apply(definition(theirs, "theirs"), field_manager="helm", resource=CRDS)
+    await hub.start()
+    await hub.until(lambda: client.get(CRDS, f"things.{own}"))
+    live = await client.get(CRDS, f"things.{theirs}")
+    schema = live["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert schema["description"] == "theirs"
+    for group in (theirs, own):
+        await client.delete(CRDS, f"things.{group}")
