@@ -232,7 +232,7 @@ class DatasetController(Controller):
         at = Key("", volume_name(key))
         volume, claim = self.of(PERSISTENTVOLUMES).get(at), self.of(PERSISTENTVOLUMECLAIMS).get(key)
         for obj in (volume, claim):
-            if obj is not None and volumes.is_stranger(obj):
+            if obj is not None and volumes.is_stranger(obj, key):
                 raise _StrangerError(volumes.stranger_problem(obj))
         if volume is not None and claim is None and (volume["spec"].get("claimRef") or {}).get("uid"):
             # It was bound to a claim that somebody deleted; it cannot be bound to another.

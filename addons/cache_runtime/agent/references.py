@@ -15,7 +15,13 @@ from addon_framework.kube import AlreadyExists, Client, Key, NotFound, key_of, p
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
-from addons.cache_runtime.agent.names import DATASETS, owner_reference, pods_using, volume_name
+from addons.cache_runtime.agent.names import (
+    DATASETS,
+    OURS_IN_STATUS,
+    owner_reference,
+    pods_using,
+    volume_name,
+)
 from addons.cache_runtime.agent.reference_rules import Reference, problems, reference_of
 from addons.cache_runtime.agent.status import BOUND, FAILED, MIGRATING, NOT_BOUND, Observed, runtime_status
 
@@ -146,7 +152,7 @@ class References:
             states = (dataset.get("status") or {}).get("cacheStates") or {}
             bound = (dataset.get("status") or {}).get("phase") == BOUND
             said = runtime_status(binding, Observed(ready=bound), states, datetime.now(UTC))
-            await patch_status(self._client, _THIN, runtime, said)
+            await patch_status(self._client, _THIN, runtime, said, optional=OURS_IN_STATUS)
 
     async def _ensure(self, key: Key, dataset: Json, binding: Binding, named: Reference) -> None:
         wanted = volumes.referring_volume(binding, dataset, named.path)
@@ -170,7 +176,7 @@ class References:
     async def _release(self, key: Key) -> list[str]:
         """Takes the volume away; or what that waits for."""
         volume, claim = self._volume(key), self._cache(PERSISTENTVOLUMECLAIMS).get(key)
-        mine = [obj for obj in (claim, volume) if obj is not None and not volumes.is_stranger(obj)]
+        mine = [obj for obj in (claim, volume) if obj is not None and not volumes.is_stranger(obj, key)]
         if not mine:
             return []
         if users := pods_using(self._cache(PODS), key):
@@ -181,7 +187,7 @@ class References:
 
     def _volume(self, key: Key) -> Json | None:
         volume = self._cache(PERSISTENTVOLUMES).get(Key("", volume_name(key)))
-        return None if volume is None or volumes.is_stranger(volume) else volume
+        return None if volume is None or volumes.is_stranger(volume, key) else volume
 
     def _stranger(self, key: Key) -> str:
         found = (
@@ -189,7 +195,7 @@ class References:
             self._cache(PERSISTENTVOLUMECLAIMS).get(key),
         )
         for obj in found:
-            if obj is not None and volumes.is_stranger(obj):
+            if obj is not None and volumes.is_stranger(obj, key):
                 return volumes.stranger_problem(obj)
         return ""
 
@@ -233,7 +239,7 @@ class References:
                 {k: v for k, v in mount.items() if k != "encryptOptions"}
                 for mount in dataset["spec"]["mounts"]
             ]
-        await patch_status(self._client, DATASETS, dataset, status)
+        await patch_status(self._client, DATASETS, dataset, status, optional=OURS_IN_STATUS)
 
 
 def _missing(named: Reference, physical: Json | None, binding: Binding | None) -> tuple[str, str]:

@@ -97,7 +97,7 @@ class Teardown:
             (PERSISTENTVOLUMES, Key("", volume_name(key))),
         ):
             obj = self._cache(resource).get(at)
-            if obj is not None and not is_stranger(obj):
+            if obj is not None and not is_stranger(obj, key):
                 await self._delete(resource, obj)
 
     async def _component(self, key: Key, role: str) -> bool:

@@ -12,6 +12,7 @@ from addons.cache_runtime.agent.names import (
     cache_node_label,
     client_node_label,
     dataset_id,
+    dataset_key,
     labels,
     volume_name,
 )
@@ -113,9 +114,13 @@ def capacity(binding: Binding) -> str:
     return str(annotations.get(CAPACITY_ANNOTATION) or DEFAULT_CAPACITY)
 
 
-def is_stranger(obj: Json) -> bool:
-    """Something of the same name that neither we nor Fluid made."""
-    return (obj["metadata"].get("annotations") or {}).get("CreatedBy") != "fluid"
+def is_stranger(obj: Json, key: Key) -> bool:
+    """Something of the same name that neither we nor Fluid made, or not for this Dataset.
+
+    Fluid's names of volumes meet: that of a-b/c is that of a/b-c.
+    """
+    made = (obj["metadata"].get("annotations") or {}).get("CreatedBy") == "fluid"
+    return not made or dataset_key(obj) not in ([], [key])
 
 
 def stranger_problem(obj: Json) -> str:

@@ -11,7 +11,7 @@ from addon_framework.kube import Key
 from addons.cache_runtime.admission.sidecar import needs
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.reference_rules import Reference, is_reference, problems, reference_of
-from addons.cache_runtime.agent.volumes import referring_claim, referring_volume
+from addons.cache_runtime.agent.volumes import is_stranger, referring_claim, referring_volume
 from runtimes.interface import Cache
 from runtimes.local import LocalBackend
 
@@ -134,6 +134,8 @@ def test_the_volume_is_the_physical_ones_or_a_directory_of_it() -> None:
     assert whole["spec"]["claimRef"]["namespace"] == "team"
     (term,) = whole["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
     assert term["matchExpressions"][0]["key"] == "fluid.io/s-ml-llama", "pods go where the physical cache is"
+    assert not is_stranger(whole, Key("team", "copy"))
+    assert is_stranger(whole, Key("te", "am-copy")), "its volume would have the same name"
     claim = referring_claim(binding, mine)
     assert (claim["metadata"]["namespace"], claim["spec"]["volumeName"]) == ("team", "team-copy")
     assert claim["metadata"]["labels"]["fluid.io/dataset.referring-name"] == "llama"
