@@ -12,7 +12,7 @@ from addons.cache_runtime.agent import restoring, status
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.measurements import Measurements
-from addons.cache_runtime.agent.names import OPERATIONS, ROLES, dataset_key, role_of
+from addons.cache_runtime.agent.names import OPERATIONS, ROLES, dataset_key, pods_of, role_of
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from runtimes.interface import CacheState
@@ -60,7 +60,7 @@ class Observer:
             measured=measured.counted,
             ready=ready and claim is not None,
             problem=problem,
-            waiting=waiting or _waiting_for(pods) or sources.problem or measured.problem,
+            waiting=waiting or status.waiting_for(pods) or sources.problem or measured.problem,
             operations=self._operations(key),
             broken=status.broken_pods(pods),
             unreadable=measured.problem,
@@ -112,7 +112,7 @@ class Observer:
 
     def pods(self, key: Key, role: str) -> list[Json]:
         """Ours of one role."""
-        return [pod for pod in self._of(PODS) if dataset_key(pod) == [key] and role_of(pod) == role]
+        return [pod for pod in pods_of(self._of(PODS), key) if role_of(pod) == role]
 
     def ending(self, key: Key, binding: Binding, waiting: str) -> Observed:
         """The same of a cache that is being taken down."""
@@ -130,17 +130,3 @@ def of_operation(op: Json) -> list[Key]:
         for target in ({"name": each} if isinstance(each, str) else each for each in named)
         if target
     ]
-
-
-def _waiting_for(pods: list[Json]) -> str:
-    """Why pods of ours do not run, in the kubelet's or the scheduler's words."""
-    for pod in pods:
-        said = pod.get("status") or {}
-        for container in said.get("containerStatuses") or []:
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("message"):
-                return f"pod {pod['metadata']['name']}: {waiting.get('reason')}: {waiting['message']}"
-        for condition in said.get("conditions") or []:
-            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-                return f"pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}"
-    return ""

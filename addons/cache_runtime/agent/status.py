@@ -199,6 +199,20 @@ def broken_pods(pods: Sequence[Json]) -> str:
     return "; ".join(sorted(found))
 
 
+def waiting_for(pods: Sequence[Json]) -> str:
+    """Why pods of ours do not run, in the kubelet's or the scheduler's words."""
+    for pod in pods:
+        said = pod.get("status") or {}
+        for container in said.get("containerStatuses") or []:
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("message"):
+                return f"pod {pod['metadata']['name']}: {waiting.get('reason')}: {waiting['message']}"
+        for condition in said.get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                return f"pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}"
+    return ""
+
+
 def _ended(said: Json) -> str:
     for container in said.get("containerStatuses") or []:
         state = container.get("state") or {}

@@ -28,6 +28,7 @@ from addons.cache_runtime.agent.status import (
     cache_states,
     dataset_status,
     runtime_status,
+    waiting_for,
 )
 from addons.cache_runtime.plugin import CacheRuntime
 from runtimes.interface import Cache, CacheState
@@ -138,6 +139,15 @@ def test_a_load_of_two_nodes_is_as_far_as_the_slower() -> None:
     assert (complete["phase"], complete["duration"]) == ("Complete", "9s")
     assert complete["infos"]["finishTime"] == "109.000"
     assert complete["conditions"][0]["type"] == "Complete"
+
+
+def test_what_the_pods_of_an_operation_wait_for_is_said() -> None:
+    why = 'persistentvolumeclaim "gone" not found'
+    conditions = [{"type": "PodScheduled", "status": "False", "message": why}]
+    text = waiting_for([{"metadata": {"name": "p"}, "status": {"conditions": conditions}}])
+    assert text == f"pod p is not scheduled: {why}"
+    status = running_status(load(), [PartState("", message=text)], "x", NOW, None)
+    assert (status["phase"], status["infos"]["message"]) == ("Executing", text)
 
 
 def test_a_load_fails_for_good_or_goes_on() -> None:

@@ -17,6 +17,7 @@ from addons.cache_runtime.agent.names import (
     MANAGED,
     dataset_key,
     owner_reference,
+    pods_of,
 )
 from addons.cache_runtime.agent.operations import inputs, runafter, status
 from addons.cache_runtime.agent.operations.jobs import operation_key
@@ -230,9 +231,7 @@ class OperationController(Controller):
             for node in self.of(NODES)
             if selector.items() <= (node["metadata"].get("labels") or {}).items()
         }
-        pods = [
-            p for p in self.of(PODS) if dataset_key(p) == [dataset] and p["spec"].get("nodeName") in nodes
-        ]
+        pods = [p for p in pods_of(self.of(PODS), dataset) if p["spec"].get("nodeName") in nodes]
         return [p for p in pods if not p["metadata"].get("deletionTimestamp")]
 
     def _find(self, kind: str, key: Key) -> Json | None:

@@ -18,6 +18,7 @@ from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, Refuse
 from addons.cache_runtime.agent.operations.shared import Shared
 from addons.cache_runtime.agent.operations.status import PartState
 from addons.cache_runtime.agent.operations.turns import Claim
+from addons.cache_runtime.agent.status import waiting_for
 
 _SUMS = ("bytes", "files", "rate", "total", "totalFiles")
 
@@ -169,6 +170,8 @@ class Runner:
             kind = ""  # what it says last is why
         if kind == "Failed" and not part.trusted and (words := jobs.last_words(mine)):
             message = f"{words}; {message}"
+        if not kind:
+            message = waiting_for(mine)
         host = part.host or ",".join(sorted({p["spec"].get("nodeName", "") for p in mine} - {""}))
         return PartState(host, said, kind, reason, message)
 

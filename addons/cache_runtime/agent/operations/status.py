@@ -26,7 +26,7 @@ class PartState:
     said: Mapping[str, Json] = field(default_factory=dict)
     job: str = ""  # Complete, Failed, or "" while it runs
     reason: str = ""
-    message: str = ""
+    message: str = ""  # why the job failed, or what its pods wait for
 
     @property
     def done(self) -> bool:
@@ -101,6 +101,8 @@ def running_status(
         trouble = next((text for text in map(_trouble, nodes) if text), "")
         if trouble:
             infos["message"] = f"trying again: {trouble}"
+        elif waiting := next((node.message for node in nodes if not node.done and node.message), ""):
+            infos["message"] = waiting
     return status | _kept(load)
 
 
