@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from runtimes.interface import CacheState, Exec
 log = structlog.get_logger(__name__)
 _MIN_RETRY, _MAX_RETRY = 1.0, 20.0
 _NOT_YET = "the sources are not mounted yet"
-_PERIOD = 10.0  # between two looks at a cache's state, in seconds
+# Seconds between two looks at a cache's state: while things happen to its Dataset, and while nothing does.
+# A look starts a program in the master, often a Java machine.
+_PERIOD, _IDLE_PERIOD = 10.0, 60.0
 
 
 @dataclass
@@ -40,6 +43,7 @@ class _Followed:
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     sources: Sources = field(default_factory=Sources)
     state: CacheState | None = None
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)  # something happened to the Dataset
 
 
 class Executions:
@@ -52,6 +56,7 @@ class Executions:
     def follow(self, key: Key, binding: Binding, pods: Callable[[str], Sequence[Json]]) -> None:
         """Starts what has to run; `pods` are those of a role."""
         followed = self._by_key.setdefault(key, _Followed())
+        followed.stirred.set()
         prepare, summary = binding.backend.prepare(binding.cache), binding.backend.summary(binding.cache)
         if prepare is not None:
             target = _target(pods(prepare.role))
@@ -120,6 +125,7 @@ class Executions:
         self, key: Key, binding: Binding, followed: _Followed, pod: Json, command: Exec
     ) -> None:
         while True:
+            followed.stirred.clear()
             try:
                 output = await self._execute(pod, command)
             except (ExecuteError, ApiError) as error:
@@ -130,6 +136,9 @@ class Executions:
                     followed.state = state
                     self._changed(key)
             await asyncio.sleep(_PERIOD)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE_PERIOD - _PERIOD):
+                    await followed.stirred.wait()
 
     async def _execute(self, pod: Json, command: Exec) -> str:
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]["name"]

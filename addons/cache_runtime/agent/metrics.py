@@ -6,6 +6,7 @@ Gauges are read from the statuses when somebody asks; histograms count what has 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Iterator
 
 from aiohttp import web
@@ -69,6 +70,9 @@ class Metrics:
 
     def _dataset(self, old: Json | None, new: Json | None) -> None:
         """The first time only: a Dataset whose pods came back has been bound for long."""
+        if new is None and old is not None:
+            with contextlib.suppress(KeyError):  # nothing was loaded into it
+                self._origin.remove(old["metadata"]["namespace"], old["metadata"]["name"])
         if old is None or new is None or _phase(new) != BOUND or _phase(old) == BOUND:
             return
         if not any(c.get("type") == "RuntimeScheduled" for c in _conditions(old)):
