@@ -12,7 +12,10 @@ A backend's pods report by printing JSON objects, one a line, with a field `repo
     {"report": "progress", "bytes": 99, "files": 3, "rate": 118000000}               bytes a second
     {"report": "trouble", "time": ..., "message": "..."}                             nothing moves, and why
     {"report": "speed", "time": ..., "cache": 2100000000, "source": 118000000}       bytes a second
-    {"report": "done" | "failed", "time": ..., "reason": "...", "message": "..."}    a load ends
+    {"report": "done", "time": ..., "bytes": 123, "files": 9}                        a load ends
+    {"report": "failed", "time": ..., "reason": "...", "message": "..."}             a load ends
+
+One that failed is tried again by its Job, unless the report says `"permanent": true`.
 
 The add-on follows the pods' logs; a program that prints something else overrides `report`.
 """

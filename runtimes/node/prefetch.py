@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 
 _STATUS = Path("/tmp/fluid-file-prefetcher/status/prefetcher.status")
@@ -37,7 +38,8 @@ def run(environment: Mapping[str, str], status: Path) -> None:
     began = time.monotonic()
     counted = _Counted(None if limit is None else began + limit)
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(counted.read, files(environment.get("FILE_PREFETCHER_FILE_LIST", ""))))
+        found = files(environment.get("FILE_PREFETCHER_FILE_LIST", ""))
+        list(pool.map(counted.read, takewhile(lambda path: not counted.over(), found)))
     how = "timeout" if counted.late else "done"
     said = f"{how}: {counted.bytes} bytes of {counted.files} files in {time.monotonic() - began:.1f} s"
     print(said, flush=True)
@@ -71,7 +73,7 @@ class _Counted:
         buffer = bytearray(_PIECE)
         try:
             with open(path, "rb", buffering=0) as file:
-                while not self._over() and (count := file.readinto(buffer)):
+                while not self.over() and (count := file.readinto(buffer)):
                     with self._lock:
                         self.bytes += count
         except OSError as error:
@@ -80,7 +82,8 @@ class _Counted:
         with self._lock:
             self.files += 1
 
-    def _over(self) -> bool:
+    def over(self) -> bool:
+        """Whether the time is over; listing a large tree takes its part of it."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             self.late = True
         return self.late
