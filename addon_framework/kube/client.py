@@ -6,6 +6,7 @@ Verbs and paths: https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -73,23 +74,38 @@ class Client(Transport):
         field_selector: str | None = None,
     ) -> Json:
         """The whole list, all pages of one consistent snapshot; all namespaces when none is given."""
-        params = _selectors(label_selector, field_selector)
-        path = resource.path(namespace)
-        page = await self.request("GET", path, params={**params, "limit": str(PAGE_SIZE)})
-        result = page
+        items: list[Json] = []
+        pages = partial(
+            self.pages, resource, namespace, label_selector=label_selector, field_selector=field_selector
+        )
         try:
-            while token := (page.get("metadata") or {}).get("continue"):
-                page = await self.request(
-                    "GET", path, params={**params, "limit": str(PAGE_SIZE), "continue": token}
-                )
-                result["items"].extend(page["items"])
-                result["metadata"]["resourceVersion"] = page["metadata"]["resourceVersion"]
+            async for page in pages():
+                items += page["items"]
         except Gone:  # the snapshot expired under us: take it in one piece
-            return await self.request("GET", path, params=params)
-        result["metadata"].pop("continue", None)
-        result["metadata"].pop("remainingItemCount", None)
-        result["items"] = result.get("items") or []
-        return result
+            async for page in pages(in_one=True):
+                items = page["items"]
+        for field in ("continue", "remainingItemCount"):
+            page["metadata"].pop(field, None)
+        return {**page, "items": items}
+
+    async def pages(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        in_one: bool = False,
+    ) -> AsyncIterator[Json]:
+        """The list as it comes, each page with the version to watch from. Gone when the snapshot expires."""
+        params = _selectors(label_selector, field_selector) | ({} if in_one else {"limit": str(PAGE_SIZE)})
+        while True:
+            page = await self.request("GET", resource.path(namespace), params=params)
+            page["items"] = page.get("items") or []
+            yield page
+            if not (token := (page.get("metadata") or {}).get("continue")):
+                return
+            params = params | {"continue": token}
 
     async def create(
         self, resource: Resource, obj: Json, namespace: str | None = None, *, dry_run: bool = False

@@ -157,18 +157,29 @@ class Informer(Generic[T]):
         self._synced.clear()
 
     async def _list(self) -> None:
-        listed = await self.client.list(self.resource, self.namespace, **self._selectors)
-        fresh: dict[Key, Json] = {key_of(item): item for item in listed["items"]}
-        for key in [key for key in self._objects if key not in fresh]:
-            self._store(key, None)
-        for key, item in fresh.items():
-            current = self._objects.get(key)
-            if current is None or resource_version_of(current) != resource_version_of(item):
-                item.setdefault("apiVersion", self.resource.api_version)
-                item.setdefault("kind", self.resource.kind)
-                self._store(key, item)
-        self._version = listed["metadata"]["resourceVersion"]
+        try:
+            await self._take(in_one=False)
+        except Gone:  # the snapshot expired between two pages
+            await self._take(in_one=True)
         self._synced.set()
+
+    async def _take(self, *, in_one: bool) -> None:
+        """Page by page: the whole list of a large fleet takes many times what is kept of it."""
+        there: set[Key] = set()
+        pages = self.client.pages(self.resource, self.namespace, in_one=in_one, **self._selectors)
+        async for page in pages:
+            for item in page["items"]:
+                key = key_of(item)
+                there.add(key)
+                current = self._objects.get(key)
+                if current is None or resource_version_of(current) != resource_version_of(item):
+                    item.setdefault("apiVersion", self.resource.api_version)
+                    item.setdefault("kind", self.resource.kind)
+                    self._store(key, item)
+            version = page["metadata"]["resourceVersion"]
+        for key in [key for key in self._objects if key not in there]:
+            self._store(key, None)
+        self._version = version
 
     async def _watch(self) -> None:
         timeout = int(240 + 120 * self._jitter())

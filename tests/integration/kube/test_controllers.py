@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from addon_framework.kube import (
     Client,
     Conflict,
     Controller,
+    Gone,
     Informer,
     Key,
     LeaderElector,
@@ -63,6 +65,48 @@ async def test_lists_follow_every_page(
     listed = await client.list(CONFIGMAPS, namespace, label_selector="app=kube-test")
     assert {item["metadata"]["name"] for item in listed["items"]} == names
     assert "continue" not in listed["metadata"]
+
+
+async def test_an_informer_takes_a_list_page_by_page(
+    client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addon_framework.kube.client.PAGE_SIZE", 3)
+    names = {f"page-{i}" for i in range(8)}
+    await asyncio.gather(*(client.create(CONFIGMAPS, config_map(name, namespace)) for name in names))
+    informer: Informer[Json] = Informer(
+        client, CONFIGMAPS, namespace=namespace, label_selector="app=kube-test"
+    )
+    async with running(informer):
+        assert {key.name for key in informer.keys_in_namespace(namespace)} == names
+    for gone in ("page-0", "page-7"):
+        await client.delete(CONFIGMAPS, gone, namespace)
+    await client.create(CONFIGMAPS, config_map("new", namespace))
+    informer._version = ""  # as after a history that is gone
+    informer._synced.clear()
+    async with running(informer):
+        found = {key.name for key in informer.keys_in_namespace(namespace)}
+        assert found == names - {"page-0", "page-7"} | {"new"}
+
+
+async def test_an_informer_whose_snapshot_expires_between_pages_takes_all_at_once(
+    client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addon_framework.kube.client.PAGE_SIZE", 3)
+    await asyncio.gather(*(client.create(CONFIGMAPS, config_map(f"p{i}", namespace)) for i in range(8)))
+    send, sent = client.send, list[str]()
+
+    async def expired(method: str, path: str, *, params: Any = None, **others: Any) -> Json:
+        if "continue" in (params or {}):
+            sent.append("continue")
+            raise Gone(410, "Expired", "the provided continue parameter is too old")
+        return await send(method, path, params=params, **others)
+
+    monkeypatch.setattr(client, "send", expired)
+    async with running(Informer(client, CONFIGMAPS, namespace=namespace)) as informer:
+        assert {f"p{i}" for i in range(8)} <= {key.name for key in informer.keys_in_namespace(namespace)}
+    assert sent == ["continue"]
+    listed = await client.list(CONFIGMAPS, namespace, label_selector="app=kube-test")
+    assert len(listed["items"]) == 8
 
 
 async def test_an_informer_follows_additions_changes_and_removals(client: Client, namespace: str) -> None:
