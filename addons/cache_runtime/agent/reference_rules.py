@@ -74,6 +74,12 @@ def problems(dataset: Json, physical: Json | None, runtimes: Iterable[Json]) -> 
             f"{field} is not shared with namespace {metadata.get('namespace', '')}; its owner can add that "
             f"to its annotation {REFERENCES_ANNOTATION}",
         ]
+    if reference.path and access_modes(physical) != [_READ_ONLY]:
+        # A node would follow a link that a writer has put there, out of the data into its own files.
+        found.append(
+            f"{field} can be written to, so no directory of it can be named; name all of it, and give pods "
+            "volumeMounts[].subPath"
+        )
     allowed = {_READ_ONLY, *access_modes(physical)}
     if more := [mode for mode in access_modes(dataset) if mode not in allowed]:
         found.append(

@@ -113,6 +113,9 @@ def test_what_can_be_written_to_is_shared_by_name() -> None:
     writing = dataset("copy", "dataset://ml/llama", accessModes=["ReadWriteMany"])
     for said in ("team", "a, team", "*"):
         assert problems(writing, physical(references=said, accessModes=modes), []) == []
+    part = dataset("copy", "dataset://ml/llama/sub")
+    assert "no directory of it" in problems(part, physical(references="*", accessModes=modes), [])[0]
+    assert problems(part, physical(references="*"), []) == []
     at_home = {**writing, "metadata": {**writing["metadata"], "namespace": "ml"}}
     assert problems(at_home, physical(accessModes=modes), []) == []
 
