@@ -69,4 +69,6 @@ def seconds_of(retry_after: str | None) -> float:
         moment = parsedate_to_datetime(retry_after or "")
     except ValueError:
         return 0.0
+    if moment.tzinfo is None:  # of -0000, which is UTC too
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
