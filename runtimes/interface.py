@@ -29,9 +29,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
-from addon_framework.api.data import DataLoad, Dataset, EncryptOption
+from addon_framework.api.data import DataLoad, Dataset
 from addon_framework.api.meta import Json, Resource, from_dict
 from addon_framework.api.quantity import parse_quantity
+from runtimes.mounts import SecretKey as SecretKey
+from runtimes.mounts import Source as Source
+from runtimes.mounts import sources_of
 
 CACHE_DIRECTORY = "/var/lib/boundaryless/cache"
 MOUNT_DIRECTORY = "/var/lib/boundaryless/mounts"
@@ -40,32 +43,6 @@ PORTS_ANNOTATION = "data.boundaryless.io/ports"
 
 class Missing(str):
     """A problem that ends when another object comes; every other one stays until the specs change."""
-
-
-@dataclass(frozen=True)
-class SecretKey:
-    """A key of a Secret in the Dataset's namespace."""
-
-    name: str
-    key: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """One mount of a Dataset, with the shared options merged in."""
-
-    url: str
-    name: str
-    path: str  # where it appears in the Dataset: "/" or "/name"
-    options: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, SecretKey] = field(default_factory=dict)  # by option name
-    read_only: bool = True
-    shared: bool = False
-
-    @property
-    def scheme(self) -> str:
-        """`s3` of s3://bucket/prefix."""
-        return self.url.partition("://")[0]
 
 
 @dataclass(frozen=True)
@@ -82,7 +59,7 @@ class Cache:
     def of(cls, dataset: Json, runtime: Json, *, image: str, profile: Json | None = None) -> Cache:
         """From the objects as the API server has them."""
         typed = from_dict(Dataset, dataset)
-        return cls(typed, runtime, _sources(typed), image, profile)
+        return cls(typed, runtime, sources_of(typed), image, profile)
 
     @property
     def namespace(self) -> str:
@@ -368,36 +345,6 @@ class Backend(ABC):
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """Bytes and files at the source; None when it cannot be told from here. Raises OSError."""
         return None
-
-
-def _sources(dataset: Dataset) -> tuple[Source, ...]:
-    spec = dataset.spec
-    found = []
-    for mount in spec.mounts:
-        options = {**spec.shared_options, **mount.options}
-        secrets = {**secret_options(spec.shared_encrypt_options), **secret_options(mount.encrypt_options)}
-        path = "/" + (mount.path or mount.name).strip("/")
-        found.append(
-            Source(
-                url=mount.mount_point,
-                name=mount.name,
-                path=path,
-                options=options,
-                secrets=secrets,
-                read_only=mount.read_only,
-                shared=mount.shared,
-            )
-        )
-    return tuple(found)
-
-
-def secret_options(options: Sequence[EncryptOption]) -> dict[str, SecretKey]:
-    """Where the values of secret options are, by the options' names."""
-    return {
-        option.name: SecretKey(reference.name, reference.key)
-        for option in options
-        if (reference := option.value_from.secret_key_ref) is not None
-    }
 
 
 def allocated(runtime: Json) -> dict[str, int]:

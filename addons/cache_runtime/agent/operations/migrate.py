@@ -21,7 +21,8 @@ from addons.cache_runtime.agent.operations.kinds import (
     own_namespace,
     title,
 )
-from runtimes.interface import Migration, SecretKey, Source, Task, secret_options
+from runtimes.interface import Migration, SecretKey, Source, Task
+from runtimes.mounts import secret_options
 
 # Fluid's launcher reaches its workers by ssh.
 _PARALLEL_OPTIONS = ("sshSecretName", "sshPort", "sshReadyTimeoutSeconds")
