@@ -47,7 +47,7 @@ from addons.cache_runtime.agent.names import (
     short_hash,
     volume_name,
 )
-from addons.cache_runtime.agent.nodes import set_label
+from addons.cache_runtime.agent.nodes import NodeLabels
 from addons.cache_runtime.agent.observing import WORKLOADS, Observer, of_operation
 from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
@@ -88,6 +88,7 @@ class DatasetController(Controller):
         self._observer = Observer(self.of, reports, self.executions, self.measurements)
         self.references = References(self.client, self.of, self.resolver)
         self._bypass = Bypass(self.client, self.of, self.resolver)
+        self._node_labels = NodeLabels(self.client, self.of)
         self._teardown = Teardown(self.client, self.of, self._install_namespace, self.references)
 
     def of(self, resource: Resource) -> AnyInformer:
@@ -219,13 +220,18 @@ class DatasetController(Controller):
                     await self.client.delete(resource, live["metadata"]["name"], key.namespace)
 
     async def _label_nodes(self, key: Key, binding: Binding) -> None:
+        """They stay when pods go: so does the cache."""
         uid = binding.dataset["metadata"]["uid"]
-        labels = {"worker": cache_node_label(key, uid), "client": client_node_label(key, uid)}
-        for role, label in labels.items():
-            hosts = {
-                p["spec"]["nodeName"] for p in self._observer.pods(key, role) if p["spec"].get("nodeName")
-            }
-            await set_label(self.client, self.of(NODES), hosts, label)
+        hosts = {
+            role: {p["spec"].get("nodeName") for p in self._observer.pods(key, role)}
+            for role in ("worker", "client")
+        }
+        for node in self.of(NODES):
+            name, there = node["metadata"]["name"], node["metadata"].get("labels") or {}
+            cache = name in hosts["worker"] or cache_node_label(key, uid) in there
+            client = name in hosts["client"] or client_node_label(key, uid) in there
+            if cache or client:
+                await self._node_labels.put(binding, node, cache=cache, client=client)
 
     async def _volume(self, key: Key, binding: Binding) -> None:
         """Creates what is not there; neither object can be changed afterwards."""

@@ -58,6 +58,7 @@ FORCE_ANNOTATION = "data.boundaryless.io/force-delete"
 # On a Dataset, namespaces separated by commas, or "*": whose Datasets may refer to it (see reference_rules).
 REFERENCES_ANNOTATION = "data.boundaryless.io/references"
 COUNT_LABEL = "fluid.io/dataset-num"  # on nodes: how many Datasets have their cache there
+EXCLUSIVE_LABEL = "fluid_exclusive"  # on nodes: the one Dataset whose cache wants the node for itself
 NODE_LABEL = "data.boundaryless.io/node"
 INPUTS_LABEL = "data.boundaryless.io/inputs"
 
@@ -78,14 +79,25 @@ def dataset_id(key: Key, uid: str) -> str:
     return readable if len(readable) <= 63 else uid
 
 
-def is_cache_label(label: str) -> bool:
-    """Whether a node's label says that it holds a cache."""
-    return label.startswith("fluid.io/s-")
-
-
 def cache_node_label(key: Key, uid: str) -> str:
     """On nodes that hold the cache."""
     return _node_label("s", key, uid)
+
+
+def typed_node_label(type_: str, key: Key, uid: str) -> str:
+    """The same with the kind of cache."""
+    return _node_label(f"s-{type_}", key, uid)
+
+
+def capacity_node_label(type_: str, tier: str, key: Key, uid: str) -> str:
+    """On the same nodes: how much the cache may hold; `tier` is m, d or t: memory, disk, total."""
+    return _node_label(f"s-h-{type_}-{tier}", key, uid)
+
+
+def exclusive_value(key: Key, uid: str) -> str:
+    """Of EXCLUSIVE_LABEL."""
+    readable = f"{key.namespace}_{key.name}"
+    return readable if len(readable) <= 63 else uid
 
 
 def client_node_label(key: Key, uid: str) -> str:
@@ -170,6 +182,6 @@ def owner_reference(obj: Json) -> Json:
     }
 
 
-def _node_label(letter: str, key: Key, uid: str) -> str:
-    name = f"{letter}-{key.namespace}-{key.name}"
-    return f"fluid.io/{name if len(name) <= 63 else f'{letter}-{uid}'}"
+def _node_label(prefix: str, key: Key, uid: str) -> str:
+    name = f"{prefix}-{key.namespace}-{key.name}"
+    return f"fluid.io/{name if len(name) <= 63 else f'{prefix}-{uid}'}"

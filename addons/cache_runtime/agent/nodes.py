@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from addon_framework.api.core import NODES
-from addon_framework.api.meta import Json
-from addon_framework.kube import Client, NotFound
-from addons.cache_runtime.agent.names import COUNT_LABEL, is_cache_label
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Client, NotFound, key_of
+from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.names import COUNT_LABEL, DATASETS, cache_node_label
+from addons.cache_runtime.agent.node_labels import changes
 
 
-async def set_label(client: Client, nodes: Iterable[Json], wanted: set[str], label: str) -> None:
-    """Puts the label on those nodes of `wanted` that lack it. It stays: so does the cache."""
-    for node in nodes:
-        name = node["metadata"]["name"]
-        if name in wanted and (node["metadata"].get("labels") or {}).get(label) != "true":
-            await _patch(client, node, {label: "true"})
+class NodeLabels:
+    """Writes them, only where they change."""
 
+    def __init__(self, client: Client, cache: Callable[[Resource], AnyInformer]) -> None:
+        self._client, self._cache = client, cache
 
-async def remove_labels(client: Client, nodes: Iterable[Json], labels: Iterable[str]) -> None:
-    """Takes the labels off every node."""
-    for node in nodes:
-        there: dict[str, str | None] = {
-            label: None for label in labels if label in (node["metadata"].get("labels") or {})
-        }
-        if there:
-            try:
-                await _patch(client, node, there)
-            except NotFound:
-                continue
+    async def put(self, binding: Binding, node: Json, *, cache: bool, client: bool) -> None:
+        """Those of a node that holds a part of the cache, mounts it, both, or neither any more."""
+        there: dict[str, str] = node["metadata"].get("labels") or {}
+        changed = changes(binding, there, cache=cache, client=client)
+        if not changed:
+            return
+        # With the number of caches on the node, which Fluid's labels have too.
+        count = sum(1 for label in self._cache_labels() if {**there, **changed}.get(label) == "true")
+        patch = {"metadata": {"labels": {**changed, COUNT_LABEL: str(count) if count else None}}}
+        try:
+            await self._client.patch(NODES, node["metadata"]["name"], patch)
+        except NotFound:
+            pass  # the node is gone, and its labels with it
+
+    async def remove(self, binding: Binding) -> None:
+        """From every node."""
+        for node in self._cache(NODES):
+            await self.put(binding, node, cache=False, client=False)
+
+    def _cache_labels(self) -> Iterable[str]:
+        return {cache_node_label(key_of(each), each["metadata"]["uid"]) for each in self._cache(DATASETS)}
 
 
 def labelled(nodes: Iterable[Json], labels: Iterable[str]) -> list[str]:
     """Names of the nodes that have any of the labels."""
     wanted = set(labels)
     return sorted(n["metadata"]["name"] for n in nodes if wanted & (n["metadata"].get("labels") or {}).keys())
-
-
-async def _patch(client: Client, node: Json, labels: Mapping[str, str | None]) -> None:
-    """With the number of caches on the node, which Fluid's labels have too."""
-    after = {**(node["metadata"].get("labels") or {}), **labels}
-    caches = sum(1 for label, value in after.items() if is_cache_label(label) and value == "true")
-    changed = {**labels, COUNT_LABEL: str(caches) if caches else None}
-    await client.patch(NODES, node["metadata"]["name"], {"metadata": {"labels": changed}})

@@ -16,6 +16,14 @@ def human_size(size: int | float) -> str:
     return f"{number:.2f}{_UNITS[-1]}"
 
 
+def short_size(size: int | float) -> str:
+    """4 digits, as in labels: 2GiB, 1.5TiB."""
+    number, unit = float(size), 0
+    while number >= 1024 and unit < len(_UNITS) - 1:
+        number, unit = number / 1024, unit + 1
+    return f"{number:.4g}{_UNITS[unit]}"
+
+
 def percentage(part: int | float, whole: int | float) -> str:
     """12.3%; of nothing, everything is there."""
     return f"{100 * part / whole:.1f}%" if whole else "100.0%"

@@ -38,7 +38,7 @@ from addons.cache_runtime.agent.names import (
     short_hash,
     volume_name,
 )
-from addons.cache_runtime.agent.nodes import labelled, remove_labels
+from addons.cache_runtime.agent.nodes import NodeLabels, labelled
 from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.volumes import is_stranger
 
@@ -84,7 +84,7 @@ class Teardown:
             return waiting
         for config in [obj for obj in self._cache(CONFIGMAPS) if dataset_key(obj) == [key]]:
             await self._delete(CONFIGMAPS, config)
-        await remove_labels(self._client, self._cache(NODES), self._node_labels(binding, key))
+        await NodeLabels(self._client, self._cache).remove(binding)
         return ""
 
     def users(self, key: Key) -> list[str]:

@@ -11,7 +11,14 @@ from collections.abc import AsyncIterator
 import pytest
 import structlog
 
-from addon_framework.api.core import NAMESPACES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STATEFULSETS
+from addon_framework.api.core import (
+    NAMESPACES,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    STATEFULSETS,
+)
 from addon_framework.api.data import DataBackup, DataLoad, Dataset, LocalRuntime, ThinRuntime
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import ApiError, Client, wait_for
@@ -138,3 +145,49 @@ async def test_workers_are_scaled_by_the_scale_subresource(
     selected = scale["status"]["selector"]
     template = workers["spec"]["template"]["metadata"]["labels"]
     assert all(template[k] == v for k, v in (each.split("=") for each in selected.split(",")))
+
+
+async def test_nodes_say_what_cache_they_hold_until_it_is_gone(
+    client: Client, namespace: str, agent: None
+) -> None:
+    host = f"{namespace}-node"
+    await client.create(NODES, {"metadata": {"name": host, "labels": {"zone": "a"}}})
+    source = {"mountPoint": "s3://models/llama", "path": "/", "options": {"endpoint": "http://127.0.0.1:1"}}
+    spec = {"mounts": [source], "placement": "Exclusive"}
+    await client.create(DATASETS, obj(DATASETS, namespace, "llama", spec))
+    tier = {"mediumtype": "SSD", "path": "/var/cache", "quota": "2Gi"}
+    runtime = LocalRuntime.RESOURCE
+    spec = {"replicas": 1, "tieredstore": {"levels": [tier]}}
+    await client.create(runtime, obj(runtime, namespace, "llama", spec))
+    workers = await wait_for(
+        client, STATEFULSETS, "llama-worker", namespace, until=lambda found: found is not None, timeout=30
+    )
+    assert workers is not None
+    pod = {
+        "metadata": {"name": "w", "labels": workers["spec"]["template"]["metadata"]["labels"]},
+        "spec": {"nodeName": host, "containers": [{"name": "worker", "image": "none"}]},
+    }
+    await client.create(PODS, pod, namespace)
+    labelled = await wait_for(
+        client, NODES, host, until=lambda node: "fluid_exclusive" in str(node), timeout=30
+    )
+    assert labelled is not None
+    expected = {
+        f"fluid.io/s-{namespace}-llama": "true",
+        f"fluid.io/s-local-{namespace}-llama": "true",
+        f"fluid.io/s-h-local-d-{namespace}-llama": "2GiB",
+        f"fluid.io/s-h-local-t-{namespace}-llama": "2GiB",
+        "fluid.io/dataset-num": "1",
+        "fluid_exclusive": f"{namespace}_llama",
+        "zone": "a",
+    }
+    assert expected.items() <= labelled["metadata"]["labels"].items()
+
+    spec = {"tieredstore": {"levels": [{**tier, "quota": "3Gi"}]}}
+    await client.patch(runtime, "llama", {"spec": spec}, namespace)
+    await wait_for(client, NODES, host, until=lambda node: "3GiB" in str(node), timeout=30)
+
+    await client.delete(PODS, "w", namespace, grace_period=0)
+    await client.delete(NODES, host)  # where nothing can be cleaned any more
+    await client.delete(DATASETS, "llama", namespace)
+    await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=30)
