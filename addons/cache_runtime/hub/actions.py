@@ -44,6 +44,9 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
         labelled = {**metadata, "labels": {**_BY_LABEL, PLACEMENT_LABEL: chooser}}
         options = {"endpoint": said["s3_endpoint"]} if said["s3_endpoint"] else {}
         dataset = payload.dataset(labelled, said["source"], options, said["secret"])
+        parts = _parts(metadata, said, chooser, names)
+        for part in parts:
+            await _absent(client, part)
         try:
             made = await client.create(DATASETS, dataset)
         except AlreadyExists:
@@ -54,14 +57,9 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
             if is_kind_missing(error):
                 raise _no_kind() from None
             raise
-        owned = {**metadata, "ownerReferences": [_owner(made)]}
-        if names:
-            await client.apply(_placement(owned, chooser, names), field_manager=_MANAGER)
-        if said["runtime"] != "local" or said["quota"]:
-            runtime = payload.runtime(owned, said["runtime"], quota=said["quota"])
-            await client.apply(runtime, field_manager=_MANAGER)
-        if not said["no_load"] and said["runtime"] not in UNCACHED:
-            await client.apply(payload.data_load(owned, name), field_manager=_MANAGER)
+        for part in parts:
+            part["metadata"] = {**part["metadata"], "ownerReferences": [_owner(made)]}
+            await client.apply(part, field_manager=_MANAGER)
         click.echo(f"Dataset {namespace}/{name} created")
         if wait:
             await _until_complete(client, namespace, name, timeout)
@@ -271,6 +269,26 @@ def _is_loaded(load: Json) -> bool:
     return bool(status.get("phase") == "Complete")
 
 
+def _parts(metadata: Json, said: dict[str, Any], chooser: str, names: list[str]) -> list[Json]:
+    """What is made for a Dataset, and goes with it."""
+    made = [_placement(metadata, chooser, names)] if names else []
+    if said["runtime"] != "local" or said["quota"]:
+        made.append(payload.runtime(metadata, said["runtime"], quota=said["quota"]))
+    if not said["no_load"] and said["runtime"] not in UNCACHED:
+        made.append(payload.data_load(metadata, metadata["name"]))
+    return made
+
+
+async def _absent(client: Client, part: Json) -> None:
+    """What somebody else has made is not taken over, or it would go with the Dataset."""
+    kind, name, namespace = part["kind"], part["metadata"]["name"], part["metadata"]["namespace"]
+    try:
+        await client.get(await client.resource_for(part["apiVersion"], kind), name, namespace)
+    except NotFound:
+        return
+    raise Failure(f"{kind} {namespace}/{name} exists; delete it, or give the Dataset another name")
+
+
 async def _check_secret(client: Client, name: str, namespace: str) -> None:
     secret = await _there(client, SECRETS, name, namespace)
     missing = [key for key in payload.CREDENTIAL_KEYS if key not in (secret.get("data") or {})]
@@ -299,7 +317,7 @@ def _no_kind() -> Failure:
     return Failure("the hub does not know Datasets yet: is fleetadm hub run running with the cache-runtime?")
 
 
-def _placement(owned: Json, name: str, clusters: list[str]) -> Json:
+def _placement(metadata: Json, name: str, clusters: list[str]) -> Json:
     """Chooses clusters by name, out of the sets bound to the namespace."""
     named = ", ".join(f'"{cluster}"' for cluster in clusters)
     expression = f"managedCluster.metadata.name in [{named}]"
@@ -307,7 +325,7 @@ def _placement(owned: Json, name: str, clusters: list[str]) -> Json:
     return {
         "apiVersion": Placement.RESOURCE.api_version,
         "kind": Placement.RESOURCE.kind,
-        "metadata": {**owned, "name": name},
+        "metadata": {**metadata, "name": name},
         "spec": {"predicates": [selector]},
     }
 

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
 from addon_framework.api.data import DataLoad, DataMigrate, Dataset, JuiceFSRuntime
 from addon_framework.api.meta import Json
 from addon_framework.api.work import ManifestWork
-from addon_framework.kube import Client, Manager, NotFound
-from addons.cache_runtime.hub import payload
+from addon_framework.cli.connect import Failure, Where
+from addon_framework.kube import Client, ClientConfig, Manager, NotFound
+from addons.cache_runtime.hub import actions, payload
 from addons.cache_runtime.hub.controller import FleetDatasetController
 from tests.integration.hub.conftest import Hub, running
 from tests.integration.hub.objects import binding, labelled, placement
@@ -259,3 +262,33 @@ async def test_a_rejected_cluster_keeps_no_credentials(scene: Scene) -> None:
         patch = {"spec": {"hubAcceptsClient": accepted}}
         await scene.client.patch(ManagedCluster.RESOURCE, one, patch)
         await scene.hub.until(lambda wanted=accepted: has(wanted))
+
+
+@dataclass(frozen=True)
+class Here(Where):
+    """The API server of the tests."""
+
+    config: ClientConfig = field(kw_only=True)
+
+    def client(self, context: str | None = None) -> Client:
+        return Client(self.config)
+
+
+async def test_create_takes_over_nothing_that_is_there(scene: Scene) -> None:
+    await scene.clusters(1)
+    await scene.client.create(JuiceFSRuntime.RESOURCE, payload.runtime(scene.metadata(), "juicefs"))
+    said = {"name": "llama", "source": "s3://m/llama", "clusters": "", "placement": "p", "secret": ""}
+    more = {"s3_endpoint": "", "quota": "", "no_load": False}
+    where = Here(Path(), config=scene.client.config)
+
+    async def create(runtime: str) -> None:
+        options = {**said, **more, "runtime": runtime}
+        await actions.create(where, namespace=scene.namespace, wait=False, timeout=1, **options)
+
+    with pytest.raises(Failure, match=f"JuiceFSRuntime {scene.namespace}/llama exists"):
+        await create("juicefs")
+    with pytest.raises(NotFound):
+        await scene.get()
+    await create("local")
+    load = await scene.client.get(DATALOADS, "llama", scene.namespace)
+    assert load["metadata"]["ownerReferences"][0]["uid"] == (await scene.get())["metadata"]["uid"]
