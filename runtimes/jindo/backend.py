@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from addon_framework.api.data import DataLoad, JindoRuntime
-from runtimes.interface import Backend, Cache, CacheState, Component, Exec, Service, Task, Volume
+from runtimes.interface import (
+    Backend,
+    Cache,
+    CacheState,
+    Component,
+    Exec,
+    SecretKey,
+    Service,
+    Task,
+    Volume,
+)
 from runtimes.jindo import commands, pods
-from runtimes.jindo.config import KEYS, SCHEMES, files, masters
+from runtimes.jindo.config import KEYS, SCHEMES, files, key_files, masters
 from runtimes.loading import option_problems, variables
 from runtimes.node.command import clean_pod
 from runtimes.pods import literal
@@ -137,6 +147,7 @@ class JindoBackend(Backend):
     def _sources(self, cache: Cache) -> list[str]:
         where = f"Dataset {cache.namespace}/{cache.name}: spec.mounts"
         problems = [] if cache.sources else [f"{where}: at least one is needed"]
+        kept: dict[str, SecretKey] = {}
         for number, source in enumerate(cache.sources):
             at, said = f"{where}[{number}]", source.options
             if source.scheme not in SCHEMES:
@@ -148,6 +159,11 @@ class JindoBackend(Backend):
                 problems.append(
                     f"{at}.encryptOptions: must be fs.{source.scheme}.accessKeyId and "
                     f"fs.{source.scheme}.accessKeySecret"
+                )
+            if any(kept.setdefault(path, key) != key for path, key in key_files(source).items()):
+                problems.append(
+                    f"{at}.encryptOptions: another mount has other keys for the same bucket, or for "
+                    f"{source.scheme}; Jindo has one pair; name one Secret, or make a Dataset of each"
                 )
             if said.get("metaPolicy", "ONCE") not in ("ONCE", "ALWAYS"):
                 problems.append(f"{at}.options.metaPolicy: must be ONCE or ALWAYS")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
 from addon_framework.api.meta import Json
-from runtimes.interface import Cache, Source
+from runtimes.interface import Cache, SecretKey, Source
 from runtimes.tiers import tiers
 from runtimes.workloads import NATIVE
 
@@ -139,14 +139,21 @@ def storage(cache: Cache) -> dict[str, str]:
 def token_files(cache: Cache) -> list[Json]:
     """Sources of a projected volume at /token: the keys of a bucket are below its name."""
     made: list[Json] = [{"secret": {"name": cache.spec["secret"]}}] if cache.spec.get("secret") else []
-    for source in cache.sources:
-        below = f"{bucket(source)}/" if source.scheme == "oss" else ""
-        made += [
-            {"secret": {"name": key.name, "items": [{"key": key.key, "path": f"{below}{KEYS[end]}"}]}}
-            for option, key in sorted(source.secrets.items())
-            if (end := option.rpartition(".")[2]) in KEYS
-        ]
-    return made
+    files = {path: key for source in cache.sources for path, key in key_files(source).items()}
+    return made + [
+        {"secret": {"name": key.name, "items": [{"key": key.key, "path": path}]}}
+        for path, key in files.items()
+    ]
+
+
+def key_files(source: Source) -> dict[str, SecretKey]:
+    """The files of a source's keys, below /token; two mounts of a bucket have the same."""
+    below = f"{bucket(source)}/" if source.scheme == "oss" else ""
+    return {
+        f"{below}{KEYS[end]}": key
+        for option, key in sorted(source.secrets.items())
+        if (end := option.rpartition(".")[2]) in KEYS
+    }
 
 
 def _token(cache: Cache) -> dict[str, str]:

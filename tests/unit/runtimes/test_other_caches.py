@@ -104,6 +104,16 @@ def test_jindos_keys_are_files_by_bucket() -> None:
     assert common["jindocache.oss.bucket.bucket.provider.endpoint"] == "secrets:///token/bucket/"
 
 
+def test_jindo_has_one_pair_of_keys_for_a_bucket() -> None:
+    more = {**OSS, "mountPoint": "oss://bucket/more", "name": "more"}
+    volumes = by_role(JINDO, jindo(OSS, more))["worker"].pod["volumes"]
+    (token,) = (volume["projected"]["sources"] for volume in volumes if volume["name"] == "token")
+    assert len(token) == 2, "a path may be there once"
+    others = [{**key, "valueFrom": {"secretKeyRef": {"name": "other", "key": "k"}}} for key in KEYS]
+    (problem,) = JINDO.validate(jindo(OSS, {**more, "encryptOptions": others}))
+    assert "spec.mounts[1].encryptOptions: another mount has other keys" in problem
+
+
 def test_jindos_summary_is_of_the_tiers_medium() -> None:
     disk, memory = ("3.00GB", "1.00GB"), ("250B", "0B")
     output = "".join(
