@@ -253,7 +253,9 @@ async def test_hub_install_bootstrap_and_run(
         async with Client.from_kubeconfig(server.kubeconfig) as client:
             await client.create(ManagedCluster.RESOURCE, obj(ManagedCluster.RESOURCE, "fresh"))
             async with fleetadm.running("hub", "run", "--controllers", "registration", "--elect") as process:
-                await fleetadm("accept", "fresh")
+                refused = await fleetadm("accept", "fresh")
+                assert refused.code == 4  # it has not asked for a certificate
+                await client.patch(ManagedCluster.RESOURCE, "fresh", {"spec": {"hubAcceptsClient": True}})
 
                 async def accepted() -> bool:
                     listed = await fleetadm("get", "clusters", "fresh", "-o", "json")
