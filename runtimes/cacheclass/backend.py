@@ -160,5 +160,5 @@ def _refused(cache: Cache, name: str, otherwise: str) -> str:
     if operation is None:
         return ""
     where = f"{class_title(cache)}: dataOperationSpecs[{number}]"
-    field = "dataset" if name == "DataBackup" else "from"
+    field = "spec.dataset" if name == "DataBackup" else "from"  # as each is told
     return f"{field}: {where}: {name} is not supported by a class's own command; without it {otherwise}"

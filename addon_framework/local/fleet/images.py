@@ -32,6 +32,7 @@ def images() -> dict[str, Image]:
         "ghcr.io/boundaryless/agent": Image(path=path, entrypoint=agent, files=files),
         "juicedata/juicefs-fuse": Image(path=path, files=files),
         "ghcr.io/boundaryless/s3fs": Image(path=path, files=files),
+        "ghcr.io/boundaryless/seaweedfs": Image(path=path, files=files),
         "rclone/rclone": Image(path=path, files=files),
         "busybox": Image(path=_DEBIAN, entrypoint=["/bin/sh"]),
         "debian": Image(path=_DEBIAN, entrypoint=["/bin/bash"]),

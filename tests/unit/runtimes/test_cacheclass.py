@@ -335,7 +335,7 @@ def test_operations_that_have_no_contract_are_refused_where_they_are_used() -> N
     specs = [{"name": name, "command": ["c"]} for name in ("DataMigrate", "DataBackup")]
     given = cache(cacheclass(dataOperationSpecs=specs))
     assert "from: CacheRuntimeClass c: dataOperationSpecs[0]" in str(BACKEND.migrate(given, migration))
-    assert "dataset: CacheRuntimeClass c: dataOperationSpecs[1]" in str(
+    assert "spec.dataset: CacheRuntimeClass c: dataOperationSpecs[1]" in str(
         BACKEND.backup(given, Backup("local:///b"))
     )
 
