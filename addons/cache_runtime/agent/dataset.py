@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from addon_framework.api.core import (
@@ -22,9 +23,11 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import components, restoring, status, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.bypass import Bypass, original_of
+from addons.cache_runtime.agent.cleaning import Cleaner
 from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
 from addons.cache_runtime.agent.executions import Executions
+from addons.cache_runtime.agent.leaving import Leaving
 from addons.cache_runtime.agent.measurements import Measurements
 from addons.cache_runtime.agent.names import (
     DATALOADS,
@@ -36,9 +39,7 @@ from addons.cache_runtime.agent.names import (
     OPERATIONS,
     OURS_IN_STATUS,
     ROLES,
-    cache_node_label,
     claims_of,
-    client_node_label,
     dataset_id,
     dataset_key,
     owner_reference,
@@ -88,8 +89,10 @@ class DatasetController(Controller):
         self._observer = Observer(self.of, reports, self.executions, self.measurements)
         self.references = References(self.client, self.of, self.resolver)
         self._bypass = Bypass(self.client, self.of, self.resolver)
-        self._node_labels = NodeLabels(self.client, self.of)
-        self._teardown = Teardown(self.client, self.of, self._install_namespace, self.references)
+        cleaner = Cleaner(self.client, self.of, self._install_namespace)
+        self._teardown = Teardown(self.client, self.of, cleaner, self.references)
+        labels = NodeLabels(self.client, self.of)
+        self._leaving = Leaving(self.of, labels, cleaner, self._teardown.users)
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
@@ -167,7 +170,7 @@ class DatasetController(Controller):
             if await self._ports.ensure(self.client, binding, runtimes):
                 return None  # they come with the runtime's next version
             await self._components(key, binding)
-            await self._label_nodes(key, binding)
+            again, left = await self._leaving.step(binding, key)
             self.executions.follow(key, binding, lambda role: self._observer.pods(key, role))
             seen = self._observer.observe(key, binding)
             if (
@@ -179,9 +182,9 @@ class DatasetController(Controller):
             await self._write(binding, self._observer.observe(key, binding, problem=str(error)))
             return _STRANGER_RETRY
         self._measure(key, binding)
-        await self._write(binding, self._observer.observe(key, binding))
+        await self._write(binding, replace(self._observer.observe(key, binding), leaving=left))
         await self._remounts.tell(key, binding.dataset, self._observer.pods(key, "client"))
-        return None
+        return again
 
     async def _adopt(self, binding: Binding) -> None:
         """The runtime belongs to the Dataset from now on, and neither goes before the cache is down."""
@@ -218,20 +221,6 @@ class DatasetController(Controller):
                 ours = dataset_key(live) == [key] and role_of(live) in ROLES
                 if ours and (resource, live["metadata"]["name"]) not in names:
                     await self.client.delete(resource, live["metadata"]["name"], key.namespace)
-
-    async def _label_nodes(self, key: Key, binding: Binding) -> None:
-        """They stay when pods go: so does the cache."""
-        uid = binding.dataset["metadata"]["uid"]
-        hosts = {
-            role: {p["spec"].get("nodeName") for p in self._observer.pods(key, role)}
-            for role in ("worker", "client")
-        }
-        for node in self.of(NODES):
-            name, there = node["metadata"]["name"], node["metadata"].get("labels") or {}
-            cache = name in hosts["worker"] or cache_node_label(key, uid) in there
-            client = name in hosts["client"] or client_node_label(key, uid) in there
-            if cache or client:
-                await self._node_labels.put(binding, node, cache=cache, client=client)
 
     async def _volume(self, key: Key, binding: Binding) -> None:
         """Creates what is not there; neither object can be changed afterwards."""
@@ -288,9 +277,10 @@ class DatasetController(Controller):
         if await patch_status(self.client, DATASETS, binding.dataset, said, optional=OURS_IN_STATUS):
             await self._remounts.slower(binding.dataset, said)
         wanted = status.runtime_status(binding, seen, said.get("cacheStates") or {}, datetime.now(UTC))
-        await patch_status(
+        if await patch_status(
             self.client, binding.backend.resource, binding.runtime, wanted, optional=OURS_IN_STATUS
-        )
+        ):
+            await self._remounts.scaled(binding.runtime, wanted)
 
     # Down
 

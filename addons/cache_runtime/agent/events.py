@@ -50,6 +50,15 @@ class RemountEvents:
         if found.get("status") == "True" and before.get("status") != "True":
             await self._recorder.record(dataset, SLOWER, found["message"], warning=True)
 
+    async def scaled(self, runtime: Json, status: Json) -> None:
+        """Once each time that there are more or fewer workers, or that their files have to stay."""
+        for kind in ("WorkersScaledOut", "WorkersScaledIn"):
+            before = get_condition((runtime.get("status") or {}).get("conditions") or [], kind) or {}
+            found = get_condition(status["conditions"], kind) or {}
+            news = any(found.get(each) != before.get(each) for each in ("status", "message"))
+            if found.get("status") == "True" and news:
+                await self._recorder.record(runtime, kind, found["message"])
+
     def forget(self, key: Key) -> None:
         """A Dataset that is gone."""
         self._told.pop(key, None)

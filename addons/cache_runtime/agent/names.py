@@ -58,6 +58,7 @@ FORCE_ANNOTATION = "data.boundaryless.io/force-delete"
 # On a Dataset, namespaces separated by commas, or "*": whose Datasets may refer to it (see reference_rules).
 REFERENCES_ANNOTATION = "data.boundaryless.io/references"
 COUNT_LABEL = "fluid.io/dataset-num"  # on nodes: how many Datasets have their cache there
+LEAVING = "leaving"  # of a node's label, instead of "true": its part of the cache goes
 EXCLUSIVE_LABEL = "fluid_exclusive"  # on nodes: the one Dataset whose cache wants the node for itself
 NODE_LABEL = "data.boundaryless.io/node"
 INPUTS_LABEL = "data.boundaryless.io/inputs"
@@ -146,13 +147,14 @@ def pods_of(pods: AnyInformer, key: Key) -> list[Json]:
     return sorted(pods.by_index("dataset", str(key)), key=lambda pod: str(pod["metadata"]["name"]))
 
 
-def pods_using(pods: AnyInformer, key: Key) -> list[str]:
-    """Pods on a node that mount a Dataset's claim and have not ended."""
+def pods_using(pods: AnyInformer, key: Key, node: str = "") -> list[str]:
+    """Pods on a node, or on that one, that mount a Dataset's claim and have not ended."""
     found = []
     for pod in pods.in_namespace(key.namespace):
         ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
         # A pod that no node has yet will not start any more: the claim is going.
-        if key.name in claims_of(pod) and not ended and pod["spec"].get("nodeName"):
+        where = pod["spec"].get("nodeName")
+        if key.name in claims_of(pod) and not ended and where and node in ("", where):
             found.append(pod["metadata"]["name"])
     return sorted(found)
 

@@ -15,6 +15,7 @@ from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.components import placement
 from addons.cache_runtime.agent.names import (
     EXCLUSIVE_LABEL,
+    LEAVING,
     cache_node_label,
     capacity_node_label,
     client_node_label,
@@ -26,11 +27,13 @@ from addons.cache_runtime.agent.sizes import short_size
 _MEMORY, _DISK, _TOTAL = "m", "d", "t"
 
 
-def wanted(binding: Binding, *, cache: bool, client: bool) -> dict[str, str]:
-    """Of a node that holds a part of the cache, that mounts the Dataset, or both."""
+def wanted(binding: Binding, *, cache: bool, client: bool, leaving: bool = False) -> dict[str, str]:
+    """Of a node that holds a part of the cache, that mounts the Dataset, or both; or whose part goes."""
     key, uid, kind = _identity(binding)
     found = {client_node_label(key, uid): "true"} if client else {}
-    if cache:
+    if leaving:
+        found[cache_node_label(key, uid)] = LEAVING
+    elif cache:
         found |= {cache_node_label(key, uid): "true", typed_node_label(kind, key, uid): "true"}
         for tier, size in _capacities(binding).items():
             found[capacity_node_label(kind, tier, key, uid)] = short_size(size)
@@ -40,10 +43,10 @@ def wanted(binding: Binding, *, cache: bool, client: bool) -> dict[str, str]:
 
 
 def changes(
-    binding: Binding, there: Mapping[str, str], *, cache: bool, client: bool
+    binding: Binding, there: Mapping[str, str], *, cache: bool, client: bool, leaving: bool = False
 ) -> dict[str, str | None]:
     """What to write into a node's labels; None removes one. Labels of others are left alone."""
-    after = wanted(binding, cache=cache, client=client)
+    after = wanted(binding, cache=cache, client=client, leaving=leaving)
     gone = {label: None for label in _ours(binding, there) if label not in after}
     return {**gone, **{label: value for label, value in after.items() if there.get(label) != value}}
 

@@ -19,10 +19,12 @@ class NodeLabels:
     def __init__(self, client: Client, cache: Callable[[Resource], AnyInformer]) -> None:
         self._client, self._cache = client, cache
 
-    async def put(self, binding: Binding, node: Json, *, cache: bool, client: bool) -> None:
+    async def put(
+        self, binding: Binding, node: Json, *, cache: bool, client: bool, leaving: bool = False
+    ) -> None:
         """Those of a node that holds a part of the cache, mounts it, both, or neither any more."""
         there: dict[str, str] = node["metadata"].get("labels") or {}
-        changed = changes(binding, there, cache=cache, client=client)
+        changed = changes(binding, there, cache=cache, client=client, leaving=leaving)
         if not changed:
             return
         # With the number of caches on the node, which Fluid's labels have too.

@@ -52,12 +52,12 @@ class References:
             )
         )
 
-    def users(self, key: Key) -> list[str]:
+    def users(self, key: Key, node: str = "") -> list[str]:
         """Pods that use the data of a Dataset by another's claim: namespace/name."""
         found = (
             f"{each.namespace}/{name}"
             for each in self.to(key)
-            for name in pods_using(self._cache(PODS), each)
+            for name in pods_using(self._cache(PODS), each, node)
         )
         return sorted(found)
 

@@ -21,6 +21,7 @@ UPDATING = "Updating"
 MIGRATING = "DataMigrating"
 WITHOUT_EFFECT = "FieldsWithoutEffect"  # a condition
 _CLEAN_POLICY = "OnRuntimeDeleted"
+IN_USE = "NodesInUse"  # a reason of WorkersScaledIn
 SEVERAL = "SeveralRuntimes"  # a condition
 
 
@@ -54,6 +55,7 @@ class Observed:
     mount_time: str = ""  # when they were
     operations: Mapping[str, Sequence[str]] = field(default_factory=dict)  # that execute now, by kind
     in_use: str = ""  # why it is not deleted yet
+    leaving: str = ""  # nodes that left the cache, and who keeps them from being cleaned
     broken: str = ""  # which pods do not work though others do, and where
     unreadable: str = ""  # why the source cannot be counted
     speeds: Sequence[Json] = ()  # what loads measured, one of each node
@@ -247,6 +249,7 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
         nested = (old.get("worker") or {}).get("desiredReplicas")
         before = int(old.get("desiredWorkerNumberScheduled") or nested or 0)
         _scaled(status["conditions"], before, seen.counts["worker"].desired, now)
+        _left(status["conditions"], seen.leaving, now)
     if not binding.backend.status_of_parts:
         status["cacheStates"] = states
     if endpoint := binding.backend.gateway(binding.cache):
@@ -301,6 +304,17 @@ def _scaled(conditions: list[Json], before: int, after: int, now: datetime) -> N
         if done or get_condition(conditions, kind) is not None:
             text = f"from {before} to {after}" if done else ""
             set_condition(conditions, kind, done, kind, text, now=now_rfc3339(now))
+
+
+def _left(conditions: list[Json], leaving: str, now: datetime) -> None:
+    """Fewer workers than files: what is kept for the pods that read it."""
+    before = get_condition(conditions, "WorkersScaledIn") or {}
+    if leaving:
+        text = f"files are kept on {leaving}"
+        set_condition(conditions, "WorkersScaledIn", True, IN_USE, text, now=now_rfc3339(now))
+    elif before.get("reason") == IN_USE:
+        text = "nobody reads what is left"
+        set_condition(conditions, "WorkersScaledIn", True, "WorkersScaledIn", text, now=now_rfc3339(now))
 
 
 def _phase(binding: Binding | None, seen: Observed) -> str:

@@ -22,20 +22,18 @@ from addon_framework.api.core import (
     STATEFULSETS,
 )
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import AlreadyExists, Client, Key, NotFound
+from addon_framework.kube import Client, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.cleaning import Cleaner
 from addons.cache_runtime.agent.names import (
     FORCE_ANNOTATION,
-    NODE_LABEL,
     cache_node_label,
     client_node_label,
     dataset_key,
     is_forced,
-    labels,
     pods_using,
     role_of,
-    short_hash,
     volume_name,
 )
 from addons.cache_runtime.agent.nodes import NodeLabels, labelled
@@ -45,7 +43,6 @@ from addons.cache_runtime.agent.volumes import is_stranger
 log = structlog.get_logger(__name__)
 _ORDER = ("client", "worker", "master")  # a client's unmount must not wait for a worker that is gone
 _OPERATIONS = ("load", "migrate", "backup", "process")
-_GRACE, _ATTEMPTS = 60, 3  # Fluid's cleanCachePolicy defaults
 
 
 class Teardown:
@@ -55,10 +52,10 @@ class Teardown:
         self,
         client: Client,
         cache: Callable[[Resource], AnyInformer],
-        install_namespace: str,
+        cleaner: Cleaner,
         references: References,
     ) -> None:
-        self._client, self._cache, self._namespace = client, cache, install_namespace
+        self._client, self._cache, self._cleaner = client, cache, cleaner
         self._references = references
 
     async def step(self, binding: Binding, key: Key) -> str:
@@ -87,9 +84,9 @@ class Teardown:
         await NodeLabels(self._client, self._cache).remove(binding)
         return ""
 
-    def users(self, key: Key) -> list[str]:
-        """Pods that mount the claim and have not ended."""
-        return [*pods_using(self._cache(PODS), key), *self._references.users(key)]
+    def users(self, key: Key, node: str = "") -> list[str]:
+        """Pods that mount the claim and have not ended, of all nodes or of one."""
+        return [*pods_using(self._cache(PODS), key, node), *self._references.users(key, node)]
 
     async def _volume(self, key: Key) -> None:
         for resource, at in (
@@ -110,17 +107,8 @@ class Teardown:
 
     async def _clean(self, binding: Binding, key: Key) -> str:
         """A job on every node that has or had a part of the cache."""
-        waiting = []
-        for node in labelled(self._cache(NODES), self._node_labels(binding, key)):
-            name = f"clean-{short_hash(key.namespace, key.name, binding.runtime['metadata']['uid'], node)}"
-            job = self._cache(JOBS).get(Key(self._namespace, name))
-            if job is None:
-                await self._create(self._job(binding, key, node, name))
-                waiting.append(node)
-            elif not (state := _finished(job)):
-                waiting.append(node)
-            elif state == "Failed":
-                log.warning("cache not removed from node", dataset=str(key), node=node, job=name)
+        nodes = labelled(self._cache(NODES), self._node_labels(binding, key))
+        waiting = [node for node in nodes if not await self._cleaner.clean(binding, node)]
         if waiting:
             return f"waiting for {', '.join(waiting)} to be cleaned"
         for job in self._cache(JOBS):
@@ -128,40 +116,12 @@ class Teardown:
                 await self._delete(JOBS, job)
         return ""
 
-    def _job(self, binding: Binding, key: Key, node: str, name: str) -> Json:
-        """In the add-on's namespace: the Dataset's may be on its way out, where nothing can be created."""
-        spec = binding.cache.spec
-        policy = (spec.get("management") or spec).get("cleanCachePolicy") or {}
-        attempts = int(policy.get("maxRetryAttempts") or _ATTEMPTS)
-        own = labels(key, "clean", **{NODE_LABEL: node})
-        pod = binding.backend.clean(binding.cache).pod
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name, "namespace": self._namespace, "labels": own},
-            "spec": {
-                "backoffLimit": attempts,
-                "activeDeadlineSeconds": int(policy.get("gracePeriodSeconds") or _GRACE) * attempts,
-                "ttlSecondsAfterFinished": 600,
-                "template": {
-                    "metadata": {"labels": own},
-                    "spec": {**pod, "nodeName": node, "restartPolicy": "Never"},
-                },
-            },
-        }
-
     def _pods(self, key: Key, role: str) -> list[Json]:
         return [pod for pod in self._cache(PODS) if dataset_key(pod) == [key] and role_of(pod) == role]
 
     def _node_labels(self, binding: Binding, key: Key) -> list[str]:
         uid = binding.dataset["metadata"].get("uid", "")
         return [cache_node_label(key, uid), client_node_label(key, uid)]
-
-    async def _create(self, job: Json) -> None:
-        try:
-            await self._client.create(JOBS, job)
-        except AlreadyExists:
-            pass  # our copy was behind
 
     async def _delete(self, resource: Resource, obj: Json) -> None:
         metadata = obj["metadata"]
@@ -173,11 +133,3 @@ class Teardown:
             )
         except NotFound:
             pass
-
-
-def _finished(job: Json) -> str:
-    """Complete or Failed; "" while it runs."""
-    for condition in (job.get("status") or {}).get("conditions") or []:
-        if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
-            return str(condition["type"])
-    return ""

@@ -87,6 +87,32 @@ def node(
 
 
 @pytest.fixture
+def more_nodes(
+    node: NodeProcess, api_server: EmbeddedApiServer, tmp_path: Path
+) -> Iterator[list[NodeProcess]]:
+    """Two beside the one that every test has, with its images."""
+    made = []
+    for number in (1, 2):
+        name = f"cache-node-{number}"
+        more = NodeProcess(api_server, tmp_path / name, name, f"127.2.{20 + number}.0/24")
+        config = (
+            (node.directory / "node.json").read_text().replace("127.2.9.0/24", f"127.2.{20 + number}.0/24")
+        )
+        (more.directory / "node.json").write_text(
+            config.replace(str(node.directory), str(more.directory)).replace(
+                str(node.secret), str(more.secret)
+            )
+        )
+        more.start()
+        made.append(more)
+    yield made
+    for more in made:
+        more.end()
+        more.remove()
+        os.system(f"umount -l {more.host} 2>/dev/null")
+
+
+@pytest.fixture
 def webhooks() -> Address | None:
     """Where the agent's webhooks listen. Without them controllers say what they would have said."""
     return None

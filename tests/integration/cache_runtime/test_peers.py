@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from addon_framework.testing import EmbeddedApiServer, eventually
+from addon_framework.testing import eventually
 from tests.integration.cache_runtime.faultyproxy import Fault, faulty
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
 from tests.integration.cache_runtime.objectstore import ObjectStore
 from tests.integration.node.cluster import NodeProcess
 
 SIZE = 64 << 20
-
-
-@pytest.fixture
-def more_nodes(
-    node: NodeProcess, api_server: EmbeddedApiServer, tmp_path: Path
-) -> Iterator[list[NodeProcess]]:
-    """Two beside the one that every test has, with its images."""
-    made = []
-    for number in (1, 2):
-        name = f"cache-node-{number}"
-        more = NodeProcess(api_server, tmp_path / name, name, f"127.2.{20 + number}.0/24")
-        config = (
-            (node.directory / "node.json").read_text().replace("127.2.9.0/24", f"127.2.{20 + number}.0/24")
-        )
-        (more.directory / "node.json").write_text(
-            config.replace(str(node.directory), str(more.directory)).replace(
-                str(node.secret), str(more.secret)
-            )
-        )
-        more.start()
-        made.append(more)
-    yield made
-    for more in made:
-        more.end()
-        more.remove()
-        os.system(f"umount -l {more.host} 2>/dev/null")
 
 
 @pytest.fixture

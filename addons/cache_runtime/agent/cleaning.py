@@ -1,0 +1,88 @@
+"""Jobs that leave nothing of a cache on a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from addon_framework.api.core import JOBS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import AlreadyExists, Client, Key, NotFound
+from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.names import NODE_LABEL, labels, short_hash
+
+log = structlog.get_logger(__name__)
+_GRACE, _ATTEMPTS = 60, 3  # Fluid's cleanCachePolicy defaults
+
+
+class Cleaner:
+    """In the add-on's namespace: the Dataset's may be on its way out, where nothing can be created."""
+
+    def __init__(
+        self, client: Client, cache: Callable[[Resource], AnyInformer], install_namespace: str
+    ) -> None:
+        self._client, self._cache, self._namespace = client, cache, install_namespace
+
+    async def clean(self, binding: Binding, node: str, why: str = "") -> bool:
+        """Whether the node's job has ended, for this reason. One that failed has, and stays for a while."""
+        name = self._name(binding, node, why)
+        job = self._cache(JOBS).get(Key(self._namespace, name))
+        if job is None:
+            try:
+                await self._client.create(JOBS, self._job(binding, node, name))
+            except AlreadyExists:
+                pass  # our copy was behind
+            return False
+        if (state := _finished(job)) == "Failed":
+            log.warning("cache not removed from node", dataset=binding.cache.title, node=node, job=name)
+        return bool(state)
+
+    def succeeded(self, binding: Binding, node: str, why: str = "") -> bool:
+        """Whether it has, with nothing left behind."""
+        job = self._cache(JOBS).get(Key(self._namespace, self._name(binding, node, why)))
+        return job is not None and _finished(job) == "Complete"
+
+    async def forget(self, binding: Binding, node: str, why: str = "") -> None:
+        """The job goes, whether it has ended or not."""
+        name = self._name(binding, node, why)
+        if self._cache(JOBS).get(Key(self._namespace, name)) is not None:
+            try:
+                await self._client.delete(JOBS, name, self._namespace)
+            except NotFound:
+                pass
+
+    def _name(self, binding: Binding, node: str, why: str) -> str:
+        cache, uid = binding.cache, binding.runtime["metadata"]["uid"]
+        return f"clean-{short_hash(cache.namespace, cache.name, uid, node, *([why] if why else []))}"
+
+    def _job(self, binding: Binding, node: str, name: str) -> Json:
+        spec = binding.cache.spec
+        policy = (spec.get("management") or spec).get("cleanCachePolicy") or {}
+        attempts = int(policy.get("maxRetryAttempts") or _ATTEMPTS)
+        key = Key(binding.cache.namespace, binding.cache.name)
+        own = labels(key, "clean", **{NODE_LABEL: node})
+        pod = binding.backend.clean(binding.cache).pod
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "namespace": self._namespace, "labels": own},
+            "spec": {
+                "backoffLimit": attempts,
+                "activeDeadlineSeconds": int(policy.get("gracePeriodSeconds") or _GRACE) * attempts,
+                "ttlSecondsAfterFinished": 600,
+                "template": {
+                    "metadata": {"labels": own},
+                    "spec": {**pod, "nodeName": node, "restartPolicy": "Never"},
+                },
+            },
+        }
+
+
+def _finished(job: Json) -> str:
+    """Complete or Failed; "" while it runs."""
+    for condition in (job.get("status") or {}).get("conditions") or []:
+        if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
+            return str(condition["type"])
+    return ""

@@ -1,0 +1,104 @@
+"""Nodes that a cache has left: fewer workers, or other nodes for them. Their part goes when nobody reads it.
+
+A node has left when all workers are ready and none is there: until then one may come back to its files. First
+its label says LEAVING, so that no new pod is scheduled to it; then a job cleans it; then the labels go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from addon_framework.api.core import NODES, PODS, STATEFULSETS
+from addon_framework.api.meta import Json, Resource
+from addon_framework.kube import Key
+from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.cleaning import Cleaner
+from addons.cache_runtime.agent.names import (
+    LEAVING,
+    cache_node_label,
+    client_node_label,
+    dataset_key,
+    role_of,
+)
+from addons.cache_runtime.agent.nodes import NodeLabels
+
+_WHY = "left"
+_AGAIN = 2.0  # seconds until what was bound to a node meanwhile is known
+
+
+class Leaving:
+    """Labels all nodes of a cache, and cleans those that it has left."""
+
+    def __init__(
+        self,
+        cache: Callable[[Resource], AnyInformer],
+        labels: NodeLabels,
+        cleaner: Cleaner,
+        users: Callable[[Key, str], list[str]],
+    ) -> None:
+        self._cache, self._labels, self._cleaner, self._users = cache, labels, cleaner, users
+
+    async def step(self, binding: Binding, key: Key) -> tuple[float | None, str]:
+        """When to come again, and on which nodes pods are waited for."""
+        uid, pods = binding.dataset["metadata"]["uid"], self._pods(key)
+        workers, clients = (_nodes(pods, role) for role in ("worker", "client"))
+        settled, again, waiting = self._settled(key, pods), None, []
+        for node in self._cache(NODES):
+            name, there = node["metadata"]["name"], node["metadata"].get("labels") or {}
+            client = name in clients or client_node_label(key, uid) in there
+            said = there.get(cache_node_label(key, uid))
+            if name in workers:
+                if said == LEAVING:
+                    await self._cleaner.forget(binding, name, _WHY)
+                await self._labels.put(binding, node, cache=True, client=client)
+            elif said is None:
+                if client:
+                    await self._labels.put(binding, node, cache=False, client=True)
+            elif not settled:
+                await self._labels.put(
+                    binding, node, cache=said != LEAVING, client=client, leaving=said == LEAVING
+                )
+            elif users := self._users(key, name):
+                waiting.append(f"node {name} while pods {', '.join(users)} use it")
+            elif any(name == pod["spec"].get("nodeName") and role_of(pod) != "client" for pod in pods):
+                again = _AGAIN  # an operation works there
+            elif name in clients:  # a mount that lives reads from its directory, which goes with it
+                await self._labels.put(binding, node, cache=False, client=True)
+            elif said != LEAVING:
+                await self._labels.put(binding, node, cache=False, client=client, leaving=True)
+                again = _AGAIN
+            elif not await self._cleaner.clean(binding, name, _WHY):
+                again = _AGAIN
+            elif self._cleaner.succeeded(binding, name, _WHY):
+                await self._labels.put(binding, node, cache=False, client=False)
+                await self._cleaner.forget(binding, name, _WHY)
+        return again, "; ".join(waiting)
+
+    def _pods(self, key: Key) -> list[Json]:
+        """Ours that have not ended, but those that clean."""
+        return [
+            pod
+            for pod in self._cache(PODS)
+            if dataset_key(pod) == [key]
+            and role_of(pod) != "clean"
+            and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+        ]
+
+    def _settled(self, key: Key, pods: list[Json]) -> bool:
+        """Whether every worker is where it stays. A cache of no workers keeps its files until it has some."""
+        running = [p for p in pods if role_of(p) == "worker" and not p["metadata"].get("deletionTimestamp")]
+        count = 0
+        for obj in self._cache(STATEFULSETS):
+            if dataset_key(obj) != [key] or role_of(obj) != "worker":
+                continue
+            said, replicas = obj.get("status") or {}, int(obj["spec"].get("replicas", 1))
+            current = said.get("observedGeneration") == obj["metadata"].get("generation")
+            if not current or any(said.get(n, 0) != replicas for n in ("replicas", "readyReplicas")):
+                return False
+            count += replicas
+        return 0 < count == len(running) and all(p["spec"].get("nodeName") for p in running)
+
+
+def _nodes(pods: list[Json], role: str) -> set[str]:
+    return {pod["spec"]["nodeName"] for pod in pods if role_of(pod) == role and pod["spec"].get("nodeName")}
