@@ -51,7 +51,7 @@ class ResourceScorer:
         if variables:
             env[SETTINGS_ENV] = json.dumps(variables, sort_keys=True)
         namespace, watch = values["install_namespace"], ["get", "list", "watch"]
-        mode = values["install_mode"]
+        mode = values.get("install_mode", "Default")
         return [
             *agent_manifests(
                 NAME,
