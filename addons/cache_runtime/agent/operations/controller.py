@@ -163,8 +163,7 @@ class OperationController(Controller):
         if plan.waiting:
             await self._runner.wait(op, plan.waiting)
             return None
-        await self._runner.run(key, op, found, plan, attempt, self._claim(self.kind, op))
-        return None
+        return await self._runner.run(key, op, found, plan, attempt, self._claim(self.kind, op))
 
     def _event(self, key: Key, op: Json, found: Sequence[Binding], attempt: str) -> tuple[str, str]:
         """The attempt with the version of the source; "" and why while that is not known.

@@ -21,6 +21,7 @@ from addons.cache_runtime.agent.operations.turns import Claim
 from addons.cache_runtime.agent.status import waiting_for
 
 _SUMS = ("bytes", "files", "rate", "total", "totalFiles")
+_LAST_WORDS = 5.0  # seconds that a complete job's log may take to be read
 
 
 class Runner:
@@ -33,8 +34,11 @@ class Runner:
 
     async def run(
         self, key: Key, op: Json, bindings: Sequence[Binding], plan: Plan, attempt: str, claim: Claim
-    ) -> None:
-        """Jobs as the plan says, if it is the operation's turn, and the status that follows from them."""
+    ) -> float | None:
+        """Jobs as the plan says, if it is the operation's turn, and the status that follows from them.
+
+        Seconds after which to look again, if something has ended whose last words are still to be read.
+        """
         if plan.config is not None:
             wanted = jobs.config_for(self._kind, op, self._kind.targets(op)[0], plan)
             live = self._of(CONFIGMAPS).get(Key(key.namespace, wanted["metadata"]["name"]))
@@ -50,10 +54,10 @@ class Runner:
             await self._crons(key, op, plan, attempt, suspend=other is not None)
         elif other is not None:
             await self.wait(op, f"waiting for {other[0]} {other[1]}, which has the Dataset")
-            return
+            return None
         else:
             await self._jobs(key, op, plan, attempt)
-        await self._report(key, op, bindings, plan, attempt)
+        return await self._report(key, op, bindings, plan, attempt)
 
     async def wait(self, op: Json, message: str, *, step: bool = False) -> None:
         """Says what for; `step`: for the step before."""
@@ -110,7 +114,7 @@ class Runner:
 
     async def _report(
         self, key: Key, op: Json, bindings: Sequence[Binding], plan: Plan, attempt: str
-    ) -> None:
+    ) -> float | None:
         cron = op["spec"].get("policy") == "Cron"
         pods = self._owned(key, PODS)
         found = [self._newest(key, part, attempt) for part in plan.parts]
@@ -141,6 +145,8 @@ class Runner:
             await self._announce(op, said)
         if said["phase"] == status.FAILED and not cron:
             await self._delete_all(JOBS, key)
+        ended = any(job is not None and jobs.finished(job)[0] for job in found)
+        return _LAST_WORDS if ended and said["phase"] == status.EXECUTING and not cron else None
 
     def _newest(self, key: Key, part: Part, attempt: str) -> Json | None:
         """The job of a part: the last one, where a CronJob makes many."""
@@ -166,8 +172,10 @@ class Runner:
         if "start" not in said and started and not part.trusted:
             said["start"] = {"time": parse_time(started).timestamp()}
         kind, reason, message = jobs.finished(job)
-        if kind == "Failed" and not all(self._shared.datasets.reports.drained(pod) for pod in mine):
-            kind = ""  # what it says last is why
+        if kind and not all(self._shared.datasets.reports.drained(pod) for pod in mine):
+            # What it says last is why it failed, or how much came from where; the latter only for a while.
+            recent = kind == "Complete" and part.trusted and "done" not in said and _age(job) < _LAST_WORDS
+            kind = "" if kind == "Failed" or recent else kind
         if kind == "Failed" and not part.trusted and (words := jobs.last_words(mine)):
             message = f"{words}; {message}"
         if not kind:
@@ -235,6 +243,12 @@ class Runner:
             await self._client.delete(resource, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except NotFound:
             pass
+
+
+def _age(job: Json) -> float:
+    """Seconds since a job was complete."""
+    ended = (job.get("status") or {}).get("completionTime")
+    return (datetime.now(UTC) - parse_time(ended)).total_seconds() if ended else 0.0
 
 
 def _together(said: list[dict[str, Json]], part: Part) -> dict[str, Json]:
