@@ -87,9 +87,9 @@ def node(
 
 
 @pytest.fixture
-def more_nodes(
-    node: NodeProcess, api_server: EmbeddedApiServer, tmp_path: Path
-) -> Iterator[list[NodeProcess]]:
+async def more_nodes(
+    client: Client, node: NodeProcess, api_server: EmbeddedApiServer, tmp_path: Path
+) -> AsyncIterator[list[NodeProcess]]:
     """Two beside the one that every test has, with its images."""
     made = []
     for number in (1, 2):
@@ -108,8 +108,9 @@ def more_nodes(
     yield made
     for more in made:
         more.end()
+        await client.delete(NODES, more.name)  # else the next test's pods may be sent there
         more.remove()
-        os.system(f"umount -l {more.host} 2>/dev/null")
+        await asyncio.to_thread(os.system, f"umount -l {more.host} 2>/dev/null")
 
 
 @pytest.fixture
