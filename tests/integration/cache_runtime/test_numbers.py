@@ -109,5 +109,7 @@ async def test_a_worker_that_cannot_live_is_named_with_its_node(
     where = "pod llama-worker-0 on node cache-node is not ready: container cache"
     await fleet.until(DATASETS, "llama", lambda d: where in not_ready(d, "True").get("message", ""))
     data.unlink()
-    healed = await fleet.until(DATASETS, "llama", lambda d: not_ready(d, "False"), timeout=90)
-    assert healed["status"]["phase"] == "Bound"
+    healed = await fleet.until(
+        DATASETS, "llama", lambda d: not_ready(d, "False") and d["status"]["phase"] == "Bound", timeout=90
+    )
+    assert healed["status"]["observedGeneration"] == healed["metadata"]["generation"]
