@@ -85,7 +85,7 @@ def client(ground: Ground, backend: Backend, cache: Cache, spent: Spent) -> Iter
 @contextmanager
 def local(ground: Ground, model: str, directory: Path) -> Iterator[Arrival]:
     """LocalRuntime: the loader that a DataLoad runs."""
-    cache, spent = pair(ground, model, directory, "LocalRuntime"), Spent()
+    cache, spent = pair(ground, model, directory, "LocalRuntime", peers={"enabled": False}), Spent()
     task = LocalBackend().warm(cache, DataLoad())
     assert task is not None
     Path(cache.directory).mkdir(parents=True, exist_ok=True)
