@@ -34,6 +34,7 @@ PORT = 9465
 _TIMEOUT = 2.0  # seconds for an answer
 _FRESH = 0.1  # seconds for which an answer about ranges is good
 _AWAY = 5.0  # seconds for which a peer that failed is not asked
+_SOON = 0.2  # seconds that a name may take
 _RESOLVED = 2.0  # seconds for which a name is
 _GRACE, _SHORTEST = 5.0, 0.05  # seconds without a range after which one is taken over
 ORIGIN, LATER = "", "later"
@@ -68,6 +69,8 @@ class Peers:
         self._got_at, self._grace = clock(), _GRACE
         self._turn = 0
         self.bytes = 0
+        self._found_at = clock()
+        self._look()
 
     def choose(self, file: str, number: int) -> str:
         """A peer that has the range, ORIGIN to read it there, or LATER when somebody else is about to."""
@@ -123,11 +126,26 @@ class Peers:
         return self._connections.request("GET", urlsplit(f"http://{peer}"), path, self._headers)
 
     def _members(self) -> list[str]:
+        now = self._clock()
         with self._lock:
-            now = self._clock()
-            if now - self._found_at > _RESOLVED:
-                self._found, self._found_at = tuple(self._find()), now
+            due = now - self._found_at > _RESOLVED
+            if due:
+                self._found_at = now
+        if due:
+            self._look()
+        with self._lock:
             return [p for p in self._found if p != self._own and self._away.get(p, 0.0) <= now]
+
+    def _look(self) -> None:
+        """A name service that does not answer holds up nobody for long."""
+        thread = threading.Thread(target=self._resolve, daemon=True)
+        thread.start()
+        thread.join(_SOON)
+
+    def _resolve(self) -> None:
+        found = tuple(self._find())
+        with self._lock:
+            self._found = found
 
     def _marks(self, peer: str, file: str) -> bytes | None:
         with self._lock:
