@@ -138,6 +138,11 @@ def finished(job: Json) -> tuple[str, str, str]:
     return "", "", ""
 
 
+def has_ended(pod: Json) -> bool:
+    """By our copy of it."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 def owner_uid(pod: Json) -> str:
     """Of the job that made a pod."""
     owners = pod["metadata"].get("ownerReferences") or []

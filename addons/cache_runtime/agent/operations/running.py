@@ -172,10 +172,13 @@ class Runner:
         if "start" not in said and started and not part.trusted:
             said["start"] = {"time": parse_time(started).timestamp()}
         kind, reason, message = jobs.finished(job)
-        if kind and not all(self._shared.datasets.reports.drained(pod) for pod in mine):
-            # What it says last is why it failed, or how much came from where; the latter only for a while.
-            recent = kind == "Complete" and part.trusted and "done" not in said and _age(job) < _LAST_WORDS
-            kind = "" if kind == "Failed" or recent else kind
+        drained = self._shared.datasets.reports.drained
+        if kind == "Failed" and not all(drained(pod) for pod in mine):
+            kind = ""  # what it says last is why
+        # It says last how much came from where; and our copies of its pods may be behind that of the job.
+        heard = "done" in said or (mine and all(jobs.has_ended(pod) and drained(pod) for pod in mine))
+        if kind == "Complete" and part.trusted and not heard and _age(job) < _LAST_WORDS:
+            kind = ""
         if kind == "Failed" and not part.trusted and (words := jobs.last_words(mine)):
             message = f"{words}; {message}"
         if not kind:
