@@ -111,11 +111,11 @@ async def test_mounts_of_a_cache_in_use_come_and_go(fleet: Fleet, described: Jso
     await fleet.secret()
     origin = fleet.store.client()
     for name in ("a", "b"):
-        origin.put_object(Bucket="models", Key=f"{name}/file", Body=name.encode())
+        origin.put_object(Bucket="models", Key=f"class/{name}/file", Body=name.encode())
 
     def mounts(*names: str) -> list[Json]:
         one = fleet.dataset("data")["spec"]["mounts"][0]
-        return [{**one, "mountPoint": f"s3://models/{n}", "name": n, "path": f"/{n}"} for n in names]
+        return [{**one, "mountPoint": f"s3://models/class/{n}", "name": n, "path": f"/{n}"} for n in names]
 
     await fleet.create(described, runtime(described, fleet))
     await fleet.create(fleet.object(DATASETS, "data", {"mounts": mounts("a")}))
