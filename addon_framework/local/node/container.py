@@ -21,6 +21,7 @@ from addon_framework.local.node.sandbox import Sandbox, SandboxError, graft_comm
 from addon_framework.local.node.stdio import Stdio, Terminal, open_terminal
 
 log = structlog.get_logger(__name__)
+_FORKING = 0.002  # seconds; nobody tells
 _PACKAGES = {"bwrap": "bubblewrap", "nsenter": "util-linux"}
 
 
@@ -53,7 +54,7 @@ class ContainerProcess:
 
     async def enter(self, command: Sequence[str], *, stdin: bool = False, tty: bool = False) -> Spawned:
         """Starts a command inside the container, under the same limits."""
-        pid = self.pid
+        pid = await self._begun()
         line = ["nsenter", f"--target={pid}", "--mount", "--pid", "--uts", "--ipc"]
         line += [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         line += [f"--root=/proc/{pid}/root", f"--wdns={self.sandbox.cwd}", "--", *self.sandbox.confinement()]
@@ -68,6 +69,12 @@ class ContainerProcess:
             tty=f"/proc/{pid}/root/dev" if tty else "",
             cgroup=self._cgroup,
         )
+
+    async def _begun(self) -> int:
+        """The command's process, once there is one: bubblewrap forks it when the root is in place."""
+        while not _children(self._init) and not self.exited.done():  # noqa: ASYNC110
+            await asyncio.sleep(_FORKING)
+        return self.pid
 
     async def execute(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
         """Runs a command inside the container: exit code and output, as exec probes and hooks need."""
