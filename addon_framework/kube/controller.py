@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ class Watch:
     model: type[Any] | None = None  # cache structs of this type instead of dicts: many objects, few fields
 
 
-class Controller:
+class Controller(ABC):
     """Subclass it: say what you watch, and make one key true in `reconcile`.
 
     `reconcile` is called with a key, never with an event: read what is now, from `cache`, and bring the world
@@ -56,16 +57,16 @@ class Controller:
     client: Client
     queue: WorkQueue[Key]
 
+    @abstractmethod
     def watches(self) -> list[Watch]:
         """What to watch; asked once, when the controller is added to its manager."""
-        raise NotImplementedError(f"{type(self).__name__}.watches")
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027 - most have nothing to do
         """Called once the caches are filled, before the first key."""
 
+    @abstractmethod
     async def reconcile(self, key: Key) -> float | None:
         """Makes the object `key` what it should be."""
-        raise NotImplementedError(f"{type(self).__name__}.reconcile")
 
     def cache(
         self,

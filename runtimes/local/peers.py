@@ -63,7 +63,6 @@ class Peers:
         self._connections = Connections(timeout=_TIMEOUT)
         self._lock = threading.Lock()
         self._found: tuple[str, ...] = ()
-        self._found_at = -1e9
         self._views: dict[tuple[str, str], _View] = {}
         self._away: dict[str, float] = {}
         self._got_at, self._grace = clock(), _GRACE

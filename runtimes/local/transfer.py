@@ -20,7 +20,7 @@ from runtimes.source import Object, ObjectSource, Sink, SourceError
 T = TypeVar("T")
 THREADS = 16
 _BASE, _MAX = 0.1, 5.0
-_SMALLEST = 1 << 18
+_SMALLEST = 1 << 18  # bytes of a file that peers are asked for
 _POLL = 0.02  # seconds between looks at a range that a peer is about to have
 
 
