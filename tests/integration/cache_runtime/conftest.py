@@ -95,14 +95,14 @@ async def more_nodes(
     for number in (1, 2):
         name = f"cache-node-{number}"
         more = NodeProcess(api_server, tmp_path / name, name, f"127.2.{20 + number}.0/24")
-        config = (
-            (node.directory / "node.json").read_text().replace("127.2.9.0/24", f"127.2.{20 + number}.0/24")
+        config = json.loads(
+            (node.directory / "node.json")
+            .read_text()
+            .replace("127.2.9.0/24", f"127.2.{20 + number}.0/24")
+            .replace(str(node.directory), str(more.directory))
+            .replace(str(node.secret), str(more.secret))
         )
-        (more.directory / "node.json").write_text(
-            config.replace(str(node.directory), str(more.directory)).replace(
-                str(node.secret), str(more.secret)
-            )
-        )
+        (more.directory / "node.json").write_text(json.dumps(config | {"controllers": False}))
         more.start()
         made.append(more)
     yield made

@@ -44,6 +44,7 @@ async def test_nodes_that_load_at_once_read_the_origin_once(
         load = await fleet.phase(DATALOADS, "shared", "Complete")
         infos = load["status"]["infos"]
         assert len(infos["nodes"].split(",")) == 3
+        assert "originBytes" in infos, infos
         # Once, but for what a node takes over that got nothing for long on a busy machine; alone they read 3.
         assert proxy.sent <= 1.5 * SIZE + (1 << 20)  # and listings
         assert int(infos["originBytes"]) <= 1.5 * SIZE
