@@ -1,7 +1,7 @@
 """Runs a node: `python -m addon_framework.local.node --kubeconfig F --dir DIR --name N --config node.json`.
 
 Kubelet, scheduler, workload controllers and service proxy share one process: a node of an embedded cluster is
-its only one, or else all but one are told to leave the controllers alone.
+its only one, or else all but one are told to run the kubelet alone.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def run(options: argparse.Namespace, config: NodeConfig) -> None:
         manager = Manager(client, name="node")
         recorder = Recorder(client, "controllers")
         proxy = ServiceProxy(config.address)
-        for controller in (*(controllers(recorder) if config.controllers else ()), proxy):
+        for controller in (*controllers(recorder), proxy) if config.controllers else ():
             manager.add(controller)
         await register(client, options.name, config, port)
         tasks = [

@@ -31,7 +31,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     certificate: str = ""  # of the kubelet's endpoint; `key` and `client_ca` beside it
     key: str = ""
     client_ca: str = ""
-    controllers: bool = True  # whether the cluster's scheduler and workload controllers run here: on one node
+    controllers: bool = True  # whether the cluster's controllers and Services run here: on one node only
 
 
 class UnknownImageError(Exception):
