@@ -8,14 +8,10 @@ from addon_framework.api.data.cacheruntime import CacheRuntime, CacheRuntimeClas
 from addon_framework.api.data.dataset import GROUP, Dataset, EncryptOption
 from addon_framework.api.data.efc import EFCRuntime
 from addon_framework.api.data.jindo import JindoRuntime
+from addon_framework.api.data.juicefs import JuiceFSRuntime
+from addon_framework.api.data.local import LOCAL_GROUP, LocalRuntime
 from addon_framework.api.data.operations import DataBackup, DataLoad, DataMigrate, DataProcess
-from addon_framework.api.data.runtimes import (
-    LOCAL_GROUP,
-    JuiceFSRuntime,
-    LocalRuntime,
-    ThinRuntime,
-    ThinRuntimeProfile,
-)
+from addon_framework.api.data.thin import ThinRuntime, ThinRuntimeProfile
 from addon_framework.api.data.vineyard import VineyardRuntime
 
 KINDS = (

@@ -81,12 +81,18 @@ class DataRestoreLocation(Struct, frozen=True):
     node_name: str = ""
 
 
+class CacheAffinity(Struct, frozen=True):
+    """The nodes that may hold the cache: a NodeSelector."""
+
+    required: Raw = {}
+
+
 class DatasetSpec(Struct, frozen=True):
     """What data, where the cache may be."""
 
     mounts: Annotated[list[Mount], schema(minItems=1)] = []
     owner: User | None = None
-    node_affinity: Raw = {}
+    node_affinity: CacheAffinity = CacheAffinity()
     tolerations: RawList = []
     access_modes: list[str] = []
     runtimes: list[RuntimeReference] = []

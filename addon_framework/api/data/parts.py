@@ -26,6 +26,11 @@ COLUMNS = (
     ("Fuse Phase", "string", ".status.fusePhase"),
     AGE,
 )
+WORKER_COLUMNS = (
+    ("Worker Phase", "string", ".status.workerPhase"),
+    ("Fuse Phase", "string", ".status.fusePhase"),
+    AGE,
+)
 GATEWAY_COLUMNS = (*COLUMNS[:-1], ("API Gateway", "string", ".status.apiGateway.endpoint", 10), AGE)
 
 

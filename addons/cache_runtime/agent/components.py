@@ -115,7 +115,7 @@ def _affinity(binding: Binding, component: Component) -> Json:
     """Where the Dataset allows its cache, apart from other caches when exclusive, one of a kind per node."""
     key, uid = Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
     affinity: Json = {}
-    if required := binding.cache.dataset.spec.node_affinity.get("required"):
+    if required := binding.cache.dataset.spec.node_affinity.required:
         affinity["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": required}
     location = binding.cache.dataset.spec.data_restore_location
     if location is not None and location.node_name and binding.backend.restores:
