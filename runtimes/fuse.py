@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from addon_framework.api.meta import Json
-from runtimes.interface import Cache, Source
+from runtimes.interface import Backend, Cache, Source, Task, Volume
+from runtimes.node.command import clean_pod
 from runtimes.pods import credential_env, field, host_path, literal, mount
 from runtimes.source import hub, s3
+from runtimes.tiers import node_directories
+from runtimes.workloads import container, pod
 
 # Leaves no dead mount of an earlier life under the new one. $MOUNT_POINT is in the environment.
 PREPARE = """
@@ -25,36 +29,63 @@ _MEASURED = {"s3": s3.OPTIONS, "hf": hub.OPTIONS, "http": (), "https": ()}
 _UNMOUNT = 'umount -l "$MOUNT_POINT" || true'
 
 
+class ClientBackend(Backend):
+    """A cache whose data pods find where a client mounts it."""
+
+    def volume(self, cache: Cache) -> Volume:
+        """The mount of the client."""
+        return Volume(cache.mount_point, after="client")
+
+    def directories(self, cache: Cache) -> list[str]:
+        """Of nodes, that end with the cache."""
+        return node_directories(cache)
+
+    def clean(self, cache: Cache) -> Task:
+        """The mount, and those directories."""
+        return Task(clean_pod(cache.image, unmount=[cache.mount_point], remove=self.directories(cache)))
+
+
 def client_pod(
     cache: Cache,
     *,
     name: str,
-    image: str,
+    image: Json,
     command: Sequence[str],
     args: Sequence[str] = (),
     env: Sequence[Json] = (),
+    ports: Mapping[str, int] | None = None,
     volumes: Sequence[Json] = (),
     mounts: Sequence[Json] = (),
+    section: Json | None = None,
+    host: bool = False,
+    kind: str = "fuse",
+    **fields: Any,
 ) -> Json:
-    """A privileged pod that mounts at MOUNT_POINT, where the node and other pods see it."""
+    """A privileged pod that mounts at MOUNT_POINT, where the node and other pods see it.
+
+    `section` of the runtime adds what it says of a client; `fields` are the container's; `kind` is how the
+    file system's type begins, besides fuse.
+    """
     parent = os.path.dirname(cache.mount_point)
-    container: Json = {
-        "name": name,
-        "image": image,
-        "command": list(command),
-        "env": [literal("MOUNT_POINT", cache.mount_point), *env],
+    standard: Json = {
         "securityContext": {"privileged": True},
-        "readinessProbe": probe(),
+        "readinessProbe": probe(kind),
         # A client that was asked to end unmounts; this is for one that hangs.
         "lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", _UNMOUNT]}}},
-        "volumeMounts": [mount("mounts", parent, propagation="Bidirectional"), *mounts],
     }
-    if args:
-        container["args"] = list(args)
-    return {
-        "containers": [container, _remounter(cache, parent)],
-        "volumes": [host_path("mounts", parent), host_path("proc", "/proc", "Directory"), *volumes],
-    }
+    client = container(
+        name,
+        image,
+        section or {},
+        command=command,
+        args=args,
+        env=[literal("MOUNT_POINT", cache.mount_point), *env],
+        ports=ports,
+        mounts=[mount("mounts", parent, propagation="Bidirectional"), *mounts],
+        **{**standard, **fields},
+    )
+    shared = [host_path("mounts", parent), host_path("proc", "/proc", "Directory")]
+    return pod(cache, section or {}, [client, _remounter(cache, parent)], [*shared, *volumes], host=host)
 
 
 def _remounter(cache: Cache, parent: str) -> Json:
@@ -94,6 +125,14 @@ def _is_open(source: Source) -> bool:
     return source.scheme in _MEASURED and set(source.options) <= set(_MEASURED[source.scheme])
 
 
-def probe() -> Json:
-    """Ready once something is mounted and answers."""
-    return {"exec": {"command": ["sh", "-c", _MOUNTED]}, "periodSeconds": 1, "timeoutSeconds": 5}
+def root_only(cache: Cache) -> dict[str, str]:
+    """What a client that mounts its one source as the root of the volume ignores (Backend.without_effect)."""
+    if cache.sources[0].path == "/":
+        return {}
+    return {"Dataset.spec.mounts.path": "the one mount is the root of the volume"}
+
+
+def probe(kind: str = "fuse") -> Json:
+    """Ready once something of that kind, or of FUSE, is mounted and answers."""
+    command = _MOUNTED.replace("fuse", "fuse" if kind.startswith("fuse") else f"\\(fuse\\|{kind}\\)")
+    return {"exec": {"command": ["sh", "-c", command]}, "periodSeconds": 1, "timeoutSeconds": 5}

@@ -37,6 +37,7 @@ from runtimes.mounts import Source as Source
 from runtimes.mounts import sources_of
 
 CACHE_DIRECTORY = "/var/lib/boundaryless/cache"
+MEMORY_DIRECTORY = "/dev/shm"
 MOUNT_DIRECTORY = "/var/lib/boundaryless/mounts"
 PORTS_ANNOTATION = "data.boundaryless.io/ports"
 
@@ -100,7 +101,8 @@ class Cache:
     @property
     def directory(self) -> str:
         """The cache's own directory on a node, below the path of the first tier."""
-        root = str(self._level.get("path") or CACHE_DIRECTORY).split(",")[0].rstrip("/")
+        default = MEMORY_DIRECTORY if self._level.get("mediumtype") == "MEM" else CACHE_DIRECTORY
+        root = str(self._level.get("path") or default).split(",")[0].rstrip("/")
         return f"{root}/{self.namespace}/{self.name}"
 
     @property
@@ -240,6 +242,14 @@ class Backend(ABC):
     @abstractmethod
     def validate(self, cache: Cache) -> list[str]:
         """What is wrong with the specs: one sentence each, with the object and the field."""
+
+    def without_effect(self, cache: Cache) -> Mapping[str, str]:
+        """Fields that Fluid has and that mean nothing here, and why.
+
+        `spec.x.y` is of the runtime, `Dataset.spec.x` of the Dataset. Whoever gives one is told so (see
+        runtimes.validation). What a user could rely on is refused instead.
+        """
+        return {}
 
     @abstractmethod
     def components(self, cache: Cache) -> list[Component]:

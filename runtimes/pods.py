@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from addon_framework.api.meta import Json
-from runtimes.interface import Cache, SecretKey, Source
+from runtimes.interface import SecretKey, Source
 from runtimes.source import Credentials
 
 # Option name -> what it is, by the names that Fluid's runtimes use for S3.
@@ -73,14 +73,6 @@ def mount(name: str, path: str, *, read_only: bool = False, propagation: str = "
     if propagation:
         made["mountPropagation"] = propagation
     return made
-
-
-def version(cache: Cache, field: str, default: str) -> str:
-    """The image that a VersionSpec of the runtime names, or the default."""
-    spec = cache.spec.get(field) or {}
-    if not spec.get("image"):
-        return default
-    return f"{spec['image']}:{spec['imageTag']}" if spec.get("imageTag") else str(spec["image"])
 
 
 def overrides(section: Json) -> Json:

@@ -5,11 +5,12 @@ A path of the node gets a directory of the cache's own below it, so that cleanin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
-from runtimes.interface import CACHE_DIRECTORY, Cache
+from runtimes.interface import CACHE_DIRECTORY, MEMORY_DIRECTORY, Cache
 from runtimes.pods import host_path, mount
 
 MEDIA = ("MEM", "SSD", "HDD")  # fastest first, which is how levels are numbered
@@ -18,7 +19,7 @@ _RATIO = "a number between 0 and 1"
 
 @dataclass(frozen=True)
 class Tier:
-    """One level: directories with a quota in bytes each, and the pods' volumes for them."""
+    """One level: directories with a quota in bytes each (0: none), and the pods' volumes for them."""
 
     medium: str
     paths: tuple[str, ...]
@@ -34,17 +35,23 @@ class Tier:
         return [mount(volume["name"], path) for volume, path in zip(self.volumes, self.paths, strict=True)]
 
 
-def tiers(cache: Cache) -> list[Tier]:
-    """The levels, fastest first. Raises ValueError with the field."""
+def tiers(cache: Cache, *, limited: bool = True) -> list[Tier]:
+    """The levels, fastest first; `limited` ones need a quota. Raises ValueError with the field."""
     levels = (cache.spec.get("tieredstore") or {}).get("levels") or []
     numbered = sorted(enumerate(levels), key=lambda pair: MEDIA.index(pair[1]["mediumtype"]))
-    return [_tier(cache, n, level) for n, level in numbered]
+    return [_tier(cache, n, level, limited) for n, level in numbered]
 
 
-def tier_problems(cache: Cache) -> list[str]:
+def roots(level: Json) -> list[str]:
+    """Its paths, of which there may be several; JuiceFS puts a colon between them."""
+    default = MEMORY_DIRECTORY if level.get("mediumtype") == "MEM" else CACHE_DIRECTORY
+    return [path.strip().rstrip("/") for path in re.split("[,:]", str(level.get("path") or default))]
+
+
+def tier_problems(cache: Cache, *, limited: bool = True) -> list[str]:
     """What is wrong with them, for `validate`."""
     try:
-        found = tiers(cache)
+        found = tiers(cache, limited=limited)
     except ValueError as error:
         return [f"{cache.title}: {error}"]
     media = [tier.medium for tier in found]
@@ -59,22 +66,22 @@ def tier_problems(cache: Cache) -> list[str]:
 
 def node_directories(cache: Cache) -> list[str]:
     """What has to be removed on nodes when the cache ends."""
-    return [path for tier in tiers(cache) if tier.on_node for path in tier.paths]
+    return [path for tier in tiers(cache, limited=False) if tier.on_node for path in tier.paths]
 
 
-def _tier(cache: Cache, number: int, level: Json) -> Tier:
+def _tier(cache: Cache, number: int, level: Json, limited: bool) -> Tier:
     where = f"spec.tieredstore.levels[{number}]"
-    default = "/dev/shm" if level["mediumtype"] == "MEM" else CACHE_DIRECTORY
-    roots = [path.strip().rstrip("/") for path in str(level.get("path") or default).split(",")]
-    for root in roots:
-        if not root.startswith("/") or " " in root:
-            raise ValueError(f"{where}.path: {root!r} is not an absolute path without spaces")
-    quotas = _quotas(where, level, len(roots))
+    for root in (found := roots(level)):
+        if not root.startswith("/") or " " in root or ".." in root.split("/"):
+            raise ValueError(f"{where}.path: {root!r} is not an absolute path without spaces and ..")
+    quotas = _quotas(where, level, len(found), limited)
     for name in ("high", "low"):
         ratio(f"{where}.{name}", str(level.get(name) or ""))
-    paths = tuple(f"{root}/{cache.namespace}/{cache.name}" for root in roots)
-    names = [f"tier-{level['mediumtype'].lower()}-{n}" for n in range(len(roots))]
+    paths = tuple(f"{root}/{cache.namespace}/{cache.name}" for root in found)
+    names = [f"tier-{level['mediumtype'].lower()}-{n}" for n in range(len(found))]
     on_node = (level.get("volumeType") or "hostPath") == "hostPath"
+    if on_node and level.get("volumeSource"):
+        raise ValueError(f"{where}.volumeSource: is of volumeType emptyDir; a hostPath is its path")
     volumes = [
         host_path(name, path) if on_node else {"name": name, **_pod_volume(where, level, quota)}
         for name, path, quota in zip(names, paths, quotas, strict=True)
@@ -83,7 +90,7 @@ def _tier(cache: Cache, number: int, level: Json) -> Tier:
     return Tier(level["mediumtype"], paths, quotas, high, low, tuple(volumes), on_node)
 
 
-def _quotas(where: str, level: Json, count: int) -> tuple[int, ...]:
+def _quotas(where: str, level: Json, count: int, limited: bool) -> tuple[int, ...]:
     """One for each path: the list as it is, or the total in equal parts."""
     try:
         if level.get("quotaList"):
@@ -91,6 +98,8 @@ def _quotas(where: str, level: Json, count: int) -> tuple[int, ...]:
             if len(listed) != count:
                 raise ValueError(f"there are {count} paths and {len(listed)} quotas")
             return listed
+        if not level.get("quota") and not limited:
+            return (0,) * count
         if not level.get("quota"):
             raise ValueError("neither it nor quotaList is given; say how much the cache may hold")
         return (int(parse_quantity(level["quota"])) // count,) * count
@@ -116,4 +125,5 @@ def _pod_volume(where: str, level: Json, quota: int) -> Json:
         return source
     given: Json = source.get("emptyDir") or {}
     medium: Json = {"medium": "Memory"} if level["mediumtype"] == "MEM" else {}
-    return {"emptyDir": {**medium, "sizeLimit": str(quota), **given}}
+    limit = {"sizeLimit": str(quota)} if quota else {}
+    return {"emptyDir": {**medium, **limit, **given}}

@@ -69,13 +69,17 @@ def container(
     mounts: Sequence[Json] = (),
     **fields: object,
 ) -> Json:
-    """A container with what its section of the runtime adds: env, resources, volumeMounts."""
+    """A container with what its section of the runtime adds: env, resources, volumeMounts.
+
+    Fluid has variables as a map of values in some kinds, in others as a container has them.
+    """
     said = section.get("env") or {}
+    more = said if isinstance(said, list) else [literal(key, str(said[key])) for key in sorted(said)]
     result: Json = {
         "name": name,
         **made,
         "command": list(command),
-        "env": [*env, *(literal(key, str(value)) for key, value in sorted(said.items()))],
+        "env": [*env, *more],
         "ports": [{"name": key, "containerPort": port} for key, port in (ports or {}).items()],
         "volumeMounts": [*mounts, *(section.get("volumeMounts") or [])],
         "resources": section.get("resources") or {},

@@ -28,7 +28,29 @@ conf=${ALLUXIO_HOME:-/opt/alluxio}/conf/alluxio-site.properties
 umask 077
 mkdir -p "${conf%/*}"
 """
-_MOUNTED = "alluxio fs mount | sed -nE 's#^.* on +(/[^ ]*) .*#\\1#p'"
+# Lines `path url`. How each was mounted is in files of the container, since the list has no secret options.
+_MOUNTED = r"alluxio fs mount | sed -nE 's#^ *([^ ]+) +on +(/[^ ]*) .*#\2 \1#p'"
+_MOUNT = r"""
+made=${TMPDIR:-/tmp}/boundaryless-mounts
+mkdir -p "$made"
+url_of() {
+  printf '%s\n' "$mounted" | while read -r path url; do [ "$path" != "$1" ] || echo "${url%/}"; done
+}
+ensure() {  # path, URL, how
+  path=$1 url=$2 record="$made/$(printf %s "$1" | tr / _)"; shift 2
+  now=$(url_of "$path")
+  if [ -n "$now" ] && [ "$now" != "${url%/}" ]; then
+    alluxio fs unmount "$path"
+    now=
+  fi
+  if [ -z "$now" ]; then
+    alluxio fs mount "$@" "$path" "$url"
+  elif [ "$(cat "$record" 2>/dev/null)" != "$*" ]; then
+    alluxio fs updateMount "$@" "$path"
+  fi
+  printf '%s\n' "$*" >"$record"
+}
+"""
 
 
 # A master that begins from a backup says what the source had; Fluid's own numbers are rounded.
@@ -65,18 +87,19 @@ def mount_all(cache: Cache) -> str:
         "set -eu",
         "alluxio fsadmin report >/dev/null",
         f"mounted=$({_MOUNTED})",
-        'for path in $mounted; do case "$path" in',
+        _MOUNT,
+        'for path in $(printf "%s\\n" "$mounted" | cut -d " " -f 1); do case "$path" in',
         *(f"  {quote(source.path)}) ;;" for source in wanted),
         '  /) ;; *) alluxio fs unmount "$path";; esac; done',
-        *(f'echo "$mounted" | grep -qxF {quote(s.path)} || alluxio fs mount {_arguments(s)}' for s in wanted),
+        *(f"ensure {quote(source.path)} {quote(source.url)} {_how(source)}".rstrip() for source in wanted),
     ]
     return "\n".join(lines)
 
 
-def _arguments(source: Source) -> str:
+def _how(source: Source) -> str:
     options = [f"--option {quote(f'{name}={value}')}" for name, value in sorted(source.options.items())]
     flags = [*(["--readonly"] if source.read_only else []), *(["--shared"] if source.shared else [])]
-    return " ".join([*flags, *options, quote(source.path), quote(source.url)])
+    return " ".join([*flags, *options])
 
 
 def state(output: str) -> CacheState:

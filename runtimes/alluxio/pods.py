@@ -10,7 +10,7 @@ from runtimes.alluxio.commands import start
 from runtimes.alluxio.properties import ROOT
 from runtimes.fuse import PREPARE, client_pod
 from runtimes.interface import Cache
-from runtimes.pods import field, literal, mount
+from runtimes.pods import field, mount
 from runtimes.tiers import tiers
 from runtimes.workloads import (
     container,
@@ -110,29 +110,18 @@ def client(cache: Cache) -> Json:
     """Mounts the whole of it. On a worker's node it reads the worker's directories itself."""
     section = cache.spec.get("fuse") or {}
     levels = [tier for tier in tiers(cache) if tier.on_node]
-    made = client_pod(
+    return client_pod(
         cache,
         name="alluxio-fuse",
-        image=str(image(section, IMAGE)["image"]),
+        image=image(section, IMAGE),
+        section=section,
+        host=on_host(section.get("networkMode")),
         command=["sh", "-c", PREPARE + 'exec /entrypoint.sh "$@"', "alluxio-fuse"],
         args=[*_fuse_arguments(cache, section), cache.mount_point, "/"],
-        env=[
-            field("ALLUXIO_CLIENT_HOSTNAME", "status.hostIP"),
-            *(literal(name, value) for name, value in sorted((section.get("env") or {}).items())),
-        ],
+        env=[field("ALLUXIO_CLIENT_HOSTNAME", "status.hostIP")],
         volumes=[volume for tier in levels for volume in tier.volumes],
-        mounts=[*(m for tier in levels for m in tier.mounts), *(section.get("volumeMounts") or [])],
-    )
-    first = made["containers"][0] | image(section, IMAGE)
-    first["envFrom"] = _configuration(cache)
-    if section.get("resources"):
-        first["resources"] = section["resources"]
-    return pod(
-        cache,
-        section,
-        [first, *made["containers"][1:]],
-        made["volumes"],
-        host=on_host(section.get("networkMode")),
+        mounts=[made for tier in levels for made in tier.mounts],
+        envFrom=_configuration(cache),
     )
 
 

@@ -32,7 +32,6 @@ DEFAULTS = {
     "alluxio.master.metadata.sync.ufs.prefetch.pool.size": "128",
     "alluxio.master.metastore": "ROCKS",
     "alluxio.master.metastore.inode.cache.max.size": "10000000",
-    "alluxio.master.mount.table.root.readonly": "true",
     "alluxio.master.rpc.executor.core.pool.size": "128",
     "alluxio.master.rpc.executor.max.pool.size": "1024",
     "alluxio.master.security.impersonation.root.groups": "*",
@@ -137,8 +136,11 @@ def properties(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str
     made |= cache.spec.get("properties") or {}
     # What a Dataset says of its data is not for properties to change.
     if rooted(cache):
-        made |= cache.sources[0].options
-        made["alluxio.master.mount.table.root.ufs"] = cache.sources[0].url
+        source, root = cache.sources[0], "alluxio.master.mount.table.root"
+        made |= source.options
+        made[f"{root}.ufs"] = source.url
+        made[f"{root}.readonly"] = str(cache.read_only or source.read_only).lower()
+        made[f"{root}.shared"] = str(source.shared).lower()
     else:
         made["alluxio.master.mount.table.root.ufs"] = ROOT
     copies = int((cache.spec.get("data") or {}).get("replicas") or 0)

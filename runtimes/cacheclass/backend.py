@@ -1,8 +1,7 @@
-"""The description of the `cache` backend. Pure but for `measure` and `version`."""
+"""The description of the `cache` backend."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 
@@ -13,8 +12,8 @@ from runtimes.cacheclass.checks import problems
 from runtimes.cacheclass.configuration import FILE, config_map, configuration
 from runtimes.cacheclass.parts import Part, class_title, executing, parts
 from runtimes.cacheclass.tiers import tiers
+from runtimes.fuse import ClientBackend
 from runtimes.interface import (
-    Backend,
     Backup,
     Cache,
     CacheState,
@@ -22,21 +21,18 @@ from runtimes.interface import (
     Exec,
     Migration,
     Profile,
-    SecretKey,
     Service,
     Task,
-    Volume,
 )
 from runtimes.loading import option_problems
-from runtimes.measure import measure, version
 from runtimes.migrate import migrate_task
-from runtimes.node.command import clean_pod
+from runtimes.sources import SourceBackend
 from runtimes.workloads import NATIVE
 
 _LEAST = 20.0  # seconds that a command may take at least
 
 
-class ClassBackend(Backend):
+class ClassBackend(ClientBackend, SourceBackend):
     """Pods, commands and operations are those of the CacheRuntimeClass that the runtime names."""
 
     type = "cache"
@@ -48,15 +44,15 @@ class ClassBackend(Backend):
         """Of the class too, since nobody else looks at it."""
         return problems(cache)
 
+    def without_effect(self, cache: Cache) -> Mapping[str, str]:
+        """What the contract has no word for."""
+        return {"Dataset.spec.owner": "only the class's programs know whose its files are; see spec.options"}
+
     def components(self, cache: Cache) -> list[Component]:
         """As many as the class has."""
         found = [part for part in parts(cache).values() if part.runs]
         shared = {config_map(cache): {FILE: configuration(cache)}, **pods.config_maps(cache)}
         return [_component(part, shared if part is found[0] else {}) for part in found]
-
-    def volume(self, cache: Cache) -> Volume:
-        """Where the client mounts."""
-        return Volume(cache.mount_point, after="client")
 
     def shown(self, cache: Cache) -> None:
         """Only the class's programs know what they show where."""
@@ -98,11 +94,11 @@ class ClassBackend(Backend):
         """The contract has no place for options."""
         return option_problems(load, ())
 
-    def clean(self, cache: Cache) -> Task:
-        """The mount, and the directories of the tiers; the class may be gone."""
+    def directories(self, cache: Cache) -> list[str]:
+        """Of the tiers; the class may be gone."""
         sections = [Part(cache, role, {}, cache.spec.get(role) or {}) for role in ("worker", "client")]
         named = [path for part in sections for tier in tiers(part) for path in tier.directories]
-        return Task(clean_pod(cache.image, unmount=[cache.mount_point], remove=list(dict.fromkeys(named))))
+        return list(dict.fromkeys(named))
 
     def scale(self, cache: Cache) -> int | None:
         """Its workers."""
@@ -116,14 +112,6 @@ class ClassBackend(Backend):
     def backup(self, cache: Cache, backup: Backup) -> Task | str | None:
         """There is no contract for it."""
         return _refused(cache, "DataBackup", "there is nothing to back up") or None
-
-    async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
-        """What S3 and the web say; other sources are opaque."""
-        return await asyncio.to_thread(measure, cache, secrets)
-
-    async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
-        """Of what can be listed."""
-        return await asyncio.to_thread(version, cache, secrets)
 
 
 def _component(part: Part, config: Mapping[str, Mapping[str, str]]) -> Component:

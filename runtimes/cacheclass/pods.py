@@ -161,7 +161,7 @@ def _more_memory(container: Json, bytes_: int) -> None:
 
 def _share_mount(cache: Cache, made: Json) -> None:
     """What every FUSE client has: the node's directory, a probe, and a helper that outlives it."""
-    ours = client_pod(cache, name="client", image="", command=())
+    ours = client_pod(cache, name="client", image={}, command=())
     standard, first = ours["containers"][0], made["containers"][0]
     first["env"] = [*first["env"], literal("MOUNT_POINT", cache.mount_point)]
     first["volumeMounts"] = [*standard["volumeMounts"], *first["volumeMounts"]]

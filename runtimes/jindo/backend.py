@@ -1,31 +1,23 @@
-"""The description of the `jindo` backend. Pure but for `measure`."""
+"""The description of the `jindo` backend."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from addon_framework.api.data import DataLoad, JindoRuntime
-from runtimes.interface import (
-    Backend,
-    Cache,
-    CacheState,
-    Component,
-    Exec,
-    SecretKey,
-    Service,
-    Task,
-    Volume,
-)
-from runtimes.jindo import commands, pods
-from runtimes.jindo.config import KEYS, SCHEMES, files, key_files, masters
+from runtimes.fuse import ClientBackend
+from runtimes.interface import Cache, CacheState, Component, Exec, Service, Task
+from runtimes.jindo import checks, commands, pods
+from runtimes.jindo.config import files, masters
 from runtimes.loading import option_problems, variables
-from runtimes.node.command import clean_pod
 from runtimes.pods import literal
-from runtimes.tiers import node_directories, tier_problems, tiers
-from runtimes.workloads import memory_problems, port_names, port_problems, volume_problems
+from runtimes.tiers import tiers
+from runtimes.workloads import port_names
 
 _TIMEOUT = 60.0  # seconds that a command of Jindo's may take
 
 
-class JindoBackend(Backend):
+class JindoBackend(ClientBackend):
     """A master or three, workers that share the cache, and a client on every node with users."""
 
     type = "jindo"
@@ -33,36 +25,11 @@ class JindoBackend(Backend):
 
     def validate(self, cache: Cache) -> list[str]:
         """Sources, tiers, and what the parts say."""
-        title, spec = cache.title, cache.spec
-        problems = [*tier_problems(cache), *memory_problems(cache), *volume_problems(cache, pods.PARTS)]
-        for part, known in pods.PARTS.items():
-            problems += port_problems(cache, part, known)
-        problems += self._sources(cache)
-        if len((spec.get("tieredstore") or {}).get("levels") or []) > 1:
-            problems.append(f"{title}: spec.tieredstore.levels: JindoCache takes one, with several paths")
-        if (count := (spec.get("master") or {}).get("replicas") or 1) not in (1, 3):
-            problems.append(f"{title}: spec.master.replicas: {count}; JindoCache has 1 or 3")
-        if (spec.get("worker") or {}).get("replicas"):
-            problems.append(f"{title}: spec.worker.replicas: is spec.replicas")
-        if spec.get("runAs"):
-            problems.append(
-                f"{title}: spec.runAs: JindoCache's servers run as root; spec.user is for its files"
-            )
-        disabled = [bool((spec.get(part) or {}).get("disabled")) for part in ("master", "worker")]
-        if len(set(disabled)) > 1:
-            problems.append(f"{title}: spec.worker.disabled: a cache has both master and worker, or neither")
-        if ((spec.get("fuse") or {}).get("metrics") or {}).get("scrapeTarget") not in (None, "", "None"):
-            problems.append(
-                f"{title}: spec.fuse.metrics.scrapeTarget: nothing looks for it; annotate the pods by "
-                "spec.fuse.podMetadata as your Prometheus wants"
-            )
-        if (spec.get("fuse") or {}).get("disabled"):
-            problems.append(f"{title}: spec.fuse.disabled: pods could not mount the Dataset")
-        if self._labels(cache):
-            problems.append(
-                f"{title}: spec.labels: is the old name of spec.podMetadata.labels; say one of them"
-            )
-        return problems
+        return checks.problems(cache)
+
+    def without_effect(self, cache: Cache) -> Mapping[str, str]:
+        """What Fluid ignores, too."""
+        return checks.WITHOUT_EFFECT
 
     def host_ports(self, cache: Cache) -> list[str]:
         """When it is in its nodes' networks."""
@@ -79,7 +46,7 @@ class JindoBackend(Backend):
             pods.client(cache),
             name=f"{prefix}-fuse",
             config_maps={f"{prefix}-config": files(cache, used)},
-            labels=self._old_labels(cache, "fuse"),
+            labels=_old_labels(cache, "fuse"),
         )
         if (cache.spec.get("master") or {}).get("disabled"):
             return [client]
@@ -90,20 +57,16 @@ class JindoBackend(Backend):
             len(names),
             name=f"{prefix}-master",
             services=[Service(name, used["master"], pod=name) for name in names],
-            labels=self._old_labels(cache, "master"),
+            labels=_old_labels(cache, "master"),
         )
         worker = Component(
             "worker",
             pods.worker(cache),
             self.scale(cache),
             name=f"{prefix}-worker",
-            labels=self._old_labels(cache, "worker"),
+            labels=_old_labels(cache, "worker"),
         )
         return [master, worker, client]
-
-    def volume(self, cache: Cache) -> Volume:
-        """The mount of the client."""
-        return Volume(cache.mount_point, after="client")
 
     def prepare(self, cache: Cache) -> Exec | None:
         """Mounts the sources."""
@@ -132,10 +95,6 @@ class JindoBackend(Backend):
         """Options of `jindocache -load`."""
         return option_problems(load, commands.OPTIONS)
 
-    def clean(self, cache: Cache) -> Task:
-        """The mount, and the directories of the cache."""
-        return Task(clean_pod(cache.image, unmount=[cache.mount_point], remove=node_directories(cache)))
-
     def scale(self, cache: Cache) -> int:
         """Its workers."""
         return int(cache.spec.get("replicas") or 0) or 1
@@ -144,43 +103,6 @@ class JindoBackend(Backend):
         """For Hadoop's clients."""
         return f"{masters(cache)[0]}:{pods.ports(cache)['master']['rpc']}"
 
-    def _sources(self, cache: Cache) -> list[str]:
-        where = f"Dataset {cache.namespace}/{cache.name}: spec.mounts"
-        problems = [] if cache.sources else [f"{where}: at least one is needed"]
-        kept: dict[str, SecretKey] = {}
-        for number, source in enumerate(cache.sources):
-            at, said = f"{where}[{number}]", source.options
-            if source.scheme not in SCHEMES:
-                problems.append(f"{at}.mountPoint: {source.url!r}: Jindo reads {', '.join(SCHEMES)}")
-            if source.scheme == "oss" and not said.get("fs.oss.endpoint"):
-                problems.append(f"{at}.options: fs.oss.endpoint is needed")
-            ends = sorted(option.rpartition(".")[2] for option in source.secrets)
-            if ends and ends != sorted(KEYS):
-                problems.append(
-                    f"{at}.encryptOptions: must be fs.{source.scheme}.accessKeyId and "
-                    f"fs.{source.scheme}.accessKeySecret"
-                )
-            if any(kept.setdefault(path, key) != key for path, key in key_files(source).items()):
-                problems.append(
-                    f"{at}.encryptOptions: another mount has other keys for the same bucket, or for "
-                    f"{source.scheme}; Jindo has one pair; name one Secret, or make a Dataset of each"
-                )
-            if said.get("metaPolicy", "ONCE") not in ("ONCE", "ALWAYS"):
-                problems.append(f"{at}.options.metaPolicy: must be ONCE or ALWAYS")
-            if said.get("metaPolicy") == "ALWAYS" and (
-                said.get("cacheStrategy") == "DHT" or said.get("writePolicy") == "CACHE_ONLY"
-            ):
-                problems.append(f"{at}.options.metaPolicy: ALWAYS goes with neither DHT nor CACHE_ONLY")
-            for name in ("readCacheReplica", "writeCacheReplica"):
-                if not said.get(name, "1").isdigit():
-                    problems.append(f"{at}.options.{name}: {said[name]!r} must be a number")
-        return problems
 
-    def _old_labels(self, cache: Cache, part: str) -> dict[str, str]:
-        return {**(cache.spec.get("labels") or {}), **((cache.spec.get(part) or {}).get("labels") or {})}
-
-    def _labels(self, cache: Cache) -> bool:
-        sections = [cache.spec, *(cache.spec.get(part) or {} for part in ("master", "worker", "fuse"))]
-        return any(s.get("labels") for s in sections) and any(
-            (s.get("podMetadata") or {}).get("labels") for s in sections
-        )
+def _old_labels(cache: Cache, part: str) -> dict[str, str]:
+    return {**(cache.spec.get("labels") or {}), **((cache.spec.get(part) or {}).get("labels") or {})}

@@ -16,6 +16,26 @@ SWITCHES = {"atomicCache": "-atomic", "loadMemorydata": "-m", "dryrun": "-dryrun
 VALUES = {"filter": "-filter", "threadNum": "-thread"}
 OPTIONS = (*SWITCHES, *VALUES, "loadMetadataOnly")
 
+# One line of `jindocache -mount` has a path and what is mounted there, as words among others.
+_MOUNT = """
+mounted=$(jindocache -mount)
+url_at() {
+  printf '%s\\n' "$mounted" | while read -r line; do
+    here=
+    for word in $line; do [ "$word" != "$1" ] || here=yes; done
+    for word in $line; do case $here$word in yes*://*) echo "${word%/}";; esac; done
+  done
+}
+ensure() {
+  now=$(url_at "$1")
+  if [ -n "$now" ] && [ "$now" != "${2%/}" ]; then
+    echo "$1 is mounted from $now, which Jindo does not change: give the mount of $2 another path" >&2
+    exit 1
+  fi
+  [ -n "$now" ] || jindocache -mount "$1" "$2"
+}
+"""
+
 # Variable besides those of a load: FLAGS.
 LOAD = script(
     "Jindo",
@@ -33,11 +53,9 @@ def mount_all(cache: Cache) -> str:
     lines = [
         "set -eu",
         "jindocache -report >/dev/null",
-        "mounted=$(jindocache -mount)",
-        *(
-            f'echo "$mounted" | grep -qF {quote(url)} || jindocache -mount {quote(path)} {quote(url)}'
-            for path, url in wanted
-        ),
+        "set -f  # a word may have stars",
+        _MOUNT,
+        *(f"ensure {quote(path)} {quote(url)}" for path, url in wanted),
         "jindocache -refreshCacheSet -path /cacheset.xml",
     ]
     return "\n".join(lines)

@@ -75,10 +75,12 @@ def client(cache: Cache) -> Json:
     """Mounts all sources."""
     section, used = cache.spec.get("fuse") or {}, ports(cache)
     volumes, mounts = _files(cache)
-    made = client_pod(
+    return client_pod(
         cache,
         name="jindofs-fuse",
-        image=str(image(section, FUSE_IMAGE)["image"]),
+        image=image(section, FUSE_IMAGE),
+        section={name: value for name, value in section.items() if name != "env"},
+        host=host(cache),
         command=["sh", "-c", PREPARE + 'exec /entrypoint.sh "$@"', "jindofs-fuse"],
         args=_arguments(cache, section, used["fuse"].get("metrics", 0)),
         env=[
@@ -86,15 +88,10 @@ def client(cache: Cache) -> Json:
             literal("FLUID_RUNTIME_TYPE", "jindofs"),
             *_environment(cache, section),
         ],
+        ports={f"jindo-{name}": port for name, port in used["fuse"].items()},
         volumes=[*volumes, {"name": "fuse", "hostPath": {"path": "/dev/fuse", "type": "CharDevice"}}],
         mounts=[*mounts, mount("fuse", "/dev/fuse")],
     )
-    first = made["containers"][0] | image(section, FUSE_IMAGE)
-    if section.get("resources"):
-        first["resources"] = section["resources"]
-    if used["fuse"]:
-        first["ports"] = [{"name": "jindo-metrics", "containerPort": used["fuse"]["metrics"]}]
-    return pod(cache, section, [first, *made["containers"][1:]], made["volumes"], host=host(cache))
 
 
 def load(cache: Cache, script: str, env: list[Json]) -> Json:

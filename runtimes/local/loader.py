@@ -1,9 +1,9 @@
 """Fills a node's cache: `python -m runtimes.local.loader`, told what by the environment.
 
-CACHE is JSON: directory, quota, owner (how messages call the runtime), sources [{url, path, options}],
-targets, threads, pin, high and low (parts of the quota, see _room), peers. SOURCE<n>_ACCESS_KEY,
-SOURCE<n>_SECRET_KEY and SOURCE<n>_TOKEN are the credentials of the n-th source. Exit status 0: complete; 3:
-trying again will not help; 1: it may.
+CACHE is JSON: directory, quota, owner (how messages call the runtime), ids (uid and gid of the files),
+sources [{url, path, options}], targets, threads, pin, high and low (parts of the quota, see _room), peers.
+SOURCE<n>_ACCESS_KEY, SOURCE<n>_SECRET_KEY and SOURCE<n>_TOKEN are the credentials of the n-th source. Exit
+status 0: complete; 3: trying again will not help; 1: it may.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ def main() -> int:
 def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int:
     """Copies what is missing and reports. Raises SourceError and OSError."""
     directory = Path(specification["directory"])
-    store = Store(directory)
+    store = Store(directory, ids=specification.get("ids"))
     report("start")
     restore(store, directory, specification.get("restore"), environment.get("NODE_NAME", ""))
     with store.exclusive():
+        store.give()
         for attempt in range(_ATTEMPTS):
             try:
                 code = _copy(store, specification, environment)

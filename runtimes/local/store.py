@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,7 +41,9 @@ class Entry:
 class Store:
     """One cache directory. Several threads may add files; `exclusive` keeps other processes out."""
 
-    def __init__(self, directory: Path, *, boot: str | None = None) -> None:
+    def __init__(self, directory: Path, *, boot: str | None = None, ids: Sequence[int] | None = None) -> None:
+        """`ids` are uid and gid of who owns the files that pods see, if not this process."""
+        self._ids = ids
         self.data, self.partial = directory / "data", directory / "partial"
         self._directory, self._index = directory, directory / "index.json"
         self._boot = boot if boot is not None else (_BOOT.read_text().strip() if _BOOT.exists() else "")
@@ -108,12 +110,22 @@ class Store:
         """Moves a complete file to where pods see it."""
         target = self.data / path
         temporary.chmod(0o444)
+        self._give(temporary)
         with self._lock:
+            missing = [above for above in target.parents if not above.exists()] if self._ids else []
             target.parent.mkdir(parents=True, exist_ok=True)
+            for above in missing:
+                self._give(above)
             temporary.replace(target)
             self._entries[path] = Entry(obj.size, obj.etag, url, self._boot)
             if obj.size >= _LARGE or time.monotonic() >= self._write_at:
                 self._write()
+
+    def give(self) -> None:
+        """What is there already gets its owner. Raises OSError."""
+        for directory, _, names in os.walk(self.data) if self._ids else ():
+            for path in (directory, *(os.path.join(directory, name) for name in names)):
+                self._give(Path(path))
 
     def drop_unknown(self) -> None:
         """Removes what is not written down as complete: it need not be, and it takes room."""
@@ -157,6 +169,18 @@ class Store:
                 _flush(self.data / path)
             self._entries[path] = replace(self._entries[path], boot="")
         self._write()
+
+    def _give(self, path: Path) -> None:
+        if not self._ids:
+            return
+        uid, gid = self._ids
+        found = path.lstat()
+        if (found.st_uid, found.st_gid) != (uid, gid):
+            try:
+                os.chown(path, uid, gid, follow_symlinks=False)
+            except OSError as error:
+                text = f"the Dataset's spec.owner cannot be given {path}: {error.strerror}"
+                raise OSError(error.errno, text) from None
 
     def _flush_all(self) -> None:
         """The whole file system at once; a million single files would take many minutes. syncfs(2)."""

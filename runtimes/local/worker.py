@@ -33,7 +33,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     specification = json.loads(os.environ["CACHE"])
     directory = Path(specification["directory"])
-    store = Store(directory)
+    store = Store(directory, ids=specification.get("ids"))
     try:
         store.data.mkdir(parents=True, exist_ok=True)
         restore(store, directory, specification.get("restore"), os.environ.get("NODE_NAME", ""))

@@ -10,40 +10,13 @@ from __future__ import annotations
 import json
 
 from addon_framework.api.meta import Json
-from runtimes.fuse import client_pod
 from runtimes.interface import Cache
-from runtimes.pods import literal, mount
+from runtimes.pods import host_path, literal, mount
+from runtimes.thin.pods import cache_directory, client, effective, profile_spec
 from runtimes.thin.s3fs import joined
 
 _CONFIG, _SECRETS = "/etc/fluid/config", "/etc/fluid/secrets"
-
-
-def effective(cache: Cache) -> Json:
-    """The profile's fuse section with the runtime's over it."""
-    profile = ((cache.profile or {}).get("spec") or {}).get("fuse") or {}
-    own = cache.spec.get("fuse") or {}
-    merged: Json = {
-        **profile,
-        **{name: value for name, value in own.items() if value not in (None, "", [], {})},
-    }
-    for name in ("env", "volumeMounts"):
-        merged[name] = [*(profile.get(name) or []), *(own.get(name) or [])]
-    merged["options"] = {**(profile.get("options") or {}), **(own.get("options") or {})}
-    return merged
-
-
-def validate(cache: Cache) -> list[str]:
-    """What the contract needs."""
-    fuse, where = effective(cache), f"{cache.title}: spec.fuse"
-    problems = [] if fuse.get("image") else [f"{where}.image: neither the runtime nor the profile names one"]
-    if (fuse.get("lifecycle") or {}).get("postStart"):
-        problems.append(f"{where}.lifecycle.postStart: is not possible; mount in the container's command")
-    paths = [source.path for source in cache.sources]
-    if len(set(paths)) < len(paths):
-        problems.append(
-            f"Dataset {cache.namespace}/{cache.name}: spec.mounts: two have one path; give each its own"
-        )
-    return problems
+HOST_VOLUME = "fluid.fuse.hostvolume"  # option of a mount: /directory/of/the/node[:/where/the/client/sees/it]
 
 
 def config_map(cache: Cache) -> str:
@@ -59,6 +32,7 @@ def configuration(cache: Cache) -> str:
             "name": source.name,
             "path": source.path,
             "readOnly": source.read_only,
+            "shared": source.shared,
             "options": {
                 **source.options,
                 **{name: f"{_SECRETS}/{key.name}/{key.key}" for name, key in source.secrets.items()},
@@ -66,53 +40,51 @@ def configuration(cache: Cache) -> str:
         }
         for source in cache.sources
     ]
-    return json.dumps(
-        {
-            "mounts": mounts,
-            "targetPath": cache.mount_point,
-            "accessModes": cache.dataset.spec.access_modes or ["ReadOnlyMany"],
-        },
-        sort_keys=True,
-    )
+    said = {
+        "mounts": mounts,
+        "targetPath": cache.mount_point,
+        "accessModes": cache.dataset.spec.access_modes or ["ReadOnlyMany"],
+        "runtimeOptions": (cache.spec.get("fuse") or {}).get("options") or {},
+    }
+    return json.dumps(said, sort_keys=True)
+
+
+def host_volumes(cache: Cache) -> list[tuple[str, str]]:
+    """Directories of the node that mounts ask for, and where. Raises ValueError."""
+    found = []
+    for source in cache.sources:
+        if said := source.options.get(HOST_VOLUME):
+            path, _, where = said.partition(":")
+            if not path.startswith("/") or (where and not where.startswith("/")) or ":" in where:
+                raise ValueError(f"{said!r} must be /directory or /directory:/where")
+            found.append((path, where or path))
+    return found
 
 
 def pod(cache: Cache) -> Json:
     """The client."""
-    fuse = effective(cache)
+    fuse = effective(cache, "fuse")
     options = {**({"ro": ""} if cache.read_only else {}), **fuse["options"]}
     secrets = sorted({key.name for source in cache.sources for key in source.secrets.values()})
-    profile_volumes = ((cache.profile or {}).get("spec") or {}).get("volumes") or []
-    image = str(fuse["image"])
-    made = client_pod(
+    volumes, mounts = cache_directory(cache)
+    volumes += [
+        {"name": "fuse-conf", "configMap": {"name": config_map(cache)}},
+        *({"name": f"secret-{n}", "secret": {"secretName": name}} for n, name in enumerate(secrets)),
+    ]
+    mounts += [
+        mount("fuse-conf", _CONFIG, read_only=True),
+        *(mount(f"secret-{n}", f"{_SECRETS}/{name}", read_only=True) for n, name in enumerate(secrets)),
+    ]
+    for number, (path, where) in enumerate(host_volumes(cache)):
+        volumes.append(host_path(f"host-{number}", path, ""))
+        mounts.append(mount(f"host-{number}", where, read_only=cache.read_only))
+    return client(
         cache,
-        name="thin-fuse",
-        image=f"{image}:{fuse['imageTag']}" if fuse.get("imageTag") else image,
+        fuse,
         command=fuse.get("command") or [],
         args=fuse.get("args") or [],
-        env=[literal("MOUNT_OPTIONS", joined(options)), *fuse["env"]],
-        volumes=[
-            {"name": "fuse-conf", "configMap": {"name": config_map(cache)}},
-            *({"name": f"secret-{n}", "secret": {"secretName": name}} for n, name in enumerate(secrets)),
-            *profile_volumes,
-            *(cache.spec.get("volumes") or []),
-        ],
-        mounts=[
-            mount("fuse-conf", _CONFIG, read_only=True),
-            *(mount(f"secret-{n}", f"{_SECRETS}/{name}", read_only=True) for n, name in enumerate(secrets)),
-            *fuse["volumeMounts"],
-        ],
+        env=[literal("MOUNT_OPTIONS", joined(options))],
+        volumes=volumes,
+        mounts=mounts,
+        kind=str(profile_spec(cache).get("fileSystemType") or "fuse"),
     )
-    container = made["containers"][0]
-    if not container["command"]:
-        del container["command"]  # the image's own
-    for name in ("resources", "ports", "livenessProbe", "readinessProbe", "imagePullPolicy"):
-        if fuse.get(name):
-            container[name] = fuse[name]
-    if pre_stop := (fuse.get("lifecycle") or {}).get("preStop"):
-        container["lifecycle"] = {"preStop": pre_stop}
-    for name in ("nodeSelector", "tolerations"):
-        if fuse.get(name):
-            made[name] = fuse[name]
-    if fuse.get("networkMode") == "HostNetwork":
-        made["hostNetwork"] = True
-    return made

@@ -1,4 +1,4 @@
-"""The built-in profile `rclone`: a bucket, or a prefix of it, mounted read-only. Pure.
+"""The built-in profile `rclone`: a bucket, or a prefix of it. Pure.
 
 https://rclone.org/commands/rclone_mount/
 """
@@ -6,9 +6,10 @@ https://rclone.org/commands/rclone_mount/
 from __future__ import annotations
 
 from addon_framework.api.meta import Json
-from runtimes.fuse import PREPARE, client_pod
+from runtimes.fuse import PREPARE
 from runtimes.interface import Cache
 from runtimes.pods import credential_env, literal, mount
+from runtimes.thin.pods import cache_directory, client
 
 IMAGE = "rclone/rclone"
 _CACHE = "/var/cache/rclone"
@@ -24,8 +25,11 @@ _SECRETS = {"ACCESS_KEY": "ACCESS_KEY_ID", "SECRET_KEY": "SECRET_ACCESS_KEY", "T
 
 
 def pod(cache: Cache, fuse: Json) -> Json:
-    """`fuse` is the runtime's own section: image and further flags."""
-    source = cache.sources[0]
+    """`fuse` is what the runtime says of its client."""
+    source, owner = cache.sources[0], cache.dataset.spec.owner
+    kept, (volumes, mounts) = _CACHE, cache_directory(cache)
+    if mounts:
+        kept = f"{mounts[0]['mountPath']}/rclone"
     options = {
         "allow-other": "",
         "allow-non-empty": "",  # a sidecar mounts onto its volume
@@ -34,22 +38,22 @@ def pod(cache: Cache, fuse: Json) -> Json:
         # Engines map files and copy by several threads: without a file of its own to read from, rclone asks
         # for the same bytes again and again (hack/bench/model_start: 13 times).
         "vfs-cache-mode": "full",
-        "cache-dir": _CACHE,
+        "cache-dir": kept,
         "vfs-read-chunk-size": "8M",
         **({"vfs-cache-max-size": str(cache.quota)} if cache.quota else {}),
-        **({"read-only": ""} if cache.read_only else {}),
-        **(fuse.get("options") or {}),
+        **({"read-only": ""} if cache.read_only or source.read_only else {}),
+        **({"uid": str(owner.uid), "gid": str(owner.gid)} if owner is not None else {}),
+        **fuse["options"],
     }
     region = source.options.get("region") or "us-east-1"
-    image = str(fuse.get("image") or IMAGE)
     secrets = [
         {**variable, "name": f"RCLONE_S3_{_SECRETS[variable['name']]}"}
         for variable in credential_env(source, "")
     ]
-    return client_pod(
+    return client(
         cache,
-        name="thin-fuse",
-        image=f"{image}:{fuse['imageTag']}" if fuse.get("imageTag") else image,
+        fuse,
+        IMAGE,
         command=["sh", "-c", _SCRIPT],
         env=[
             literal("BUCKET", source.url.removeprefix("s3://").strip("/")),
@@ -61,6 +65,6 @@ def pod(cache: Cache, fuse: Json) -> Json:
             literal("MOUNT_OPTIONS", " ".join(f"--{k}={v}" if v else f"--{k}" for k, v in options.items())),
             *secrets,
         ],
-        volumes=[{"name": "cache", "emptyDir": {}}],
-        mounts=[mount("cache", _CACHE)],
+        volumes=volumes or [{"name": "cache", "emptyDir": {}}],
+        mounts=mounts or [mount("cache", _CACHE)],
     )

@@ -1,0 +1,78 @@
+"""What is wrong with a LocalRuntime or its Dataset, and what of them has no effect, by field. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runtimes.interface import Cache, Source, unknown
+from runtimes.local.pods import FILES, NEAR, path, peers, shares
+from runtimes.pods import CREDENTIALS
+from runtimes.source import SCHEMES, hub, s3
+from runtimes.tiers import ratio, roots
+
+_SCHEMES = (*SCHEMES, "pvc")
+_OPTIONS = {"s3": s3.OPTIONS, "hf": hub.OPTIONS}
+_SECRETS = {"s3": tuple(CREDENTIALS), "hf": ("token",), "http": ("token",), "https": ("token",)}
+WITHOUT_EFFECT = {"Dataset.spec.mounts.shared": "a copy is of the Dataset alone"}
+
+
+def problems(cache: Cache) -> list[str]:
+    """Sources it can read, options it knows, one directory, and read-only."""
+    found, where = [*_tier(cache), *_peers(cache)], f"Dataset {cache.namespace}/{cache.name}: spec"
+    if not cache.sources:
+        found.append(f"{where}.mounts: at least one is needed")
+    if not cache.read_only:
+        found.append(f"{where}.accessModes: {cache.title} is a copy, so only ReadOnlyMany is possible")
+    for number, source in enumerate(cache.sources):
+        found += _source(source, f"{where}.mounts[{number}]")
+    return found
+
+
+def _source(source: Source, where: str) -> Iterator[str]:
+    if source.scheme not in _SCHEMES:
+        yield f"{where}.mountPoint: {source.url!r} must be one of {', '.join(_SCHEMES)}"
+    known = _OPTIONS.get(source.scheme, ())
+    if names := unknown(known, source.options):
+        yield f"{where}.options: unknown {', '.join(names)}; known: {', '.join(known) or 'none'}"
+    if source.scheme in FILES and not path(source).startswith("/"):
+        yield f"{where}.mountPoint: {source.url!r} must be {source.scheme}:///path"
+    known = _SECRETS.get(source.scheme, ())
+    if names := unknown(known, source.secrets):
+        yield f"{where}.encryptOptions: unknown {', '.join(names)}; known: {', '.join(known) or 'none'}"
+
+
+def _peers(cache: Cache) -> Iterator[str]:
+    said = peers(cache)
+    for field in ("addresses", "tokenSecret"):
+        if said.get(field) and not said.get("enabled", True):
+            yield f"{cache.title}: spec.peers.{field}: has no meaning while spec.peers.enabled is false"
+    if said.get("addresses") and said.get("enabled", True) and not shares(cache):
+        kinds = ", ".join(f"{scheme}://" for scheme in NEAR)
+        yield f"{cache.title}: spec.peers.addresses: of {kinds} nodes share only with a tokenSecret"
+
+
+def _tier(cache: Cache) -> list[str]:
+    field = f"{cache.title}: spec.tieredstore"
+    levels = (cache.spec.get("tieredstore") or {}).get("levels") or []
+    if len(levels) > 1:
+        return [f"{field}.levels: one level is possible, there are {len(levels)}"]
+    for level in levels:
+        found = roots(level)
+        if len(found) > 1 or not found[0].startswith("/") or ".." in found[0].split("/"):
+            return [f"{field}.levels[0].path: {level['path']!r} must be one absolute path"]
+        if level.get("volumeType", "hostPath") != "hostPath" or level.get("volumeSource"):
+            wrong = "volumeSource" if level.get("volumeSource") else "volumeType"
+            return [f"{field}.levels[0].{wrong}: must be hostPath, since other pods mount the directory"]
+        for name in ("high", "low"):
+            try:
+                ratio(f"levels[0].{name}", str(level.get(name) or ""))
+            except ValueError as error:
+                return [f"{field}.{error}"]
+            if level.get(name) and not (level.get("quota") or level.get("quotaList")):
+                return [f"{field}.levels[0].{name}: is a part of the quota, which is not given"]
+    try:
+        if cache.quota is not None and cache.quota <= 0:
+            return [f"{field}.levels[0].quota: must be more than 0"]
+    except ValueError as error:
+        return [f"{field}.levels[0].quota: {error}"]
+    return []

@@ -1,0 +1,77 @@
+"""What is wrong with a Dataset and its runtime, and what of them has no effect here, in sentences. Pure.
+
+Admission and the controller say the same: the one when something is written, the other in conditions, where
+there are no webhooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from addon_framework.api.data import EncryptOption
+from addon_framework.api.meta import to_dict
+from runtimes.backup_pods import restore_problems
+from runtimes.interface import Backend, Cache
+
+_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+_DATASET = {"Dataset.spec.runtimes": "the runtime of a Dataset is the one of its name"}
+_ONLY_CLIENTS = {
+    "Dataset.spec.placement": "there are only clients, which may share a node with any other cache",
+}
+
+
+def problems(backend: Backend, cache: Cache) -> list[str]:
+    """Why they could never be set up as they are."""
+    return [*_of_dataset(cache), *backend.validate(cache), *restore_problems(backend, cache)]
+
+
+def notes(backend: Backend, cache: Cache) -> list[str]:
+    """Fields that are given and have no effect, and why; of specs without problems."""
+    reasons: dict[str, str] = {**_DATASET, **backend.without_effect(cache)}
+    if all(component.role == "client" for component in backend.components(cache)):
+        reasons |= _ONLY_CLIENTS
+    dataset, found = to_dict(cache.dataset), []
+    for path, why in reasons.items():
+        kind, _, field = path.partition(".")
+        title = f"Dataset {cache.namespace}/{cache.name}" if kind == "Dataset" else cache.title
+        steps = field.split(".") if kind == "Dataset" else path.split(".")
+        said = _given(dataset if kind == "Dataset" else cache.runtime, steps)
+        found += [f"{title}: {where}: has no effect: {why}" for where in said]
+    return found
+
+
+def _given(value: Any, steps: Sequence[str], at: str = "") -> Iterator[str]:
+    """Where something is said at that path; each element of a list counts."""
+    if isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _given(each, steps, f"{at}[{number}]")
+    elif not steps:
+        if value not in (None, "", {}, False, 0):
+            yield at
+    elif isinstance(value, Mapping) and steps[0] in value:
+        yield from _given(value[steps[0]], steps[1:], f"{at}.{steps[0]}".lstrip("."))
+
+
+def _of_dataset(cache: Cache) -> Iterator[str]:
+    """What no backend could make sense of."""
+    spec, where = cache.dataset.spec, f"Dataset {cache.namespace}/{cache.name}: spec"
+    for number, mode in enumerate(spec.access_modes):
+        if mode not in _MODES:
+            yield f"{where}.accessModes[{number}]: {mode!r} must be one of {', '.join(_MODES)}"
+    if spec.node_affinity.required and not spec.node_affinity.required.get("nodeSelectorTerms"):
+        yield f"{where}.nodeAffinity.required.nodeSelectorTerms: at least one is needed"
+    if spec.owner is not None and (spec.owner.uid < 0 or spec.owner.gid < 0):
+        yield f"{where}.owner: uid and gid must not be negative"
+    yield from _secrets(f"{where}.sharedEncryptOptions", spec.shared_encrypt_options, spec.shared_options)
+    for number, mount in enumerate(spec.mounts):
+        yield from _secrets(f"{where}.mounts[{number}].encryptOptions", mount.encrypt_options, mount.options)
+
+
+def _secrets(where: str, options: Sequence[EncryptOption], plain: Mapping[str, str]) -> Iterator[str]:
+    for number, option in enumerate(options):
+        reference = option.value_from.secret_key_ref
+        if reference is None or not reference.name or not reference.key:
+            yield f"{where}[{number}].valueFrom.secretKeyRef: name and key are needed"
+        if option.name in plain:
+            yield f"{where}[{number}].name: {option.name} is there as an option that is not secret, too"
