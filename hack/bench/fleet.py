@@ -112,6 +112,7 @@ class Fleet:
 
     async def settle(self) -> None:
         """Until nothing happens but renewals; what those cost."""
+        await self._written()
         quiet = 0
         while quiet < 2:
             before = self._of_hub(self.cpu())

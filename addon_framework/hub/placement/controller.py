@@ -36,7 +36,7 @@ from addon_framework.hub.placement.groups import slices
 from addon_framework.hub.placement.model import Fleet
 from addon_framework.hub.placement.prioritizers import Coordinate
 from addon_framework.hub.placement.scheduler import Scheduler
-from addon_framework.hub.placement.standing import ScoreRates, Standing
+from addon_framework.hub.placement.standing import Pace, ScoreRates, Standing
 from addon_framework.hub.placement.status import placement_status
 from addon_framework.hub.placement.writer import DecisionWriter, Note
 from addon_framework.kube import Client, Controller, Key, Manager, Watch
@@ -68,6 +68,7 @@ class PlacementController(Controller):
         self._events_map = EventMap(self.cache)
         self._standing: dict[Key, Standing] = {}
         self._rates = ScoreRates()
+        self._pace = Pace()
         self._assumptions = Assumptions()
         self._explainer = Explainer(now)
         self._contributions: dict[tuple[Key, str], dict[str, int]] = {}
@@ -99,10 +100,17 @@ class PlacementController(Controller):
 
     async def reconcile(self, key: Key) -> float | None:
         """Schedule one placement, as little of it anew as can be, and write what changed."""
+        if (
+            key in self._standing
+            and self._events_map.only_of_clusters(key)
+            and (wait := self._pace.wait(key))
+        ):
+            return wait
         news, standing = self._events_map.take(key), self._standing.pop(key, None)
         placement = self._events_map.placements().get(key)
         if placement is None or placement["metadata"].get("deletionTimestamp"):
             self._rates.forget(key)
+            self._pace.forget(key)
             self._assumptions.forget(key)
             self._explainer.forget(key)
             self._contributions = {each: v for each, v in self._contributions.items() if each[0] != key}
@@ -112,7 +120,8 @@ class PlacementController(Controller):
             return None
         changed = None if standing is None else self._update(key, standing, news)
         if standing is None or changed is None:
-            standing, changed = await self._look(key, placement), True
+            with self._pace.look(key):
+                standing, changed = await self._look(key, placement), True
         delays = []
         if changed or news.of_decisions:
             delays.append(await self._write(key, placement, standing))
@@ -164,7 +173,7 @@ class PlacementController(Controller):
     def _update(self, key: Key, standing: Standing, news: News) -> bool | None:
         """What changed, into the schedule that stands; None when it takes a whole new look."""
         scheduler = standing.scheduler
-        if news.of_anything or not standing.can_update:
+        if news.of_anything or news.of_clusters or not standing.can_update:
             return None
         if scheduler.uses_balance and self._view.revision_elsewhere(key) != standing.elsewhere:
             return None

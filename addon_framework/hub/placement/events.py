@@ -29,6 +29,7 @@ class News:
     """What has happened to a placement since its last schedule."""
 
     of_anything: bool = False  # that is more than the below
+    of_clusters: bool = False
     of_scores: set[Key] = field(default_factory=set)
     of_decisions: bool = False
 
@@ -44,12 +45,17 @@ class EventMap:
         """The news of a placement, which are old from now on."""
         return self._news.pop(key, None) or News()
 
+    def only_of_clusters(self, key: Key) -> bool:
+        """Whether all that can wait is that clusters have changed."""
+        news = self._news.get(key) or News()
+        return news.of_clusters and not news.of_anything
+
     def watches(self) -> list[Watch]:
         """Each kind, mapped to the placements that read it."""
         facets = [
             Watch(
                 ManagedCluster.RESOURCE,
-                map=self._anything(self._readers_of(facet)),
+                map=self._clusters(self._readers_of(facet)),
                 predicate=self._facet_changed(facet),
             )
             for facet in FACETS
@@ -88,6 +94,14 @@ class EventMap:
         def mapped(obj: Json) -> Iterable[Key]:
             for key in readers(obj):
                 self._of(key).of_anything = True
+                yield key
+
+        return mapped
+
+    def _clusters(self, readers: Callable[[Json], Iterable[Key]]) -> Callable[[Any], Iterable[Key]]:
+        def mapped(cluster: Json) -> Iterable[Key]:
+            for key in readers(cluster):
+                self._of(key).of_clusters = True
                 yield key
 
         return mapped

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +16,7 @@ from addon_framework.hub.placement.scheduler import Scheduler
 from addon_framework.kube import Key
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+_REST = 4  # times as long as looks took
 _RATE = re.compile(r"(\d+)([smh])")
 
 
@@ -64,3 +68,36 @@ class ScoreRates:
             return 0.0
         limit = timedelta(seconds=int(match[1]) * _UNITS[match[2]])
         return max((written + limit - now).total_seconds(), 0.0)
+
+
+class Pace:
+    """How often placements are looked at whole because clusters have changed: all looks, a quarter of the time.
+
+    A region that comes back changes thousands of clusters one after the other, and each look costs as much as
+    there are clusters. The first look is at once.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._spent = 0.0  # seconds, by all placements
+        self._looked: dict[Key, tuple[float, float]] = {}  # when it ended, and what was spent before it
+
+    @contextmanager
+    def look(self, key: Key) -> Iterator[None]:
+        """One look; no two at a time."""
+        began, before = self._clock(), self._spent
+        yield
+        ended = self._clock()
+        self._spent += ended - began
+        self._looked[key] = ended, before
+
+    def wait(self, key: Key) -> float:
+        """Seconds until the next; the looks at others since the last one count too."""
+        if key not in self._looked:
+            return 0.0
+        ended, before = self._looked[key]
+        return max(ended + _REST * (self._spent - before) - self._clock(), 0.0)
+
+    def forget(self, key: Key) -> None:
+        """The placement is gone."""
+        self._looked.pop(key, None)

@@ -28,6 +28,7 @@ class TaintController(Controller):
     """ManagedCluster condition Available -> spec.taints."""
 
     name = "registration-taint"
+    workers = 4  # thousands may come at once
 
     def watches(self) -> list[Watch]:
         """Clusters only."""
