@@ -87,9 +87,15 @@ state() {{
 }}
 """
 
+# What a Dataset's directory may hold; it need not be there yet.
+_LIMIT = """
+[ -z "${QUOTA:-}" ] || juicefs quota set "$META" --path "$QUOTA_PATH" --capacity "$QUOTA" --create >/dev/null
+"""
+
 MOUNT = (
     PREPARE
     + _FORMAT
+    + _LIMIT
     + _SAY
     + _STATE
     + """

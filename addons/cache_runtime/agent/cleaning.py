@@ -31,7 +31,7 @@ class Cleaner:
         job = self._cache(JOBS).get(Key(self._namespace, name))
         if job is None:
             try:
-                await self._client.create(JOBS, self._job(binding, node, name))
+                await self._client.create(JOBS, job_for(binding, node, name, self._namespace))
             except AlreadyExists:
                 pass  # our copy was behind
             return False
@@ -57,27 +57,31 @@ class Cleaner:
         cache, uid = binding.cache, binding.runtime["metadata"]["uid"]
         return f"clean-{short_hash(cache.namespace, cache.name, uid, node, *([why] if why else []))}"
 
-    def _job(self, binding: Binding, node: str, name: str) -> Json:
-        spec = binding.cache.spec
-        policy = (spec.get("management") or spec).get("cleanCachePolicy") or {}
-        attempts = int(policy.get("maxRetryAttempts") or _ATTEMPTS)
-        key = Key(binding.cache.namespace, binding.cache.name)
-        own = labels(key, "clean", **{NODE_LABEL: node})
-        pod = binding.backend.clean(binding.cache).pod
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name, "namespace": self._namespace, "labels": own},
-            "spec": {
-                "backoffLimit": attempts,
-                "activeDeadlineSeconds": int(policy.get("gracePeriodSeconds") or _GRACE) * attempts,
-                "ttlSecondsAfterFinished": 600,
-                "template": {
-                    "metadata": {"labels": own},
-                    "spec": {**pod, "nodeName": node, "restartPolicy": "Never"},
-                },
+
+def job_for(binding: Binding, node: str, name: str, namespace: str) -> Json:
+    """Cleans a node, as long and as often as the runtime's cleanCachePolicy says."""
+    spec = binding.cache.spec
+    policy = (spec.get("management") or spec).get("cleanCachePolicy") or {}
+    grace, attempts = (policy.get(name) for name in ("gracePeriodSeconds", "maxRetryAttempts"))
+    again = _ATTEMPTS if attempts is None else int(attempts)
+    seconds = (_GRACE if grace is None else int(grace)) * max(again, 1)
+    key = Key(binding.cache.namespace, binding.cache.name)
+    own = labels(key, "clean", **{NODE_LABEL: node})
+    pod = binding.backend.clean(binding.cache).pod
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace, "labels": own},
+        "spec": {
+            "backoffLimit": again,
+            "activeDeadlineSeconds": max(seconds, 1),  # 0 is no time at all to Kubernetes
+            "ttlSecondsAfterFinished": 600,
+            "template": {
+                "metadata": {"labels": own},
+                "spec": {**pod, "nodeName": node, "restartPolicy": "Never"},
             },
-        }
+        },
+    }
 
 
 def _finished(job: Json) -> str:
