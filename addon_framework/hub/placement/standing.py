@@ -71,7 +71,7 @@ class ScoreRates:
 
 
 class Pace:
-    """How often placements are looked at whole because clusters have changed: all looks, a quarter of the time.
+    """How often placements are looked at whole because clusters have changed: a quarter of the time.
 
     A region that comes back changes thousands of clusters one after the other, and each look costs as much as
     there are clusters. The first look is at once.

@@ -16,7 +16,7 @@ from addon_framework.api.meta import Resource
 from addon_framework.api.names import FEATURE_LABEL_PREFIX
 from addon_framework.hub.placement.candidates import reads
 from addon_framework.hub.placement.events import EventMap
-from addon_framework.kube import Client, Informer, Watch, key_of
+from addon_framework.kube import Client, Informer, Key, Watch, key_of
 from addon_framework.kube.config import ClientConfig
 
 Json = dict[str, Any]
@@ -99,3 +99,28 @@ def test_what_reads_feature_labels() -> None:
     assert "features" in reads({"spec": {"predicates": [{"requiredClusterSelector": selecting(FEATURE)}]}})
     groups = {"groupStrategy": {"decisionGroups": [{"groupClusterSelector": selecting(FEATURE)}]}}
     assert "features" in reads({"spec": {"decisionStrategy": groups}})
+
+
+def test_what_clusters_bring_can_wait_and_what_a_person_changes_cannot() -> None:
+    caches = Caches()
+    caches.put(
+        ManagedClusterSet.RESOURCE, "global", spec={"clusterSelector": {"selectorType": "LabelSelector"}}
+    )
+    caches.put(ManagedClusterSetBinding.RESOURCE, "global", "ns", spec={"clusterSet": "global"})
+    caches.put(Placement.RESOURCE, "all", "ns", spec={})
+    events, key = EventMap(caches), Key("ns", "all")
+    watches = events.watches()
+
+    def tell(resource: Resource, obj: Json) -> None:
+        for watch in watches:
+            if watch.resource == resource and watch.map is not None:
+                assert key in list(watch.map(obj))
+                return
+
+    assert not events.only_of_clusters(key)
+    tell(ManagedCluster.RESOURCE, cluster(region="here"))
+    assert events.only_of_clusters(key)
+    tell(Placement.RESOURCE, {"metadata": {"name": "all", "namespace": "ns"}, "spec": {}})
+    assert not events.only_of_clusters(key)
+    events.take(key)
+    assert not events.only_of_clusters(key)
