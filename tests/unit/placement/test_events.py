@@ -101,26 +101,13 @@ def test_what_reads_feature_labels() -> None:
     assert "features" in reads({"spec": {"decisionStrategy": groups}})
 
 
-def test_what_clusters_bring_can_wait_and_what_a_person_changes_cannot() -> None:
-    caches = Caches()
-    caches.put(
-        ManagedClusterSet.RESOURCE, "global", spec={"clusterSelector": {"selectorType": "LabelSelector"}}
-    )
-    caches.put(ManagedClusterSetBinding.RESOURCE, "global", "ns", spec={"clusterSet": "global"})
-    caches.put(Placement.RESOURCE, "all", "ns", spec={})
-    events, key = EventMap(caches), Key("ns", "all")
-    watches = events.watches()
-
-    def tell(resource: Resource, obj: Json) -> None:
-        for watch in watches:
-            if watch.resource == resource and watch.map is not None:
-                assert key in list(watch.map(obj))
-                return
-
+def test_what_clusters_bring_can_wait_and_what_a_person_changes_cannot(caches: Caches) -> None:
+    events, key = EventMap(caches), Key("ns", "plain")
+    first = {watch.resource: watch.map for watch in reversed(events.watches()) if watch.map is not None}
     assert not events.only_of_clusters(key)
-    tell(ManagedCluster.RESOURCE, cluster(region="here"))
+    assert key in list(first[ManagedCluster.RESOURCE](cluster(region="here")))
     assert events.only_of_clusters(key)
-    tell(Placement.RESOURCE, {"metadata": {"name": "all", "namespace": "ns"}, "spec": {}})
+    list(first[Placement.RESOURCE]({"metadata": {"name": "plain", "namespace": "ns"}, "spec": {}}))
     assert not events.only_of_clusters(key)
     events.take(key)
     assert not events.only_of_clusters(key)
