@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from addon_framework.api import subjects
 
 _EKU = {"client auth": ExtendedKeyUsageOID.CLIENT_AUTH, "server auth": ExtendedKeyUsageOID.SERVER_AUTH}
 YEAR = timedelta(days=365)
@@ -102,11 +103,9 @@ class Authority:
     ) -> bytes:
         """PEM of a certificate for `request`; subject and alternative names are the request's."""
         now = now or datetime.now(UTC)
-        with warnings.catch_warnings(action="ignore"):  # names longer than X.509 would have them
-            subject = request.subject
         builder = (
             x509.CertificateBuilder()
-            .subject_name(subject)
+            .subject_name(subjects.subject(request))
             .issuer_name(self._cert.subject)
             .public_key(request.public_key())
             .serial_number(x509.random_serial_number())

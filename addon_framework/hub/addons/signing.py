@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import copy
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import get_args
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from addon_framework.api import subjects
 from addon_framework.api.addon import AddOnTemplate, ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import is_true
@@ -123,12 +123,10 @@ def sign(csr: Json, secret: Json, authority: SigningCA, now: datetime) -> bytes:
     request = x509.load_pem_x509_csr(base64.b64decode(csr["spec"]["request"]))
     seconds = csr["spec"].get("expirationSeconds")
     lifetime = min(LIFETIME, timedelta(seconds=seconds)) if seconds else LIFETIME
-    with warnings.catch_warnings(action="ignore"):  # names longer than X.509 would have them
-        subject = request.subject
     usage = x509.KeyUsage(True, False, True, False, False, False, False, False, False)
     signed = (
         x509.CertificateBuilder()
-        .subject_name(subject)
+        .subject_name(subjects.subject(request))
         .issuer_name(issuer.subject)
         .public_key(request.public_key())
         .serial_number(x509.random_serial_number())

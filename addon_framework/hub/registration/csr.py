@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import copy
-import warnings
 from dataclasses import dataclass
 
 import structlog
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from addon_framework.api import subjects
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import CSRS, SUBJECTACCESSREVIEWS
@@ -57,19 +57,14 @@ def subject_of(csr: Json) -> Subject:
     if not request.is_signature_valid:
         raise CsrError("spec.request: the request is not signed with its own key")
 
-    with warnings.catch_warnings(action="ignore"):  # names longer than X.509 would have them
-        subject = request.subject
-
-    def values(oid: x509.ObjectIdentifier) -> list[str]:
-        return [str(attribute.value) for attribute in subject.get_attributes_for_oid(oid)]
-
-    names = values(NameOID.COMMON_NAME)
+    subject = subjects.subject(request)
+    names = subjects.values(subject, NameOID.COMMON_NAME)
     if len(names) != 1:
         raise CsrError(f"spec.request: the subject has {len(names)} common names, not one")
     return Subject(
         names[0],
-        frozenset(values(NameOID.ORGANIZATION_NAME)),
-        frozenset(values(NameOID.ORGANIZATIONAL_UNIT_NAME)),
+        frozenset(subjects.values(subject, NameOID.ORGANIZATION_NAME)),
+        frozenset(subjects.values(subject, NameOID.ORGANIZATIONAL_UNIT_NAME)),
     )
 
 

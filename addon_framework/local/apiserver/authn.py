@@ -10,7 +10,6 @@ import functools
 import hmac
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from addon_framework.api import subjects
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.store import Store
 
@@ -61,11 +61,10 @@ _AUTHENTICATED = "system:authenticated"
 @functools.lru_cache(1024)
 def user_from_certificate(der: bytes) -> User:
     """CN is the name, each O a group; the TLS layer has verified the chain."""
-    with warnings.catch_warnings(action="ignore"):  # names of add-on agents are longer than X.509 would have
-        subject = x509.load_der_x509_certificate(der).subject
-    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    groups = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    return User(str(names[0].value) if names else "", (*groups, _AUTHENTICATED))
+    subject = subjects.subject(x509.load_der_x509_certificate(der))
+    names = subjects.values(subject, NameOID.COMMON_NAME)
+    groups = subjects.values(subject, NameOID.ORGANIZATION_NAME)
+    return User(names[0] if names else "", (*groups, _AUTHENTICATED))
 
 
 class Tokens:

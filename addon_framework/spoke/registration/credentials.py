@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from addon_framework.api import subjects
 from addon_framework.api.meta import Json
 from addon_framework.kube import ClientConfig, load_kubeconfig
 
@@ -37,14 +36,11 @@ class Subject:
         """As certificates spell it."""
         parts = [(NameOID.ORGANIZATION_NAME, group) for group in self.groups]
         parts += [(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in self.units]
-        parts.append((NameOID.COMMON_NAME, self.user))
-        with _long_names():
-            return x509.Name([x509.NameAttribute(oid, value, _validate=False) for oid, value in parts])
+        return subjects.name([*parts, (NameOID.COMMON_NAME, self.user)])
 
     def is_of(self, certificate: x509.Certificate) -> bool:
         """Whether a certificate says the same, in whatever order."""
-        with _long_names():
-            return set(certificate.subject) == set(self.name())
+        return set(subjects.subject(certificate)) == set(self.name())
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,8 @@ class KeyPair:
         if leaf.public_key() != key.public_key():
             return "the certificate is not that of the key"
         if not subject.is_of(leaf):
-            return f"the certificate is for {leaf.subject.rfc4514_string()}, not for {subject.user}"
+            other = subjects.subject(leaf).rfc4514_string()
+            return f"the certificate is for {other}, not for {subject.user}"
         if now >= leaf.not_valid_after_utc:
             return f"the certificate expired at {leaf.not_valid_after_utc}"
         return ""
@@ -82,14 +79,6 @@ def renewal_time(since: datetime, until: datetime, number: int) -> datetime:
     """When to replace what is good for so long. The spread is by its number: a restart changes nothing."""
     left = _LEAST_LEFT + _SPREAD * (number % 997) / 997
     return until - (until - since) * left
-
-
-@contextlib.contextmanager
-def _long_names() -> Iterator[None]:
-    """OCM's user names are longer than X.509's 64 characters; neither Go nor Kubernetes minds."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute's length must be")
-        yield
 
 
 def new_key() -> bytes:

@@ -11,15 +11,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from addon_framework.api import subjects
+
 SIGNER = "kubernetes.io/kube-apiserver-client"
 
 
 def request_pem(key: ec.EllipticCurvePrivateKey, common_name: str, organizations: Sequence[str]) -> bytes:
     """A PEM certificate request, signed with the key."""
-    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in organizations]
-    # Names of add-on agents are longer than X.509 allows; Go, and so OCM, does not mind.
-    names.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False))
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
+    names = [
+        *((NameOID.ORGANIZATION_NAME, each) for each in organizations),
+        (NameOID.COMMON_NAME, common_name),
+    ]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subjects.name(names))
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
