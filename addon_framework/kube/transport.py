@@ -15,17 +15,27 @@ import orjson
 from addon_framework.api.meta import Json
 from addon_framework.kube.config import ClientConfig
 from addon_framework.kube.errors import ApiError, Unreachable, error_from_status
+from addon_framework.kube.silence import PATIENCE, connections
 
 _MAX_ATTEMPTS = 5
 
 
 class Transport:
-    """The connections to one cluster. Close it, or use it as an async context manager."""
+    """The connections to one cluster. Close it, or use it as an async context manager.
+
+    A server of which nothing is heard for `patience` seconds, not even by TCP, is Unreachable.
+    """
 
     def __init__(
-        self, config: ClientConfig, *, in_flight: int = 64, user_agent: str = "boundaryless"
+        self,
+        config: ClientConfig,
+        *,
+        in_flight: int = 64,
+        user_agent: str = "boundaryless",
+        patience: float = PATIENCE,
     ) -> None:
         self.config = config
+        self._patience = patience
         self._user_agent = user_agent
         self._in_flight = asyncio.Semaphore(in_flight)
         self._session: aiohttp.ClientSession | None = None
@@ -171,8 +181,10 @@ class Transport:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-                timeout=aiohttp.ClientTimeout(total=60, sock_connect=10),
+                connector=aiohttp.TCPConnector(
+                    limit=0, keepalive_timeout=60, socket_factory=connections(self._patience)
+                ),
+                timeout=aiohttp.ClientTimeout(total=60, sock_connect=min(10, self._patience)),
             )
         return self._session
 
