@@ -109,8 +109,6 @@ class Transport:
                 server_hostname=self.config.tls_server_name,
                 timeout=timeout or aiohttp.ClientTimeout(total=None, sock_connect=10),
             ) as response:
-                if response.status >= 400:
-                    raise error_from_status(response.status, _decode(await response.read()))
                 rest = b""
                 async for chunk in response.content.iter_any():
                     if not by_line:
@@ -140,9 +138,6 @@ class Transport:
                 server_hostname=self.config.tls_server_name,
             ) as socket:
                 yield socket
-        except aiohttp.WSServerHandshakeError as error:
-            said = {"message": f"the API server answers {error.status} to {path}"}
-            raise error_from_status(error.status, said) from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -165,15 +160,7 @@ class Transport:
                 server_hostname=self.config.tls_server_name,
             ) as response:
                 raw = await response.read()
-                if self.on_date is not None and (date := response.headers.get("Date")):
-                    self.on_date(date)
                 body = _decode(raw)
-                if response.status >= 400:
-                    error = error_from_status(response.status, body)
-                    after = response.headers.get("Retry-After", "")
-                    if after.isdigit():
-                        error.details.setdefault("retryAfterSeconds", int(after))
-                    raise error
                 return body if isinstance(body, dict) else {"raw": raw.decode(errors="replace")}
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
@@ -185,8 +172,22 @@ class Transport:
                     limit=0, keepalive_timeout=60, socket_factory=connections(self._patience)
                 ),
                 timeout=aiohttp.ClientTimeout(total=60, sock_connect=min(10, self._patience)),
+                raise_for_status=self._heard,
             )
         return self._session
+
+    async def _heard(self, response: aiohttp.ClientResponse) -> None:
+        """Of every answer, a WebSocket's too, which aiohttp would drop unread: when, and if no then why."""
+        if self.on_date is not None and (date := response.headers.get("Date")):
+            self.on_date(date)
+        if response.status < 400:
+            return
+        said = _decode(await response.read()) or f"the API server answers {response.status} and nothing else"
+        error = error_from_status(response.status, said)
+        after = response.headers.get("Retry-After", "")
+        if after.isdigit():
+            error.details.setdefault("retryAfterSeconds", int(after))
+        raise error
 
     def _tls(self) -> ssl.SSLContext | bool:
         if self._ssl is None:

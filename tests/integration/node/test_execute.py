@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from addon_framework.kube import ApiError
+from addon_framework.kube import ApiError, NotFound
 from addon_framework.kube.execute import ExecuteError, execute
 
 from .cluster import Cluster
@@ -24,5 +24,7 @@ async def test_a_command_says_what_it_printed_or_how_it_failed(cluster: Cluster)
         await sh("echo so it goes >&2; exit 3")
     with pytest.raises(ExecuteError, match="longer than 1 s"):
         await sh("sleep 100", timeout=1)
-    with pytest.raises(ApiError):
+    with pytest.raises(NotFound, match='pods "other" not found'):
         await execute(cluster.client, cluster.namespace, "other", "main", ["true"], timeout=5)
+    with pytest.raises(ApiError, match="container aside is not valid for pod p"):
+        await execute(cluster.client, cluster.namespace, "p", "aside", ["true"], timeout=5)
