@@ -13,6 +13,7 @@ from addon_framework.api.data import EncryptOption
 from addon_framework.api.meta import to_dict
 from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
+from runtimes.presence import policy_problems
 
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _DATASET = {"Dataset.spec.runtimes": "the runtime of a Dataset is the one of its name"}
@@ -23,7 +24,8 @@ _ONLY_CLIENTS = {
 
 def problems(backend: Backend, cache: Cache) -> list[str]:
     """Why they could never be set up as they are."""
-    return [*_of_dataset(cache), *backend.validate(cache), *restore_problems(backend, cache)]
+    found = [*_of_dataset(cache), *backend.validate(cache), *restore_problems(backend, cache)]
+    return found or policy_problems(backend, cache)
 
 
 def notes(backend: Backend, cache: Cache) -> list[str]:
@@ -42,13 +44,13 @@ def notes(backend: Backend, cache: Cache) -> list[str]:
 
 
 def _given(value: Any, steps: Sequence[str], at: str = "") -> Iterator[str]:
-    """Where something is said at that path; each element of a list counts."""
-    if isinstance(value, list):
+    """Where something is said at that path, in each element of the lists on it."""
+    if not steps:
+        if value not in (None, "", {}, [], False, 0):
+            yield at
+    elif isinstance(value, list):
         for number, each in enumerate(value):
             yield from _given(each, steps, f"{at}[{number}]")
-    elif not steps:
-        if value not in (None, "", {}, False, 0):
-            yield at
     elif isinstance(value, Mapping) and steps[0] in value:
         yield from _given(value[steps[0]], steps[1:], f"{at}.{steps[0]}".lstrip("."))
 

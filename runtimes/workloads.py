@@ -71,16 +71,19 @@ def container(
 ) -> Json:
     """A container with what its section of the runtime adds: env, resources, volumeMounts.
 
-    Fluid has variables as a map of values in some kinds, in others as a container has them.
+    Fluid has variables and ports as maps in some kinds, in others as a container has them.
     """
-    said = section.get("env") or {}
+    said, opened = section.get("env") or {}, section.get("ports")
     more = said if isinstance(said, list) else [literal(key, str(said[key])) for key in sorted(said)]
     result: Json = {
         "name": name,
         **made,
         "command": list(command),
         "env": [*env, *more],
-        "ports": [{"name": key, "containerPort": port} for key, port in (ports or {}).items()],
+        "ports": [
+            *({"name": key, "containerPort": port} for key, port in (ports or {}).items()),
+            *(opened if isinstance(opened, list) else ()),
+        ],
         "volumeMounts": [*mounts, *(section.get("volumeMounts") or [])],
         "resources": section.get("resources") or {},
         **fields,

@@ -6,6 +6,7 @@ import re
 
 from runtimes.efc import pods
 from runtimes.interface import Cache
+from runtimes.options import unknown_options
 from runtimes.tiers import tier_problems
 from runtimes.workloads import memory_problems, port_problems
 
@@ -31,8 +32,11 @@ def problems(cache: Cache) -> list[str]:
                 f"{where}[{number}].mountPoint: {source.url!r} must be "
                 "nfs://ID.REGION.nas.aliyuncs.com:/path or cpfs://ID.REGION.cpfs.aliyuncs.com:/share/path"
             )
-        if source.options or source.secrets:
-            problems.append(f"{where}[{number}]: EFC has no options of mounts; see spec.fuse.properties")
+        if source.read_only and not cache.read_only:
+            problems.append(
+                f"{where}[{number}].readOnly: is of the whole Dataset: accessModes [ReadOnlyMany]"
+            )
+        problems += [f"{said}; see spec.fuse.properties" for said in unknown_options(cache, number)]
     if not problems and (worst := pods.first(cache)) and (len(worst.paths) > 1 or worst.quotas[0] < 1 << 30):
         problems.append(f"{title}: spec.tieredstore.levels: EFC takes one path of at least 1Gi")
     if len((spec.get("tieredstore") or {}).get("levels") or []) > 1:

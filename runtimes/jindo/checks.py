@@ -5,6 +5,7 @@ from __future__ import annotations
 from runtimes.interface import Cache, SecretKey
 from runtimes.jindo import pods
 from runtimes.jindo.config import KEYS, SCHEMES, key_files
+from runtimes.options import field_of
 from runtimes.tiers import tier_problems
 from runtimes.workloads import memory_problems, port_problems, volume_problems
 
@@ -30,7 +31,8 @@ def problems(cache: Cache) -> list[str]:
         found.append(f"{title}: spec.worker.replicas: is spec.replicas")
     disabled = [bool((spec.get(part) or {}).get("disabled")) for part in ("master", "worker")]
     if len(set(disabled)) > 1:
-        found.append(f"{title}: spec.worker.disabled: a cache has both master and worker, or neither")
+        part = "master" if disabled[0] else "worker"
+        found.append(f"{title}: spec.{part}.disabled: a cache has both master and worker, or neither")
     if ((spec.get("fuse") or {}).get("metrics") or {}).get("scrapeTarget") not in (None, "", "None"):
         found.append(
             f"{title}: spec.fuse.metrics.scrapeTarget: nothing looks for it; annotate the pods by "
@@ -54,9 +56,12 @@ def _sources(cache: Cache) -> list[str]:
         if source.scheme == "oss" and not said.get("fs.oss.endpoint"):
             problems.append(f"{at}.options: fs.oss.endpoint is needed")
         ends = sorted(option.rpartition(".")[2] for option in source.secrets)
+        if source.read_only and not cache.read_only:
+            problems.append(f"{at}.readOnly: is of the whole Dataset: accessModes [ReadOnlyMany]")
         if ends and ends != sorted(KEYS):
+            wrong = next((name for name in source.secrets if name.rpartition(".")[2] not in KEYS), "")
             problems.append(
-                f"{at}.encryptOptions: must be fs.{source.scheme}.accessKeyId and "
+                f"{field_of(cache, number, wrong or next(iter(source.secrets)), secret=True)}: must be fs.{source.scheme}.accessKeyId and "
                 f"fs.{source.scheme}.accessKeySecret"
             )
         if any(kept.setdefault(path, key) != key for path, key in key_files(source).items()):

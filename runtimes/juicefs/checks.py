@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from addon_framework.api.quantity import parse_quantity
 from runtimes.fuse import root_only
-from runtimes.interface import Cache, Source, unknown
+from runtimes.interface import Cache, Source
 from runtimes.juicefs.flags import FORMAT_OPTIONS, below, fuse_options, is_copy
+from runtimes.options import unknown_options
 from runtimes.pods import CREDENTIALS
 from runtimes.source.s3 import OPTIONS
 from runtimes.tiers import tier_problems
@@ -78,11 +79,8 @@ def problems(cache: Cache) -> list[str]:
 
 
 def _copy(cache: Cache) -> Iterator[str]:
-    where, source = f"Dataset {cache.namespace}/{cache.name}: spec", cache.sources[0]
-    if names := unknown(OPTIONS, source.options):
-        yield f"{where}.mounts[0].options: unknown {', '.join(names)}; known: {', '.join(OPTIONS)}"
-    if names := unknown([*CREDENTIALS], source.secrets):
-        yield f"{where}.mounts[0].encryptOptions: unknown {', '.join(names)}"
+    where = f"Dataset {cache.namespace}/{cache.name}: spec"
+    yield from unknown_options(cache, 0, OPTIONS, [*CREDENTIALS])
     if not cache.read_only:
         yield f"{where}.accessModes: a copy of a bucket can only be ReadOnlyMany"
     if cache.dataset.spec.data_restore_location is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtimes.interface import Cache, Source, unknown
+from runtimes.interface import Cache, Source
 from runtimes.local.pods import FILES, NEAR, path, peers, shares
+from runtimes.options import unknown_options
 from runtimes.pods import CREDENTIALS
 from runtimes.source import SCHEMES, hub, s3
 from runtimes.tiers import ratio, roots
@@ -25,20 +26,16 @@ def problems(cache: Cache) -> list[str]:
         found.append(f"{where}.accessModes: {cache.title} is a copy, so only ReadOnlyMany is possible")
     for number, source in enumerate(cache.sources):
         found += _source(source, f"{where}.mounts[{number}]")
+        known = (_OPTIONS.get(source.scheme, ()), _SECRETS.get(source.scheme, ()))
+        found += unknown_options(cache, number, *known)
     return found
 
 
 def _source(source: Source, where: str) -> Iterator[str]:
     if source.scheme not in _SCHEMES:
         yield f"{where}.mountPoint: {source.url!r} must be one of {', '.join(_SCHEMES)}"
-    known = _OPTIONS.get(source.scheme, ())
-    if names := unknown(known, source.options):
-        yield f"{where}.options: unknown {', '.join(names)}; known: {', '.join(known) or 'none'}"
     if source.scheme in FILES and not path(source).startswith("/"):
         yield f"{where}.mountPoint: {source.url!r} must be {source.scheme}:///path"
-    known = _SECRETS.get(source.scheme, ())
-    if names := unknown(known, source.secrets):
-        yield f"{where}.encryptOptions: unknown {', '.join(names)}; known: {', '.join(known) or 'none'}"
 
 
 def _peers(cache: Cache) -> Iterator[str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from addon_framework.api.meta import Json
 from runtimes.fuse import root_only
-from runtimes.interface import Cache, unknown
+from runtimes.interface import Cache
+from runtimes.options import unknown_options
 from runtimes.pods import CREDENTIALS
 from runtimes.source.s3 import OPTIONS
 from runtimes.thin.pods import effective, profile_spec
@@ -85,10 +86,7 @@ def of_built_in(cache: Cache, name: str) -> list[str]:
     source, found = cache.sources[0], [*_tiers(cache), *_mounted(cache, "fuse")]
     if source.scheme != "s3":
         found.append(f"{where}[0].mountPoint: {source.url!r} must be s3://bucket/prefix")
-    if names := unknown(OPTIONS, source.options):
-        found.append(f"{where}[0].options: unknown {', '.join(names)}; known: {', '.join(OPTIONS)}")
-    if names := unknown([*CREDENTIALS], source.secrets):
-        found.append(f"{where}[0].encryptOptions: unknown {', '.join(names)}")
+    found += unknown_options(cache, 0, OPTIONS, [*CREDENTIALS])
     fuse: Json = cache.spec.get("fuse") or {}
     found += [
         f"{title}: spec.fuse.{field}: is the built-in profile's own; make a ThinRuntimeProfile"

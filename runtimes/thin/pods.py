@@ -101,7 +101,7 @@ def _volumes(cache: Cache, section: Json) -> list[Json]:
 
 def _fields(section: Json) -> Json:
     """What a container takes as it is."""
-    made: Json = {n: section[n] for n in ("ports", "livenessProbe", "readinessProbe") if section.get(n)}
+    made: Json = {n: section[n] for n in ("livenessProbe", "readinessProbe") if section.get(n)}
     if pre_stop := (section.get("lifecycle") or {}).get("preStop"):
         made["lifecycle"] = {"preStop": pre_stop}
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from addon_framework.api.data import DataLoad, VineyardRuntime
 from addon_framework.api.meta import Json
@@ -50,6 +50,14 @@ class VineyardBackend(Backend):
         if (cache.spec.get("worker") or {}).get("replicas"):
             problems.append(f"{title}: spec.worker.replicas: is spec.replicas")
         return problems
+
+    def without_effect(self, cache: Cache) -> Mapping[str, str]:
+        """What is of mounts and files."""
+        return {
+            "Dataset.spec.owner": "Vineyard has objects, not files",
+            "Dataset.spec.sharedOptions": "there are no mounts",
+            "Dataset.spec.sharedEncryptOptions": "there are no mounts",
+        }
 
     def host_ports(self, cache: Cache) -> list[str]:
         """Of etcd and of workers in their nodes' networks."""

@@ -49,13 +49,14 @@ def template(binding: Binding, component: Component) -> Json:
     own["fluid.io/managed-by"] = "fluid"
     own["fluid.io/dataset-id"] = dataset_id(key, uid)
     spec = {"terminationGracePeriodSeconds": 30, **component.pod}
-    if component.role == "client":
+    if component.role == "client" and component.portable:
         # A pod with the data may land on any node, so the client must be able to.
         spec.setdefault("tolerations", _EVERYWHERE)
     else:
+        spec["tolerations"] = [*(spec.get("tolerations") or []), *binding.cache.dataset.spec.tolerations]
+    if component.role != "client":
         own["fluid.io/dataset"] = dataset_id(key, uid)
         own["fluid.io/dataset-placement"] = placement(binding)
-        spec["tolerations"] = [*(spec.get("tolerations") or []), *binding.cache.dataset.spec.tolerations]
     spec["affinity"] = _joined(spec.get("affinity") or {}, _affinity(binding, component))
     spec = {name: value for name, value in spec.items() if value}
     metadata: Json = {"labels": {**_pod_metadata(binding, section, "labels"), **own}}
