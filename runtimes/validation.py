@@ -13,7 +13,6 @@ from addon_framework.api.data import EncryptOption
 from addon_framework.api.meta import to_dict
 from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
-from runtimes.presence import policy_problems
 
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _DATASET = {"Dataset.spec.runtimes": "the runtime of a Dataset is the one of its name"}
@@ -24,8 +23,7 @@ _ONLY_CLIENTS = {
 
 def problems(backend: Backend, cache: Cache) -> list[str]:
     """Why they could never be set up as they are."""
-    found = [*_of_dataset(cache), *backend.validate(cache), *restore_problems(backend, cache)]
-    return found or policy_problems(backend, cache)
+    return [*_of_dataset(cache), *backend.validate(cache), *restore_problems(backend, cache)]
 
 
 def notes(backend: Backend, cache: Cache) -> list[str]:

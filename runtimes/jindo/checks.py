@@ -59,10 +59,10 @@ def _sources(cache: Cache) -> list[str]:
         if source.read_only and not cache.read_only:
             problems.append(f"{at}.readOnly: is of the whole Dataset: accessModes [ReadOnlyMany]")
         if ends and ends != sorted(KEYS):
-            wrong = next((name for name in source.secrets if name.rpartition(".")[2] not in KEYS), "")
+            names = sorted(source.secrets, key=lambda name: name.rpartition(".")[2] in KEYS)  # others first
             problems.append(
-                f"{field_of(cache, number, wrong or next(iter(source.secrets)), secret=True)}: must be fs.{source.scheme}.accessKeyId and "
-                f"fs.{source.scheme}.accessKeySecret"
+                f"{field_of(cache, number, names[0], secret=True)}: must be fs.{source.scheme}.accessKeyId "
+                f"and fs.{source.scheme}.accessKeySecret"
             )
         if any(kept.setdefault(path, key) != key for path, key in key_files(source).items()):
             problems.append(

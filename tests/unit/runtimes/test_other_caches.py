@@ -211,7 +211,7 @@ def test_efcs_clients_find_the_workers() -> None:
         ({**NAS, "mountPoint": "nfs://host:/x"}, {}, "spec.mounts[0].mountPoint: 'nfs://host:/x' must be"),
         (NAS, {"tieredstore": {"levels": [{"mediumtype": "MEM", "quota": "10Mi"}]}}, "at least 1Gi"),
         (NAS, {"osAdvise": {"enabled": True}}, "spec.osAdvise: nodes are not changed"),
-        ({**NAS, "options": {"a": "b"}}, {}, "spec.mounts[0]: EFC has no options"),
+        ({**NAS, "options": {"a": "b"}}, {}, "spec.mounts[0].options: unknown a; known: none"),
     ],
 )
 def test_what_efc_cannot_do_is_said_with_the_field(mount: Json, spec: Json, said: str) -> None:
