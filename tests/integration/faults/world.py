@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +14,23 @@ from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAd
 from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import NAMESPACES
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, Resource
+from addon_framework.api.names import ADDON_NAME_LABEL
 from addon_framework.api.work import ManifestWork, ManifestWorkReplicaSet
 from addon_framework.hub.install import accept, bootstrap_kubeconfig, install
 from addon_framework.hub.run import CONTROLLERS, hub_manager
-from addon_framework.kube import ApiError, Client, ClientConfig, Controller, NotFound, Watch, load_kubeconfig
+from addon_framework.hub.work.children import OWNER_LABEL
+from addon_framework.kube import (
+    ApiError,
+    Client,
+    ClientConfig,
+    Controller,
+    Key,
+    NotFound,
+    Watch,
+    load_kubeconfig,
+)
+from addon_framework.spoke.registration.clock import HubClock
 from addon_framework.spoke.run import run_agent
 from addon_framework.testing import EmbeddedApiServer, eventually
 from tests.integration.faults.addons import FAULTY, STEADY, Mood, plugins
@@ -27,6 +40,7 @@ from tests.integration.spoke.objects import config_map, namespace_object
 
 SPACE, SET = "faults", "set"  # where the placement, the configuration and the replica set are
 AVAILABLE = "ManagedClusterConditionAvailable"
+_PATIENCE = 3.0  # seconds in which a manager notices that its connections lead nowhere
 ADC = {"group": AddOnDeploymentConfig.RESOURCE.group, "resource": AddOnDeploymentConfig.RESOURCE.plural}
 
 
@@ -77,7 +91,7 @@ class Spoke(Process):
             spoke_kubeconfig=self.server.kubeconfig,
             cluster_name=self.name,
             handle_signals=False,
-            now=lambda: datetime.now(UTC) + self.shift,
+            now=HubClock(lambda: datetime.now(UTC) + self.shift),
         )
         self.begin(asyncio.ensure_future(agent))
 
@@ -92,6 +106,9 @@ class Leading(Controller):
 
     def watches(self) -> list[Watch]:
         return []
+
+    async def reconcile(self, key: Key) -> None:
+        """Never: it watches nothing."""
 
     async def work(self) -> None:
         if self._leaders:
@@ -115,7 +132,7 @@ class Manager(Process):
         config = load_kubeconfig(hub.kubeconfig)
 
         async def run() -> None:
-            async with Client(_through(config, self.url)) as client:
+            async with Client(_through(config, self.url), patience=_PATIENCE) as client:
                 manager = hub_manager(
                     client, CONTROLLERS, plugins=plugins(mood), elect=True, lease_duration=2.0
                 )
@@ -210,10 +227,16 @@ class World:
 
         await eventually(asked, timeout=40, swallow=ApiError)
         await eventually(lambda: accept(self.admin, [spoke.name]), timeout=40, swallow=Exception)
-        change = {"metadata": {"labels": {"faults": "yes"}}, "spec": {"leaseDurationSeconds": 1}}
+        change = {"spec": {"leaseDurationSeconds": 1}}
         joined = await self.admin.patch(ManagedCluster.RESOURCE, spoke.name, change)
+        await self.choose(spoke, True)
         spoke.uid, spoke.is_removed = joined["metadata"]["uid"], False
         await self.until_available(spoke, "True")
+
+    async def choose(self, spoke: Spoke, chosen: bool) -> None:
+        """Whether the placement takes the cluster, and so the add-ons and the replica set."""
+        change = {"metadata": {"labels": {"faults": "yes" if chosen else "no"}}}
+        await self.admin.patch(ManagedCluster.RESOURCE, spoke.name, change)
 
     async def until_available(self, spoke: Spoke, status: str) -> None:
         """Waits until the hub says so of a cluster."""
@@ -251,6 +274,14 @@ class World:
         """The cluster is deleted, with all that it has, while its agent goes on."""
         await self.admin.delete(ManagedCluster.RESOURCE, spoke.name)
         spoke.is_removed = True
+
+    async def delete_on_hub(self, spoke: Spoke, what: Resource) -> None:
+        """By hand: all that controllers have made of a kind for a cluster."""
+        for obj in (await self.admin.list(what, spoke.name))["items"]:
+            labels = obj["metadata"].get("labels") or {}
+            if what != ManifestWork.RESOURCE or {ADDON_NAME_LABEL, OWNER_LABEL} & set(labels):
+                with contextlib.suppress(NotFound):
+                    await self.admin.delete(what, obj["metadata"]["name"], spoke.name)
 
     async def heal(self) -> None:
         """No fault is left, and who was removed has joined again."""

@@ -15,6 +15,7 @@ managers under a lease, two agents. The invariants, which `faults/invariants.py`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Coroutine
 from datetime import timedelta
@@ -33,7 +34,8 @@ from hypothesis.stateful import (
 
 from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.conditions import get_condition
-from addon_framework.api.core import CONFIGMAPS
+from addon_framework.api.core import CONFIGMAPS, LEASES, ROLEBINDINGS, SECRETS
+from addon_framework.api.meta import Resource
 from addon_framework.api.work import AppliedManifestWork, ManifestWork
 from addon_framework.kube import ApiError, NotFound
 from addon_framework.testing import eventually
@@ -49,7 +51,7 @@ pytestmark = pytest.mark.skipif(
 SETTLED_WITHIN = 60.0
 MORE = os.environ.get("FAULT_SEQUENCES")  # so many, by chance; without it the same few each time
 CHECKED = settings(
-    max_examples=int(MORE or 3),
+    max_examples=int(MORE or 6),
     stateful_step_count=20 if MORE else 12,
     derandomize=not MORE,
     database=None,
@@ -110,13 +112,22 @@ class Faults(RuleBasedStateMachine):
         self.run(self.world.roll_addon(addon, value))
         self.wanted.of_addons[addon] = value
 
+    @rule(cluster=clusters, chosen=st.booleans())
+    def a_cluster_joins_or_leaves_the_placement(self, cluster: int, chosen: bool) -> None:
+        """The last one stays."""
+        spoke = self.at(cluster)
+        if spoke.is_removed or not (chosen or self.wanted.chosen - {spoke.name}):
+            return
+        self.run(self.world.choose(spoke, chosen))
+        self.wanted.chosen ^= {spoke.name} if chosen != (spoke.name in self.wanted.chosen) else set()
+
     # What fails
 
-    @rule(cluster=clusters, long=st.booleans())
-    def a_cluster_is_cut_off(self, cluster: int, long: bool) -> None:
+    @rule(cluster=clusters, long=st.booleans(), silently=st.booleans())
+    def a_cluster_is_cut_off(self, cluster: int, long: bool, silently: bool) -> None:
         """For long: until its lease has run out. Then the hub says Unknown."""
         spoke = self.at(cluster)
-        spoke.link.cut()
+        spoke.link.silence() if silently else spoke.link.cut()
         if long and not spoke.is_removed and not any(m.link.is_cut for m in self.world.managers):
             self.run(self.world.until_available(spoke, "Unknown"))
             self.run(eventually(lambda: self._unknown(spoke), timeout=40, swallow=ApiError))
@@ -142,13 +153,19 @@ class Faults(RuleBasedStateMachine):
     def a_manager_is_killed_and_another_comes(self, manager: int) -> None:
         self.run(self.world.replace_manager(manager))
 
-    @rule(manager=st.integers(0, 1))
-    def a_manager_is_cut_off(self, manager: int) -> None:
-        self.world.managers[manager].link.cut()
+    @rule(manager=st.integers(0, 1), silently=st.booleans())
+    def a_manager_is_cut_off(self, manager: int, silently: bool) -> None:
+        link = self.world.managers[manager].link
+        link.silence() if silently else link.cut()
 
-    @rule(manager=st.integers(0, 1))
-    def a_manager_is_reached_again(self, manager: int) -> None:
-        self.world.managers[manager].link.mend()
+    @rule(manager=st.integers(0, 1), forgetful=st.booleans())
+    def a_manager_is_reached_again(self, manager: int, forgetful: bool) -> None:
+        self.world.managers[manager].link.mend(forgetful=forgetful)
+
+    @rule(who=st.integers(0, 3))
+    def answers_are_lost(self, who: int) -> None:
+        """What was asked is done, and whoever asked does not hear of it."""
+        [*self.world.spokes, *self.world.managers][who].link.lose_answers()
 
     @rule(cluster=clusters)
     def an_agent_is_killed_and_restarted(self, cluster: int) -> None:
@@ -178,6 +195,20 @@ class Faults(RuleBasedStateMachine):
         except NotFound:
             pass
 
+    @rule(cluster=clusters, what=st.sampled_from([ManifestWork.RESOURCE, LEASES, ROLEBINDINGS]))
+    def somebody_deletes_by_hand_on_the_hub(self, cluster: int, what: Resource) -> None:
+        """What controllers have made there, they make again."""
+        if not self.at(cluster).is_removed:
+            self.run(self.world.delete_on_hub(self.at(cluster), what))
+
+    @rule(cluster=clusters, addon=st.sampled_from([STEADY, FAULTY]))
+    def an_addon_loses_its_identity(self, cluster: int, addon: str) -> None:
+        self.run(self._forget_identity(self.at(cluster), addon))
+
+    async def _forget_identity(self, spoke: Spoke, addon: str) -> None:
+        with contextlib.suppress(NotFound):
+            await spoke.client.delete(SECRETS, f"{addon}-hub-kubeconfig", "default")
+
     @rule(cluster=clusters, value=values)
     def a_cluster_is_deleted_while_an_addon_rolls_out(self, cluster: int, value: str) -> None:
         if any(spoke.is_removed for spoke in self.world.spokes):
@@ -186,6 +217,7 @@ class Faults(RuleBasedStateMachine):
         self.run(self.world.remove(self.at(cluster)))
         for key in [key for key in self.wanted.works if key[0] == self.at(cluster).name]:
             del self.wanted.works[key]
+        self.wanted.chosen.add(self.at(cluster).name)  # as it joins again
 
     @rule(mode=st.sampled_from(["raises", "hangs", "nonsense"]), value=values)
     def a_plugin_fails(self, mode: str, value: str) -> None:
@@ -194,7 +226,8 @@ class Faults(RuleBasedStateMachine):
         broken = value != self.wanted.of_addons[FAULTY]
         self.an_addon_rolls_out(FAULTY, value)
         self.an_addon_rolls_out(STEADY, value)
-        reached = [s for s in self.world.spokes if not s.is_removed and not s.link.is_cut]
+        chosen = [s for s in self.world.spokes if s.name in self.wanted.chosen]
+        reached = [s for s in chosen if not s.is_removed and not s.link.is_cut]
         if broken and not any(manager.link.is_cut for manager in self.world.managers):
             for spoke in reached:
                 self.run(eventually(lambda s=spoke: self._told(s, value), timeout=40, swallow=ApiError))
@@ -209,7 +242,8 @@ class Faults(RuleBasedStateMachine):
         return bool(other["data"]["v"] == value)
 
     @rule()
-    def the_plugin_is_good_again(self) -> None:
+    def a_plugin_is_good_again(self) -> None:
+        """The simplest step by name and arguments: the first sequence that hypothesis tries is of such."""
         self.world.mood.turn("good")
 
     # What must be true
@@ -239,7 +273,8 @@ async def _gone(world: World) -> bool:
 @pytest.mark.timeout(3600 if MORE else 600)
 def test_whatever_fails_the_fleet_comes_to_what_was_asked_for(tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
-    Faults.loop, Faults.world, Faults.wanted = loop, World(tmp_path), Wanted()
+    Faults.loop, Faults.world = loop, World(tmp_path)
+    Faults.wanted = Wanted(spoke.name for spoke in Faults.world.spokes)
     try:
         loop.run_until_complete(Faults.world.start())
         ready = eventually(
