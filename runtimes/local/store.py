@@ -2,7 +2,8 @@
 
 Pods mount `data`, so a file appears there only by rename, whole and verified. What is complete is written
 down, since a copy of the right size after a power cut need not be right: files that were not flushed to the
-disk before another boot count as lost.
+disk before another boot are removed by whoever comes first, worker or loader. Nothing is written down as
+flushed before its bytes, its name and the directories above are on the disk.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from runtimes.source import Object
 _TOGETHER = 100  # files that are flushed one by one
 _WRITE_PERIOD = 0.2  # seconds
 _LARGE = 8 << 20  # bytes of a file that is written down at once: it would be a pity to read it again
+_LOST = "lost"  # the boot of an index that cannot be read
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -61,18 +63,27 @@ class Store:
             if self.open() not in (None, self._boot):
                 for leftover in self.partial.iterdir():
                     leftover.unlink()
-            self._write()
+                self.drop_unknown()
+            self._write(durable=True)  # the boot, above all: without it no other boot would be noticed
             try:
                 yield
             finally:
-                self._write()
+                self._write(durable=True)
+
+    def settle(self) -> None:
+        """After another boot, what may be half on the disk goes; a loader that is here has seen to that."""
+        if self.open() not in (None, self._boot):
+            with self.exclusive():
+                pass
 
     def open(self) -> str | None:
         """Reads what is complete; the boot in which that was written down, if it was."""
         try:
             written = json.loads(self._index.read_text())
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             written = {}
+        except ValueError:  # no kill does that, but a power cut may
+            written = {"boot": _LOST}
         self._entries = {}
         for path, fields in written.get("files", {}).items():
             entry = Entry(**fields)
@@ -137,8 +148,10 @@ class Store:
         for path in sorted(self._walk() - wanted):
             (self.data / path).unlink()
             self._entries.pop(path, None)
+        # Empty ones too if something will come: a pod may be waiting with the directory mounted.
+        stay = {str(parent) for path in wanted for parent in (self.data / path).parents}
         for directory, _, _ in os.walk(self.data, topdown=False):
-            if directory != str(self.data) and not os.listdir(directory):
+            if directory not in stay and directory != str(self.data) and not os.listdir(directory):
                 os.rmdir(directory)
         for leftover in self.partial.iterdir():
             if leftover.stem not in partial:
@@ -167,8 +180,16 @@ class Store:
         for path in fresh:
             if len(fresh) <= _TOGETHER:
                 _flush(self.data / path)
+        if len(fresh) <= _TOGETHER:
+            for directory in sorted({parent for path in fresh for parent in self._above(path)}):
+                _flush(directory)
+        for path in fresh:
             self._entries[path] = replace(self._entries[path], boot="")
-        self._write()
+        self._write(durable=True)
+
+    def _above(self, path: str) -> list[Path]:
+        """The directories in which a file was made, up to the cache's own."""
+        return [self.data / parent for parent in Path(path).parents] + [self._directory]
 
     def _give(self, path: Path) -> None:
         if not self._ids:
@@ -209,12 +230,16 @@ class Store:
             for name in names
         }
 
-    def _write(self) -> None:
+    def _write(self, *, durable: bool = False) -> None:
         began = time.monotonic()
         files: Mapping[str, object] = {path: asdict(entry) for path, entry in self._entries.items()}
         fresh = self._index.with_suffix(".new")
         fresh.write_text(json.dumps({"boot": self._boot, "files": files}))
+        if durable:
+            _flush(fresh)
         fresh.replace(self._index)
+        if durable:
+            _flush(self._directory)
         # A tenth of the time at most; a file that a kill leaves out of the index is read again.
         ended = time.monotonic()
         self._write_at = ended + max(_WRITE_PERIOD, 10 * (ended - began))
@@ -226,9 +251,10 @@ def _identity(path: str, url: str, size: int, etag: str) -> str:
 
 
 def _flush(path: Path) -> None:
+    """A file's bytes, or a directory's names. fsync(2)"""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fdatasync(descriptor)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

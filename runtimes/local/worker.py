@@ -36,6 +36,7 @@ def main() -> int:
     store = Store(directory, ids=specification.get("ids"))
     try:
         store.data.mkdir(parents=True, exist_ok=True)
+        store.settle()
         restore(store, directory, specification.get("restore"), os.environ.get("NODE_NAME", ""))
         fetching = serve(directory, specification, os.environ)
         watched = _watch(directory)

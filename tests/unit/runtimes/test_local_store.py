@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -63,9 +64,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def copy(store: Store, source: Memory, obj: Object | None = None, patience: float = 60) -> Progress:
+def copy(
+    store: Store, source: Memory, obj: Object | None = None, patience: float = 60, path: str = "dir/f"
+) -> Progress:
     progress, waits = Progress(), []
-    item = Item("dir/f", "mem://f", source, obj or source.object())
+    item = Item(path, "mem://f", source, obj or source.object())
     Transfer(store, [item], progress, threads=4, patience=patience, wait=waits.append).run()
     return progress
 
@@ -144,6 +147,53 @@ def test_another_boot_distrusts_what_was_not_flushed(tmp_path: Path) -> None:
     third.open()
     assert third.has("dir/f", "mem://f", source.object())
     assert third.cached == 4
+
+
+@pytest.mark.parametrize("index", ["whole", "cut off"])
+def test_after_another_boot_nobody_sees_what_may_be_half_on_the_disk(tmp_path: Path, index: str) -> None:
+    first = Store(tmp_path, boot="boot-1")
+    with first.exclusive():
+        copy(first, Memory(b"flushed"), path="flushed")
+        first.flush()
+        copy(first, Memory(b"perhaps"), path="dir/perhaps")
+    first.settle()
+    assert (first.data / "dir/perhaps").exists(), "the same boot"
+    if index == "cut off":
+        (tmp_path / "index.json").write_text('{"boot": "boot-1", "fi')
+    second = Store(tmp_path, boot="boot-2")
+    second.settle()
+    there = {str(path.relative_to(second.data)) for path in second.data.rglob("*") if path.is_file()}
+    assert there == ({"flushed"} if index == "whole" else set())
+    assert set(second.entries) == there
+
+
+def test_bytes_and_names_are_on_the_disk_before_the_index_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy(store, Memory(b"data"))
+    done, fsync, move = list[str](), os.fsync, Path.replace
+
+    def flushed(descriptor: int) -> None:
+        done.append(os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(str(store.data.parent)))
+        fsync(descriptor)
+
+    def moved(path: Path, target: Path) -> Path:
+        done.append(f"{path.name} -> {Path(target).name}")
+        return move(path, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", moved)
+    store.flush()
+    names = ["", "/data", "/data/dir"]
+    assert done == ["/data/dir/f", *names, "/index.new", "index.new -> index.json", ""]
+
+
+def test_a_directory_that_somebody_waits_in_stays_and_others_go(store: Store) -> None:
+    for name in ("wanted/below", "empty/below"):
+        (store.data / name).mkdir(parents=True)
+    store.keep_only({"wanted/below/f"}, set())
+    assert sorted(path.name for path in store.data.iterdir()) == ["wanted"]
+    assert (store.data / "wanted/below").is_dir()
 
 
 def test_what_the_source_no_longer_has_goes(store: Store) -> None:
