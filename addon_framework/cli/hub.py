@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -115,39 +116,39 @@ def run_command(
       fleetadm hub run --kubeconfig hub.kubeconfig \\
         --auto-approve-user system:serviceaccount:open-cluster-management:cluster-bootstrap
     """
+    options: dict[str, Any] = {
+        "auto_approve_users": auto_approve_users,
+        "strict_ocm": strict_ocm,
+        "elect": elect,
+        "health_port": health_port,
+        "conversion": conversion_address,
+    }
     chosen = names(controllers)
+    run(lambda: _serve(where, chosen, options), verbosity=verbosity, serves=True)
 
-    async def work() -> None:
-        from addon_framework.hub.run import UnknownController, run_hub, select
-        from addon_framework.kube import Unreachable
 
+async def _serve(where: Where, chosen: list[str] | None, options: dict[str, Any]) -> None:
+    """The hub manager; `options` are those of run_hub."""
+    from addon_framework.hub.run import UnknownController, run_hub, select
+    from addon_framework.kube import Unreachable
+
+    try:
+        select(chosen)
+    except UnknownController as error:
+        raise click.BadParameter(str(error), param_hint="--controllers") from None
+    if options["conversion"] is not None:
+        _check_port(options["conversion"][1])
+    async with where.client() as client:
         try:
-            select(chosen)
-        except UnknownController as error:
-            raise click.BadParameter(str(error), param_hint="--controllers") from None
-        if conversion_address is not None:
-            _check_port(conversion_address[1])
-        async with where.client() as client:
-            try:
-                await check_hub(client)
-            except Unreachable:
-                pass  # it may be starting, as we are
-            try:
-                await run_hub(
-                    client,
-                    chosen,
-                    auto_approve_users=auto_approve_users,
-                    strict_ocm=strict_ocm,
-                    elect=elect,
-                    health_port=health_port,
-                    conversion=conversion_address,
-                )
-            except OSError as error:
-                if health_port is None:
-                    raise
-                raise Failure(f"cannot serve health on port {health_port}: {error.strerror}") from None
-
-    run(work, verbosity=verbosity, serves=True)
+            await check_hub(client)
+        except Unreachable:
+            pass  # it may be starting, as we are
+        try:
+            await run_hub(client, chosen, **options)
+        except OSError as error:
+            if options["health_port"] is None:
+                raise
+            raise Failure(f"cannot serve health on port {options['health_port']}: {error.strerror}") from None
 
 
 @hub.command()

@@ -19,7 +19,23 @@ _LABEL = f"'{CLUSTER_SET_LABEL}'"
 
 def admission_objects() -> list[tuple[Resource, Json]]:
     """The policies, and what puts each in force."""
-    cluster = _policy(
+    policies = (_of_clusters(), _of_set_bindings(), _of_works())
+    return [(resource, obj) for policy in policies for resource, obj in _in_force(policy)]
+
+
+def _of_clusters() -> Json:
+    """Who lets them in, and into which set."""
+    accept = _may(REGISTER_GROUP, "managedclusters", "accept", "object.metadata.name", "update")
+    moved = [
+        (
+            f"variables.before == variables.now || variables.{which} == '' || "
+            f"{_may(CLUSTER_GROUP, 'managedclustersets', 'join', f'variables.{which}', 'create')}",
+            f"request.userInfo.username + ' may not add clusters to, or remove them from, "
+            f"ManagedClusterSet ' + variables.{which}",
+        )
+        for which in ("before", "now")
+    ]
+    return _policy(
         f"managedclusters.{CLUSTER_GROUP}",
         CLUSTER_GROUP,
         "managedclusters",
@@ -30,22 +46,18 @@ def admission_objects() -> list[tuple[Resource, Json]]:
         ],
         [
             (
-                f"!({_accepts('object')}) || variables.accepted || "
-                f"{_may(REGISTER_GROUP, 'managedclusters', 'accept', 'object.metadata.name', 'update')}",
+                f"!({_accepts('object')}) || variables.accepted || {accept}",
                 "'spec.hubAcceptsClient: ' + request.userInfo.username + ' may not accept the cluster'",
             ),
-            *(
-                (
-                    f"variables.before == variables.now || variables.{which} == '' || "
-                    f"{_may(CLUSTER_GROUP, 'managedclustersets', 'join', f'variables.{which}', 'create')}",
-                    f"request.userInfo.username + ' may not add clusters to, or remove them from, "
-                    f"ManagedClusterSet ' + variables.{which}",
-                )
-                for which in ("before", "now")
-            ),
+            *moved,
         ],
     )
-    binding = _policy(
+
+
+def _of_set_bindings() -> Json:
+    """Who gives a namespace a set's clusters."""
+    bind = _may(CLUSTER_GROUP, "managedclustersets", "bind", "object.spec.clusterSet", "create")
+    return _policy(
         f"managedclustersetbindings.{CLUSTER_GROUP}",
         CLUSTER_GROUP,
         "managedclustersetbindings",
@@ -56,13 +68,17 @@ def admission_objects() -> list[tuple[Resource, Json]]:
                 "'metadata.name must be that of the set, ' + object.spec.clusterSet",
             ),
             (
-                "request.operation != 'CREATE' || "
-                f"{_may(CLUSTER_GROUP, 'managedclustersets', 'bind', 'object.spec.clusterSet', 'create')}",
+                f"request.operation != 'CREATE' || {bind}",
                 "request.userInfo.username + ' may not bind ManagedClusterSet ' + object.spec.clusterSet",
             ),
         ],
     )
-    work = _policy(
+
+
+def _of_works() -> Json:
+    """Who has them applied as an account of the cluster."""
+    work = f"authorizer.group('{WORK_GROUP}').resource('manifestworks').namespace(object.metadata.namespace)"
+    return _policy(
         f"manifestworks.{WORK_GROUP}",
         WORK_GROUP,
         "manifestworks",
@@ -70,14 +86,12 @@ def admission_objects() -> list[tuple[Resource, Json]]:
         [
             (
                 "variables.now == variables.before || variables.now == '' || "
-                f"authorizer.group('{WORK_GROUP}').resource('manifestworks').namespace(object.metadata.namespace)"
-                ".name(variables.now).check('execute-as').allowed()",
+                f"{work}.name(variables.now).check('execute-as').allowed()",
                 "'spec.executor: ' + request.userInfo.username + ' may not have works applied as ' + "
                 "variables.now",
             ),
         ],
     )
-    return [(resource, obj) for policy in (cluster, binding, work) for resource, obj in _in_force(policy)]
 
 
 def _set_of(where: str) -> str:

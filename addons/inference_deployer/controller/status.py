@@ -73,44 +73,18 @@ def next_status(
     per_cluster = int(deployment["spec"].get("replicas", 1))
     ready = sum(int(entry["readyReplicas"]) for entry in clusters)
     desired = per_cluster * len(clusters)
-    all_ready = bool(desired) and all(entry["phase"] == READY for entry in clusters)
     conditions = [dict(condition) for condition in old.get("conditions") or []]
 
     def put(kind: str, status: bool, reason: str, message: str) -> None:
         set_condition(conditions, kind, status, reason, message, generation=generation, now=now)
 
     put("Placed", *placed)
-    loading = [entry["name"] for entry in clusters if entry.get("dataPhase") not in ("Ready", "Complete")]
-    if not clusters:
-        put("DataReady", False, "NoClusters", "No cluster has been chosen yet")
-    elif loading:
-        put("DataReady", False, "Loading", f"The data is not complete yet on {', '.join(loading)}")
-    else:
-        put("DataReady", True, "Complete", "The data is where the model runs")
+    put("DataReady", *_data_ready(clusters))
     advice = "; ".join(f"{e['name']}: {e['cacheAdvice']}" for e in clusters if e.get("cacheAdvice"))
     if advice or get_condition(conditions, SLOWER) is not None:
         put(SLOWER, bool(advice), "CacheMeasured", advice)
-    if not placed[0]:
-        put("Ready", False, placed[1], placed[2])
-    elif all_ready:
-        put("Ready", True, "AllReplicasReady", f"{ready} of {desired} replicas answer")
-    elif not per_cluster:
-        put("Ready", False, "ScaledToZero", "spec.replicas is 0")
-    else:
-        problem = next((e["message"] for e in clusters if e.get("message")), "")
-        text = f"{ready} of {desired} replicas answer"
-        put("Ready", False, "ReplicasNotReady", f"{text}: {problem}" if problem else text)
-
-    if not clusters:
-        phase = PENDING
-    elif all_ready:
-        phase = READY
-    elif ready:
-        phase = DEGRADED if old.get("phase") in (READY, DEGRADED) else DEPLOYING
-    elif any(entry["phase"] == FAILED for entry in clusters):
-        phase = FAILED
-    else:
-        phase = DEPLOYING
+    phase = _phase(clusters, ready, desired, str(old.get("phase", "")))
+    put("Ready", *(_ready(clusters, phase, ready, per_cluster) if placed[0] else placed))
     status: Json = {
         "observedGeneration": generation,
         "conditions": conditions,
@@ -122,3 +96,32 @@ def next_status(
     if old.get("endpoint"):
         status["endpoint"] = old["endpoint"]
     return status
+
+
+def _data_ready(clusters: Sequence[Json]) -> tuple[bool, str, str]:
+    if not clusters:
+        return False, "NoClusters", "No cluster has been chosen yet"
+    loading = [entry["name"] for entry in clusters if entry.get("dataPhase") not in ("Ready", "Complete")]
+    if loading:
+        return False, "Loading", f"The data is not complete yet on {', '.join(loading)}"
+    return True, "Complete", "The data is where the model runs"
+
+
+def _ready(clusters: Sequence[Json], phase: str, ready: int, per_cluster: int) -> tuple[bool, str, str]:
+    text = f"{ready} of {per_cluster * len(clusters)} replicas answer"
+    if phase == READY:
+        return True, "AllReplicasReady", text
+    if not per_cluster:
+        return False, "ScaledToZero", "spec.replicas is 0"
+    problem = next((e["message"] for e in clusters if e.get("message")), "")
+    return False, "ReplicasNotReady", f"{text}: {problem}" if problem else text
+
+
+def _phase(clusters: Sequence[Json], ready: int, desired: int, before: str) -> str:
+    if not clusters:
+        return PENDING
+    if desired and all(entry["phase"] == READY for entry in clusters):
+        return READY
+    if ready:
+        return DEGRADED if before in (READY, DEGRADED) else DEPLOYING
+    return FAILED if any(entry["phase"] == FAILED for entry in clusters) else DEPLOYING

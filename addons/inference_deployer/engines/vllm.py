@@ -36,29 +36,7 @@ class VLLMEngine:
                     f"args[{index}]: {argument.split('=')[0]} is not yours to set, leave it out"
                 )
         image = workload.image or IMAGE
-        shared = workload.launcher == "shared"
-        values = {
-            **QUIET,
-            "VLLM_HOST_IP": "127.0.0.1",  # its processes talk inside the pod, or inside the engine host
-            "ENGINE_IMAGE": image,
-        }
-        if workload.dataload:
-            values["WAIT_FOR_DATALOAD"] = f"{workload.namespace}/{workload.dataload}"
-        if shared:
-            values["ENGINE_HOST_SOCKET"] = host_socket(image)
-        if workload.compiled:
-            values["COMPILED"] = COMPILED_PATH
-        own = {str(variable.get("name")) for variable in workload.env}
-        env: list[dict[str, Any]] = [
-            {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-            for name, path in (
-                ("POD_NAME", "metadata.name"),
-                ("POD_NAMESPACE", "metadata.namespace"),
-                ("POD_IP", "status.podIP"),
-            )
-        ]
-        env += [{"name": name, "value": value} for name, value in values.items() if name not in own]
-        env += [dict(variable) for variable in workload.env]
+        mounted = _volumes(workload, image)
         container: dict[str, Any] = {
             "name": "engine",
             "image": image,
@@ -68,7 +46,7 @@ class VLLMEngine:
                 *("--host", "$(POD_IP)", "--port", str(PORT)),
                 *workload.args,
             ],
-            "env": env,
+            "env": _variables(workload, image),
             "ports": [{"name": "http", "containerPort": PORT}],
             # No liveness probe: vLLM ends by itself when its core is dead, and a large model loads for long.
             "readinessProbe": {
@@ -76,43 +54,66 @@ class VLLMEngine:
                 "periodSeconds": 1,
                 "timeoutSeconds": 5,
             },
-            "volumeMounts": [
-                {
-                    "name": "model",
-                    "mountPath": MODEL_PATH,
-                    "readOnly": True,
-                    "mountPropagation": "HostToContainer",
-                },
-                {"name": "launcher", "mountPath": LAUNCHER_DIR, "readOnly": True},
-            ],
+            "volumeMounts": [{"name": volume["name"], **mount} for volume, mount in mounted],
         }
         if workload.resources:
             container["resources"] = dict(workload.resources)
-        volumes: list[dict[str, Any]] = [
-            {"name": "model", "persistentVolumeClaim": {"claimName": workload.claim, "readOnly": True}},
-            {"name": "launcher", "configMap": {"name": workload.launcher_config}},
-        ]
         labels = dict(workload.labels)
-        if shared:
+        if workload.launcher == "shared":
             labels[HOST_LABEL] = host_key(image)
-            container["volumeMounts"].append({"name": "engine-host", "mountPath": HOST_DIR})
-            volumes.append(host_volume())
-        if workload.compiled:
-            container["volumeMounts"].append({"name": "compiled", "mountPath": COMPILED_PATH})
-            path = {"path": workload.compiled, "type": "DirectoryOrCreate"}
-            volumes.append({"name": "compiled", "hostPath": path})
-        if _parallel(workload):  # processes of one model share tensors
-            container["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})
-            volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
         return {
             "metadata": {"labels": labels},
             "spec": {
                 "serviceAccountName": workload.service_account,
                 "terminationGracePeriodSeconds": 30,
                 "containers": [container],
-                "volumes": volumes,
+                "volumes": [volume for volume, _ in mounted],
             },
         }
+
+
+def _variables(workload: Workload, image: str) -> list[dict[str, Any]]:
+    """The user's own last; of ours those that the user does not set."""
+    values = {
+        **QUIET,
+        "VLLM_HOST_IP": "127.0.0.1",  # its processes talk inside the pod, or inside the engine host
+        "ENGINE_IMAGE": image,
+    }
+    if workload.dataload:
+        values["WAIT_FOR_DATALOAD"] = f"{workload.namespace}/{workload.dataload}"
+    if workload.launcher == "shared":
+        values["ENGINE_HOST_SOCKET"] = host_socket(image)
+    if workload.compiled:
+        values["COMPILED"] = COMPILED_PATH
+    own = {str(variable.get("name")) for variable in workload.env}
+    of_pod = (
+        ("POD_NAME", "metadata.name"),
+        ("POD_NAMESPACE", "metadata.namespace"),
+        ("POD_IP", "status.podIP"),
+    )
+    return [
+        *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in of_pod),
+        *({"name": name, "value": value} for name, value in values.items() if name not in own),
+        *(dict(variable) for variable in workload.env),
+    ]
+
+
+def _volumes(workload: Workload, image: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each with how the engine mounts it."""
+    model = {"name": "model", "persistentVolumeClaim": {"claimName": workload.claim, "readOnly": True}}
+    launcher = {"name": "launcher", "configMap": {"name": workload.launcher_config}}
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (model, {"mountPath": MODEL_PATH, "readOnly": True, "mountPropagation": "HostToContainer"}),
+        (launcher, {"mountPath": LAUNCHER_DIR, "readOnly": True}),
+    ]
+    if workload.launcher == "shared":
+        found.append((host_volume(), {"mountPath": HOST_DIR}))
+    if workload.compiled:
+        path = {"path": workload.compiled, "type": "DirectoryOrCreate"}
+        found.append(({"name": "compiled", "hostPath": path}, {"mountPath": COMPILED_PATH}))
+    if _parallel(workload):  # processes of one model share tensors
+        found.append(({"name": "shm", "emptyDir": {"medium": "Memory"}}, {"mountPath": "/dev/shm"}))
+    return found
 
 
 def _parallel(workload: Workload) -> bool:
