@@ -19,7 +19,7 @@ from addon_framework.api.core import NAMESPACES, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
 from addon_framework.kube import Client, NotFound, apply_crds
 from addon_framework.testing.conditions import eventually
-from addon_framework.testing.servers import ApiServer, EmbeddedApiServer, EnvtestApiServer
+from addon_framework.testing.servers import ApiServer, chosen_server
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +28,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer |
     if os.environ.get("BOUNDARYLESS_TEST_KUBECONFIG"):
         yield None
         return
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
-    directory = tmp_path_factory.mktemp("api-server")
-    server: ApiServer = EnvtestApiServer(directory, Path(assets)) if assets else EmbeddedApiServer(directory)
+    server = chosen_server(tmp_path_factory.mktemp("api-server"))
     server.start()
     yield server
     server.stop()

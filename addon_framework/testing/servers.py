@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import ssl
@@ -191,6 +192,13 @@ class EnvtestApiServer:
             self._processes.append(
                 subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=self.directory)
             )
+
+
+def chosen_server(directory: Path, *, name: str = "test", service_cidr: str = "127.1.0.0/24") -> ApiServer:
+    """kube-apiserver where KUBEBUILDER_ASSETS says where it is, otherwise the embedded server."""
+    if assets := os.environ.get("KUBEBUILDER_ASSETS"):
+        return EnvtestApiServer(directory, Path(assets))
+    return EmbeddedApiServer(directory, name=name, service_cidr=service_cidr)
 
 
 def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path, timeout: float = 60) -> None:

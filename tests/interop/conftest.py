@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from addon_framework.kube import Client
-from addon_framework.testing.servers import ApiServer, EmbeddedApiServer, EnvtestApiServer
+from addon_framework.testing.servers import chosen_server
 from tests.interop.fleet import Fleet
 from tests.interop.parts import Cast, chosen, every
 from tests.interop.programs import Programs
@@ -45,7 +45,12 @@ def ocm_programs() -> Path:
 @asynccontextmanager
 async def on_stage(cast: Cast, directory: Path) -> AsyncIterator[Fleet]:
     """Two API servers of their own and the programs; their logs are told when something fails."""
-    servers = [_server(directory / "hub", "127.7.1.0/24"), _server(directory / "spoke", "127.7.2.0/24")]
+    for name in ("hub", "spoke"):
+        (directory / name).mkdir()
+    servers = [
+        chosen_server(directory / "hub", name="hub", service_cidr="127.7.1.0/24"),
+        chosen_server(directory / "spoke", name="spoke", service_cidr="127.7.2.0/24"),
+    ]
     programs = Programs(directory / "programs")
     programs.directory.mkdir()
     try:
@@ -65,11 +70,3 @@ async def on_stage(cast: Cast, directory: Path) -> AsyncIterator[Fleet]:
         programs.close()
         for server in servers:
             server.stop()
-
-
-def _server(directory: Path, service_cidr: str) -> ApiServer:
-    directory.mkdir()
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
-    if assets:
-        return EnvtestApiServer(directory, Path(assets))
-    return EmbeddedApiServer(directory, name=directory.name, service_cidr=service_cidr)

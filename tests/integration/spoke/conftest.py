@@ -28,7 +28,8 @@ from addon_framework.plugins import Plugins
 from addon_framework.spoke.names import AGENT_NAMESPACE, HUB_SECRET
 from addon_framework.spoke.registration import secrets as agent_secrets
 from addon_framework.spoke.run import run_agent
-from addon_framework.testing import EmbeddedApiServer, eventually
+from addon_framework.testing import eventually
+from addon_framework.testing.servers import ApiServer, chosen_server
 
 
 class Fleet:
@@ -231,12 +232,12 @@ class Fleet:
 
 
 @pytest.fixture(scope="session")
-def spoke_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedApiServer | None]:
+def spoke_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer | None]:
     """The spoke's API server; None when one real cluster is both."""
     if os.environ.get("BOUNDARYLESS_TEST_KUBECONFIG"):
         yield None
         return
-    server = EmbeddedApiServer(tmp_path_factory.mktemp("spoke"), name="spoke", service_cidr="127.1.1.0/24")
+    server = chosen_server(tmp_path_factory.mktemp("spoke"), name="spoke", service_cidr="127.1.1.0/24")
     server.start()
     yield server
     server.stop()
@@ -246,7 +247,7 @@ def spoke_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedA
 async def fleet(
     client: Client,
     kubeconfig: Path,
-    spoke_server: EmbeddedApiServer | None,
+    spoke_server: ApiServer | None,
     crds_installed: None,
     tmp_path: Path,
 ) -> AsyncIterator[Fleet]:
