@@ -87,15 +87,17 @@ state() {{
 }}
 """
 
-# What a Dataset's directory may hold; it need not be there yet.
-_LIMIT = """
+# QUOTA is what a Dataset's directory may hold, in GiB; it need not be there yet.
+FORMAT = (
+    _FORMAT
+    + """
 [ -z "${QUOTA:-}" ] || juicefs quota set "$META" --path "$QUOTA_PATH" --capacity "$QUOTA" --create >/dev/null
 """
+)
 
 MOUNT = (
     PREPARE
-    + _FORMAT
-    + _LIMIT
+    + FORMAT
     + _SAY
     + _STATE
     + """

@@ -103,7 +103,12 @@ def _run(arguments: list[str], state: State) -> int:
                 print(f"{url:30}  on  {path:20}  (s3, capacity=-1B, used=-1B, not shared, properties={{}})")
         case ["fs", "mount", *rest]:
             path, url = [a for n, a in enumerate(rest) if not a.startswith("--") and not _is_value(rest, n)]
+            if path in mounts:
+                print(f"mount point {path} already exists")
+                return 1
             mounts[path] = url
+        case ["fs", "updateMount", *_, path]:
+            return int(path not in mounts)
         case ["fs", "unmount", path]:
             del mounts[path]
         case ["fs", "ls", *_, path] if path.startswith("/missing"):

@@ -56,6 +56,7 @@ def shell(tmp_path: Path) -> Shell:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {PROGRAM} "$@"\n')
     program.chmod(0o755)
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ALLUXIO_STATE": str(tmp_path / "state.json")}
+    env["TMPDIR"] = str(tmp_path)
     env |= {"PATHS": "/spark\n/hbase", "COPIES": "1\n2", "METADATA": "", "PIN": "true"}
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
@@ -148,6 +149,9 @@ def test_a_single_source_is_the_root() -> None:
     made = cache({**SPARK, "path": "/", "options": {"k": "v"}})
     assert options(made)["alluxio.master.mount.table.root.ufs"] == "https://example.org/spark"
     assert options(made)["k"] == "v"
+    assert options(made)["alluxio.master.mount.table.root.readonly"] == "true"
+    writable = cache({**SPARK, "path": "/", "readOnly": False}, dataset={"accessModes": ["ReadWriteMany"]})
+    assert options(writable)["alluxio.master.mount.table.root.readonly"] == "false"
     assert options(made)["alluxio.user.block.size.bytes.default"] == "256MB"  # since all are of the web
     assert options(cache())["alluxio.master.mount.table.root.ufs"] == "/underFSStorage"
 
@@ -203,6 +207,29 @@ def test_sources_are_mounted_and_unmounted_while_it_runs(shell: Shell, tmp_path:
     assert shell(BACKEND.prepare(cache(SPARK, other)).command[-1]).returncode == 0
     mounts = json.loads((tmp_path / "state.json").read_text())["mounts"]
     assert sorted(mounts) == ["/", "/new", "/spark"]
+
+
+def test_a_source_is_mounted_though_another_begins_like_it(shell: Shell, tmp_path: Path) -> None:
+    long = {"mountPoint": "s3://data/ab", "name": "ab"}
+    short = {"mountPoint": "s3://data/a", "name": "a"}
+    for mounts in ([long], [long, short], [short]):
+        assert shell(BACKEND.prepare(cache(*mounts)).command[-1]).returncode == 0
+        mounted = json.loads((tmp_path / "state.json").read_text())["mounts"]
+        assert mounted == {"/": "/u"} | {f"/{m['name']}": m["mountPoint"] for m in mounts}
+
+
+def test_a_mount_that_says_something_else_is_changed(shell: Shell, tmp_path: Path) -> None:
+    one = {"mountPoint": "s3://data/a", "name": "a", "options": {"k": "1"}}
+    for mount, command in (
+        (one, "fs mount --option k=1 /a s3://data/a"),
+        ({**one, "options": {"k": "2"}}, "fs updateMount --option k=2 /a"),
+        ({**one, "mountPoint": "s3://other", "options": {"k": "2"}}, "fs mount --option k=2 /a s3://other"),
+        ({**one, "mountPoint": "s3://other/", "options": {}}, "fs updateMount /a"),
+    ):
+        done = shell(BACKEND.prepare(cache(mount)).command[-1])
+        assert done.returncode == 0, done.stderr
+        assert asked(tmp_path)[-1] == command
+    assert json.loads((tmp_path / "state.json").read_text())["mounts"]["/a"] == "s3://other"
 
 
 def test_the_state_is_what_alluxio_reports(shell: Shell) -> None:

@@ -180,6 +180,39 @@ def test_jindos_client_alone_reads_the_source_itself() -> None:
     assert JINDO.prepare(jindo(master=off, worker=off)) is None
 
 
+# Notes commands, and lists what was mounted.
+_JINDOCACHE = """#!/bin/sh
+echo jindocache "$@" >>"$STATE/log"
+[ "$1" = -mount ] || exit 0
+if [ $# = 3 ]; then echo "UFS $3 $2 -" >>"$STATE/mounts"; else cat "$STATE/mounts" 2>/dev/null || true; fi
+"""
+
+
+def test_jindo_mounts_a_source_though_another_begins_like_it(tmp_path: Path) -> None:
+    (tmp_path / "jindocache").write_text(_JINDOCACHE)
+    (tmp_path / "jindocache").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "STATE": str(tmp_path)}
+    long = {**OSS, "mountPoint": "oss://bucket/ab", "name": "ab", "encryptOptions": []}
+    short = {**long, "mountPoint": "oss://bucket/a/", "name": "a"}
+
+    def prepare(*mounts: Json) -> subprocess.CompletedProcess[str]:
+        command = JINDO.prepare(jindo(*mounts))
+        assert command is not None
+        script = ["bash", "-c", command.command[-1]]
+        return subprocess.run(script, env=env, capture_output=True, text=True, check=False)
+
+    for mounts in ([long], [long, short], [long, short]):
+        assert prepare(*mounts).returncode == 0
+    asked = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in asked if line.count(" ") > 2 and " -mount " in line] == [
+        "jindocache -mount /ab oss://bucket/ab",
+        "jindocache -mount /a oss://bucket/a/",
+    ]
+    other = prepare(long, {**short, "mountPoint": "oss://bucket/b"})
+    assert other.returncode == 1
+    assert "/a is mounted from oss://bucket/a, which Jindo does not change" in other.stderr
+
+
 def test_efcs_clients_find_the_workers() -> None:
     container = {"networkMode": "ContainerNetwork"}
     made = cache(

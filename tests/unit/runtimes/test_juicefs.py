@@ -1,0 +1,153 @@
+"""What JuiceFS's clients are told; the quota of a directory is set by the real program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon_framework.api.meta import Json
+from runtimes.interface import Cache
+from runtimes.juicefs import JuiceFSBackend
+from runtimes.juicefs.scripts import FORMAT
+from runtimes.validation import notes, problems
+
+BACKEND = JuiceFSBackend()
+METAURL = {"name": "metaurl", "valueFrom": {"secretKeyRef": {"name": "jfs", "key": "metaurl"}}}
+FILES: Json = {"mountPoint": "juicefs:///sub", "name": "fs1", "path": "/", "encryptOptions": [METAURL]}
+BUCKET: Json = {"mountPoint": "s3://models/llama", "name": "llama", "path": "/"}
+
+
+def cache(mount: Json, *, dataset: Json | None = None, **spec: Any) -> Cache:
+    metadata = {"name": "llama", "namespace": "demo", "uid": "u"}
+    made: Json = {"metadata": metadata, "spec": {"mounts": [mount], **(dataset or {})}}
+    runtime: Json = {"kind": "JuiceFSRuntime", "metadata": metadata, "spec": spec}
+    return Cache.of(made, runtime, image="agent")
+
+
+def client(made: Cache) -> Json:
+    assert problems(BACKEND, made) == []
+    (component,) = BACKEND.components(made)
+    return component.pod
+
+
+def options(made: Cache) -> set[str]:
+    return set(
+        next(e["value"] for e in client(made)["containers"][0]["env"] if e["name"] == "OPTIONS").split()
+    )
+
+
+def test_a_tier_of_several_paths_and_how_much_stays_free() -> None:
+    level = {"mediumtype": "SSD", "path": "/a:/b", "quota": "2Gi", "low": "0.2"}
+    made = cache(FILES, tieredstore={"levels": [level]})
+    wanted = {"--cache-dir=/a/demo/llama/cache:/b/demo/llama/cache", "--cache-size=2048"}
+    assert wanted | {"--free-space-ratio=0.2"} <= options(made)
+    assert [v["hostPath"]["path"] for v in client(made)["volumes"][-2:]] == ["/a/demo/llama", "/b/demo/llama"]
+    args = BACKEND.clean(made).pod["containers"][0]["args"]
+    assert {"--remove=/a/demo/llama", "--remove=/b/demo/llama"} <= set(args)
+
+
+def test_a_tier_in_the_pod_leaves_nothing_to_remove() -> None:
+    level = {"mediumtype": "MEM", "path": "/c", "quota": "1Gi", "volumeType": "emptyDir"}
+    made = cache(FILES, tieredstore={"levels": [level]})
+    assert client(made)["volumes"][-1]["emptyDir"] == {"medium": "Memory", "sizeLimit": str(1 << 30)}
+    assert not [a for a in BACKEND.clean(made).pod["containers"][0]["args"] if a.startswith("--remove")]
+    (said,) = problems(BACKEND, cache(BUCKET, tieredstore={"levels": [level]}))
+    assert "spec.tieredstore.levels[0].volumeType: must be hostPath" in said
+
+
+def test_a_client_is_as_its_section_says() -> None:
+    said = {
+        "imagePullPolicy": "Always",
+        "env": [{"name": "A", "value": "1"}],
+        "networkMode": "ContainerNetwork",
+        "nodeSelector": {"disk": "ssd"},
+        "volumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    }
+    volumes = [{"name": name, "emptyDir": {}} for name in ("ca", "unused")]
+    for mount in (FILES, BUCKET):
+        pod = client(cache(mount, fuse=said, volumes=volumes))
+        container = pod["containers"][0]
+        assert container["imagePullPolicy"] == "Always"
+        assert container["env"][-1] == {"name": "A", "value": "1"}
+        assert pod["nodeSelector"] == {"disk": "ssd"}
+        assert "hostNetwork" not in pod
+        assert [v["name"] for v in pod["volumes"] if "emptyDir" in v] == ["ca"]
+        assert client(cache(mount))["hostNetwork"] is True
+
+
+def test_a_mount_may_be_read_only_where_the_dataset_is_not() -> None:
+    writable = {"accessModes": ["ReadWriteMany"]}
+    assert "--read-only" not in options(cache(FILES, dataset=writable))
+    assert "--read-only" in options(cache({**FILES, "readOnly": True}, dataset=writable))
+
+
+@pytest.mark.parametrize(
+    ("mount", "spec", "text"),
+    [
+        (FILES, {"volumeClaimTemplates": [{}]}, "spec.volumeClaimTemplates: there are no such pods"),
+        (
+            FILES,
+            {"fuse": {"options": {"bucket": "b"}}},
+            "spec.fuse.options.bucket: is of the Dataset's mount",
+        ),
+        (
+            FILES,
+            {"fuse": {"volumeMounts": [{"name": "x"}]}},
+            "spec.fuse.volumeMounts[0].name: spec.volumes has",
+        ),
+        (
+            {**FILES, "options": {"quota": "1Mi"}},
+            {},
+            "options.quota: '1Mi' must be a quantity of at least 1Gi",
+        ),
+        (
+            {**FILES, "mountPoint": "juicefs:///", "options": {"quota": "1Gi"}},
+            {},
+            "options.quota: is of a dir",
+        ),
+        (
+            BUCKET,
+            {"tieredstore": {"levels": [{"mediumtype": "SSD", "path": "/a,/b"}]}},
+            "is in one directory",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said_with_the_field(mount: Json, spec: Json, text: str) -> None:
+    (problem,) = problems(BACKEND, cache(mount, **spec))
+    assert text in problem
+
+
+def test_what_has_no_effect_is_said_with_the_field_and_why() -> None:
+    said = notes(
+        BACKEND, cache(FILES, replicas=2, worker={"resources": {"limits": {}}}, disablePrometheus=True)
+    )
+    assert [each.partition(": ")[2].partition(":")[0] for each in said] == [
+        "spec.worker",
+        "spec.disablePrometheus",
+        "spec.replicas",
+    ]
+    assert all("JuiceFSRuntime demo/llama" in each for each in said)
+    assert notes(BACKEND, cache(BUCKET, replicas=2)) == []
+
+
+def test_a_directory_holds_no_more_than_its_quota(tmp_path: Path) -> None:
+    made = cache({**FILES, "options": {"quota": "2Gi"}})
+    given = {e["name"]: e.get("value", "") for e in client(made)["containers"][0]["env"]}
+    assert (given["QUOTA"], given["QUOTA_PATH"]) == ("2", "/sub")
+    url = f"sqlite3://{tmp_path}/meta.db"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {"PATH": path, "METAURL": url, "DIRECTORY": str(tmp_path), "NAME": "fs1"}
+    env |= {"QUOTA": given["QUOTA"], "QUOTA_PATH": given["QUOTA_PATH"]}
+    env["FORMAT"] = f"--storage=file --bucket={tmp_path}/blocks/"
+    for _ in range(2):  # a client that starts again sets it again
+        subprocess.run(["sh", "-c", FORMAT], env=env, check=True, capture_output=True)
+    program = Path(sys.executable).with_name("juicefs")
+    listed = subprocess.run(
+        [program, "quota", "ls", url], env=env, capture_output=True, text=True, check=True
+    )
+    assert "2.0 GiB" in next(line for line in listed.stdout.splitlines() if "/sub" in line)
