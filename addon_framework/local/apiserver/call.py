@@ -74,11 +74,9 @@ def find_target(registry: Registry, parts: Sequence[str]) -> Target:
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
         namespace, rest = rest[1], rest[2:]
-    if group not in registry.groups():
-        raise status.no_path()
     found = registry.find(group, version, rest[0])
     if found is None or len(rest) > 3 or not all(rest):
-        raise status.no_route()
+        raise status.no_route() if group in registry.groups() else status.no_path()
     kind, served = found
     if namespace and not kind.namespaced:
         raise status.no_route()

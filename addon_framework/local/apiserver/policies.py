@@ -56,7 +56,7 @@ class Policies:
         context: dict[str, Any] = {
             "object": request["object"],
             "oldObject": request["oldObject"],
-            "request": request,
+            "request": asked(request),
             "namespaceObject": self._store.get("namespaces", ("", write.namespace)),
             "authorizer": {},
             "variables": {},
@@ -92,6 +92,11 @@ class Policies:
         return {**steps, "check": check, "allowed": lambda answer: answer["allowed"]}
 
 
+def asked(request: Json) -> Json:
+    """What expressions see as `request`; they have the objects beside it."""
+    return {name: value for name, value in request.items() if name not in ("object", "oldObject")}
+
+
 def _with_rules(constraints: Json) -> Json:
     """A binding that names no rules narrows by its selectors only."""
     any_rule = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "*/*"]}
@@ -118,4 +123,4 @@ def _denied(write: Write, reason: str, said: str) -> StatusError:
 
 
 def _evaluate(source: str, context: dict[str, Any]) -> Any:
-    return expression(source).evaluate(dict(context))
+    return expression(source).evaluate(context)

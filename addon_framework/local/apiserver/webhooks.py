@@ -21,7 +21,7 @@ from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.hooks import HookClient, HookError, Pending
 from addon_framework.local.apiserver.patches import JSON_PATCH, patched
-from addon_framework.local.apiserver.policies import Policies
+from addon_framework.local.apiserver.policies import Policies, asked
 from addon_framework.local.apiserver.schemas import copy_json
 from addon_framework.local.apiserver.schemas.rules import Expression
 from addon_framework.local.apiserver.selectors import selector_from_object
@@ -173,10 +173,10 @@ class Webhooks:
         if not conditions:
             return True
         request = self._request(write, operation, hook.version, obj, old)
-        variables = {"object": request["object"], "oldObject": request["oldObject"], "request": request}
+        variables = {name: request[name] for name in ("object", "oldObject")} | {"request": asked(request)}
         for condition in conditions:
             try:
-                if _expression(str(condition["expression"])).evaluate(dict(variables)) is not True:
+                if _expression(str(condition["expression"])).evaluate(variables) is not True:
                     return False
             except (RuntimeError, TypeError, ValueError, KeyError) as error:
                 if hook.ignores_failures:

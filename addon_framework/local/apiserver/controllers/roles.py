@@ -6,6 +6,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aggregated-cluster
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.objects import Objects
@@ -18,16 +19,18 @@ from addon_framework.local.apiserver.system import SYSTEM
 from addon_framework.local.apiserver.write import Write
 
 _RESOURCE = f"clusterroles.{GROUP}"
+Selector = Callable[[Mapping[str, str]], bool]
 
 
 class RoleAggregator:
-    """Recomputes every aggregated role when any ClusterRole changes; there are few."""
+    """Recomputes every aggregated role when one that concerns any of them changes; there are few."""
 
     def __init__(self, store: Store, registry: Registry, objects: Objects) -> None:
         self._store, self._objects = store, objects
         self._kind = registry.kinds[(GROUP, "clusterroles")]
         self._changed = asyncio.Event()
         self._changed.set()
+        self._selectors: dict[str, list[Selector]] = {}  # of the aggregated roles
         store.listen(self._on_event)
 
     async def run(self) -> None:
@@ -36,19 +39,25 @@ class RoleAggregator:
             await self._changed.wait()
             self._changed.clear()
             roles = self._store.list(_RESOURCE)
-            for role in roles:
-                if role.get("aggregationRule"):
-                    self._sync(role, roles)
+            aggregated = [role for role in roles if role.get("aggregationRule")]
+            self._selectors = {role["metadata"]["name"]: _selectors(role) for role in aggregated}
+            for role in aggregated:
+                self._sync(role, self._selectors[role["metadata"]["name"]], roles)
 
     def _on_event(self, event: Event) -> None:
-        if event.resource == _RESOURCE:
+        """A hub has a role for every cluster, which concern no aggregated one."""
+        if event.resource == _RESOURCE and any(
+            role.get("aggregationRule") or self._selected(role)
+            for role in (event.old, event.obj)
+            if role is not None
+        ):
             self._changed.set()
 
-    def _sync(self, role: Json, roles: list[Json]) -> None:
-        selectors = [
-            selector_from_object(selector)
-            for selector in role["aggregationRule"].get("clusterRoleSelectors") or ()
-        ]
+    def _selected(self, role: Json) -> bool:
+        labels = role["metadata"].get("labels") or {}
+        return any(s(labels) for each in self._selectors.values() for s in each)
+
+    def _sync(self, role: Json, selectors: list[Selector], roles: list[Json]) -> None:
         rules: list[Json] = []
         for other in roles:
             labels = other["metadata"].get("labels") or {}
@@ -60,3 +69,8 @@ class RoleAggregator:
             write = Write(SYSTEM, self._kind, self._kind.versions[0], "", role["metadata"]["name"])
             write.manager = "clusterrole-aggregation-controller"
             self._objects.update(write, changed)
+
+
+def _selectors(role: Json) -> list[Selector]:
+    found = (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
+    return [selector_from_object(selector) for selector in found]

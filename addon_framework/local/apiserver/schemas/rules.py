@@ -70,6 +70,7 @@ class Expression:
         except BaseException as error:  # the parser can panic across the language border
             raise CompileError(f"compilation failed: {error}") from error
         self._functions = celext.functions_for(self._program.functions())
+        self._reads = {*self._program.variables(), *self._program.functions()}
         bare = _STRINGS.sub("''", self.source)
         self.uses_old_self = _OLD_SELF.search(bare) is not None
         self._check_names(bare, declared | _DECLARED, functions)
@@ -95,8 +96,10 @@ class Expression:
         CostExceeded is one, of an expression that has been stopped.
         """
         meter = Meter(budget or Budget())
+        # Each value is copied into the engine: those that it does not ask for are not given.
+        read = {name: value for name, value in variables.items() if name in self._reads}
         try:
-            return self._program.execute({**self._functions, **meter.functions, **variables})
+            return self._program.execute({**self._functions, **meter.functions, **read})
         except RuntimeError:
             if meter.exceeded:
                 raise CostExceeded from None
