@@ -11,6 +11,7 @@ from typing import Any
 
 from addon_framework.api.data import EncryptOption
 from addon_framework.api.meta import to_dict
+from runtimes import metadata_list
 from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
 
@@ -23,7 +24,8 @@ _ONLY_CLIENTS = {
 
 def problems(backend: Backend, cache: Cache) -> list[str]:
     """Why they could never be set up as they are."""
-    return [*_of_dataset(cache), *backend.validate(cache), *restore_problems(backend, cache)]
+    found = [*_of_dataset(cache), *metadata_list.problems(cache)]
+    return [*found, *backend.validate(cache), *restore_problems(backend, cache)]
 
 
 def notes(backend: Backend, cache: Cache) -> list[str]:
@@ -38,7 +40,7 @@ def notes(backend: Backend, cache: Cache) -> list[str]:
         steps = field.split(".") if kind == "Dataset" else path.split(".")
         said = _given(dataset if kind == "Dataset" else cache.runtime, steps)
         found += [f"{title}: {where}: has no effect: {why}" for where in said]
-    return found
+    return found + metadata_list.notes(cache)
 
 
 def _given(value: Any, steps: Sequence[str], at: str = "") -> Iterator[str]:

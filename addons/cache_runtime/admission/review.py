@@ -30,8 +30,8 @@ from addons.cache_runtime.agent.operations.kinds import Kind
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of, runtime_problems
 from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.status import BOUND
-from runtimes.backup_pods import restore_problems
-from runtimes.interface import Component, Missing
+from runtimes import validation
+from runtimes.interface import Backend, Component, Missing
 
 SIDECAR_LABEL = "serverless.fluid.io/inject"
 
@@ -88,7 +88,9 @@ class Reviewer:
         if kind is not None:
             said = operations.problem(kind, obj, old, self._cache(DATASETS), self._resolver)
             return _answer(review, problem=said)
-        return _answer(review, problem="; ".join(self._problems(key, obj, old)))
+        if problems := self._problems(key, obj, old):
+            return _answer(review, problem="; ".join(problems))
+        return _answer(review, warnings=self._notes(key, obj))
 
     # Pods
 
@@ -155,16 +157,26 @@ class Reviewer:
             return []
         if is_reference(dataset):
             return runtime_problems(dataset, [obj])
-        if of_dataset:
-            pairs = self._resolver.runtimes(key)
-        else:
-            backend = self._resolver.of_kind(str(obj.get("kind")))
-            pairs = [(backend, obj)] if backend is not None else []
         found = _changed_location(obj, old) if of_dataset else self._changed_profile(obj, old, dataset)
-        for backend, runtime in pairs:
-            cache = self._resolver.cache(dataset, runtime)
-            found += [*backend.validate(cache), *restore_problems(backend, cache)]
+        for backend, runtime in self._runtimes(key, obj):
+            found += validation.problems(backend, self._resolver.cache(dataset, runtime))
         return [problem for problem in found if not isinstance(problem, Missing)]
+
+    def _notes(self, key: Key, obj: Json) -> list[str]:
+        """What of the pair has no effect, where it can be set up."""
+        dataset = obj if obj.get("kind") == DATASETS.kind else self._cache(DATASETS).get(key)
+        if dataset is None or is_reference(dataset):
+            return []
+        caches = [(b, self._resolver.cache(dataset, runtime)) for b, runtime in self._runtimes(key, obj)]
+        sound = [(b, cache) for b, cache in caches if not validation.problems(b, cache)]
+        return [note for b, cache in sound for note in validation.notes(b, cache)]
+
+    def _runtimes(self, key: Key, obj: Json) -> list[tuple[Backend, Json]]:
+        """The runtime that is reviewed, or those of the Dataset that is."""
+        if obj.get("kind") == DATASETS.kind:
+            return self._resolver.runtimes(key)
+        backend = self._resolver.of_kind(str(obj.get("kind")))
+        return [(backend, obj)] if backend is not None else []
 
     def _changed_profile(self, runtime: Json, old: Json, dataset: Json) -> list[str]:
         """Clients that run keep what they mount, so a change would show nowhere."""
@@ -223,10 +235,14 @@ def _client(used: Used) -> sidecar.Client:
     return sidecar.Client(used.claim, spec, binding.cache.mount_point)
 
 
-def _answer(review: Json, *, problem: str = "", patch: list[Json] | None = None) -> Json:
+def _answer(
+    review: Json, *, problem: str = "", patch: list[Json] | None = None, warnings: Sequence[str] = ()
+) -> Json:
     response: Json = {"uid": review["request"]["uid"], "allowed": not problem}
     if problem:
         response["status"] = {"code": 422, "reason": "Invalid", "message": problem}
+    if warnings:
+        response["warnings"] = list(warnings)
     if patch:
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(orjson.dumps(patch)).decode()}
     return {"apiVersion": review["apiVersion"], "kind": "AdmissionReview", "response": response}

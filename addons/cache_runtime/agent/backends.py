@@ -13,7 +13,7 @@ from addon_framework.kube import Client, Key, NotFound, key_of
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins import RUNTIMES, Plugins, discover
 from addons.cache_runtime.agent.reference_rules import is_reference
-from runtimes.backup_pods import restore_problems
+from runtimes import validation
 from runtimes.interface import Backend, Cache, Profile
 
 log = structlog.get_logger(__name__)
@@ -29,6 +29,7 @@ class Binding:
     cache: Cache
     problems: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()  # kinds of other runtimes of that name
+    notes: tuple[str, ...] = ()  # fields that are given and have no effect, and why
 
     @property
     def ending(self) -> bool:
@@ -61,9 +62,10 @@ class Resolver:
         bound = {r.get("type") for r in (dataset.get("status") or {}).get("runtimes") or []}
         backend, runtime = next((pair for pair in candidates if pair[0].type in bound), candidates[0])
         cache = self.cache(dataset, runtime)
-        problems = [*backend.validate(cache), *restore_problems(backend, cache)]
+        problems = validation.problems(backend, cache)
         ignored = tuple(r["kind"] for b, r in candidates if b is not backend)
-        return Binding(dataset, runtime, backend, cache, tuple(problems), ignored)
+        notes = () if problems else tuple(validation.notes(backend, cache))
+        return Binding(dataset, runtime, backend, cache, tuple(problems), ignored, notes)
 
     def of_kind(self, kind: str) -> Backend | None:
         """The backend whose runtime objects are of that kind."""

@@ -143,10 +143,11 @@ def _remarks(binding: Binding, conditions: list[Json], put: Callable[[str, bool,
         put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "")
     section = "client" if binding.backend.status_of_parts else "fuse"
     policy = (binding.cache.spec.get(section) or {}).get("cleanPolicy") or _CLEAN_POLICY
-    if policy != _CLEAN_POLICY or get_condition(conditions, WITHOUT_EFFECT) is not None:
+    if binding.notes or policy != _CLEAN_POLICY or get_condition(conditions, WITHOUT_EFFECT) is not None:
         text = f"{kind} spec.{section}.cleanPolicy: clients stay until the runtime is deleted, not {policy}"
         other = policy != _CLEAN_POLICY
-        put(WITHOUT_EFFECT, other, "CleanPolicy", text if other else "")
+        said = [*binding.notes, *([text] if other else [])]
+        put(WITHOUT_EFFECT, bool(said), "CleanPolicy" if other else "NoEffect", "; ".join(said))
 
 
 def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:

@@ -17,12 +17,14 @@ from addons.cache_runtime.agent.names import (
     volume_name,
 )
 from addons.cache_runtime.agent.reference_rules import access_modes as reference_modes
+from runtimes import metadata_list
 
 
 def persistent_volume(binding: Binding) -> Json:
     """A directory of every node that has the label; pods that claim it are scheduled to such nodes only."""
     key, uid = _identity(binding)
     volume = binding.backend.volume(binding.cache)
+    said = metadata_list.given(binding.cache, "PersistentVolume")
     node_label = client_node_label(key, uid) if volume.after == "client" else cache_node_label(key, uid)
     requirement = {"key": node_label, "operator": "In", "values": ["true"]}
     return {
@@ -30,8 +32,8 @@ def persistent_volume(binding: Binding) -> Json:
         "kind": "PersistentVolume",
         "metadata": {
             "name": volume_name(key),
-            "labels": _labels(key, uid),
-            "annotations": {"CreatedBy": "fluid"},
+            "labels": {**said["labels"], **_labels(key, uid)},
+            "annotations": {**said["annotations"], "CreatedBy": "fluid"},
         },
         "spec": {
             "accessModes": access_modes(binding),
@@ -53,14 +55,15 @@ def persistent_volume(binding: Binding) -> Json:
 def claim(binding: Binding) -> Json:
     """Bound to that volume and to no other."""
     key, uid = _identity(binding)
+    said = metadata_list.given(binding.cache, "PersistentVolumeClaim")
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
             "name": key.name,
             "namespace": key.namespace,
-            "labels": _labels(key, uid),
-            "annotations": {"CreatedBy": "fluid"},
+            "labels": {**said["labels"], **_labels(key, uid)},
+            "annotations": {**said["annotations"], "CreatedBy": "fluid"},
         },
         "spec": {
             "accessModes": access_modes(binding),

@@ -309,6 +309,17 @@ def test_who_brought_a_client_along_is_what_the_webhook_says_alone() -> None:
     assert claims_of({"metadata": by_webhook, "spec": {"volumes": [claim]}}) == ["c", "a", "b"]
 
 
+def test_fields_that_have_no_effect_are_said_until_they_are_gone() -> None:
+    bound = binding()
+    asked = replace(bound, notes=("LocalRuntime demo/m: spec.x: has no effect: why",))
+    bound.dataset["status"] = dataset_status(asked.dataset, asked, Observed(), STAMP)
+    condition = get_condition(bound.dataset, "FieldsWithoutEffect")
+    assert condition is not None
+    assert (condition["status"], condition["message"]) == ("True", asked.notes[0])
+    after = dataset_status(bound.dataset, bound, Observed(), STAMP)
+    assert not is_true({"status": after}, "FieldsWithoutEffect")
+
+
 def test_a_clean_policy_that_is_not_followed_is_said() -> None:
     bound = binding()
     assert "FieldsWithoutEffect" not in str(dataset_status(bound.dataset, bound, Observed(), STAMP))
