@@ -11,6 +11,7 @@ from addon_framework.local.apiserver.schemas import cause, celext
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.celbudget import SPEND, Budget, CostExceeded, Meter, counted
 from addon_framework.local.apiserver.schemas.celmacros import rewrite
+from addon_framework.local.apiserver.schemas.celreach import reach, reached
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ class Expression:
         except BaseException as error:  # the parser can panic across the language border
             raise CompileError(f"compilation failed: {error}") from error
         self._functions = celext.functions_for(self._program.functions())
-        self._reads = {*self._program.variables(), *self._program.functions()}
         bare = _STRINGS.sub("''", self.source)
+        self._reach = reach(bare)
+        self._calls = frozenset(self._program.functions())
         self.uses_old_self = _OLD_SELF.search(bare) is not None
         self._check_names(bare, declared | _DECLARED, functions)
 
@@ -96,8 +98,11 @@ class Expression:
         CostExceeded is one, of an expression that has been stopped.
         """
         meter = Meter(budget or Budget())
-        # Each value is copied into the engine: those that it does not ask for are not given.
-        read = {name: value for name, value in variables.items() if name in self._reads}
+        read = {
+            name: reached(value, self._reach.get(name))
+            for name, value in variables.items()
+            if name in self._reach or name in self._calls
+        }
         try:
             return self._program.execute({**self._functions, **meter.functions, **read})
         except RuntimeError:
