@@ -28,7 +28,7 @@ from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
 from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.leaving import Leaving
-from addons.cache_runtime.agent.measurements import Measurements
+from addons.cache_runtime.agent.measurements import Measurements, is_counted
 from addons.cache_runtime.agent.names import (
     DATALOADS,
     DATASET_FINALIZER,
@@ -239,8 +239,7 @@ class DatasetController(Controller):
             await self.client.create(PERSISTENTVOLUMECLAIMS, volumes.claim(binding))
 
     def _measure(self, key: Key, binding: Binding) -> None:
-        management = binding.cache.spec.get("management") or {}
-        if (management.get("metadataSyncPolicy") or {}).get("autoSync") is False:
+        if not is_counted(binding.cache):
             return
         versions = sorted(
             secret["metadata"].get("resourceVersion", "")

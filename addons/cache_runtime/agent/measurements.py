@@ -8,9 +8,16 @@ from dataclasses import dataclass
 
 from addon_framework.kube import ApiError, Key
 from addons.cache_runtime.agent.credentials import CredentialsError
+from runtimes.interface import Cache
 
 _MIN_RETRY, _MAX_RETRY = 1.0, 60.0
 Count = Callable[[], Awaitable[tuple[int, int] | None]]
+
+
+def is_counted(cache: Cache) -> bool:
+    """Whether the source is to be listed: unless the runtime's metadataSyncPolicy says that it is not."""
+    policy = (cache.spec.get("management") or {}).get("metadataSyncPolicy") or {}
+    return policy.get("autoSync") is not False
 
 
 @dataclass

@@ -26,6 +26,7 @@ from addons.cache_runtime.agent import node_labels, volumes
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.cleaning import job_for
 from addons.cache_runtime.agent.components import objects
+from addons.cache_runtime.agent.measurements import is_counted
 from runtimes.alluxio import AlluxioBackend
 from runtimes.cacheclass import ClassBackend
 from runtimes.efc import EFCBackend
@@ -155,6 +156,7 @@ VALUES: dict[str, Any] = {
     "args": ["fuse", "--fuse-opts=some"],
     "scrapeTarget": "MountPod",
     "cleanPolicy": "OnDemand",
+    "autoSync": False,
     "tieredStore": {"levels": [{"hostPath": {"paths": ["/some"], "quotas": ["1Gi"]}, "high": "0.9"}]},
     "runAs": {"uid": 7, "gid": 8, "user": MARK, "group": "g"},
     "owner": {"uid": 7, "gid": 8, "user": "u", "group": "g"},
@@ -247,6 +249,7 @@ def result(
         list(backend.host_ports(cache)),
         [repr(command) for command in (backend.prepare(cache), backend.summary(cache))],
         repr(backend.backup(cache, Backup("pvc://kept"))),
+        is_counted(cache),
         backend.scale(cache),  # on how many nodes a copy past a slow cache is
         notes(backend, cache),
     ]

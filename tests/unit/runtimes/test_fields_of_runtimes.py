@@ -11,32 +11,31 @@ from tests.unit.runtimes.fields import SAMPLES, Path, assert_known, changed, lea
 
 # What changes nothing when it is said, and why that is right.
 ELSEWHERE = {
-    "management.metadataSyncPolicy.autoSync": "the controller, which counts nothing where it is false",
     "fuse.cleanPolicy": "the controller (runtimes.presence)",
     "client.cleanPolicy": "the controller (runtimes.presence)",
     "runtimeClassName": "the class, which is given beside it",
     "profileName": "the profile, which is given beside it",
-    "peers.enabled": "true already",
-    # Alluxio always has these; only the gateway can be left out.
-    **{f"{part}.enabled": "true" for part in ("master", "jobMaster", "worker", "jobWorker")},
-    "apiGateway.enabled": "true already",
-    "fuse.metrics.enabled": "true already",
 }
-HAVE_ALL_PARTS = ("alluxio", "thin")  # whose `enabled` of parts is so
+PARTS = ("master.enabled", "jobMaster.enabled", "worker.enabled", "jobWorker.enabled")
+
+
+SWITCHED_ON = ("local.peers", "alluxio.apiGateway", "jindo.fuse.metrics", "thin.worker")
 
 
 def cases() -> Iterator[Any]:
     for name, sample in SAMPLES.items():
         for path, value in leaves(spec_of(sample.kind)):
             dotted = ".".join(path)
-            if dotted in ELSEWHERE and not (dotted.endswith("er.enabled") and name not in HAVE_ALL_PARTS):
-                continue
+            if dotted in ELSEWHERE or (name == "alluxio" and dotted in PARTS):
+                continue  # Alluxio always has these parts, as with Fluid; only the gateway can be left out
             yield pytest.param(name, path, value, id=f"{name}.{dotted}")
 
 
 def given(name: str, path: Path, value: Any) -> Any:
     """The spec with the field, and with what it is about: volumes and their mounts come together."""
     spec = SAMPLES[name].spec
+    if path[-1] == "enabled" and ".".join((name, *path[:-1])) in SWITCHED_ON:
+        value = False
     if path[-1] == "volumeMounts":
         spec = changed(spec, ("volumes",), [{"name": "v", "emptyDir": {}}])
         value = [{"name": "v", "mountPath": "/some"}]
