@@ -36,13 +36,17 @@ def bring(pod: Json, clients: Sequence[Client]) -> None:
         _hang(container, client, _claimed(spec, client.claim))
         sidecars.append(container)
         spec["volumes"] += volumes
+        there = spec.get("imagePullSecrets") or []
+        more = [each for each in client.pod.get("imagePullSecrets") or [] if each not in there]
+        if more:
+            spec["imagePullSecrets"] = [*there, *more]
     spec["initContainers"] = [*sidecars, *(spec.get("initContainers") or [])]
 
 
 def needs(pod: Json) -> list[str]:
-    """Secrets and ConfigMaps of its namespace that a client's first container uses."""
+    """Secrets and ConfigMaps of its namespace that a client's first container needs."""
     container = pod["containers"][0]
-    found = set()
+    found = {f"Secret {each['name']}" for each in pod.get("imagePullSecrets") or []}
     for variable in container.get("env") or []:
         source = variable.get("valueFrom") or {}
         for field, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from addon_framework.api.meta import Json
 from addons.cache_runtime.admission.affinity import Cached, attract, keep_away
-from addons.cache_runtime.admission.sidecar import Client, bring
+from addons.cache_runtime.admission.sidecar import Client, bring, needs
 from addons.cache_runtime.agent.names import SIDECAR_DONE_LABEL
 
 ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
@@ -102,6 +103,16 @@ def client() -> Client:
     ]
     remounter = {"name": "remount", "image": "agent"}
     return Client("model", {"containers": [container, remounter], "volumes": volumes}, "/mounts/demo/model")
+
+
+def test_a_client_brings_the_secrets_that_its_image_is_pulled_with() -> None:
+    asking = pod(imagePullSecrets=[{"name": "own"}])
+    private = replace(
+        client(), pod={**client().pod, "imagePullSecrets": [{"name": "own"}, {"name": "client"}]}
+    )
+    bring(asking, [private])
+    assert asking["spec"]["imagePullSecrets"] == [{"name": "own"}, {"name": "client"}]
+    assert needs(private.pod) == ["Secret client", "Secret own"]
 
 
 def test_a_client_comes_along_as_a_sidecar_and_nothing_of_the_node_is_needed() -> None:
