@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -95,6 +96,7 @@ class Controller(ABC):
         self.manager, self.client = manager, client
         self.name = self.name or type(self).__name__
         self.queue = WorkQueue()
+        self._servers = {client}
         informers = []
         for watch in self.watches():
             informer = self.cache(
@@ -106,18 +108,20 @@ class Controller(ABC):
                 model=watch.model,
             )
             informer.on_event(self._enqueuer(watch))
+            self._servers.add(informer.client)
             informers.append(informer)
         return informers
 
     async def work(self) -> None:
         """Runs the workers until cancelled."""
         await self.start()
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.queue.close)
+            for client in self._servers:
+                stack.enter_context(client.reach.again(self.queue.hurry))
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.workers):
                     group.create_task(self._worker())
-        finally:
-            self.queue.close()
 
     def _enqueuer(self, watch: Watch) -> Callable[[Any, Any], None]:
         mapper = watch.map or (lambda obj: (key_of(obj),))

@@ -147,7 +147,7 @@ class Informer(Generic[T]):
                     )
                 if error.status:  # an answer, so our version may be unknown to a server with another store
                     self._version = ""
-                await asyncio.sleep(delay)
+                await self.client.reach.pause(delay)
 
     def forget(self) -> None:
         """Be as before the first list: all that is there when it runs again is news."""

@@ -77,6 +77,11 @@ class WorkQueue(Generic[K]):
         self.add_after(key, delay)
         return delay
 
+    def hurry(self) -> None:
+        """What failed is asked for now: why it failed may be over."""
+        for key in [key for key in self._failures if key in self._timers]:
+            self.add(key)
+
     def forget(self, key: K) -> None:
         """Success: the next failure of `key` starts from the smallest delay."""
         self._failures.pop(key, None)

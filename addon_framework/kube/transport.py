@@ -15,6 +15,7 @@ import orjson
 from addon_framework.api.meta import Json
 from addon_framework.kube.config import ClientConfig
 from addon_framework.kube.errors import ApiError, Unreachable, error_from_status
+from addon_framework.kube.reach import Reach
 from addon_framework.kube.silence import PATIENCE, connections
 
 _MAX_ATTEMPTS = 5
@@ -40,6 +41,7 @@ class Transport:
         self._in_flight = asyncio.Semaphore(in_flight)
         self._session: aiohttp.ClientSession | None = None
         self._ssl: ssl.SSLContext | bool | None = None
+        self.reach = Reach()
         self.on_date: Callable[[str], None] | None = None  # told what time the server's answers say it is
 
     @property
@@ -178,6 +180,7 @@ class Transport:
 
     async def _heard(self, response: aiohttp.ClientResponse) -> None:
         """Of every answer, a WebSocket's too, which aiohttp would drop unread: when, and if no then why."""
+        self.reach.answered()
         if self.on_date is not None and (date := response.headers.get("Date")):
             self.on_date(date)
         if response.status < 400:
@@ -207,6 +210,7 @@ class Transport:
         return headers | dict(extra or {})
 
     def _unreachable(self, error: BaseException) -> Unreachable:
+        self.reach.failed()
         what = str(error) or type(error).__name__
         return Unreachable(0, "Unreachable", f"cannot reach the API server at {self.server}: {what}")
 

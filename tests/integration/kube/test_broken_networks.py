@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from addon_framework.api.core import CONFIGMAPS
-from addon_framework.kube import Client, Informer, Key, Unreachable
+from addon_framework.kube import Client, Controller, Informer, Key, Manager, Unreachable, Watch
+from addon_framework.kube.reach import A_WHILE
 from addon_framework.testing import eventually
 from tests.integration.faults.link import Link
 
@@ -43,8 +44,9 @@ async def cache(far: Client, namespace: str) -> AsyncIterator[Informer[dict[str,
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def make(client: Client, name: str, namespace: str) -> None:
-    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}}
+async def make(client: Client, name: str, namespace: str, **labels: str) -> None:
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     await client.create(CONFIGMAPS, obj)
 
 
@@ -63,6 +65,47 @@ async def test_a_cache_has_what_happened_meanwhile(
     await make(client, "meanwhile", namespace)
     link.mend(forgetful=forgetful)
     await eventually(lambda: Key(namespace, "meanwhile") in cache, timeout=NOTICED)
+
+
+class Greeter(Controller):
+    """Writes one ConfigMap, however often that fails."""
+
+    name = "greeter"
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.attempts = 0
+
+    def watches(self) -> list[Watch]:
+        return [Watch(CONFIGMAPS, namespace=self.namespace, label_selector="greet")]
+
+    async def reconcile(self, key: Key) -> None:
+        self.attempts += 1
+        await self.client.patch(CONFIGMAPS, key.name, {"data": {"greeting": "hello"}}, key.namespace)
+
+
+async def test_what_failed_meanwhile_is_done_at_once_when_the_server_answers_again(
+    far: Client, client: Client, link: Link, namespace: str
+) -> None:
+    greeter = Greeter(namespace)
+    manager = Manager(far, name="greeter")
+    manager.add(greeter)
+    running = asyncio.create_task(manager.run())
+    try:
+        await make(client, "one", namespace, greet="me")
+        await eventually(lambda: greeter.attempts > 0)
+        link.cut()
+        attempts = greeter.attempts
+        for _ in range(20):
+            greeter.queue.retry(Key(namespace, "one"))  # as after many: the next is in half a minute
+        await eventually(lambda: greeter.attempts > attempts)
+        await asyncio.sleep(A_WHILE)  # so long it must last
+        attempts = greeter.attempts
+        link.mend()
+        await eventually(lambda: greeter.attempts > attempts, timeout=10)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_request_fails_soon(far: Client, link: Link, namespace: str) -> None:

@@ -117,3 +117,16 @@ def test_no_key_is_lost_or_worked_on_twice_at_a_time(steps: list[tuple[str, str]
         assert queue.idle
 
     asyncio.run(scenario())
+
+
+async def test_hurry_brings_forward_what_failed_and_nothing_else() -> None:
+    queue: WorkQueue[str] = WorkQueue(jitter=lambda: 1.0)
+    queue.add_after("planned", 60)
+    for _ in range(20):
+        queue.retry("failed")
+    assert queue.idle
+    queue.hurry()
+    assert await queue.get() == "failed"
+    queue.done("failed")
+    assert queue.idle
+    queue.close()
