@@ -75,6 +75,18 @@ def mount(name: str, path: str, *, read_only: bool = False, propagation: str = "
     return made
 
 
+def named_node(name: str) -> Json:
+    """A term that selects one node. Its label kubernetes.io/hostname is the machine's name for itself, which
+    some clouds make another than the node's."""
+    return {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}
+
+
+def on_node(name: str) -> Json:
+    """The affinity of a pod that runs on one node."""
+    terms = {"nodeSelectorTerms": [named_node(name)]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
 def overrides(section: Json) -> Json:
     """What a runtime's worker, fuse or master section says of its pod, as a PodSpec has it."""
     return {name: section[name] for name in ("nodeSelector", "tolerations") if section.get(name)}

@@ -8,7 +8,7 @@ from runtimes.alluxio import pods
 from runtimes.alluxio.commands import BACKUP
 from runtimes.backups import metadata_name
 from runtimes.interface import Backup, Cache, Task
-from runtimes.pods import host_path, literal, mount
+from runtimes.pods import host_path, literal, mount, on_node
 
 _MADE = "/alluxio_backups"  # Alluxio's default, in the master
 
@@ -26,8 +26,7 @@ def keep(cache: Cache, master: Json) -> None:
     first["volumeMounts"].append(mounted)
     first["env"] = [*first["env"], *backup_pods.restore_variables(cache)]
     if location.path.startswith("local://"):
-        selector = {**(master.get("nodeSelector") or {}), "kubernetes.io/hostname": location.node_name}
-        master["nodeSelector"] = selector
+        master["affinity"] = on_node(location.node_name)
 
 
 def journal(cache: Cache) -> dict[str, str]:

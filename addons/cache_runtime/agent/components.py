@@ -7,6 +7,7 @@ import json
 from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, SERVICES, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
+from addons.cache_runtime.agent.affinities import joined
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
     HASH_ANNOTATION,
@@ -16,6 +17,7 @@ from addons.cache_runtime.agent.names import (
     short_hash,
 )
 from runtimes.interface import Component, Service
+from runtimes.pods import named_node
 
 _SUFFIX = {"master": "master", "worker": "worker", "client": "fuse"}
 _SECTION = {"master": "master", "worker": "worker", "client": "fuse"}  # of the runtime's spec
@@ -57,7 +59,7 @@ def template(binding: Binding, component: Component) -> Json:
     if component.role != "client":
         own["fluid.io/dataset"] = dataset_id(key, uid)
         own["fluid.io/dataset-placement"] = placement(binding)
-    spec["affinity"] = _joined(spec.get("affinity") or {}, _affinity(binding, component))
+    spec["affinity"] = joined(spec.get("affinity") or {}, _affinity(binding, component))
     spec = {name: value for name, value in spec.items() if value}
     metadata: Json = {"labels": {**_pod_metadata(binding, section, "labels"), **own}}
     if annotations := {**_pod_metadata(binding, section, "annotations"), **component.annotations}:
@@ -120,9 +122,8 @@ def _affinity(binding: Binding, component: Component) -> Json:
         affinity["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": required}
     location = binding.cache.dataset.spec.data_restore_location
     if location is not None and location.node_name and binding.backend.restores:
-        wanted = {"key": "kubernetes.io/hostname", "operator": "In", "values": [location.node_name]}
         affinity.setdefault("nodeAffinity", {})["preferredDuringSchedulingIgnoredDuringExecution"] = [
-            {"weight": 100, "preference": {"matchExpressions": [wanted]}}
+            {"weight": 100, "preference": named_node(location.node_name)}
         ]
     terms = []
     if component.replicas is not None:
@@ -140,29 +141,6 @@ def _affinity(binding: Binding, component: Component) -> Json:
     if terms:
         affinity["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
     return affinity
-
-
-def _joined(asked: Json, ours: Json) -> Json:
-    """What a backend's pod asks for itself and what we do; of requirements all."""
-    joined = {**ours, **asked}
-    for kind in set(asked) & set(ours):
-        merged: Json = {}
-        for when in (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred")):
-            theirs, own = asked[kind].get(when), ours[kind].get(when)
-            if not theirs or not own:
-                merged[when] = theirs or own
-            elif isinstance(own, list):
-                merged[when] = [*theirs, *own]
-            else:
-                pairs = [(a, b) for a in theirs["nodeSelectorTerms"] for b in own["nodeSelectorTerms"]]
-                merged[when] = {"nodeSelectorTerms": [_both(a, b) for a, b in pairs]}
-        joined[kind] = {name: value for name, value in merged.items() if value}
-    return joined
-
-
-def _both(one: Json, other: Json) -> Json:
-    """A node selector term that needs both."""
-    return {name: [*(one.get(name) or []), *(other.get(name) or [])] for name in {**one, **other}}
 
 
 def _apart(selector: Json) -> Json:

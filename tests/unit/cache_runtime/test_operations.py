@@ -132,9 +132,7 @@ def test_a_step_of_another_namespace_and_what_becomes_of_it() -> None:
 
 
 def test_near_the_step_before() -> None:
-    nodes = [
-        {"metadata": {"labels": {"kubernetes.io/hostname": n, "zone": "z"}}, "name": n} for n in ("b", "a")
-    ]
+    nodes = [{"metadata": {"labels": {"kubernetes.io/hostname": n, "zone": "z"}}} for n in ("b", "a")]
     step = op("DataLoad", "one")
     step["metadata"]["annotations"] = {runafter.LABELS_ANNOTATION: "zone, absent"}
     step["status"] = {"nodeAffinity": runafter.where_it_ran(step, nodes)}
@@ -145,9 +143,11 @@ def test_near_the_step_before() -> None:
         return runafter.affinity(op("DataProcess", "two", spec=spec), lambda kind, key: step)
 
     required = rule({"policy": "Require"})
-    assert runafter.required_hosts(required) == ["a", "b"]
+    far: Json = {"metadata": {"labels": {"kubernetes.io/hostname": "c", "zone": "y"}}}
+    assert [runafter.allows(required, node) for node in [*nodes, far]] == [True, True, False]
     zone = rule({"policy": "Require", "requires": [{"name": "zone"}]})
-    assert runafter.required_hosts(zone) is None
+    beside: Json = {"metadata": {"labels": {"kubernetes.io/hostname": "c", "zone": "z"}}}
+    assert [runafter.allows(zone, node) for node in (beside, far)] == [True, False]
     preferred = rule({"policy": "Prefer"})["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     assert preferred == [{"weight": 100, "preference": {"matchExpressions": [host]}}]
     assert rule({}) == {}

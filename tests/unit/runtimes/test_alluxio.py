@@ -19,6 +19,7 @@ from runtimes.alluxio.commands import SUMMARY, start
 from runtimes.backup_pods import restore_problems
 from runtimes.backups import described
 from runtimes.interface import Backup, Cache, Task
+from runtimes.pods import on_node
 
 BACKEND = AlluxioBackend()
 PROGRAM = Path(__file__).parent / "alluxio_program.py"
@@ -315,7 +316,7 @@ def test_a_master_begins_from_a_backup_and_says_what_fluid_wrote(shell: Shell, t
     where = {"dataRestoreLocation": {"path": "local:///data/b", "nodeName": "node-1"}}
     made = cache(dataset=where)
     master = BACKEND.components(made)[0].pod
-    assert master["nodeSelector"]["kubernetes.io/hostname"] == "node-1"
+    assert master["affinity"] == on_node("node-1")
     init = options(made, "ALLUXIO_MASTER_JAVA_OPTS")["alluxio.master.journal.init.from.backup"]
     assert init == "/boundaryless/backup/metadata-backup-hbase-demo.gz"
     (tmp_path / "hbase-demo.yaml").write_text(

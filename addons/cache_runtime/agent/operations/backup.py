@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from addon_framework.api.data import DataBackup
 from addon_framework.api.meta import Json, from_dict
 from addon_framework.kube import Key
+from addons.cache_runtime.agent.affinities import joined
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import CONTENTS_ANNOTATION, role_of
 from addons.cache_runtime.agent.operations.jobs import is_ready
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError, invalid, title
-from addons.cache_runtime.agent.operations.runafter import required_hosts
 from runtimes.backup_pods import problem
 from runtimes.interface import Backup as Wanted
+from runtimes.node_directories import NodeDirectories
+from runtimes.pods import on_node
 
 _ROLES = ("master", "worker", "client")  # the first that there is has most to tell
 
@@ -25,6 +27,9 @@ class Backup(Kind):
     role = "backup"
     finalizer = "fluid-databackup-controller-finalizer"
 
+    def __init__(self, directories: NodeDirectories | None = None) -> None:
+        self._directories = directories or NodeDirectories()
+
     def targets(self, op: Json) -> list[Key]:
         """The Dataset of its own namespace."""
         return [Key(op["metadata"]["namespace"], str((op.get("spec") or {}).get("dataset") or ""))]
@@ -34,7 +39,11 @@ class Backup(Kind):
         spec = op.get("spec") or {}
         if not spec.get("dataset"):
             raise invalid(op, "spec.dataset", "is needed")
-        if wrong := problem(str(spec.get("backupPath") or "")):
+        path = str(spec.get("backupPath") or "")
+        wrong = problem(path)
+        if not wrong and path.startswith("local://"):
+            wrong = self._directories.problem(path.removeprefix("local://"))
+        if wrong:
             raise RefusedError("PathNotSupported", f"{title(op)}: spec.backupPath: {wrong}")
         if str(spec["backupPath"]).partition("://")[2].partition("/")[0] == spec["dataset"]:
             raise RefusedError(
@@ -62,8 +71,6 @@ class Backup(Kind):
         ready = [pod for pod in pods if is_ready(pod)]
         by_role = [[pod for pod in ready if role_of(pod) == role] for role in _ROLES]
         hosts = {str(pod["spec"]["nodeName"]) for pod in next((found for found in by_role if found), [])}
-        if (required := required_hosts(affinity)) is not None:
-            hosts &= set(required)
         if not hosts:
             return Plan(waiting="waiting for the cache's pods to be ready on nodes that this may use")
         task = binding.backend.backup(binding.cache, _wanted(op, binding))
@@ -73,10 +80,8 @@ class Backup(Kind):
         pod: Json = {
             "tolerations": list(binding.cache.dataset.spec.tolerations),
             **task.pod,
-            "nodeSelector": {"kubernetes.io/hostname": host},
+            "affinity": joined(affinity, on_node(host)),
         }
-        if affinity:
-            pod["affinity"] = affinity
         return Plan([Part(f"{op['metadata']['name']}-pod", pod, host)])
 
     def outcome(self, op: Json, hosts: Sequence[str]) -> Mapping[str, str]:

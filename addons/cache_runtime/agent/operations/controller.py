@@ -158,8 +158,8 @@ class OperationController(Controller):
         if absent:
             await self._runner.wait(op, f"waiting for Secret {absent}")
             return None
-        pods = self._cache_pods(self.kind.targets(op)[0], (op.get("spec") or {}).get("nodeSelector") or {})
-        plan = self.kind.plan(op, found, pods, runafter.affinity(op, self._find))
+        near = runafter.affinity(op, self._find)
+        plan = self.kind.plan(op, found, self._cache_pods(op, near), near)
         if plan.waiting:
             await self._runner.wait(op, plan.waiting)
             return None
@@ -223,14 +223,17 @@ class OperationController(Controller):
         name: Name = (kind.name, key_of(op))
         return Claim(name, frozenset(targets), exclusive or kind.writes(op, bindings), order)
 
-    def _cache_pods(self, dataset: Key, selector: Json) -> list[Json]:
-        """On nodes with these labels."""
+    def _cache_pods(self, op: Json, near: Json) -> list[Json]:
+        """Those of the cache on nodes that the operation, and what comes before it, allow."""
+        selector = (op.get("spec") or {}).get("nodeSelector") or {}
         nodes = {
             node["metadata"]["name"]
             for node in self.of(NODES)
             if selector.items() <= (node["metadata"].get("labels") or {}).items()
+            and runafter.allows(near, node)
         }
-        pods = [p for p in pods_of(self.of(PODS), dataset) if p["spec"].get("nodeName") in nodes]
+        of_cache = pods_of(self.of(PODS), self.kind.targets(op)[0])
+        pods = [p for p in of_cache if p["spec"].get("nodeName") in nodes]
         return [p for p in pods if not p["metadata"].get("deletionTimestamp")]
 
     def _find(self, kind: str, key: Key) -> Json | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json, from_dict
 from addon_framework.kube import Key
+from addons.cache_runtime.agent.affinities import joined
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import LOAD_FINALIZER, role_of, short_hash
 from addons.cache_runtime.agent.operations.jobs import is_ready
@@ -19,8 +20,8 @@ from addons.cache_runtime.agent.operations.kinds import (
     own_namespace,
     title,
 )
-from addons.cache_runtime.agent.operations.runafter import required_hosts
 from runtimes.interface import Task
+from runtimes.pods import on_node
 
 
 class Load(Kind):
@@ -74,8 +75,6 @@ class Load(Kind):
         task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
         assert task is not None
         hosts = _hosts(pods, task)
-        if (required := required_hosts(affinity)) is not None:
-            hosts = [host for host in hosts if host in required]
         if not hosts:
             return Plan(waiting="waiting for the cache's pods to be on nodes that this may use")
         name = op["metadata"]["name"]
@@ -85,8 +84,8 @@ class Load(Kind):
             "tolerations": [*binding.cache.dataset.spec.tolerations, *(spec.get("tolerations") or [])],
             **task.pod,
         }
-        if spec.get("affinity"):
-            pod["affinity"] = spec["affinity"]
+        if spec.get("nodeSelector"):
+            pod["nodeSelector"] = spec["nodeSelector"]
         return Plan([Part(_name(name, host, len(hosts)), _on(pod, spec, host), host) for host in hosts])
 
 
@@ -101,8 +100,8 @@ def _hosts(pods: Sequence[Json], task: Task) -> list[str]:
 
 
 def _on(pod: Json, spec: Json, host: str) -> Json:
-    selector = {"kubernetes.io/hostname": host} if host else {}
-    return {**pod, "nodeSelector": {**(spec.get("nodeSelector") or {}), **selector}}
+    affinity = joined(spec.get("affinity") or {}, on_node(host) if host else {})
+    return {**pod, "affinity": affinity} if affinity else pod
 
 
 def _name(load: str, host: str, hosts: int) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from addon_framework.api.data import DataMigrate
 from addon_framework.api.meta import Json, from_dict
 from addon_framework.kube import Key
+from addons.cache_runtime.agent.affinities import joined
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.operations import runafter
 from addons.cache_runtime.agent.operations.kinds import (
     Kind,
     Part,
@@ -107,7 +107,7 @@ class Migrate(Kind):
         pod: Json = {"tolerations": list(spec.get("tolerations") or []), **task.pod}
         if spec.get("nodeSelector"):
             pod["nodeSelector"] = spec["nodeSelector"]
-        if rules := runafter.both(spec.get("affinity") or {}, affinity):
+        if rules := joined(spec.get("affinity") or {}, affinity):
             pod["affinity"] = rules
         pods_wanted = int(spec.get("parallelism") or 1)
         count = {"name": "PODS", "value": str(pods_wanted)}

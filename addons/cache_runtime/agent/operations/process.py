@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from addon_framework.api.data import DataProcess
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key
+from addons.cache_runtime.agent.affinities import joined
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.operations import runafter
 from addons.cache_runtime.agent.operations.kinds import (
     Kind,
     Part,
@@ -100,7 +100,7 @@ class Process(Kind):
         pod["volumes"] = [*(pod.get("volumes") or []), volume]
         pod.setdefault("restartPolicy", "Never")
         if affinity:
-            pod["affinity"] = runafter.both(pod.get("affinity") or {}, affinity)
+            pod["affinity"] = joined(pod.get("affinity") or {}, affinity)
         config = {_SCRIPT: str(script["source"])} if script else None
         return Plan([Part(name, pod, trusted=False)], config=config)
 

@@ -99,41 +99,16 @@ def affinity(op: Json, find: Find) -> Json:
     return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
-def both(asked: Json, near: Json) -> Json:
-    """What the operation asks for itself and what `affinity` says; of requirements all."""
-    rule = near.get("nodeAffinity") or {}
-    if not rule or not (own := asked.get("nodeAffinity")):
-        return {**asked, **near}
-    required, preferred = (
-        f"{when}DuringSchedulingIgnoredDuringExecution" for when in ("required", "preferred")
-    )
-    merged: Json = dict(own)
-    if more := rule.get(preferred):
-        merged[preferred] = [*(own.get(preferred) or []), *more]
-    if needed := rule.get(required):
-        expressions = needed["nodeSelectorTerms"][0]["matchExpressions"]
-        terms = (own.get(required) or {}).get("nodeSelectorTerms") or [{}]
-        merged[required] = {
-            "nodeSelectorTerms": [
-                {**term, "matchExpressions": [*(term.get("matchExpressions") or []), *expressions]}
-                for term in terms
-            ]
-        }
-    return {**asked, "nodeAffinity": merged}
-
-
-def required_hosts(rule: Json) -> list[str] | None:
-    """The nodes that `affinity` allows by name; None: any."""
+def allows(rule: Json, node: Json) -> bool:
+    """Whether a node has the labels that `affinity` requires."""
     terms = (rule.get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    for term in terms.get("nodeSelectorTerms") or []:
-        for expression in term["matchExpressions"]:
-            if expression["key"] == HOSTNAME:
-                return list(expression["values"])
-    return None
+    labels = node["metadata"].get("labels") or {}
+    expressions = [each for term in terms.get("nodeSelectorTerms") or [] for each in term["matchExpressions"]]
+    return all(labels.get(each["key"]) in each["values"] for each in expressions)
 
 
 def where_it_ran(op: Json, nodes: list[Json]) -> Json:
-    """For `status.nodeAffinity`: the nodes' names, and the labels that the operation's annotation lists."""
+    """For `status.nodeAffinity`: the nodes' host label, and those that the operation's annotation lists."""
     listed = (op["metadata"].get("annotations") or {}).get(LABELS_ANNOTATION, "")
     expressions = []
     for name in dict.fromkeys([HOSTNAME, *(text.strip() for text in listed.split(",") if text.strip())]):
