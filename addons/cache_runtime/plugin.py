@@ -6,18 +6,28 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from addon_framework.api.core import CLUSTERROLES
+from addon_framework.api.core import CLUSTERROLES, ROLEBINDINGS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.data import GROUP, LOCAL_GROUP
 from addon_framework.api.meta import Json
 from addon_framework.plugins import AddonDescription, AgentContext, Lease, agent_manifests, hookimpl
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
-from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, PORT, ROLE, SERVICE, VALIDATING
+from addons.cache_runtime.admission.names import (
+    CONFIGURATION,
+    EXEC_ROLE,
+    MUTATING,
+    PORT,
+    ROLE,
+    SERVICE,
+    VALIDATING,
+)
 
 NAME = "cache-runtime"
 _OWNER_ENV = "CACHE_RUNTIME_OWNER_UID"
 _IP_ENV = "POD_IP"
 _IMAGE = "IMAGE"  # of the agent, its workers and loaders: a variable of AddOnDeploymentConfig
+# Of nodes, separated by commas: what Datasets, runtimes and backups may name. Else all but the system's.
+_DIRECTORIES = "NODE_DIRECTORIES"
 _ALL = ["get", "list", "watch", "create", "update", "patch", "delete"]
 _READ = ["get", "list", "watch"]
 
@@ -36,8 +46,6 @@ SPOKE_RULES: list[Json] = [
         "verbs": _ALL,
     },
     {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": _READ},
-    # Backends mount sources and ask for a cache's state by commands in their own pods.
-    {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
     {"apiGroups": [""], "resources": ["nodes"], "verbs": [*_READ, "patch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     *(
@@ -52,6 +60,15 @@ SPOKE_RULES: list[Json] = [
         "verbs": ["get"],
         "resourceNames": [ROLE],
     },
+    # Some backends mount sources and ask for a cache's state by commands in their own pods. In a namespace
+    # that has such a cache the agent binds this role to itself.
+    {
+        "apiGroups": [CLUSTERROLES.group],
+        "resources": [CLUSTERROLES.plural],
+        "verbs": ["bind"],
+        "resourceNames": [EXEC_ROLE],
+    },
+    {"apiGroups": [ROLEBINDINGS.group], "resources": [ROLEBINDINGS.plural], "verbs": ["create", "patch"]},
 ]
 
 
@@ -80,12 +97,13 @@ class CacheRuntime:
             image=image,
             env={
                 _IMAGE: image,
+                _DIRECTORIES: str(values.get(_DIRECTORIES) or ""),
                 _OWNER_ENV: (addon.get("metadata") or {}).get("uid", ""),
                 _IP_ENV: {"fieldRef": {"fieldPath": "status.podIP"}},
             },
         )
         namespace = values["install_namespace"]
-        return [*data_crds(), *agent, _webhook_service(namespace), _metrics_service(namespace)]
+        return [*data_crds(), *agent, _exec_role(), _webhook_service(namespace), _metrics_service(namespace)]
 
     @hookimpl
     def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json]:
@@ -103,17 +121,34 @@ class CacheRuntime:
         from addons.cache_runtime.admission.server import Address
         from addons.cache_runtime.agent.names import METRICS_PORT
         from addons.cache_runtime.agent.run import run_agent
+        from runtimes.node_directories import NodeDirectories
 
         image, owner = os.environ.get(_IMAGE) or DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
         ip = os.environ[_IP_ENV]
         webhooks = Address.of_pod(ip, context.install_namespace)
-        metrics = (ip, METRICS_PORT)
-        await run_agent(context, image=image, owner_uid=owner, webhooks=webhooks, metrics=metrics)
+        await run_agent(
+            context,
+            image=image,
+            owner_uid=owner,
+            webhooks=webhooks,
+            metrics=(ip, METRICS_PORT),
+            directories=NodeDirectories.of(os.environ.get(_DIRECTORIES, "")),
+        )
 
 
 def data_crds() -> list[Json]:
     """Datasets, runtimes, operations; the same on spokes and on a hub."""
     return [crd for crd in load_crds("spoke") if crd["spec"]["group"] in (GROUP, LOCAL_GROUP)]
+
+
+def _exec_role() -> Json:
+    """Bound in namespaces only, and by the agent only."""
+    return {
+        "apiVersion": CLUSTERROLES.api_version,
+        "kind": CLUSTERROLES.kind,
+        "metadata": {"name": EXEC_ROLE, "labels": {"open-cluster-management.io/addon-name": NAME}},
+        "rules": [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]}],
+    }
 
 
 def _webhook_service(namespace: str) -> Json:

@@ -71,9 +71,7 @@ class Volumes:
             source: Path = self._paths[name]
             sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", variables)
             if sub_path:
-                source = source / sub_path
-                if not source.exists():
-                    source.mkdir(parents=True)
+                source = _within(source, sub_path)
             read_only = bool(mount.get("readOnly")) or name in content
             shared = mount.get("mountPropagation") == "Bidirectional"
             found.append(Bind(source, os.path.normpath(mount["mountPath"]), read_only, shared))
@@ -203,6 +201,16 @@ class Volumes:
 def memory_directory(node: Path) -> Path:
     """Where a node keeps emptyDirs of medium Memory: a tmpfs that is there and needs no right to mount."""
     return Path("/dev/shm") / f"boundaryless-{hashlib.sha256(str(node).encode()).hexdigest()[:12]}"
+
+
+def _within(volume: Path, sub_path: str) -> Path:
+    """What a subPath names, made if it is not there. Raises MissingSourceError if it leads out of it."""
+    path = (volume / sub_path).resolve()
+    if not path.is_relative_to(volume.resolve()):
+        raise MissingSourceError(f"subPath {sub_path!r} leads out of its volume")
+    if not path.exists():
+        path.mkdir(parents=True)
+    return path
 
 
 def write_atomically(directory: Path, files: Mapping[str, bytes], mode: int = 0o644) -> bool:

@@ -1,4 +1,4 @@
-"""What the webhooks are called, and where they listen."""
+"""What the webhooks and the agent's roles are called, and where it listens."""
 
 from __future__ import annotations
 
@@ -12,4 +12,7 @@ VALIDATING = Resource(
     _GROUP, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False
 )
 ROLE = "open-cluster-management:cache-runtime:agent"  # what agent_manifests calls the agent's
+EXEC_ROLE = (
+    "open-cluster-management:cache-runtime:exec"  # which it may give itself, in one namespace at a time
+)
 CONFIGURATION = "boundaryless-cache-runtime"  # of both

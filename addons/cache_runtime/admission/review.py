@@ -16,6 +16,7 @@ from addon_framework.kube import Key, key_of
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.admission import affinity, operations, prefetch, sidecar
 from addons.cache_runtime.admission.affinity import Cached
+from addons.cache_runtime.admission.directories import enter
 from addons.cache_runtime.agent import bypass
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.components import template
@@ -71,6 +72,18 @@ class Reviewer:
             self._pod(pod, request.get("namespace") or "")
         except RefusedError as error:
             return _answer(review, problem=str(error))
+        return _answer(review, patch=jsonpatch.make_patch(request["object"], pod).patch)
+
+    async def enter(self, review: Json) -> Json:
+        """A pod that mounts a directory of another Dataset: it begins there."""
+        request = review["request"]
+        pod, directories = copy.deepcopy(request["object"]), {}
+        for claim in prefetch.volumes_of(pod):
+            dataset = self._cache(DATASETS).get(Key(request.get("namespace") or "", claim))
+            named = reference_of(dataset) if dataset is not None else None
+            if named is not None and named.path:
+                directories[claim] = named.path
+        enter(pod, directories)
         return _answer(review, patch=jsonpatch.make_patch(request["object"], pod).patch)
 
     async def validate(self, review: Json) -> Json:
@@ -159,7 +172,7 @@ class Reviewer:
             return runtime_problems(dataset, [obj])
         found = _changed_location(obj, old) if of_dataset else self._changed_profile(obj, old, dataset)
         for backend, runtime in self._runtimes(key, obj):
-            found += validation.problems(backend, self._resolver.cache(dataset, runtime))
+            found += self._resolver.problems(backend, self._resolver.cache(dataset, runtime))
         return [problem for problem in found if not isinstance(problem, Missing)]
 
     def _notes(self, key: Key, obj: Json) -> list[str]:
@@ -168,7 +181,7 @@ class Reviewer:
         if dataset is None or is_reference(dataset):
             return []
         caches = [(b, self._resolver.cache(dataset, runtime)) for b, runtime in self._runtimes(key, obj)]
-        sound = [(b, cache) for b, cache in caches if not validation.problems(b, cache)]
+        sound = [(b, cache) for b, cache in caches if not self._resolver.problems(b, cache)]
         return [note for b, cache in sound for note in validation.notes(b, cache)]
 
     def _runtimes(self, key: Key, obj: Json) -> list[tuple[Backend, Json]]:

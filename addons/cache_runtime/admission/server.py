@@ -10,15 +10,19 @@ import structlog
 
 from addon_framework.api.core import CLUSTERROLES
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Client
+from addon_framework.kube import Client, Key, until_reached
+from addon_framework.kube.informer import AnyInformer
 from addon_framework.kube.webhook import WebhookServer
+from addons.cache_runtime.admission.directories import claims, expression
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, PORT, ROLE, SERVICE, VALIDATING
 from addons.cache_runtime.admission.review import SIDECAR_LABEL, Reviewer
 from addons.cache_runtime.agent.names import AFFINITY_LABEL, DATASETS, FIELD_MANAGER, OPERATIONS
+from addons.cache_runtime.agent.references import References
 from runtimes.interface import Backend
 
 log = structlog.get_logger(__name__)
-_MUTATE, _VALIDATE = "/mutate", "/validate"
+_MUTATE, _ENTER, _VALIDATE = "/mutate", "/enter", "/validate"
+_PATIENCE = 300.0  # seconds that the API server may be away
 # Pods that want to be where the data is can do without; pods that bring it along cannot.
 _PODS = {AFFINITY_LABEL: "Ignore", SIDECAR_LABEL: "Fail"}
 
@@ -44,60 +48,108 @@ class Address:
         return {"url": f"https://{self.name}:{self.port}{path}", "caBundle": bundle}
 
 
-async def serve(client: Client, reviewer: Reviewer, backends: Sequence[Backend], address: Address) -> None:
+async def serve(
+    client: Client,
+    reviewer: Reviewer,
+    backends: Sequence[Backend],
+    address: Address,
+    datasets: AnyInformer,
+    references: References,
+) -> None:
     """Listens, then has the API server ask, until cancelled. Raises OSError."""
-    answers = {_MUTATE: reviewer.mutate, _VALIDATE: reviewer.validate}
+    answers = {_MUTATE: reviewer.mutate, _ENTER: reviewer.enter, _VALIDATE: reviewer.validate}
     server = WebhookServer(answers, name=address.name, host=address.host, port=address.port)
+    configuration = Configuration(client, server, address)
+    changed = asyncio.Event()
+
+    def seen(old: Json | None, new: Json | None) -> None:
+        if claims(each for each in (old, new) if each is not None):
+            changed.set()
+
+    datasets.on_event(seen)
     await server.start()
     try:
-        await _configure(client, server, backends, address)
+        await datasets.synced()  # or directories that were entered before would not be for a while
+        await configuration.validate([DATASETS, *OPERATIONS, *(backend.resource for backend in backends)])
         log.info("webhooks serve", address=f"{address.host}:{address.port}")
-        await asyncio.Event().wait()
+        while True:
+            changed.clear()
+            entered = claims(datasets)
+            await until_reached(lambda: configuration.mutate(entered), timeout=_PATIENCE)  # noqa: B023
+            references.enter(entered)
+            await changed.wait()
     finally:
         await server.stop()
 
 
-async def _configure(
-    client: Client, server: WebhookServer, backends: Sequence[Backend], address: Address
-) -> None:
-    """Both configurations go when the add-on's ClusterRole does."""
-    role = await client.get(CLUSTERROLES, ROLE)
-    owner = {
-        "apiVersion": CLUSTERROLES.api_version,
-        "kind": CLUSTERROLES.kind,
-        "name": ROLE,
-        "uid": role["metadata"]["uid"],
-    }
-    resources = [DATASETS, *OPERATIONS, *(backend.resource for backend in backends)]
-    for resource, webhooks in (
-        (MUTATING, _mutating(address.client_config(_MUTATE, server.bundle))),
-        (VALIDATING, _validating(address.client_config(_VALIDATE, server.bundle), resources)),
-    ):
+class Configuration:
+    """What the API server asks. Both objects go when the add-on's ClusterRole does."""
+
+    def __init__(self, client: Client, server: WebhookServer, address: Address) -> None:
+        self._client, self._server, self._address = client, server, address
+
+    async def validate(self, resources: Sequence[Resource]) -> None:
+        """About objects of these kinds."""
+        await self._apply(VALIDATING, _validating(self._at(_VALIDATE), resources))
+
+    async def mutate(self, entered: frozenset[Key]) -> None:
+        """About pods with our labels, and those that mount one of the claims."""
+        hooks = _mutating(self._at(_MUTATE))
+        if entered:
+            hooks.append(_entering(self._at(_ENTER), entered))
+        await self._apply(MUTATING, hooks)
+
+    def _at(self, path: str) -> Json:
+        return self._address.client_config(path, self._server.bundle)
+
+    async def _apply(self, resource: Resource, webhooks: list[Json]) -> None:
+        role = await self._client.get(CLUSTERROLES, ROLE)
+        owner = {
+            "apiVersion": CLUSTERROLES.api_version,
+            "kind": CLUSTERROLES.kind,
+            "name": ROLE,
+            "uid": role["metadata"]["uid"],
+        }
         configuration = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
             "metadata": {"name": CONFIGURATION, "ownerReferences": [owner]},
             "webhooks": webhooks,
         }
-        await client.apply(configuration, field_manager=FIELD_MANAGER, resource=resource)
+        await self._client.apply(configuration, field_manager=FIELD_MANAGER, resource=resource)
 
 
 def _mutating(config: Json) -> list[Json]:
-    pods = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
     return [
         {
-            "name": f"{label.split('.')[1]}.pods.data.boundaryless.io",
-            "clientConfig": config,
+            **_of_pods(f"{label.split('.')[1]}.pods.data.boundaryless.io", config, policy),
             "objectSelector": {"matchLabels": {label: "true"}},
-            "rules": [{**pods, "scope": "Namespaced"}],
-            "failurePolicy": policy,
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-            "timeoutSeconds": 10,
             "reinvocationPolicy": "IfNeeded",
         }
         for label, policy in _PODS.items()
     ]
+
+
+def _entering(config: Json, entered: frozenset[Key]) -> Json:
+    """Once for each pod, and last, since it adds to what the others have made."""
+    return {
+        **_of_pods("directories.pods.data.boundaryless.io", config, "Fail"),
+        "matchConditions": [{"name": "mounts-a-directory", "expression": expression(entered)}],
+        "reinvocationPolicy": "Never",
+    }
+
+
+def _of_pods(name: str, config: Json, policy: str) -> Json:
+    pods = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
+    return {
+        "name": name,
+        "clientConfig": config,
+        "rules": [{**pods, "scope": "Namespaced"}],
+        "failurePolicy": policy,
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "timeoutSeconds": 10,
+    }
 
 
 def _validating(config: Json, resources: Sequence[Resource]) -> list[Json]:

@@ -15,6 +15,7 @@ from addon_framework.plugins import RUNTIMES, Plugins, discover
 from addons.cache_runtime.agent.reference_rules import is_reference
 from runtimes import validation
 from runtimes.interface import Backend, Cache, Profile
+from runtimes.node_directories import NodeDirectories
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +42,14 @@ class Resolver:
     """Reads the bindings from the informers' caches."""
 
     def __init__(
-        self, backends: Sequence[Backend], image: str, cache: Callable[[Resource], AnyInformer]
+        self,
+        backends: Sequence[Backend],
+        image: str,
+        cache: Callable[[Resource], AnyInformer],
+        directories: NodeDirectories | None = None,
     ) -> None:
         self.backends, self._image, self._cache = backends, image, cache
+        self._directories = directories or NodeDirectories()
 
     def runtimes(self, key: Key) -> list[tuple[Backend, Json]]:
         """The runtime objects of that name, oldest first."""
@@ -62,10 +68,14 @@ class Resolver:
         bound = {r.get("type") for r in (dataset.get("status") or {}).get("runtimes") or []}
         backend, runtime = next((pair for pair in candidates if pair[0].type in bound), candidates[0])
         cache = self.cache(dataset, runtime)
-        problems = validation.problems(backend, cache)
+        problems = self.problems(backend, cache)
         ignored = tuple(r["kind"] for b, r in candidates if b is not backend)
         notes = () if problems else tuple(validation.notes(backend, cache))
         return Binding(dataset, runtime, backend, cache, tuple(problems), ignored, notes)
+
+    def problems(self, backend: Backend, cache: Cache) -> list[str]:
+        """Why the pair could never be set up: as it is, or on this cluster's nodes."""
+        return [*validation.problems(backend, cache), *self._directories.problems(cache)]
 
     def of_kind(self, kind: str) -> Backend | None:
         """The backend whose runtime objects are of that kind."""

@@ -85,9 +85,9 @@ class DatasetController(Controller):
         """What is shared with the DataLoad controller."""
         self.credentials, self.reports = credentials, reports
         self._remounts = RemountEvents(self.client, reports)
-        self.executions = Executions(self.client, lambda key: self.queue.add(key))
+        self.executions = Executions(self.client, lambda key: self.queue.add(key), self._install_namespace)
         self._observer = Observer(self.of, reports, self.executions, self.measurements)
-        self.references = References(self.client, self.of, self.resolver)
+        self.references = References(self.client, self.of, self.resolver, lambda key: self.queue.add(key))
         self._bypass = Bypass(self.client, self.of, self.resolver)
         cleaner = Cleaner(self.client, self.of, self._install_namespace)
         self._teardown = Teardown(self.client, self.of, cleaner, self.references)

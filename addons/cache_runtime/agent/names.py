@@ -41,7 +41,7 @@ MANAGED = f"{MANAGED_LABEL}={FIELD_MANAGER}"
 # Which Dataset something belongs to; the namespace too, since some things live outside it.
 NAME_LABEL = "data.boundaryless.io/dataset"
 NAMESPACE_LABEL = "data.boundaryless.io/dataset-namespace"
-ROLE_LABEL = "data.boundaryless.io/role"  # ROLES, load, migrate, backup, process, clean, credentials
+ROLE_LABEL = "data.boundaryless.io/role"  # ROLES, load, migrate, backup, process, clean, credentials, exec
 ROLES = ("master", "worker", "client")  # of the parts of a cache
 OPERATION_LABEL = "data.boundaryless.io/operation"
 # On a Dataset, "Exclusive": one operation at a time, even if all only read.

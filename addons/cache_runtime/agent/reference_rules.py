@@ -75,7 +75,7 @@ def problems(dataset: Json, physical: Json | None, runtimes: Iterable[Json]) -> 
             f"to its annotation {REFERENCES_ANNOTATION}",
         ]
     if reference.path and access_modes(physical) != [_READ_ONLY]:
-        # A node would follow a link that a writer has put there, out of the data into its own files.
+        # The kubelet makes a directory that is not there, which would be a change of somebody's data.
         found.append(
             f"{field} can be written to, so no directory of it can be named; name all of it, and give pods "
             "volumeMounts[].subPath"

@@ -33,8 +33,15 @@ _RETRY = 10.0
 class References:
     """Over the informers' caches. Reconciled by the Dataset controller."""
 
-    def __init__(self, client: Client, cache: Callable[[Resource], AnyInformer], resolver: Resolver) -> None:
-        self._client, self._cache, self._resolver = client, cache, resolver
+    def __init__(
+        self,
+        client: Client,
+        cache: Callable[[Resource], AnyInformer],
+        resolver: Resolver,
+        wake: Callable[[Key], None],
+    ) -> None:
+        self._client, self._cache, self._resolver, self._wake = client, cache, resolver, wake
+        self._entered: frozenset[Key] = frozenset()
         # Of thousands of Datasets few refer to others; looking for them at every change would be slow.
         self._referring: dict[Key, set[Key]] = {}
         cache(DATASETS).on_event(self._index)
@@ -66,6 +73,12 @@ class References:
         named = reference_of(dataset)
         physical = self._cache(DATASETS).get(named.physical) if named is not None else None
         return problems(dataset, physical, [r for _, r in self._resolver.runtimes(key_of(dataset))])
+
+    def enter(self, keys: frozenset[Key]) -> None:
+        """The webhook has pods begin in the directories that these Datasets name."""
+        fresh, self._entered = keys - self._entered, keys
+        for key in fresh:
+            self._wake(key)
 
     def related(self, dataset: Json) -> list[Key]:
         """Whom a change of a Dataset concerns: the one it refers to, and those that refer to it."""
@@ -99,7 +112,15 @@ class References:
         if stranger := self._stranger(key):
             await self._write(dataset, FAILED, "DatasetFailedToSetup", stranger)
             return _RETRY
-        await self._ensure(key, dataset, binding, named)
+        if named.path and key not in self._entered:
+            # A pod that came before would see more than the directory. What an earlier agent made may stay.
+            if self._cache(PERSISTENTVOLUMECLAIMS).get(key) is None:
+                text = (
+                    f"spec.mounts[0].mountPoint: waiting for the webhook by which pods begin in {named.path}"
+                )
+                await self._write(dataset, NOT_BOUND, "DirectoryNotReady", text, physical)
+            return None
+        await self._ensure(key, dataset, binding)
         text = f"It shows Dataset {named.physical}"
         await self._write(dataset, phase, "DatasetReady", text, physical)
         return None
@@ -154,8 +175,8 @@ class References:
             said = runtime_status(binding, Observed(ready=bound), states, datetime.now(UTC))
             await patch_status(self._client, _THIN, runtime, said, optional=OURS_IN_STATUS)
 
-    async def _ensure(self, key: Key, dataset: Json, binding: Binding, named: Reference) -> None:
-        wanted = volumes.referring_volume(binding, dataset, named.path)
+    async def _ensure(self, key: Key, dataset: Json, binding: Binding) -> None:
+        wanted = volumes.referring_volume(binding, dataset)
         volume, claim = self._volume(key), self._cache(PERSISTENTVOLUMECLAIMS).get(key)
         if volume is not None and volume["spec"]["hostPath"]["path"] != wanted["spec"]["hostPath"]["path"]:
             await self._release(key)  # the physical Dataset has another runtime now

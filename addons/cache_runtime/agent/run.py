@@ -27,6 +27,7 @@ from addons.cache_runtime.agent.operations.turns import Name
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.scores import publish_scores
 from runtimes.interface import Backend
+from runtimes.node_directories import NodeDirectories
 
 PATIENCE = 60.0  # seconds that the API server may be away when the agent starts
 
@@ -39,54 +40,26 @@ async def run_agent(
     owner_uid: str = "",
     webhooks: Address | None = None,
     metrics: tuple[str, int] | None = None,
+    directories: NodeDirectories | None = None,
 ) -> None:
     """Runs until cancelled. `owner_uid` is that of the ManagedClusterAddOn, which the scores belong to.
 
-    `metrics` is the host and port that Prometheus asks.
+    `metrics` is the host and port that Prometheus asks, `directories` what objects may name of nodes.
     """
     if backends is None:
         backends = await until_reached(lambda: served_backends(context.spoke), timeout=PATIENCE)
-    manager = Manager(context.spoke, name=FIELD_MANAGER)
-    resolver = Resolver(backends, image, lambda resource: datasets.of(resource))
-    datasets = DatasetController(resolver, install_namespace=context.install_namespace)
-    manager.add(datasets)
-
-    def wake(name: Name) -> None:
-        operations[name[0]].queue.add(name[1])
-
-    shared = Shared((Load(), Migrate(), Backup(), Process()), resolver, datasets, context.spoke, wake)
-    operations = {kind.name: OperationController(kind, shared) for kind in shared.kinds}
-    for controller in operations.values():
-        manager.add(controller)
-
-    def changed(key: Key) -> None:
-        datasets.queue.add(key)
-        for controller in operations.values():
-            for operation in controller.of_dataset(key):
-                controller.queue.add(operation)
-
-    def parse(key: Key, line: str) -> Json | None:
-        dataset = datasets.of(DATASETS).get(key)
-        binding = resolver.bind(dataset, key) if dataset is not None else None
-        return binding.backend.report(line) if binding is not None else None
-
-    def reported(pod: Json) -> None:
-        for key in dataset_key(pod):
-            changed(key)
-
-    reports = Reports(context.spoke, parse, reported)
-    credentials = Credentials(context.spoke, context.hub, context.cluster_name, datasets.of(SECRETS), changed)
-    datasets.wire(credentials, reports)
-    manager.informer(PODS).on_event(reports.pod_changed)
+    agent = _Agent(context, image, backends, directories)
+    datasets = agent.datasets
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(manager.run())
+            group.create_task(agent.manager.run())
             if webhooks is not None:
-                reviewer = Reviewer(resolver, datasets.of, shared.kinds, datasets.references)
-                group.create_task(serve(context.spoke, reviewer, backends, webhooks))
+                references, known = datasets.references, datasets.of(DATASETS)
+                reviewer = Reviewer(agent.resolver, datasets.of, agent.shared.kinds, references)
+                group.create_task(serve(context.spoke, reviewer, backends, webhooks, known, references))
             if metrics is not None:
-                known = [datasets.of(kind.resource) for kind in shared.kinds]
-                told = Metrics(manager.metrics.registry, datasets.of(DATASETS), known)
+                operations = [datasets.of(kind.resource) for kind in agent.shared.kinds]
+                told = Metrics(agent.manager.metrics.registry, datasets.of(DATASETS), operations)
                 group.create_task(serve_metrics(told, *metrics))
             if context.hub is not None:
                 scored = datasets.of(DATASETS)
@@ -94,8 +67,56 @@ async def run_agent(
                     publish_scores(context.hub, scored, context.cluster_name, context.addon_name, owner_uid)
                 )
     finally:
-        credentials.close()
-        shared.close()
-        datasets.measurements.close()
-        datasets.executions.close()
-        reports.close()
+        agent.close()
+
+
+class _Agent:
+    """The controllers, and what they tell each other."""
+
+    def __init__(
+        self,
+        context: AgentContext,
+        image: str,
+        backends: Sequence[Backend],
+        directories: NodeDirectories | None,
+    ) -> None:
+        spoke, hub = context.spoke, context.hub
+        self.manager = Manager(spoke, name=FIELD_MANAGER)
+        self.resolver = Resolver(backends, image, lambda resource: self.datasets.of(resource), directories)
+        self.datasets = DatasetController(self.resolver, install_namespace=context.install_namespace)
+        kinds = (Load(), Migrate(), Backup(directories), Process())
+        self.shared = Shared(kinds, self.resolver, self.datasets, spoke, self._wake)
+        self._operations = {kind.name: OperationController(kind, self.shared) for kind in kinds}
+        for controller in (self.datasets, *self._operations.values()):
+            self.manager.add(controller)
+        secrets = self.datasets.of(SECRETS)
+        self._credentials = Credentials(spoke, hub, context.cluster_name, secrets, self._changed)
+        self._reports = Reports(spoke, self._parse, self._reported)
+        self.datasets.wire(self._credentials, self._reports)
+        self.manager.informer(PODS).on_event(self._reports.pod_changed)
+
+    def close(self) -> None:
+        """Ends what runs beside the controllers."""
+        self._credentials.close()
+        self.shared.close()
+        self.datasets.measurements.close()
+        self.datasets.executions.close()
+        self._reports.close()
+
+    def _wake(self, name: Name) -> None:
+        self._operations[name[0]].queue.add(name[1])
+
+    def _changed(self, key: Key) -> None:
+        self.datasets.queue.add(key)
+        for controller in self._operations.values():
+            for operation in controller.of_dataset(key):
+                controller.queue.add(operation)
+
+    def _parse(self, key: Key, line: str) -> Json | None:
+        dataset = self.datasets.of(DATASETS).get(key)
+        binding = self.resolver.bind(dataset, key) if dataset is not None else None
+        return binding.backend.report(line) if binding is not None else None
+
+    def _reported(self, pod: Json) -> None:
+        for key in dataset_key(pod):
+            self._changed(key)

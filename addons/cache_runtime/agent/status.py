@@ -23,6 +23,7 @@ WITHOUT_EFFECT = "FieldsWithoutEffect"  # a condition
 _CLEAN_POLICY = "OnRuntimeDeleted"
 IN_USE = "NodesInUse"  # a reason of WorkersScaledIn
 SEVERAL = "SeveralRuntimes"  # a condition
+Put = Callable[[str, bool, str, str], None]  # a condition: type, status, reason, message
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,27 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     if binding is None:
         put("Ready", False, "RuntimeNotFound", "no runtime has the name of this Dataset")
         return status
-    kind = binding.runtime.get("kind", "")
     _remarks(binding, conditions, put)
+    _readiness(binding.runtime.get("kind", ""), seen, conditions, put)
+    _sources(status["phase"], seen, conditions, put)
+    cache = binding.cache
+    named = {"name": cache.name, "namespace": cache.namespace}
+    status["runtimes"] = [{**named, "category": "Accelerate", "type": binding.backend.type}]
+    mounts = (dataset.get("spec") or {}).get("mounts") or [] if seen.mounted else old.get("mounts") or []
+    status["mounts"] = [{k: v for k, v in mount.items() if k != "encryptOptions"} for mount in mounts]
+    if endpoint := binding.backend.hcfs(cache):
+        status["hcfs"] = {"endpoint": endpoint}
+    status |= _totals(old, seen)
+    status["cacheStates"] = _states(old, seen)
+    status["numbers"] = numbers(seen, old.get("numbers") or {})
+    _speeds(status["numbers"], conditions, put)
+    if seen.operations:
+        status["operationRef"] = {kind: ",".join(sorted(names)) for kind, names in seen.operations.items()}
+    return status
+
+
+def _readiness(kind: str, seen: Observed, conditions: list[Json], put: Put) -> None:
+    """Whether the data can be mounted, and why not."""
     if seen.problem:
         put("Ready", False, "DatasetFailedToSetup", seen.problem)
         put("NotReady", True, "DatasetFailedToSetup", seen.problem)
@@ -96,7 +116,11 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         put("Ready", False, "DatasetNotReady", seen.waiting or f"waiting for {kind}")
         if seen.broken and get_condition(conditions, "RuntimeScheduled") is not None:  # it did run
             put("NotReady", True, "PodsNotReady", seen.broken)
-    if status["phase"] == UPDATING:
+
+
+def _sources(phase: str, seen: Observed, conditions: list[Json], put: Put) -> None:
+    """Whether what the Dataset names is what is mounted, and whether it can be read."""
+    if phase == UPDATING:
         put("Updating", True, "DatasetUpdating", seen.waiting or "its mounts change")
     elif get_condition(conditions, "Updating") is not None and seen.mounted:
         put("Updating", False, "DatasetReady", "")
@@ -104,37 +128,26 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         put("Initialized", False, "SourceUnreadable", seen.unreadable)
     elif seen.measured is not None:
         put("Initialized", True, "DatasetReady", "The source has been read")
-    status["runtimes"] = [
-        {
-            "name": binding.cache.name,
-            "namespace": binding.cache.namespace,
-            "category": "Accelerate",
-            "type": binding.backend.type,
-        }
-    ]
-    mounts = (dataset.get("spec") or {}).get("mounts") or [] if seen.mounted else old.get("mounts") or []
-    status["mounts"] = [{k: v for k, v in mount.items() if k != "encryptOptions"} for mount in mounts]
-    if endpoint := binding.backend.hcfs(binding.cache):
-        status["hcfs"] = {"endpoint": endpoint}
-    known = old.get("ufsTotal") not in (None, "", CALCULATING)
-    if seen.measured is not None:
-        status["ufsTotal"], status["fileNum"] = human_size(seen.measured[0]), str(seen.measured[1])
-    elif known:  # what an earlier run of this agent found
-        status["ufsTotal"], status["fileNum"] = old["ufsTotal"], old.get("fileNum", "")
-    else:
-        status["ufsTotal"] = status["fileNum"] = CALCULATING
-    status["cacheStates"] = _states(old, seen)
-    status["numbers"] = known_numbers = numbers(seen, old.get("numbers") or {})
-    cache, source = (known_numbers.get(f"{of}BytesPerSecond") for of in ("cache", "source"))
+
+
+def _speeds(known: Json, conditions: list[Json], put: Put) -> None:
+    """Whether the cache is slower than its source, once both are measured."""
+    cache, source = (known.get(f"{of}BytesPerSecond") for of in ("cache", "source"))
     if cache and source and (cache < source or get_condition(conditions, SLOWER) is not None):
         text = f"the cache reads {human_size(cache)}/s, the source {human_size(source)}/s"
         put(SLOWER, cache < source, "CacheMeasured", text)
-    if seen.operations:
-        status["operationRef"] = {kind: ",".join(sorted(names)) for kind, names in seen.operations.items()}
-    return status
 
 
-def _remarks(binding: Binding, conditions: list[Json], put: Callable[[str, bool, str, str], None]) -> None:
+def _totals(old: Json, seen: Observed) -> Json:
+    """What the source has; else what an earlier run of this agent found."""
+    if seen.measured is not None:
+        return {"ufsTotal": human_size(seen.measured[0]), "fileNum": str(seen.measured[1])}
+    if old.get("ufsTotal") not in (None, "", CALCULATING):
+        return {"ufsTotal": old["ufsTotal"], "fileNum": old.get("fileNum", "")}
+    return {"ufsTotal": CALCULATING, "fileNum": CALCULATING}
+
+
+def _remarks(binding: Binding, conditions: list[Json], put: Put) -> None:
     """What was asked for and is not done, until it is no longer asked for."""
     kind = binding.runtime.get("kind", "")
     if binding.ignored or get_condition(conditions, SEVERAL) is not None:

@@ -75,16 +75,14 @@ def claim(binding: Binding) -> Json:
     }
 
 
-def referring_volume(binding: Binding, dataset: Json, path: str) -> Json:
-    """The same directory, or one below it, for a Dataset that refers to the binding's."""
+def referring_volume(binding: Binding, dataset: Json) -> Json:
+    """The same directory, for a Dataset that refers to the binding's or, by subPaths, to a part of it."""
     made = persistent_volume(binding)
     key, uid = key_of(dataset), dataset["metadata"]["uid"]
     made["metadata"] = {**made["metadata"], "name": volume_name(key), "labels": _labels(key, uid)}
     spec = made["spec"]
     spec["accessModes"] = reference_modes(dataset)
     spec["claimRef"] = {**spec["claimRef"], "namespace": key.namespace, "name": key.name}
-    if path:  # pods wait for it: making it would put a directory into somebody's data
-        spec["hostPath"] = {"path": f"{spec['hostPath']['path']}/{path}", "type": "Directory"}
     return made
 
 

@@ -8,11 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
+
+from addon_framework.testing.servers import wait_ready
 
 ACCESS_KEY, SECRET_KEY = "test-access", "test-secret-key"
 BUCKET = "models"
@@ -41,21 +40,12 @@ class ObjectStore:
         command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
         command += ["-webdav=false", "-admin.ui=false"]
         environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
-        with (self._directory / "weed.log").open("ab") as log:
+        path = self._directory / "weed.log"
+        with path.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(self.endpoint, timeout=2)
-            except urllib.error.HTTPError:
-                return  # it answers, and wants credentials
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return
-        raise RuntimeError(f"weed does not answer: {(self._directory / 'weed.log').read_text()[-2000:]}")
+        wait_ready(f"{self.endpoint}/healthz", self._process, path, timeout=30)
 
     def stop(self) -> None:
         """Ends it."""

@@ -19,6 +19,7 @@ from addon_framework.kube import ApiError
 from addon_framework.kube.execute import ExecuteError, execute
 from addon_framework.local.node.config import Image
 from addon_framework.testing import eventually
+from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE
 from tests.integration.cache_runtime.fleet import BACKUPS, DATALOADS, DATASETS, RUNTIMES, Fleet
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
@@ -81,6 +82,23 @@ async def state(fleet: Fleet) -> Json:
     return answer
 
 
+async def may_execute(fleet: Fleet, namespace: str) -> bool:
+    """Whether the agent may run commands in a namespace's pods."""
+    asked = {"namespace": namespace, "resource": "pods", "subresource": "exec", "verb": "create"}
+    user = f"system:serviceaccount:{INSTALL_NAMESPACE}:cache-runtime-agent"
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": asked},
+    }
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    return bool((await fleet.client.request("POST", path, body=review))["status"]["allowed"])
+
+
+async def refused(fleet: Fleet) -> bool:
+    return not await may_execute(fleet, fleet.namespace)
+
+
 async def mounted(fleet: Fleet, *paths: str) -> bool:
     """Whether these are, in a master's first life or a later one."""
     return sorted((await state(fleet))["mounts"]) == sorted(paths)
@@ -104,6 +122,8 @@ async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) 
         return (states.get("cached"), states.get("cacheCapacity")) == ("512.00MiB", "2.00GiB")
 
     await fleet.until(DATASETS, "data", told)
+    assert await may_execute(fleet, fleet.namespace)
+    assert not await may_execute(fleet, "default"), "where no cache needs it"
 
     await fleet.until(DATASETS, "data", lambda d: d["status"].get("ufsTotal") == "5.00B")
 
@@ -139,6 +159,7 @@ async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) 
     await fleet.delete(DATASETS, "data")
     await fleet.gone(DATASETS, "data")
     await fleet.gone(RUNTIMES["alluxio"], "data")
+    await eventually(lambda: refused(fleet))
     assert not (host_files / "var/lib/boundaryless/cache" / fleet.namespace).exists()
 
 

@@ -82,27 +82,65 @@ async def test_another_namespace_reads_the_same_cache_and_the_data_stay_as_long(
     await team.gone(RUNTIMES["thin"], "copy")
 
 
-async def test_a_directory_of_it(fleet: Fleet, team: Fleet, model: dict[str, bytes]) -> None:
+class TestADirectoryOfIt:
+    """Pods begin there by subPaths, which a webhook gives them."""
+
+    @pytest.fixture
+    def webhooks(self) -> Address:
+        return Address("127.0.0.1", "127.0.0.1", port=free_port())
+
+    async def test_it_may_come_after_the_pod(
+        self, fleet: Fleet, team: Fleet, model: dict[str, bytes]
+    ) -> None:
+        await fleet.secret()
+        await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"))
+        await team.create(reference(team, fleet, path="/sub dir"))
+        await team.phase(DATASETS, "copy", "Bound")
+        await team.create(team.reader("copy", "until [ -e /models/*b.txt ]; do sleep 0.1; done; ls /models"))
+        await fleet.create(fleet.load("llama"))
+        assert (await team.output("reader-copy")).split() == ["ä+b.txt"]
+
+    @needs_root
+    async def test_through_a_fuse_client(self, fleet: Fleet, team: Fleet, model: dict[str, bytes]) -> None:
+        await fleet.secret()
+        await fleet.create(fleet.dataset("llama"), fleet.runtime("thin", "llama"))
+        await team.create(reference(team, fleet), reference(team, fleet, "part", "/sub dir"))
+        for name in ("copy", "part"):
+            await team.phase(DATASETS, name, "Bound")
+        await team.create(
+            team.reader("copy", "md5sum < /models/config.json"), team.reader("part", "ls /models")
+        )
+        assert (await team.output("reader-copy")).split()[0] == hashlib.md5(model["config.json"]).hexdigest()
+        assert (await team.output("reader-part")).split() == ["ä+b.txt"]
+
+    async def test_a_link_there_does_not_lead_out_of_the_data(
+        self, fleet: Fleet, team: Fleet, model: dict[str, bytes]
+    ) -> None:
+        await fleet.secret()
+        await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
+        await fleet.phase(DATALOADS, "llama", "Complete")
+        # As a pod of the owner's that is root could make it.
+        data = fleet.host / f"var/lib/boundaryless/cache/{fleet.namespace}/llama/data"
+        (fleet.host / "secrets").mkdir(exist_ok=True)
+        (data / "way-out").symlink_to(fleet.host / "secrets")
+        await team.create(reference(team, fleet, path="/way-out"))
+        await team.phase(DATASETS, "copy", "Bound")
+        await team.create(team.reader("copy", "ls /models"))
+
+        def refused(pod: Json) -> bool:
+            said = (pod.get("status") or {}).get("containerStatuses") or [{}]
+            return "leads out of its volume" in str(said[0].get("state"))
+
+        await team.until(PODS, "reader-copy", refused)
+
+
+async def test_a_directory_waits_for_the_webhook(fleet: Fleet, team: Fleet) -> None:
     await fleet.secret()
     await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"))
     await team.create(reference(team, fleet, path="/sub dir"))
-    await team.phase(DATASETS, "copy", "Bound")
-    # The pod waits for the directory, its script for the file.
-    await team.create(team.reader("copy", "until [ -e /models/*b.txt ]; do sleep 0.1; done; ls /models"))
-    await fleet.create(fleet.load("llama"))
-    assert (await team.output("reader-copy")).split() == ["ä+b.txt"]
-
-
-@needs_root
-async def test_through_a_fuse_client(fleet: Fleet, team: Fleet, model: dict[str, bytes]) -> None:
-    await fleet.secret()
-    await fleet.create(fleet.dataset("llama"), fleet.runtime("thin", "llama"))
-    await team.create(reference(team, fleet), reference(team, fleet, "part", "/sub dir"))
-    for name in ("copy", "part"):
-        await team.phase(DATASETS, name, "Bound")
-    await team.create(team.reader("copy", "md5sum < /models/config.json"), team.reader("part", "ls /models"))
-    assert (await team.output("reader-copy")).split()[0] == hashlib.md5(model["config.json"]).hexdigest()
-    assert (await team.output("reader-part")).split() == ["ä+b.txt"]
+    await team.until(
+        DATASETS, "copy", lambda d: "waiting for the webhook by which pods begin in sub dir" in message(d)
+    )
 
 
 async def test_operations_belong_to_the_physical_dataset(fleet: Fleet, team: Fleet) -> None:
