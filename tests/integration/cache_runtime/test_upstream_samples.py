@@ -16,8 +16,11 @@ from addon_framework.api.core import NAMESPACES
 from addon_framework.api.crd import load_crds
 from addon_framework.api.meta import Json
 from addon_framework.kube import ApiError, Client, apply_crds
+from addon_framework.plugins import RUNTIMES, discover
 from addon_framework.testing import EmbeddedApiServer
 from addon_framework.testing.servers import ApiServer, EnvtestApiServer
+from runtimes.interface import Cache
+from runtimes.validation import problems
 from tests.integration.cache_runtime import upstream
 
 ROOT = upstream.source()
@@ -28,6 +31,16 @@ ON_PURPOSE = (
     "spec.runAfter.name: minLength 1 here",
     "spec.runAfter.affinityStrategy.dependOn.name: minLength 1 here",
     "spec.runAfter.affinityStrategy.policy: enum ['', 'Require', 'Prefer'] here",
+)
+
+
+# What stands for something in the text around it, or needs what cannot be had here.
+PLACEHOLDERS = (
+    "metaurl is needed (community edition)",
+    "spec.mounts: JuiceFS takes exactly one, there are 0",
+    "ThinRuntimeProfile ceph-profile does not exist",
+    "CacheRuntimeClass demofs",
+    "'nfs://nas-mount-point-address:/sub/path'",
 )
 
 
@@ -89,6 +102,27 @@ async def test_every_sample_that_fluid_accepts_is_accepted(
     print(f"{len(samples)} documents:", *(f"{n} {what}" for what, n in sorted(counts.items())), sep="\n  ")
     assert len(samples) > 300
     assert not regressions
+
+
+def test_what_samples_say_of_a_dataset_and_its_runtime_can_be_set_up(files: dict[str, str]) -> None:
+    backends = {b.resource.kind: b for plugin in discover(RUNTIMES).usable() if (b := plugin.load())}
+    documents = [sample for sample in upstream.samples(files)[0] if upstream.is_whole(sample.document)]
+    named = {(each.document["kind"], each.document["metadata"]["name"]): each.document for each in documents}
+    counts: Counter[str] = Counter()
+    refused = []
+    for dataset, runtime in upstream.pairs(documents):
+        backend = backends.get(runtime["kind"])
+        if backend is None:
+            continue
+        kind = backend.profile
+        profile = named.get((kind.resource.kind, runtime["spec"].get(kind.field, ""))) if kind else None
+        cache = Cache.of(dataset, runtime, image="us", profile=profile)
+        found = [each for each in problems(backend, cache) if not any(p in each for p in PLACEHOLDERS)]
+        refused += found
+        counts[f"{'refused' if found else 'accepted'} {runtime['kind']}"] += 1
+    print("", *(f"{number} {what}" for what, number in sorted(counts.items())), *refused, sep="\n  ")
+    assert counts.total() > 50
+    assert not refused
 
 
 def _schema(spec: Json) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,30 @@ def samples(files: Mapping[str, str]) -> tuple[list[Sample], list[str]]:
                 if isinstance(document, dict) and document.get("apiVersion") == _OURS and "kind" in document
             ]
     return found, broken
+
+
+def is_whole(document: Json) -> bool:
+    """Whether it has a name, and a spec that is not left out in words."""
+    named = isinstance(document.get("metadata"), dict) and "name" in document["metadata"]
+    return named and isinstance(document.get("spec") or {}, dict)
+
+
+def pairs(found: Iterable[Sample]) -> Iterator[tuple[Json, Json]]:
+    """Datasets with the objects of their name in the same file, but those that refer to another's."""
+    by_file: dict[str, list[Json]] = {}
+    for sample in found:
+        metadata = {"namespace": "samples", "uid": "u", **sample.document["metadata"]}
+        document = {**sample.document, "metadata": metadata, "spec": sample.document.get("spec") or {}}
+        by_file.setdefault(sample.origin.partition("#")[0], []).append(document)
+    for documents in by_file.values():
+        for dataset in (each for each in documents if each["kind"] == "Dataset"):
+            if any(
+                mount["mountPoint"].startswith("dataset://") for mount in dataset["spec"].get("mounts", ())
+            ):
+                continue
+            for other in documents:
+                if other["metadata"]["name"] == dataset["metadata"]["name"] and other is not dataset:
+                    yield dataset, other
 
 
 def _inside(block: str) -> str:
