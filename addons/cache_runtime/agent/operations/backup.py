@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from addon_framework.api.conditions import is_true
 from addon_framework.api.data import DataBackup
 from addon_framework.api.meta import Json, from_dict
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.affinities import joined
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import CONTENTS_ANNOTATION, role_of
-from addons.cache_runtime.agent.operations.jobs import is_ready
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError, invalid, title
 from runtimes.backup_pods import problem
 from runtimes.interface import Backup as Wanted
@@ -68,7 +68,7 @@ class Backup(Kind):
         self.supports(op, bindings)
         if (binding.dataset.get("status") or {}).get("phase") not in ("Bound", "DataMigrating"):
             return Plan(waiting=f"waiting for Dataset {self.targets(op)[0]} to be Bound")
-        ready = [pod for pod in pods if is_ready(pod)]
+        ready = [pod for pod in pods if is_true(pod, "Ready")]
         by_role = [[pod for pod in ready if role_of(pod) == role] for role in _ROLES]
         hosts = {str(pod["spec"]["nodeName"]) for pod in next((found for found in by_role if found), [])}
         if not hosts:

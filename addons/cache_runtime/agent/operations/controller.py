@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from addon_framework.api.core import CONFIGMAPS, CRONJOBS, JOBS, NODES, PODS, SECRETS
+from addon_framework.api.core import (
+    CONFIGMAPS,
+    CRONJOBS,
+    DAEMONSETS,
+    JOBS,
+    NODES,
+    PODS,
+    SECRETS,
+    STATEFULSETS,
+)
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Controller, Key, NotFound, Watch, key_of
 from addon_framework.kube.informer import AnyInformer
@@ -21,11 +31,13 @@ from addons.cache_runtime.agent.names import (
 )
 from addons.cache_runtime.agent.operations import inputs, runafter, status
 from addons.cache_runtime.agent.operations.jobs import operation_key
-from addons.cache_runtime.agent.operations.kinds import Kind, RefusedError, refuse_reference
+from addons.cache_runtime.agent.operations.kinds import Kind, Plan, RefusedError, refuse_reference
 from addons.cache_runtime.agent.operations.running import Runner
 from addons.cache_runtime.agent.operations.schedule import check_policy
 from addons.cache_runtime.agent.operations.shared import Shared
 from addons.cache_runtime.agent.operations.turns import Claim, Name
+
+_LOOK = 2.0  # seconds until what is on its way is looked for again; of much of it there is an event
 
 
 class OperationController(Controller):
@@ -101,7 +113,7 @@ class OperationController(Controller):
         if self.kind.finalizer not in there:
             await self._patch_metadata(op, {"finalizers": [*there, self.kind.finalizer]})
             return None
-        if self._is_over(op):
+        if self._is_over(op) and not await self._joined(key, op):
             self.shared.turns.end((self.kind.name, key))
             return await self._expire(op)
         try:
@@ -138,7 +150,8 @@ class OperationController(Controller):
             return None
         self.kind.supports(op, found)
         versions = await self.shared.secrets.versions((self.kind.name, key), self._secrets(op, found))
-        attempt = inputs.of(op, found, list(versions.values()))
+        per_node = self.kind.per_node(op, found)
+        attempt = inputs.of(op, found, list(versions.values()), per_node=per_node)
         said, policy = op.get("status") or {}, (op.get("spec") or {}).get("policy")
         if policy == "OnEvent":
             attempt, problem = self._event(key, op, found, attempt)
@@ -147,7 +160,8 @@ class OperationController(Controller):
                     await self._runner.wait(op, problem or "waiting for the source to be listed")
                 return None
         ended = said.get("phase") in (status.FAILED, status.COMPLETE) and policy != "Cron"
-        if ended and (said.get("infos") or {}).get("inputs") == attempt:
+        same = (said.get("infos") or {}).get("inputs") == attempt
+        if ended and same and not await self._joined(key, op):
             self.shared.turns.end((self.kind.name, key))
             left = status.again_in(op, datetime.now(UTC))
             if left is None:
@@ -158,12 +172,54 @@ class OperationController(Controller):
         if absent:
             await self._runner.wait(op, f"waiting for Secret {absent}")
             return None
+        plan = self._plan(op, found)
+        whole = not any(part.host for part in plan.parts)  # what runs once can be given no more nodes later
+        if plan.waiting or (whole and plan.missing):
+            await self._runner.wait(op, "; ".join(filter(None, (plan.waiting, plan.missing, plan.left_out))))
+            return _LOOK if plan.missing else None
+        again = await self._runner.run(key, op, found, plan, attempt, self._claim(self.kind, op))
+        return min(again or _LOOK, _LOOK) if plan.missing else again
+
+    def _plan(self, op: Json, found: Sequence[Binding]) -> Plan:
+        """Raises RefusedError."""
+        dataset, selector = self.kind.targets(op)[0], (op.get("spec") or {}).get("nodeSelector") or {}
         near = runafter.affinity(op, self._find)
-        plan = self.kind.plan(op, found, self._cache_pods(op, near), near)
-        if plan.waiting:
-            await self._runner.wait(op, plan.waiting)
-            return None
-        return await self._runner.run(key, op, found, plan, attempt, self._claim(self.kind, op))
+        nodes = {
+            node["metadata"]["name"]
+            for node in self.of(NODES)
+            if selector.items() <= (node["metadata"].get("labels") or {}).items()
+            and runafter.allows(near, node)
+        }
+        pods = [p for p in pods_of(self.of(PODS), dataset) if not p["metadata"].get("deletionTimestamp")]
+        placed = [pod for pod in pods if pod["spec"].get("nodeName") in nodes]
+        plan = self.kind.plan(op, found, placed, near)
+        beside = [
+            o for kind in (STATEFULSETS, DAEMONSETS) for o in self.of(kind).in_namespace(dataset.namespace)
+        ]
+        workloads = [obj for obj in beside if dataset_key(obj) == [dataset]]
+        known = self.kind.coverage(op, found, pods, workloads, datetime.now(UTC))
+        return replace(plan, missing=known.missing, left_out=known.left_out) if known is not None else plan
+
+    async def _joined(self, key: Key, op: Json) -> bool:
+        """Whether nodes have joined the cache since it was loaded; forgets those that left."""
+        dataset = self.of(DATASETS).get(self.kind.targets(op)[0])
+        said = op.get("status") or {}
+        if said.get("phase") != status.COMPLETE or dataset is None or self.kind.role != "load":
+            return False
+        binding = self.shared.resolver.bind(dataset, key_of(dataset))
+        if binding is None or binding.ending or binding.problems:
+            return False
+        try:
+            plan = self._plan(op, [binding])
+        except RefusedError:  # what is done is done
+            return False
+        hosts = {part.host for part in plan.parts}
+        loaded = set(filter(None, str((said.get("infos") or {}).get("nodes") or "").split(",")))
+        if not loaded or not hosts or "" in hosts:
+            return False
+        if not plan.missing and loaded - hosts:
+            await self._runner.leave(key, op, loaded - hosts)
+        return bool(hosts - loaded)
 
     def _event(self, key: Key, op: Json, found: Sequence[Binding], attempt: str) -> tuple[str, str]:
         """The attempt with the version of the source; "" and why while that is not known.
@@ -222,19 +278,6 @@ class OperationController(Controller):
         order = (str(metadata.get("creationTimestamp", "")), f"{kind.name}/{metadata['name']}")
         name: Name = (kind.name, key_of(op))
         return Claim(name, frozenset(targets), exclusive or kind.writes(op, bindings), order)
-
-    def _cache_pods(self, op: Json, near: Json) -> list[Json]:
-        """Those of the cache on nodes that the operation, and what comes before it, allow."""
-        selector = (op.get("spec") or {}).get("nodeSelector") or {}
-        nodes = {
-            node["metadata"]["name"]
-            for node in self.of(NODES)
-            if selector.items() <= (node["metadata"].get("labels") or {}).items()
-            and runafter.allows(near, node)
-        }
-        of_cache = pods_of(self.of(PODS), self.kind.targets(op)[0])
-        pods = [p for p in of_cache if p["spec"].get("nodeName") in nodes]
-        return [p for p in pods if not p["metadata"].get("deletionTimestamp")]
 
     def _find(self, kind: str, key: Key) -> Json | None:
         resource = next((each.resource for each in self.shared.kinds if each.name == kind), None)

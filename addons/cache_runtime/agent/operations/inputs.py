@@ -10,14 +10,23 @@ from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import short_hash
 
 
-def of(op: Json, bindings: Sequence[Binding], secrets: Sequence[str]) -> str:
-    """The specs of all, and the values of Secrets."""
+def of(op: Json, bindings: Sequence[Binding], secrets: Sequence[str], *, per_node: bool = False) -> str:
+    """The specs of all, and the values of Secrets; `per_node`: whatever the number of nodes."""
     parts: list[object] = [op.get("spec"), sorted(secrets)]
     for binding in bindings:
-        parts += [binding.dataset.get("spec"), binding.runtime.get("spec")]
+        runtime = binding.runtime.get("spec") or {}
+        parts += [binding.dataset.get("spec"), _without_replicas(runtime) if per_node else runtime]
         profile = binding.cache.profile or {}
         parts.append({name: value for name, value in profile.items() if name not in ("metadata", "status")})
     return short_hash(json.dumps(parts, sort_keys=True))
+
+
+def _without_replicas(spec: Json) -> Json:
+    """Of a cache's workers: `replicas`, or as CacheRuntime has them."""
+    left = {name: value for name, value in spec.items() if name != "replicas"}
+    if isinstance(worker := left.get("worker"), dict):
+        left["worker"] = {name: value for name, value in worker.items() if name != "replicas"}
+    return left
 
 
 def of_spec(op: Json) -> str:

@@ -158,9 +158,3 @@ def last_words(pods: Sequence[Json]) -> str:
                 text = f"container {said['name']} of pod {pod['metadata']['name']} ended with exit code "
                 return f"{text}{ended['exitCode']} {ended.get('message', '')}".strip()
     return ""
-
-
-def is_ready(pod: Json) -> bool:
-    """Whether a pod is ready."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)

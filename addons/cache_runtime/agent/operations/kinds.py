@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.operations.coverage import Coverage
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
 from runtimes.interface import SecretKey
 
@@ -40,6 +42,8 @@ class Plan:
     parts: Sequence[Part] = ()
     config: Mapping[str, str] | None = None  # a ConfigMap named like the first part
     waiting: str = ""
+    missing: str = ""  # who will have a part too: it is not complete before
+    left_out: str = ""  # who has no part, and why
 
 
 class Kind(ABC):
@@ -80,6 +84,21 @@ class Kind(ABC):
 
         Raises RefusedError.
         """
+
+    def coverage(
+        self,
+        op: Json,
+        bindings: Sequence[Binding],
+        pods: Sequence[Json],
+        workloads: Sequence[Json],
+        now: datetime,
+    ) -> Coverage | None:
+        """The nodes that its parts are for, by all pods and workloads of the caches; None: for none."""
+        return None
+
+    def per_node(self, op: Json, bindings: Sequence[Binding]) -> bool:
+        """Whether each part is about its own node only, so that more nodes change none of them."""
+        return False
 
     def outcome(self, op: Json, hosts: Sequence[str]) -> Mapping[str, str]:
         """What `status.infos` says besides once it is complete on these nodes."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json, from_dict
+from addon_framework.api.time import parse_time
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.affinities import joined
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import LOAD_FINALIZER, role_of, short_hash
-from addons.cache_runtime.agent.operations.jobs import is_ready
+from addons.cache_runtime.agent.names import LOAD_FINALIZER, short_hash
+from addons.cache_runtime.agent.operations.coverage import Coverage, coverage, hosts_of
 from addons.cache_runtime.agent.operations.kinds import (
     Kind,
     Part,
@@ -20,7 +22,6 @@ from addons.cache_runtime.agent.operations.kinds import (
     own_namespace,
     title,
 )
-from runtimes.interface import Task
 from runtimes.pods import on_node
 
 
@@ -74,7 +75,7 @@ class Load(Kind):
         self.supports(op, bindings)
         task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
         assert task is not None
-        hosts = _hosts(pods, task)
+        hosts = hosts_of(task, pods)
         if not hosts:
             return Plan(waiting="waiting for the cache's pods to be on nodes that this may use")
         name = op["metadata"]["name"]
@@ -88,15 +89,32 @@ class Load(Kind):
             pod["nodeSelector"] = spec["nodeSelector"]
         return Plan([Part(_name(name, host, len(hosts)), _on(pod, spec, host), host) for host in hosts])
 
+    def coverage(
+        self,
+        op: Json,
+        bindings: Sequence[Binding],
+        pods: Sequence[Json],
+        workloads: Sequence[Json],
+        now: datetime,
+    ) -> Coverage | None:
+        """Every node of the cache."""
+        (binding,) = bindings
+        task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
+        return coverage(task, pods, workloads, _since(op), now) if task is not None else None
 
-def _hosts(pods: Sequence[Json], task: Task) -> list[str]:
-    """Nodes that hold the cache, or will: a load need not wait for a worker that only keeps files."""
-    if task.after == "client":
-        pods = [p for p in pods if role_of(p) == "client" and is_ready(p)]
-    else:
-        workers = [p for p in pods if role_of(p) == "worker"]
-        pods = workers or [p for p in pods if role_of(p) == "client"]
-    return sorted({pod["spec"]["nodeName"] for pod in pods})
+    def per_node(self, op: Json, bindings: Sequence[Binding]) -> bool:
+        """Unless a cache loads itself as a whole."""
+        (binding,) = bindings
+        task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
+        return task is not None and not task.once
+
+
+def _since(load: Json) -> datetime:
+    """When it began, or was made."""
+    started = ((load.get("status") or {}).get("infos") or {}).get("startTime")
+    if started is not None:
+        return datetime.fromtimestamp(float(started), UTC)
+    return parse_time(load["metadata"]["creationTimestamp"])
 
 
 def _on(pod: Json, spec: Json, host: str) -> Json:

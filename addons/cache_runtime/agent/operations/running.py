@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from addon_framework.api.core import CONFIGMAPS, CRONJOBS, JOBS, NODES, PODS
@@ -12,7 +13,13 @@ from addon_framework.kube import AlreadyExists, Client, Invalid, Key, NotFound, 
 from addon_framework.kube.events import EventRecorder
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import FIELD_MANAGER, HASH_ANNOTATION, INPUTS_LABEL, OURS_IN_STATUS
+from addons.cache_runtime.agent.names import (
+    FIELD_MANAGER,
+    HASH_ANNOTATION,
+    INPUTS_LABEL,
+    NODE_LABEL,
+    OURS_IN_STATUS,
+)
 from addons.cache_runtime.agent.operations import inputs, jobs, runafter, status
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError
 from addons.cache_runtime.agent.operations.shared import Shared
@@ -45,6 +52,7 @@ class Runner:
             if live is None or live.get("data") != wanted["data"]:
                 await self._client.apply(wanted, field_manager=FIELD_MANAGER, resource=CONFIGMAPS)
         cron = op["spec"].get("policy") == "Cron"
+        plan = replace(plan, parts=_named(plan.parts, self._owned(key, CRONJOBS if cron else JOBS), attempt))
         active = cron and any(not jobs.finished(job)[0] for job in self._owned(key, JOBS))
         if cron and not active:
             other = self._shared.turns.idle(claim)
@@ -77,13 +85,24 @@ class Runner:
                 await self._delete(resource, obj)
         return bool(self._owned(key, PODS))
 
+    async def leave(self, key: Key, op: Json, nodes: Iterable[str]) -> None:
+        """What was done there no longer counts: such a node may come back empty."""
+        for job in self._owned(key, JOBS):
+            if _host(job) in nodes:
+                await self._delete(JOBS, job)
+        said = dict(op["status"])
+        kept = [name for name in str(said["infos"]["nodes"]).split(",") if name not in nodes]
+        said["infos"] = {**said["infos"], "nodes": ",".join(kept)}
+        await patch_status(self._client, self._kind.resource, op, said, optional=OURS_IN_STATUS)
+
     async def _jobs(self, key: Key, op: Json, plan: Plan, attempt: str) -> None:
         """A job per part; those of other attempts go."""
         wanted = {part.name: part for part in plan.parts}
         await self._delete_all(CRONJOBS, key)
         for job in self._owned(key, JOBS):
             name = job["metadata"]["name"]
-            if name not in wanted or job["metadata"]["labels"].get(INPUTS_LABEL) != attempt:
+            part, made = wanted.get(name), job["metadata"]["labels"].get(INPUTS_LABEL)
+            if part is None or made != attempt or part.host != _host(job):
                 await self._delete(JOBS, job)
         dataset = self._kind.targets(op)[0]
         for name, part in wanted.items():
@@ -125,10 +144,10 @@ class Runner:
             measured = self._shared.datasets.measurements.of(self._kind.targets(op)[0]).counted
             if self._kind.role != "load":
                 measured = None
-            said = status.running_status(op, parts, attempt, datetime.now(UTC), measured)
+            said = status.running_status(op, parts, attempt, datetime.now(UTC), measured, plan.missing)
         if self._kind.role == "load":
             said["infos"]["mounts"] = inputs.of_mounts(bindings[0].dataset)
-        if notes := self._kind.notes(op):
+        if notes := "; ".join(filter(None, (self._kind.notes(op), plan.left_out))):
             said["infos"]["notes"] = notes
         if cron:
             said |= self._times(key)
@@ -232,7 +251,10 @@ class Runner:
         await recorder.record(op, reason, message, warning=phase == status.FAILED)
 
     def _owned(self, key: Key, resource: Resource) -> list[Json]:
-        return [obj for obj in self._of(resource) if jobs.operation_key(self._kind, obj) == [key]]
+        """By name: of a cluster's thousands few are."""
+        index, informer = f"operation {self._kind.name}", self._of(resource)
+        informer.add_index(index, lambda obj: [str(each) for each in jobs.operation_key(self._kind, obj)])
+        return sorted(informer.by_index(index, str(key)), key=lambda obj: str(obj["metadata"]["name"]))
 
     async def _delete_all(self, resource: Resource, key: Key) -> None:
         for obj in self._owned(key, resource):
@@ -246,6 +268,19 @@ class Runner:
             await self._client.delete(resource, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except NotFound:
             pass
+
+
+def _named(parts: Sequence[Part], made: Sequence[Json], attempt: str) -> list[Part]:
+    """Parts whose jobs there are already keep the names of these, however many parts join them."""
+    names: dict[str, str] = {}
+    for job in sorted(made, key=lambda job: str(job["metadata"].get("creationTimestamp", "")), reverse=True):
+        if _host(job) and (job["metadata"]["labels"].get(INPUTS_LABEL) == attempt):
+            names[_host(job)] = job["metadata"]["name"]
+    return [replace(part, name=names.get(part.host, part.name)) for part in parts]
+
+
+def _host(job: Json) -> str:
+    return str(job["metadata"]["labels"].get(NODE_LABEL, ""))
 
 
 def _age(job: Json) -> float:

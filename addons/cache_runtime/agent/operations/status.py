@@ -70,11 +70,18 @@ def failed_status(load: Json, reason: str, message: str, inputs: str, now: datet
 
 
 def running_status(
-    load: Json, nodes: Sequence[PartState], inputs: str, now: datetime, measured: tuple[int, int] | None
+    load: Json,
+    nodes: Sequence[PartState],
+    inputs: str,
+    now: datetime,
+    measured: tuple[int, int] | None,
+    missing: str = "",
 ) -> Json:
-    """While it runs and after."""
+    """While it runs and after. `missing` says what is to join the parts: it is not complete without."""
     old = load.get("status") or {}
     phase = phase_of(nodes)
+    if missing and phase == COMPLETE:
+        phase = EXECUTING
     infos = {**progress(nodes, measured), "inputs": inputs}
     starts = [float(n.said["start"]["time"]) for n in nodes if "time" in n.said.get("start", {})]
     if starts:
@@ -103,6 +110,8 @@ def running_status(
             infos["message"] = f"trying again: {trouble}"
         elif waiting := next((node.message for node in nodes if not node.done and node.message), ""):
             infos["message"] = waiting
+        elif missing:
+            infos["message"] = missing
     return status | _kept(load)
 
 
