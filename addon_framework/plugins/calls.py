@@ -78,7 +78,12 @@ class Caller:
 
         self._hanging[number] = what  # also when we are cancelled
         thread.do(work, tell)
-        await asyncio.wait({answer}, timeout=timeout)
+        try:
+            await asyncio.wait({answer}, timeout=timeout)
+        except asyncio.CancelledError:
+            if not answer.cancel():  # nobody is left to hear what comes of it
+                answer.exception()
+            raise
         if not answer.done():
             answer.cancel()
             text = f"{self._who}: {what} has not returned within {timeout:g} s; it is left alone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 from collections.abc import Iterator
@@ -99,6 +100,23 @@ async def test_a_hook_that_hangs_is_left_alone_and_asked_again_later(
         return bool(await manifests(plugin) == [])
 
     await eventually(back, swallow=PluginError)
+
+
+async def test_what_comes_of_a_call_that_nobody_waits_for_is_no_news(odd: Odd, plugin: Plugin) -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    await plugin.prepare()
+    odd.hangs, odd.answer = True, RuntimeError("too late")
+    asked = asyncio.create_task(plugin.watch_over("addon_manifests", lambda: odd.addon_manifests()))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    odd.hangs = False
+    odd.go.set()
+    odd.answer = []
+    assert await manifests(plugin) == []  # the thread is done with the other call
+    gc.collect()
+    assert not told
 
 
 async def test_others_do_not_wait_for_a_plugin_that_takes_long(odd: Odd) -> None:
