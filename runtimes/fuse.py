@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from addon_framework.api.meta import Json
 from runtimes.interface import Backend, Cache, Source, Task, Volume
 from runtimes.node.command import clean_pod
+from runtimes.node.publish import published_at
 from runtimes.pods import credential_env, field, host_path, literal, mount
 from runtimes.source import hub, s3
 from runtimes.tiers import node_directories
@@ -33,8 +35,8 @@ class ClientBackend(Backend):
     """A cache whose data pods find where a client mounts it."""
 
     def volume(self, cache: Cache) -> Volume:
-        """The mount of the client."""
-        return Volume(cache.mount_point, after="client")
+        """The mount of the client; nothing is there while nothing is mounted."""
+        return Volume(str(published_at(Path(cache.mount_point))), after="client", mounted=True)
 
     def directories(self, cache: Cache) -> list[str]:
         """Of nodes, that end with the cache."""

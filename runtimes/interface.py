@@ -168,10 +168,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class Volume:
-    """Where the data is on a node, and which component must be ready before pods may mount it."""
+    """Where the data is on a node, and which component must be ready before pods may mount it.
+
+    `mounted`: the path is there only while a client shows the data at it (see runtimes.node.publish).
+    """
 
     path: str
     after: Literal["client", "none"] = "none"
+    mounted: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtimes.node import remount, speed
+from runtimes.node import publish, remount, speed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,16 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def unmount(path: Path) -> None:
     """Ends every mount on the path, dead ones too, and removes the directory they were on."""
-    for _ in range(mounts_on(path)):
-        done = subprocess.run(["umount", "--lazy", str(path)], capture_output=True, text=True, check=False)
-        if done.returncode and mounts_on(path):
-            raise OSError(f"{path} is still mounted: {done.stderr.strip()}")
+    publish.published_at(path).unlink(missing_ok=True)
+    for point in (publish.live_at(path), path):
+        for _ in range(mounts_on(point)):
+            done = subprocess.run(
+                ["umount", "--lazy", str(point)], capture_output=True, text=True, check=False
+            )
+            if done.returncode and mounts_on(point):
+                raise OSError(f"{point} is still mounted: {done.stderr.strip()}")
+        try:
+            point.rmdir()  # only an empty one: what is in it was never ours
+        except FileNotFoundError:
+            pass
     for record in (remount.record_of(path), speed.record_of(path)):
         record.unlink(missing_ok=True)
-    try:
-        path.rmdir()  # only an empty one: what is in it was never ours
-    except FileNotFoundError:
-        pass
     _remove_empty(path.parent)
 
 

@@ -8,7 +8,8 @@ works for subPaths, with any mount propagation, and in whichever order clients a
 What earlier clients mounted is kept in a file beside the mount point, by device number, type and source: a
 number is not used again while a mount holds it, and only what answers ENOTCONN is ever replaced.
 
-Where SPEED is set, the mount is measured by a process beside this one (see runtimes.node.speed).
+It also shows the mount where pods that start find it (see runtimes.node.publish). Where SPEED is set, a
+process beside this one measures it (see runtimes.node.speed).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+
+from runtimes.node.publish import device_at, live_at, publish, withdraw
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every architecture since 2019
 _AT_FDCWD, _AT_EMPTY_PATH, _O_CLOEXEC, _CLONE_NEWNS = -100, 0x1000, 0o2000000, 0x20000
@@ -79,15 +82,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--proc", type=Path, default=Path("/proc"), metavar="DIR", help="the node's")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    with _measuring(options.mount_point), open("/proc/self/mountinfo") as table:
-        changes = select.poll()
-        changes.register(table, select.POLLPRI)
-        while True:
-            try:
-                remount(options.mount_point, options.proc)
-            except OSError as error:
-                _report("remountFailed", message=str(error))
-            changes.poll()
+    try:
+        with _measuring(options.mount_point), open("/proc/self/mountinfo") as table:
+            changes = select.poll()
+            changes.register(table, select.POLLPRI)
+            while True:
+                try:
+                    remount(options.mount_point, options.proc)
+                except OSError as error:
+                    _report("remountFailed", message=str(error))
+                changes.poll()
+    finally:
+        withdraw(options.mount_point)
 
 
 @contextlib.contextmanager
@@ -105,8 +111,12 @@ def _measuring(mount_point: Path) -> Iterator[None]:
 
 def remount(mount_point: Path, proc: Path) -> None:
     """Brings the mount that is there now to every container that has a dead one of an earlier client."""
+    number = device_at(mount_point)
+    if not number or _is_dead(str(mount_point)):
+        return
+    publish(mount_point, number)
     current = _current(mount_point)
-    if current is None or _is_dead(str(mount_point)):
+    if current is None:  # a mount of the kernel's own does not die with its client
         return
     record = record_of(mount_point)
     known = _load(record)
@@ -114,8 +124,10 @@ def remount(mount_point: Path, proc: Path) -> None:
     if not (old := known - {current}):
         return
     held: set[Device] = set()
+    published = f"/{live_at(mount_point).relative_to(mount_point.parent.parent)}/"
     for pid, mounts in _namespaces(proc):
-        tops = {mount.point: mount for mount in mounts}  # what is mounted last lies on top
+        # What is mounted last lies on top.
+        tops = {mount.point: mount for mount in mounts if published not in mount.point}
         dead = [mount for mount in tops.values() if mount.device in old]
         held |= {mount.device for mount in mounts}
         if dead:

@@ -17,18 +17,23 @@ _NODE_WEIGHT = _WITHOUT_WEIGHT = 100
 
 @dataclass(frozen=True)
 class Cached:
-    """A Dataset that a pod uses: the label of the nodes with its cache, and the labels that those have."""
+    """A Dataset that a pod uses: the label of the nodes with its cache, and the labels that those have.
+
+    `follows`: nodes have it because pods use it there, so none can be required.
+    """
 
     name: str
     label: str
     nodes: Sequence[Json] = ()
+    follows: bool = False
 
 
 def attract(pod: Json, datasets: Sequence[Cached]) -> None:
     """Prefers the caches' nodes, then their zones and regions; requires them where a label says so."""
     labels = pod["metadata"].get("labels") or {}
-    required = [d for d in datasets if labels.get(f"fluid.io/dataset.{d.name}.sched") == "required"]
-    asked = _keys(pod)
+    asked = (d for d in datasets if labels.get(f"fluid.io/dataset.{d.name}.sched") == "required")
+    required = [dataset for dataset in asked if not dataset.follows]
+    keys = _keys(pod)
     preferred = []
     for dataset in datasets:
         if dataset in required:
@@ -36,7 +41,7 @@ def attract(pod: Json, datasets: Sequence[Cached]) -> None:
         preferred.append((_NODE_WEIGHT, _is(dataset.label, ["true"])))
         for key, weight in _TIERS:
             values = sorted({label for node in dataset.nodes if (label := _labels(node).get(key))})
-            if values and key not in asked:  # whoever asks for a zone has decided
+            if values and key not in keys:  # whoever asks for a zone has decided
                 preferred.append((weight, _is(key, values)))
     _prefer(pod, preferred)
     # Every one of them: terms are alternatives, the expressions of one term are not.

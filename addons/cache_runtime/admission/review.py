@@ -33,6 +33,7 @@ from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.status import BOUND
 from runtimes import validation
 from runtimes.interface import Backend, Component, Missing
+from runtimes.presence import is_lazy
 
 SIDECAR_LABEL = "serverless.fluid.io/inject"
 
@@ -156,7 +157,8 @@ class Reviewer:
         roles = {component.role for component in binding.backend.components(binding.cache)}
         label = (cache_node_label if "worker" in roles else client_node_label)(key, uid)
         nodes = [n for n in self._cache(NODES) if (n["metadata"].get("labels") or {}).get(label) == "true"]
-        return Cached(used.claim, label, nodes)
+        follows = "worker" not in roles and is_lazy(binding.backend, binding.cache)
+        return Cached(used.claim, label, nodes, follows)
 
     # Datasets and runtimes
 

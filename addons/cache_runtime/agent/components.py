@@ -7,10 +7,12 @@ import json
 from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, SERVICES, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
-from addons.cache_runtime.agent.affinities import joined
+from addons.cache_runtime.agent.affinities import both, joined
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
     HASH_ANNOTATION,
+    cache_node_label,
+    client_node_label,
     dataset_id,
     labels,
     owner_reference,
@@ -18,21 +20,25 @@ from addons.cache_runtime.agent.names import (
 )
 from runtimes.interface import Component, Service
 from runtimes.pods import named_node
+from runtimes.presence import is_lazy
 
 _SUFFIX = {"master": "master", "worker": "worker", "client": "fuse"}
 _SECTION = {"master": "master", "worker": "worker", "client": "fuse"}  # of the runtime's spec
 _EVERYWHERE = [{"operator": "Exists"}]
 
 
-def objects(binding: Binding) -> list[tuple[Resource, Json]]:
-    """Everything the runtime needs in the Dataset's namespace, each with a hash of itself."""
+def objects(binding: Binding, *, everywhere: bool = False) -> list[tuple[Resource, Json]]:
+    """Everything the runtime needs in the Dataset's namespace, each with a hash of itself.
+
+    `everywhere`: clients of a lazy kind run where nobody uses them too.
+    """
     made: list[tuple[Resource, Json]] = []
     for component in binding.backend.components(binding.cache):
         for name, data in component.config_maps.items():
             config = _object(binding, component, "ConfigMap", "v1", name)
             made.append((CONFIGMAPS, _hashed({**config, "data": dict(data)})))
         made += [(SERVICES, _service(binding, component, service)) for service in component.services]
-        made.append(_workload(binding, component))
+        made.append(_workload(binding, component, everywhere))
     return made
 
 
@@ -67,13 +73,34 @@ def template(binding: Binding, component: Component) -> Json:
     return {"metadata": metadata, "spec": spec}
 
 
+def places(binding: Binding) -> list[Json]:
+    """Terms of the nodes on which a client may run; none: any."""
+    spec = template(binding, _client(binding))["spec"]
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    terms: list[Json] = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(required, {}).get(
+        "nodeSelectorTerms"
+    ) or []
+    chosen = [_has(label, value) for label, value in sorted((spec.get("nodeSelector") or {}).items())]
+    if not chosen:
+        return terms
+    return [both(term, {"matchExpressions": chosen}) for term in terms or [{}]]
+
+
+def client_digest(binding: Binding) -> str:
+    """Of what a client's pod is made from; it says whether one that runs is of today's."""
+    client = _client(binding)
+    metadata = template(binding, client)["metadata"]
+    made = {**client.config_maps, "": client.pod, " ": metadata}
+    return short_hash(json.dumps(made, sort_keys=True, default=dict))
+
+
 def placement(binding: Binding) -> str:
     """Exclusive is Fluid's default. A `local` cache is just files, so there it has to be asked for."""
     said = binding.cache.dataset.spec.placement
     return said or ("Shared" if binding.backend.type == "local" else "Exclusive")
 
 
-def _workload(binding: Binding, component: Component) -> tuple[Resource, Json]:
+def _workload(binding: Binding, component: Component, everywhere: bool) -> tuple[Resource, Json]:
     key = Key(binding.cache.namespace, binding.cache.name)
     daemon = component.replicas is None
     kind = "DaemonSet" if daemon else "StatefulSet"
@@ -86,6 +113,8 @@ def _workload(binding: Binding, component: Component) -> tuple[Resource, Json]:
     if component.role == "client":
         # Replacing a FUSE client breaks the mounts of pods that use it, so that waits until pods restart.
         spec["updateStrategy"] = {"type": "OnDelete"}
+        if is_lazy(binding.backend, binding.cache):
+            spec["template"] = _lazy(binding, spec["template"], everywhere)
     if not daemon:
         service = next((each.name for each in component.services if each.governing), name)
         spec |= {
@@ -94,6 +123,32 @@ def _workload(binding: Binding, component: Component) -> tuple[Resource, Json]:
             "podManagementPolicy": "Parallel",
         }
     return DAEMONSETS if daemon else STATEFULSETS, _hashed({**obj, "spec": spec})
+
+
+def _lazy(binding: Binding, made: Json, everywhere: bool) -> Json:
+    """The template of a client that runs on nodes with its label; `everywhere`: on those of the cache too."""
+    key, uid = Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
+    terms = [{"matchExpressions": [_has(client_node_label(key, uid), "true")]}]
+    if everywhere:
+        workers = any(c.role == "worker" for c in binding.backend.components(binding.cache))
+        held = {"matchExpressions": [_has(cache_node_label(key, uid), "true")]}
+        terms = [*terms, held] if workers else []
+    ours: Json = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    }
+    spec: Json = made["spec"]
+    if terms:
+        spec = {**spec, "affinity": joined(spec.get("affinity") or {}, ours)}
+    annotations = {**(made["metadata"].get("annotations") or {}), HASH_ANNOTATION: client_digest(binding)}
+    return {"metadata": {**made["metadata"], "annotations": annotations}, "spec": spec}
+
+
+def _client(binding: Binding) -> Component:
+    return next(c for c in binding.backend.components(binding.cache) if c.role == "client")
+
+
+def _has(label: str, value: str) -> Json:
+    return {"key": label, "operator": "In", "values": [value]}
 
 
 def _service(binding: Binding, component: Component, service: Service) -> Json:

@@ -24,6 +24,7 @@ from addons.cache_runtime.agent import components, restoring, status, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.bypass import Bypass, original_of
 from addons.cache_runtime.agent.cleaning import Cleaner
+from addons.cache_runtime.agent.clients import Clients
 from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
 from addons.cache_runtime.agent.executions import Executions
@@ -92,7 +93,8 @@ class DatasetController(Controller):
         cleaner = Cleaner(self.client, self.of, self._install_namespace)
         self._teardown = Teardown(self.client, self.of, cleaner, self.references)
         labels = NodeLabels(self.client, self.of)
-        self._leaving = Leaving(self.of, labels, cleaner, self._teardown.users)
+        self._clients = Clients(self.of, self.references)
+        self._leaving = Leaving(self.of, labels, cleaner, self._teardown.users, self._clients)
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
@@ -173,10 +175,7 @@ class DatasetController(Controller):
             again, left = await self._leaving.step(binding, key)
             self.executions.follow(key, binding, lambda role: self._observer.pods(key, role))
             seen = self._observer.observe(key, binding)
-            if (
-                binding.backend.volume(binding.cache).after == "none"
-                or seen.counts.get("client", Counts()).ready
-            ):
+            if binding.backend.volume(binding.cache).after == "none" or seen.served:
                 await self._volume(key, binding)
         except (_StrangerError, NoPortLeftError) as error:
             await self._write(binding, self._observer.observe(key, binding, problem=str(error)))
@@ -204,7 +203,8 @@ class DatasetController(Controller):
             await self._patch_metadata(binding.backend.resource, runtime, patch)
 
     async def _components(self, key: Key, binding: Binding) -> None:
-        wanted = components.objects(binding)
+        everywhere = self._clients.wanted_by_operations(binding, key)
+        wanted = components.objects(binding, everywhere=everywhere)
         names = {(resource, obj["metadata"]["name"]) for resource, obj in wanted}
         # Workers and clients of a cache that has a master find it when they start.
         has_master = any(resource in WORKLOADS and role_of(obj) == "master" for resource, obj in wanted)

@@ -14,10 +14,10 @@ from addon_framework.kube import Key
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.cleaning import Cleaner
+from addons.cache_runtime.agent.clients import Clients
 from addons.cache_runtime.agent.names import (
     LEAVING,
     cache_node_label,
-    client_node_label,
     dataset_key,
     role_of,
 )
@@ -36,17 +36,20 @@ class Leaving:
         labels: NodeLabels,
         cleaner: Cleaner,
         users: Callable[[Key, str], list[str]],
+        clients: Clients,
     ) -> None:
         self._cache, self._labels, self._cleaner, self._users = cache, labels, cleaner, users
+        self._clients = clients
 
     async def step(self, binding: Binding, key: Key) -> tuple[float | None, str]:
         """When to come again, and on which nodes pods are waited for."""
         uid, pods = binding.dataset["metadata"]["uid"], self._pods(key)
         workers, clients = (_nodes(pods, role) for role in ("worker", "client"))
         settled, again, waiting = self._settled(key, pods), None, []
+        client_of = self._clients.labels(binding, key, [pod for pod in pods if role_of(pod) == "client"])
         for node in self._cache(NODES):
             name, there = node["metadata"]["name"], node["metadata"].get("labels") or {}
-            client = name in clients or client_node_label(key, uid) in there
+            client = client_of(node)
             said = there.get(cache_node_label(key, uid))
             if name in workers:
                 if said == LEAVING:
@@ -54,7 +57,7 @@ class Leaving:
                 await self._labels.put(binding, node, cache=True, client=client)
             elif said is None:
                 if client:
-                    await self._labels.put(binding, node, cache=False, client=True)
+                    await self._labels.put(binding, node, cache=False, client=client)
             elif not settled:
                 await self._labels.put(
                     binding, node, cache=said != LEAVING, client=client, leaving=said == LEAVING
@@ -64,14 +67,14 @@ class Leaving:
             elif any(name == pod["spec"].get("nodeName") and role_of(pod) != "client" for pod in pods):
                 again = _AGAIN  # an operation works there
             elif name in clients:  # a mount that lives reads from its directory, which goes with it
-                await self._labels.put(binding, node, cache=False, client=True)
+                await self._labels.put(binding, node, cache=False, client=client)
             elif said != LEAVING:
                 await self._labels.put(binding, node, cache=False, client=client, leaving=True)
                 again = _AGAIN
             elif not await self._cleaner.clean(binding, name, _WHY):
                 again = _AGAIN
             elif self._cleaner.succeeded(binding, name, _WHY):
-                await self._labels.put(binding, node, cache=False, client=False)
+                await self._labels.put(binding, node, cache=False, client="")
                 await self._cleaner.forget(binding, name, _WHY)
         return again, "; ".join(waiting)
 

@@ -59,6 +59,7 @@ FORCE_ANNOTATION = "data.boundaryless.io/force-delete"
 REFERENCES_ANNOTATION = "data.boundaryless.io/references"
 COUNT_LABEL = "fluid.io/dataset-num"  # on nodes: how many Datasets have their cache there
 LEAVING = "leaving"  # of a node's label, instead of "true": its part of the cache goes
+IDLE = "idle"  # of the client's label, instead of "true": nobody uses it there, so it goes (see clients)
 EXCLUSIVE_LABEL = "fluid_exclusive"  # on nodes: the one Dataset whose cache wants the node for itself
 NODE_LABEL = "data.boundaryless.io/node"
 INPUTS_LABEL = "data.boundaryless.io/inputs"
@@ -130,11 +131,15 @@ def dataset_key(obj: Json) -> list[Key]:
     return [Key(found.get(NAMESPACE_LABEL, ""), found[NAME_LABEL])]
 
 
+def mounted_claims(pod: Json) -> list[str]:
+    """The claims a pod mounts."""
+    volumes = pod["spec"].get("volumes") or []
+    return [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+
+
 def claims_of(pod: Json) -> list[str]:
     """The claims a pod mounts, and the Datasets whose client it brought along instead."""
-    volumes = pod["spec"].get("volumes") or []
-    claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
-    metadata = pod["metadata"]
+    claims, metadata = mounted_claims(pod), pod["metadata"]
     # Anyone may write the annotation; it speaks for pods that no longer have the claim, and for no others.
     done = (metadata.get("labels") or {}).get(SIDECAR_DONE_LABEL) == "true"
     brought = (metadata.get("annotations") or {}).get(IN_USE_ANNOTATION) if done else None
@@ -157,6 +162,19 @@ def pods_using(pods: AnyInformer, key: Key, node: str = "") -> list[str]:
         if key.name in claims_of(pod) and not ended and where and node in ("", where):
             found.append(pod["metadata"]["name"])
     return sorted(found)
+
+
+def nodes_using(pods: AnyInformer, key: Key) -> set[str]:
+    """Nodes with pods that mount a Dataset's claim by the node's own client, and have not ended."""
+    pods.add_index(
+        "claim", lambda pod: [str(Key(pod["metadata"]["namespace"], name)) for name in mounted_claims(pod)]
+    )
+    return {
+        node
+        for pod in pods.by_index("claim", str(key))
+        if (node := pod["spec"].get("nodeName"))
+        and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    }
 
 
 def is_forced(dataset: Json) -> bool:

@@ -2,7 +2,7 @@
 
 Of the cache: `fluid.io/s-<ns>-<name>`, `s-<type>-...`, `s-h-<type>-{m,d,t}-...` with how much its memory, its
 disks and both may hold, and `fluid_exclusive` for a cache that wants a node of its own. Of its client:
-`fluid.io/f-...`.
+`fluid.io/f-...`, "true" or "idle".
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from addons.cache_runtime.agent.sizes import short_size
 _MEMORY, _DISK, _TOTAL = "m", "d", "t"
 
 
-def wanted(binding: Binding, *, cache: bool, client: bool, leaving: bool = False) -> dict[str, str]:
-    """Of a node that holds a part of the cache, that mounts the Dataset, or both; or whose part goes."""
+def wanted(binding: Binding, *, cache: bool, client: str, leaving: bool = False) -> dict[str, str]:
+    """Of a node that holds a part of the cache, that mounts the Dataset, or both; or whose part goes.
+
+    `client` is the value of the client's label, "" for none (see agent.clients).
+    """
     key, uid, kind = _identity(binding)
-    found = {client_node_label(key, uid): "true"} if client else {}
+    found = {client_node_label(key, uid): client} if client else {}
     if leaving:
         found[cache_node_label(key, uid)] = LEAVING
     elif cache:
@@ -43,7 +46,7 @@ def wanted(binding: Binding, *, cache: bool, client: bool, leaving: bool = False
 
 
 def changes(
-    binding: Binding, there: Mapping[str, str], *, cache: bool, client: bool, leaving: bool = False
+    binding: Binding, there: Mapping[str, str], *, cache: bool, client: str, leaving: bool = False
 ) -> dict[str, str | None]:
     """What to write into a node's labels; None removes one. Labels of others are left alone."""
     after = wanted(binding, cache=cache, client=client, leaving=leaving)

@@ -20,7 +20,7 @@ class NodeLabels:
         self._client, self._cache = client, cache
 
     async def put(
-        self, binding: Binding, node: Json, *, cache: bool, client: bool, leaving: bool = False
+        self, binding: Binding, node: Json, *, cache: bool, client: str, leaving: bool = False
     ) -> None:
         """Those of a node that holds a part of the cache, mounts it, both, or neither any more."""
         there: dict[str, str] = node["metadata"].get("labels") or {}
@@ -38,7 +38,7 @@ class NodeLabels:
     async def remove(self, binding: Binding) -> None:
         """From every node."""
         for node in self._cache(NODES):
-            await self.put(binding, node, cache=False, client=False)
+            await self.put(binding, node, cache=False, client="")
 
     def _cache_labels(self) -> Iterable[str]:
         return {cache_node_label(key_of(each), each["metadata"]["uid"]) for each in self._cache(DATASETS)}

@@ -16,6 +16,7 @@ from addons.cache_runtime.agent.names import OPERATIONS, ROLES, dataset_key, pod
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from runtimes.interface import CacheState
+from runtimes.presence import is_lazy
 
 WORKLOADS = (DAEMONSETS, STATEFULSETS)
 
@@ -42,11 +43,11 @@ class Observer:
     def observe(self, key: Key, binding: Binding, *, problem: str = "", waiting: str = "") -> Observed:
         """All that the status follows from."""
         counts = self.counts(key)
-        needed = (
-            set(counts) if binding.backend.volume(binding.cache).after == "client" else {*counts} - {"client"}
-        )
+        after = binding.backend.volume(binding.cache).after
+        first = after == "client" and not is_lazy(binding.backend, binding.cache)
+        needed = set(counts) if first else {*counts} - {"client"}
         sources = self._executions.sources(key)
-        ready = (
+        served = (
             bool(counts) and all(counts[role].ready for role in needed) and sources.mounted and not waiting
         )
         pods = [pod for role in counts for pod in self.pods(key, role)]
@@ -58,7 +59,8 @@ class Observer:
             mounted=sources.mounted,
             mount_time=sources.at,
             measured=measured.counted,
-            ready=ready and claim is not None,
+            served=served,
+            ready=served and claim is not None,
             problem=problem,
             waiting=waiting or status.waiting_for(pods) or sources.problem or measured.problem,
             operations=self._operations(key),

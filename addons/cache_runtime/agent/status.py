@@ -20,7 +20,6 @@ NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
 UPDATING = "Updating"
 MIGRATING = "DataMigrating"
 WITHOUT_EFFECT = "FieldsWithoutEffect"  # a condition
-_CLEAN_POLICY = "OnRuntimeDeleted"
 IN_USE = "NodesInUse"  # a reason of WorkersScaledIn
 SEVERAL = "SeveralRuntimes"  # a condition
 Put = Callable[[str, bool, str, str], None]  # a condition: type, status, reason, message
@@ -49,7 +48,8 @@ class Observed:
     counts: dict[str, Counts] = field(default_factory=dict)  # by role
     state: CacheState = field(default_factory=CacheState)
     measured: tuple[int, int] | None = None
-    ready: bool = False
+    served: bool = False  # pods that mount the claim would find the data
+    ready: bool = False  # and there is the claim
     problem: str = ""  # the specs are wrong, or something failed
     waiting: str = ""  # for what, while not ready
     mounted: bool = True  # whether the sources are, as the Dataset has them now
@@ -154,13 +154,8 @@ def _remarks(binding: Binding, conditions: list[Json], put: Put) -> None:
         others = ", ".join(binding.ignored)
         text = f"it is cached by its {kind}; remove the {others} of the same name, which does nothing"
         put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "")
-    section = "client" if binding.backend.status_of_parts else "fuse"
-    policy = (binding.cache.spec.get(section) or {}).get("cleanPolicy") or _CLEAN_POLICY
-    if binding.notes or policy != _CLEAN_POLICY or get_condition(conditions, WITHOUT_EFFECT) is not None:
-        text = f"{kind} spec.{section}.cleanPolicy: clients stay until the runtime is deleted, not {policy}"
-        other = policy != _CLEAN_POLICY
-        said = [*binding.notes, *([text] if other else [])]
-        put(WITHOUT_EFFECT, bool(said), "CleanPolicy" if other else "NoEffect", "; ".join(said))
+    if binding.notes or get_condition(conditions, WITHOUT_EFFECT) is not None:
+        put(WITHOUT_EFFECT, bool(binding.notes), "NoEffect", "; ".join(binding.notes))
 
 
 def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:

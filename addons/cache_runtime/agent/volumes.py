@@ -5,6 +5,7 @@ from __future__ import annotations
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key, key_of
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.components import places
 from addons.cache_runtime.agent.names import (
     CAPACITY_ANNOTATION,
     DEFAULT_CAPACITY,
@@ -18,16 +19,15 @@ from addons.cache_runtime.agent.names import (
 )
 from addons.cache_runtime.agent.reference_rules import access_modes as reference_modes
 from runtimes import metadata_list
+from runtimes.presence import is_lazy
 
 
 def persistent_volume(binding: Binding) -> Json:
-    """A directory of every node that has the label; pods that claim it are scheduled to such nodes only."""
+    """A directory of some nodes; pods that claim it are scheduled to those only."""
     key, uid = _identity(binding)
     volume = binding.backend.volume(binding.cache)
     said = metadata_list.given(binding.cache, "PersistentVolume")
-    node_label = client_node_label(key, uid) if volume.after == "client" else cache_node_label(key, uid)
-    requirement = {"key": node_label, "operator": "In", "values": ["true"]}
-    return {
+    made: Json = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
         "metadata": {
@@ -40,16 +40,32 @@ def persistent_volume(binding: Binding) -> Json:
             "capacity": {"storage": capacity(binding)},
             "storageClassName": STORAGE_CLASS,
             "persistentVolumeReclaimPolicy": "Retain",
-            "hostPath": {"path": volume.path, "type": "DirectoryOrCreate"},
+            # Making what only a client can show would let pods start without it.
+            "hostPath": {
+                "path": volume.path,
+                "type": "Directory" if volume.mounted else "DirectoryOrCreate",
+            },
             "claimRef": {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
                 "namespace": key.namespace,
                 "name": key.name,
             },
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}},
         },
     }
+    if terms := _nodes(binding):
+        made["spec"]["nodeAffinity"] = {"required": {"nodeSelectorTerms": terms}}
+    return made
+
+
+def _nodes(binding: Binding) -> list[Json]:
+    """Terms of those with the cache or the client; of a client that comes after its pods, where it may."""
+    if is_lazy(binding.backend, binding.cache):
+        return places(binding)
+    key, uid = _identity(binding)
+    after = binding.backend.volume(binding.cache).after
+    label = client_node_label(key, uid) if after == "client" else cache_node_label(key, uid)
+    return [{"matchExpressions": [{"key": label, "operator": "In", "values": ["true"]}]}]
 
 
 def claim(binding: Binding) -> Json:

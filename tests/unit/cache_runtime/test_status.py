@@ -318,17 +318,3 @@ def test_fields_that_have_no_effect_are_said_until_they_are_gone() -> None:
     assert (condition["status"], condition["message"]) == ("True", asked.notes[0])
     after = dataset_status(bound.dataset, bound, Observed(), STAMP)
     assert not is_true({"status": after}, "FieldsWithoutEffect")
-
-
-def test_a_clean_policy_that_is_not_followed_is_said() -> None:
-    bound = binding()
-    assert "FieldsWithoutEffect" not in str(dataset_status(bound.dataset, bound, Observed(), STAMP))
-    runtime = {**bound.runtime, "spec": {"replicas": 1, "fuse": {"cleanPolicy": "OnDemand"}}}
-    asked = replace(bound, runtime=runtime, cache=Cache.of(bound.dataset, runtime, image="agent"))
-    bound.dataset["status"] = dataset_status(asked.dataset, asked, Observed(), STAMP)
-    condition = get_condition(bound.dataset, "FieldsWithoutEffect")
-    assert condition is not None
-    assert "spec.fuse.cleanPolicy" in condition["message"]
-    assert "not OnDemand" in condition["message"]
-    after = dataset_status(bound.dataset, bound, Observed(), STAMP)
-    assert not is_true({"status": after}, "FieldsWithoutEffect")
