@@ -15,8 +15,7 @@ from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import Call, Target
 from addon_framework.local.apiserver.conversion import all_in_version, in_version
 from addon_framework.local.apiserver.status import StatusError
-from addon_framework.local.apiserver.tables import to_table
-from addon_framework.local.apiserver.tables.table import partial_metadata
+from addon_framework.local.apiserver.tables import partial_metadata, to_table
 
 _ACCEPTED = ("application/json", "*/*", "application/yaml")
 _FORMS = {

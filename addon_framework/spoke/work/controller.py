@@ -10,6 +10,7 @@ import structlog
 
 from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import CRDS, NAMESPACES
+from addon_framework.api.jsonpath import PathError
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.names import WORK_FINALIZER
 from addon_framework.api.work import ManifestWork
@@ -32,7 +33,6 @@ from addon_framework.spoke.work.apply import Applier, Wish, is_final
 from addon_framework.spoke.work.deletion import WorkDeletion
 from addon_framework.spoke.work.executor import Executors
 from addon_framework.spoke.work.objects import SpokeObjects
-from addon_framework.spoke.work.paths import PathError
 from addon_framework.spoke.work.status import (
     Outcome,
     complete_before,

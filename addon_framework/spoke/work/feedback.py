@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 
+from addon_framework.api.jsonpath import PathError
 from addon_framework.api.meta import Json
-from addon_framework.spoke.work.paths import PathError, find_json_path
+from addon_framework.spoke.work.paths import find_json_path
 
 MAX_RAW = 1024  # bytes of a JsonRaw value
 

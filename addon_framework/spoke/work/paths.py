@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-import jsonpath
 import orjson
-from jsonpath.exceptions import JSONPathError
 
+from addon_framework.api.jsonpath import PathError, json_path
 from addon_framework.api.meta import Json
 from addon_framework.spoke.work import jq_paths
 
 Parts = tuple[str | int, ...]
-
-_TOKEN = re.compile(
-    r"""(?P<bracket>\[(?:[^\[\]'"]|'[^']*'|"[^"]*"|\[[^\[\]]*\])*\])
-      | (?P<dots>\.\.?)(?P<name>"[^"]*"|\*|(?:\\.|[^.\[\]\\\s"])*)
-    """,
-    re.VERBOSE,
-)
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\*|")
-
-
-class PathError(ValueError):
-    """The text is no path that can be evaluated; the message says where."""
 
 
 class Match(NamedTuple):
@@ -37,7 +22,7 @@ class Match(NamedTuple):
 
 def find_json_path(path: str, obj: Any) -> list[Match]:
     """All matches of a Kubernetes JSONPath, with or without braces. Raises PathError."""
-    return [Match(tuple(match.parts), match.obj) for match in _compiled(_json_path(path), path).finditer(obj)]
+    return [Match(tuple(match.parts), match.obj) for match in json_path(path).finditer(obj)]
 
 
 def find_jq(path: str, obj: Any) -> list[Match]:
@@ -91,40 +76,3 @@ def drop(obj: Json, parts: Parts) -> None:
     del parent[parts[-1]]
     if parent == {} and parts[:-1] and isinstance(parts[-2], str):
         drop(obj, parts[:-1])
-
-
-@lru_cache(maxsize=1024)
-def _compiled(query: str, original: str) -> Any:
-    try:
-        return jsonpath.compile(query)
-    except JSONPathError as error:
-        raise PathError(f"{original!r}: {str(error).splitlines()[0]}") from error
-
-
-def _json_path(path: str) -> str:
-    text = path.strip()
-    if text.startswith("{") and text.endswith("}"):
-        text = text[1:-1].strip()
-    return "$" + _tokens(text.removeprefix("$"), path)
-
-
-def _tokens(text: str, original: str) -> str:
-    """Names that the library would not take unquoted are quoted: dashes, and dots behind a backslash."""
-    if text and text[0] not in ".[":
-        text = "." + text
-    result, at = [], 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise PathError(f"{original!r}: unexpected {text[at:]!r}")
-        at = match.end()
-        if match["bracket"] is not None:
-            result.append("[*]" if match["bracket"] == "[]" else match["bracket"])
-            continue
-        name = re.sub(r"\\(.)", r"\1", match["name"].strip('"'))
-        if _PLAIN.fullmatch(name):
-            result.append(match["dots"] + name if name else "")
-        else:
-            quoted = name.replace("\\", "\\\\").replace("'", "\\'")
-            result.append(("" if match["dots"] == "." else "..") + f"['{quoted}']")
-    return "".join(result)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from addon_framework.api.jsonpath import PathError
 from addon_framework.spoke.work import ignore
-from addon_framework.spoke.work.paths import PathError, find_jq, find_json_path, find_pointer
+from addon_framework.spoke.work.paths import find_jq, find_json_path, find_pointer
 
 OBJ = {
     "metadata": {"annotations": {"a.b/c": "x"}, "labels": {"app-name": "y"}},

@@ -10,6 +10,12 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import parse_time
 
 NONE, UNSET, UNKNOWN = "<none>", "<unset>", "<unknown>"
+_MODES = {
+    "ReadWriteOnce": "RWO",
+    "ReadOnlyMany": "ROX",
+    "ReadWriteMany": "RWX",
+    "ReadWriteOncePod": "RWOP",
+}
 
 
 def age(timestamp: Any, now: datetime) -> str:
@@ -17,12 +23,12 @@ def age(timestamp: Any, now: datetime) -> str:
     if not timestamp:
         return UNKNOWN
     try:
-        return human((now - parse_time(str(timestamp))).total_seconds())
+        return duration((now - parse_time(str(timestamp))).total_seconds())
     except (ValueError, TypeError):
         return "<invalid>"
 
 
-def human(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A duration in at most two units."""
     if seconds < -2:
         return "<invalid>"
@@ -51,67 +57,152 @@ def _two(big: int, unit: str, small: int, below: str) -> str:
     return f"{big}{unit}{small}{below}" if small else f"{big}{unit}"
 
 
+def until(start: Any, end: Any, now: datetime) -> str:
+    """How long something took, or has taken so far."""
+    if not start:
+        return ""
+    return duration(((parse_time(str(end)) if end else now) - parse_time(str(start))).total_seconds())
+
+
+def typed(values: Any, kind: str) -> Json:
+    """The one of a list's items, such as conditions, with that type."""
+    return next((each for each in values or () if each.get("type") == kind), {})
+
+
 def joined(values: Iterable[Any], empty: str = NONE) -> str:
     """a,b or <none>."""
     return ",".join(str(each) for each in values) or empty
 
 
-def labels(selector: Any) -> str:
+def first_few(values: Iterable[Any], empty: str) -> str:
+    """Three of them, and how many more there are."""
+    found = list(values)
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    return joined(found[:3], empty) + more
+
+
+def selector(value: Any) -> str:
     """Labels, or a LabelSelector, as selectors are typed."""
-    if not selector:
+    if not value:
         return NONE
-    if "matchLabels" not in selector and "matchExpressions" not in selector:
-        return joined(f"{key}={value}" for key, value in sorted(selector.items()))
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for term in selector.get("matchExpressions") or ():
-        values = ",".join(sorted(term.get("values") or ()))
-        parts.append(
-            {
-                "In": f"{term['key']} in ({values})",
-                "NotIn": f"{term['key']} notin ({values})",
-                "Exists": term["key"],
-                "DoesNotExist": f"!{term['key']}",
-            }.get(term.get("operator", ""), term["key"])
-        )
+    if "matchLabels" not in value and "matchExpressions" not in value:
+        return joined(f"{key}={label}" for key, label in sorted(value.items()))
+    parts = [f"{key}={label}" for key, label in sorted((value.get("matchLabels") or {}).items())]
+    for term in value.get("matchExpressions") or ():
+        key, values = term["key"], ",".join(sorted(term.get("values") or ()))
+        forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "DoesNotExist": f"!{key}"}
+        parts.append(forms.get(term.get("operator", ""), key))
     return joined(parts)
 
 
-def containers(template: Any) -> tuple[str, str]:
-    """Names and images of a pod template."""
+def containers(template: Any, field: str) -> str:
+    """Names or images of a pod template."""
     found: list[Json] = ((template or {}).get("spec") or {}).get("containers") or []
-    return joined(each.get("name", "") for each in found), joined(each.get("image", "") for each in found)
+    return joined(each.get(field, "") for each in found)
 
 
-_MODES = {
-    "ReadWriteOnce": "RWO",
-    "ReadOnlyMany": "ROX",
-    "ReadWriteMany": "RWX",
-    "ReadWriteOncePod": "RWOP",
-}
+def access_modes(values: Any) -> str:
+    """Abbreviated: RWO, ROX, RWX, RWOP."""
+    short = {
+        "ReadWriteOnce": "RWO",
+        "ReadOnlyMany": "ROX",
+        "ReadWriteMany": "RWX",
+        "ReadWriteOncePod": "RWOP",
+    }
+    return joined((short.get(each, each) for each in values or ()), "")
 
 
-def modes(values: Any) -> str:
-    """Access modes, abbreviated."""
-    return ",".join(_MODES.get(each, each) for each in values or ())
+def node_state(node: Json) -> str:
+    """Ready or not, and whether it takes pods."""
+    ready = typed((node.get("status") or {}).get("conditions"), "Ready")
+    state = "Unknown"
+    if ready:
+        state = "Ready" if ready.get("status") == "True" else "NotReady"
+    return state + (",SchedulingDisabled" if (node.get("spec") or {}).get("unschedulable") else "")
 
 
-def name_of(obj: Json) -> str:
-    """Its name."""
-    return str(obj["metadata"].get("name", ""))
+def node_roles(labels: Any) -> str:
+    """From the labels of old and new."""
+    prefix, old = "node-role.kubernetes.io/", "kubernetes.io/role"
+    roles = {key.removeprefix(prefix) for key in labels or () if key.startswith(prefix)}
+    return joined(sorted(roles | ({labels[old]} if labels and labels.get(old) else set())))
 
 
-def age_of(obj: Json, now: datetime) -> str:
-    """Its age, printed."""
-    return age(obj["metadata"].get("creationTimestamp"), now)
+def job_state(job: Json) -> str:
+    """The condition that counts most."""
+    conditions = (job.get("status") or {}).get("conditions")
+    for kind in ("Complete", "Failed", "Suspended", "FailureTarget", "SuccessCriteriaMet"):
+        if typed(conditions, kind).get("status") == "True":
+            return kind
+    return "Terminating" if job["metadata"].get("deletionTimestamp") else "Running"
 
 
-def spec_of(obj: Json) -> Json:
-    """Its spec, or nothing."""
-    found: Json = obj.get("spec") or {}
-    return found
+def job_completions(job: Json) -> str:
+    """Done of wanted, or of a work queue's one."""
+    spec, done = job.get("spec") or {}, (job.get("status") or {}).get("succeeded", 0)
+    if spec.get("completions") is not None:
+        return f"{done}/{spec['completions']}"
+    width = spec.get("parallelism") or 0
+    return f"{done}/1" + (f" of {width}" if width > 1 else "")
 
 
-def status_of(obj: Json) -> Json:
-    """Its status, or nothing."""
-    found: Json = obj.get("status") or {}
-    return found
+def external_addresses(service: Json) -> str:
+    """Where it is reached from outside."""
+    spec, status = service.get("spec") or {}, service.get("status") or {}
+    if spec.get("type") == "ExternalName":
+        return str(spec.get("externalName", ""))
+    ingress = (status.get("loadBalancer") or {}).get("ingress") or ()
+    given = [each.get("ip") or each.get("hostname") for each in ingress]
+    empty = "<pending>" if spec.get("type") == "LoadBalancer" else NONE
+    return joined([*filter(None, given), *(spec.get("externalIPs") or ())], empty)
+
+
+def service_ports(ports: Any) -> str:
+    """80:30080/TCP,..."""
+    found = []
+    for port in ports or ():
+        node = f":{port['nodePort']}" if port.get("nodePort") else ""
+        found.append(f"{port.get('port')}{node}/{port.get('protocol', 'TCP')}")
+    return joined(found)
+
+
+def subset_addresses(subsets: Any) -> list[str]:
+    """Each address with each port."""
+    return [
+        f"{address.get('ip')}:{port.get('port')}" if port else str(address.get("ip"))
+        for subset in subsets or ()
+        for port in subset.get("ports") or [None]
+        for address in subset.get("addresses") or ()
+    ]
+
+
+def event_source(event: Json) -> str:
+    """Component and host."""
+    source = event.get("source") or event.get("deprecatedSource") or {}
+    reporter = event.get("reportingComponent") or event.get("reportingController") or ""
+    component = source.get("component") or reporter
+    return f"{component}, {source['host']}" if source.get("host") else component
+
+
+def request_state(request: Json) -> str:
+    """Of a certificate request: decided, failed, issued."""
+    status = request.get("status") or {}
+    kinds = [each.get("type") for each in status.get("conditions") or ()]
+    state = "Denied" if "Denied" in kinds else "Approved" if "Approved" in kinds else "Pending"
+    return state + (",Failed" if "Failed" in kinds else "") + (",Issued" if status.get("certificate") else "")
+
+
+def subjects(values: Any, kind: str) -> str:
+    """Those of one kind."""
+    return ", ".join(
+        f"{each['namespace']}/{each['name']}" if each.get("namespace") else each.get("name", "")
+        for each in values or ()
+        if each.get("kind") == kind
+    )
+
+
+FILTERS = (
+    access_modes, containers, duration, event_source, external_addresses, first_few, job_completions,
+    job_state, node_roles, node_state, request_state, selector, service_ports, subjects, subset_addresses,
+    typed,
+)  # fmt: skip

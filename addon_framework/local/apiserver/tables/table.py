@@ -7,19 +7,11 @@ from typing import Any, Protocol
 
 import orjson
 
+from addon_framework.api.jsonpath import PathError, json_path
 from addon_framework.api.meta import Json
 from addon_framework.api.time import parse_time
 from addon_framework.local.apiserver.tables import cells
-from addon_framework.local.apiserver.tables.builtin import BY_NAME, PRINTERS
-from addon_framework.local.apiserver.tables.jsonpath import PathError, parse
-
-_NAME = {
-    "name": "Name",
-    "type": "string",
-    "format": "name",
-    "description": "Name must be unique within a namespace.",
-    "priority": 0,
-}
+from addon_framework.local.apiserver.tables.builtin import Row, printers
 
 
 class Listed(Protocol):
@@ -46,28 +38,17 @@ def to_table(
     """
     moment = parse_time(now) if isinstance(now, str) else now
     if columns:
-        definitions, rows = _custom(objects, columns, moment)
+        definitions, row = _custom(columns)
     else:
-        printer = PRINTERS.get((resource.group, resource.plural), BY_NAME)
-        definitions = [
-            {
-                "name": name,
-                "type": kind,
-                "format": "name" if name == "Name" else "",
-                "description": "",
-                "priority": priority,
-            }
-            for name, kind, priority in printer.columns
-        ]
-        rows = [printer.row(obj, moment) for obj in objects]
+        known = printers()
+        printer = known.get(f"{resource.plural}.{resource.group}".rstrip("."), known["default"])
+        definitions, row = [_definition(*column) for column in printer.columns], printer.row
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {},
         "columnDefinitions": definitions,
-        "rows": [
-            {"cells": row, **_object(obj, include_object)} for row, obj in zip(rows, objects, strict=True)
-        ],
+        "rows": [{"cells": row(obj, moment), **_object(obj, include_object)} for obj in objects],
     }
 
 
@@ -88,31 +69,35 @@ def partial_metadata(obj: Json) -> Json:
     }
 
 
-def _custom(objects: list[Json], columns: list[Json], now: datetime) -> tuple[list[Json], list[list[Any]]]:
-    definitions: list[Json] = [_NAME]
-    finders = []
+def _definition(name: str, kind: str, priority: int = 0, description: str = "", format: str = "") -> Json:
+    return {
+        "name": name,
+        "type": kind,
+        "format": "name" if name == "Name" else format,
+        "description": description,
+        "priority": priority,
+    }
+
+
+def _custom(columns: list[Json]) -> tuple[list[Json], Row]:
+    """What a custom resource's additionalPrinterColumns ask for, after its name."""
+    definitions = [_definition("Name", "string", description="Name must be unique within a namespace.")]
+    finders: list[tuple[Any, str]] = []
     for column in columns:
-        definitions.append(
-            {
-                "name": column.get("name", ""),
-                "type": column.get("type", "string"),
-                "format": column.get("format", ""),
-                "description": column.get("description", ""),
-                "priority": column.get("priority", 0),
-            }
-        )
+        name, kind = column.get("name", ""), str(column.get("type", "string"))
+        about = column.get("description", ""), column.get("format", "")
+        definitions.append(_definition(name, kind, column.get("priority", 0), *about))
         try:
-            finders.append(parse(str(column.get("jsonPath", ""))))
+            finders.append((json_path(str(column.get("jsonPath", ""))), kind))
         except PathError:
-            finders.append(lambda _obj: [])
-    rows = []
-    for obj in objects:
-        row: list[Any] = [obj["metadata"].get("name", "")]
-        for column, find in zip(columns, finders, strict=True):
-            found = find(obj)
-            row.append(_cell(found[0], str(column.get("type", "string")), now) if found else None)
-        rows.append(row)
-    return definitions, rows
+            finders.append((None, kind))
+
+    def row(obj: Json, now: datetime) -> list[Any]:
+        matches = [(path.match(obj) if path is not None else None, kind) for path, kind in finders]
+        shown = [_cell(match.obj, kind, now) if match is not None else None for match, kind in matches]
+        return [obj["metadata"].get("name", ""), *shown]
+
+    return definitions, row
 
 
 def _cell(value: Any, kind: str, now: datetime) -> Any:
