@@ -5,8 +5,12 @@ https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.admission import PERMANENT_NAMESPACES
+from addon_framework.local.apiserver.data import described
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.rbac import GROUP
 from addon_framework.local.apiserver.registry import Registry
@@ -15,104 +19,18 @@ from addon_framework.local.apiserver.system import SYSTEM
 from addon_framework.local.apiserver.write import Write
 from addon_framework.local.pki import Authority
 
-_READ = ["get", "list", "watch"]
-_WRITE = ["create", "delete", "deletecollection", "patch", "update"]
-_CORE = [
-    "configmaps", "endpoints", "persistentvolumeclaims", "pods", "replicationcontrollers", "serviceaccounts",
-    "services",
-]  # fmt: skip
 _SYSTEM, _AUTHENTICATION = "kube-system", "extension-apiserver-authentication"
 _LABEL = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 
 
-def _rule(verbs: list[str], groups: list[str], resources: list[str]) -> Json:
-    return {"verbs": verbs, "apiGroups": groups, "resources": resources}
+def _cluster_roles() -> Iterator[tuple[str, list[Json], list[str]]]:
+    """Names, rules, and the groups that have them."""
 
+    def flat(rules: list[Any]) -> list[Json]:
+        return [rule for each in rules for rule in (flat(each) if isinstance(each, list) else [each])]
 
-def _view() -> list[Json]:
-    return [
-        _rule(
-            _READ,
-            [""],
-            [*_CORE, "pods/log", "pods/status", "events", "namespaces", "limitranges", "resourcequotas"],
-        ),
-        _rule(_READ, ["discovery.k8s.io"], ["endpointslices"]),
-        _rule(_READ, ["apps", "batch", "autoscaling", "policy", "networking.k8s.io"], ["*"]),
-    ]
-
-
-def _edit() -> list[Json]:
-    return [
-        *_view(),
-        _rule(_READ, [""], ["secrets", "pods/exec", "pods/portforward", "pods/attach", "pods/proxy"]),
-        _rule(_WRITE, [""], [*_CORE, "secrets", "pods/exec", "pods/portforward", "pods/eviction", "events"]),
-        _rule(["impersonate"], [""], ["serviceaccounts"]),
-        _rule(["create"], [""], ["serviceaccounts/token"]),
-        _rule(_WRITE, ["apps", "batch", "autoscaling", "policy", "networking.k8s.io"], ["*"]),
-        _rule([*_READ, *_WRITE], ["coordination.k8s.io"], ["leases"]),
-    ]
-
-
-def _cluster_roles() -> dict[str, list[Json]]:
-    everything = [
-        _rule(["*"], ["*"], ["*"]),
-        {"verbs": ["*"], "nonResourceURLs": ["*"]},
-    ]
-    discovery = [
-        "/api",
-        "/api/*",
-        "/apis",
-        "/apis/*",
-        "/healthz",
-        "/livez",
-        "/openapi",
-        "/openapi/*",
-        "/readyz",
-    ]
-    public = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
-    node = [
-        _rule(_READ, [""], ["services", "pods", "nodes", "namespaces", "persistentvolumes"]),
-        _rule(_READ, [""], ["configmaps", "secrets", "serviceaccounts", "persistentvolumeclaims"]),
-        _rule(["create", "patch", "update"], [""], ["nodes", "nodes/status", "pods/status", "events"]),
-        _rule(["create", "delete"], [""], ["pods"]),
-        _rule(["create"], [""], ["serviceaccounts/token"]),
-        _rule(["get", "create", "update", "patch"], ["coordination.k8s.io"], ["leases"]),
-        _rule(_READ, ["discovery.k8s.io"], ["endpointslices"]),
-        _rule(["create", "get", *_READ], ["certificates.k8s.io"], ["certificatesigningrequests"]),
-    ]
-    return {
-        "cluster-admin": everything,
-        "admin": [
-            *_edit(),
-            _rule([*_READ, *_WRITE], [GROUP], ["roles", "rolebindings"]),
-            _rule(["create"], ["authorization.k8s.io"], ["localsubjectaccessreviews"]),
-        ],
-        "edit": _edit(),
-        "view": _view(),
-        "system:basic-user": [
-            _rule(
-                ["create"],
-                ["authorization.k8s.io"],
-                ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
-            ),
-            _rule(["create"], ["authentication.k8s.io"], ["selfsubjectreviews"]),
-        ],
-        "system:discovery": [{"verbs": ["get"], "nonResourceURLs": [*discovery, "/version", "/version/"]}],
-        "system:public-info-viewer": [{"verbs": ["get"], "nonResourceURLs": public}],
-        "system:auth-delegator": [
-            _rule(["create"], ["authentication.k8s.io"], ["tokenreviews"]),
-            _rule(["create"], ["authorization.k8s.io"], ["subjectaccessreviews"]),
-        ],
-        "system:node": node,
-    }
-
-
-_BINDINGS = {
-    "cluster-admin": ["system:masters"],
-    "system:basic-user": ["system:authenticated"],
-    "system:discovery": ["system:authenticated"],
-    "system:public-info-viewer": ["system:authenticated", "system:unauthenticated"],
-}
+    for name, role in described(__package__, "roles.yaml").items():
+        yield name, flat(role["rules"]), role.get("groups", [])
 
 
 def bootstrap(store: Store, registry: Registry, objects: Objects, port: int, authority: bytes) -> None:
@@ -126,16 +44,13 @@ def bootstrap(store: Store, registry: Registry, objects: Objects, port: int, aut
 
     for name in PERMANENT_NAMESPACES:
         ensure("", "namespaces", {"metadata": {"name": name}})
-    for name, rules in _cluster_roles().items():
-        ensure(GROUP, "clusterroles", {"metadata": {"name": name, "labels": dict(_LABEL)}, "rules": rules})
-    for role, groups in _BINDINGS.items():
-        subjects = [{"apiGroup": GROUP, "kind": "Group", "name": group} for group in groups]
-        binding = {
-            "metadata": {"name": role, "labels": dict(_LABEL)},
-            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
-            "subjects": subjects,
-        }
-        ensure(GROUP, "clusterrolebindings", binding)
+    for name, rules, groups in _cluster_roles():
+        role: Json = {"metadata": {"name": name, "labels": dict(_LABEL)}}
+        ensure(GROUP, "clusterroles", {**role, "rules": rules})
+        if groups:
+            reference = {"apiGroup": GROUP, "kind": "ClusterRole", "name": name}
+            subjects = [{"apiGroup": GROUP, "kind": "Group", "name": group} for group in groups]
+            ensure(GROUP, "clusterrolebindings", {**role, "roleRef": reference, "subjects": subjects})
     service: Json = {
         "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]},
@@ -145,8 +60,8 @@ def bootstrap(store: Store, registry: Registry, objects: Objects, port: int, aut
     trusted = {"metadata": {"name": _AUTHENTICATION}, "data": _whom_to_trust(authority)}
     ensure("", "configmaps", trusted, _SYSTEM)
     reader = {"metadata": {"name": f"{_AUTHENTICATION}-reader", "labels": dict(_LABEL)}}
-    rule = _rule(_READ, [""], ["configmaps"]) | {"resourceNames": [_AUTHENTICATION]}
-    ensure(GROUP, "roles", reader | {"rules": [rule]}, _SYSTEM)
+    rule = {"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["configmaps"]}
+    ensure(GROUP, "roles", reader | {"rules": [rule | {"resourceNames": [_AUTHENTICATION]}]}, _SYSTEM)
 
 
 def _whom_to_trust(authority: bytes) -> dict[str, str]:

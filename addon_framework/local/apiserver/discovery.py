@@ -88,32 +88,22 @@ def aggregated(registry: Registry, *, core: bool) -> Json:
     """All groups at once, for clients that ask for apidiscovery.k8s.io/v2."""
     items = []
     for name, versions in registry.groups().items():
-        if (name == "") != core:
-            continue
-        items.append(
-            {
-                "metadata": {"name": name, "creationTimestamp": None}
-                if name
-                else {"creationTimestamp": None},
-                "versions": [
-                    {
-                        "version": version,
-                        "freshness": "Current",
-                        "resources": [
-                            _aggregated(kind, served, name, version)
-                            for kind, served in _serving(registry, name, version)
-                        ],
-                    }
-                    for version in versions
-                ],
-            }
-        )
+        if (name == "") == core:
+            metadata: Json = {"name": name} if name else {}
+            shown = [_aggregated_version(registry, name, version) for version in versions]
+            metadata["creationTimestamp"] = None
+            items.append({"metadata": metadata, "versions": shown})
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
         "items": items,
     }
+
+
+def _aggregated_version(registry: Registry, group: str, version: str) -> Json:
+    kinds = [_aggregated(kind, served, group, version) for kind, served in _serving(registry, group, version)]
+    return {"version": version, "freshness": "Current", "resources": kinds}
 
 
 def _serving(registry: Registry, group: str, version: str) -> Iterator[tuple[Kind, Version]]:
@@ -124,41 +114,41 @@ def _serving(registry: Registry, group: str, version: str) -> Iterator[tuple[Kin
 
 
 def _resource(kind: Kind) -> Json:
-    entry: Json = {
+    return {
         "name": kind.plural,
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
         "verbs": list(kind.verbs),
+        **_names(kind),
     }
-    if kind.short_names:
-        entry["shortNames"] = list(kind.short_names)
-    if kind.categories:
-        entry["categories"] = list(kind.categories)
-    return entry
+
+
+def _names(kind: Kind) -> Json:
+    names: Json = {"shortNames": list(kind.short_names), "categories": list(kind.categories)}
+    return {key: value for key, value in names.items() if value}
 
 
 def _aggregated(kind: Kind, served: Version, group: str, version: str) -> Json:
     entry: Json = {
         "resource": kind.plural,
-        "responseKind": {"group": group, "version": version, "kind": kind.kind},
+        "responseKind": _response_kind(group, version, kind.kind),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
         "verbs": list(kind.verbs),
+        **_names(kind),
     }
-    if kind.short_names:
-        entry["shortNames"] = list(kind.short_names)
-    if kind.categories:
-        entry["categories"] = list(kind.categories)
     if subresources := kind.subresources_of(served):
-        entry["subresources"] = []
-        for sub in subresources:
-            of_group, of_version, of_kind = _SUB_KINDS.get(sub, (group, version, kind.kind))
-            entry["subresources"].append(
-                {
-                    "subresource": sub,
-                    "responseKind": {"group": of_group, "version": of_version, "kind": of_kind},
-                    "verbs": list(_SUB_VERBS[sub]),
-                }
-            )
+        entry["subresources"] = [
+            {
+                "subresource": sub,
+                "responseKind": _response_kind(*_SUB_KINDS.get(sub, (group, version, kind.kind))),
+                "verbs": list(_SUB_VERBS[sub]),
+            }
+            for sub in subresources
+        ]
     return entry
+
+
+def _response_kind(group: str, version: str, kind: str) -> Json:
+    return {"group": group, "version": version, "kind": kind}

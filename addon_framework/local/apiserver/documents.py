@@ -76,7 +76,8 @@ class Documents:
                 body = openapiproto.openapi_v2_protobuf(registry)
                 return web.Response(body=body, headers={"Content-Type": openapiproto.CONTENT_TYPE})
             case ["openapi", "v2"]:
-                return json_answer(call, openapi.openapi_v2(registry))
+                why = "OpenAPI v2 is served as Protobuf only; the documents of version 3 are at /openapi/v3"
+                raise status.StatusError(501, "NotImplemented", why)
             case ["openapi", "v3"]:
                 return json_answer(call, openapi.openapi_v3_index(registry))
             case ["openapi", "v3", "api", version]:

@@ -1,4 +1,4 @@
-"""OpenAPI documents of what is served: v3 per group and version, v2 for old clients.
+"""OpenAPI documents of what is served, version 3, one for each group and version.
 
 kubectl explain reads descriptions from them, kubectl apply the merge keys, and the parameters of an operation
 tell whether the server validates fields itself.
@@ -7,7 +7,7 @@ tell whether the server validates fields itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -21,11 +21,9 @@ _OBJECT_META = f"{_META}.ObjectMeta"
 _LIST_META = f"{_META}.ListMeta"
 _STATUS = f"{_META}.Status"
 _DELETE_OPTIONS = f"{_META}.DeleteOptions"
-_V3, _V2 = "#/components/schemas/", "#/definitions/"
-_JSON = "application/json"
+_REF = "#/components/schemas/"
 _PATCHES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
 _STRATEGIC = "application/strategic-merge-patch+json"
-_UNTYPED = ("anyOf", "oneOf", "allOf", "not")
 
 
 def openapi_v3_index(kinds: Iterable[Kind]) -> Json:
@@ -47,37 +45,18 @@ def openapi_v3(kinds: Iterable[Kind], group: str, version: str) -> Json:
     """The document of one group and version."""
     source = load_definitions()
     paths: Json = {}
-    schemas = _Schemas(source, _V3)
+    schemas = _Schemas(source)
     for kind in kinds:
         served = kind.version(version)
         if kind.group == group and served is not None:
             name = schemas.add_kind(kind, served)
-            paths.update(_paths(kind, served, name, _operation_v3))
+            paths.update(_paths(kind, served, name))
     schemas.close()
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1"},
         "paths": paths,
         "components": {"schemas": schemas.out},
-    }
-
-
-def openapi_v2(kinds: Iterable[Kind]) -> Json:
-    """The one document of everything, as Swagger 2.0."""
-    source = load_definitions()
-    paths: Json = {}
-    schemas = _Schemas(source, _V2)
-    for kind in kinds:
-        for served in kind.versions:
-            if served.served:
-                name = schemas.add_kind(kind, served)
-                paths.update(_paths(kind, served, name, _operation_v2))
-    schemas.close()
-    return {
-        "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": "v1"},
-        "paths": paths,
-        "definitions": schemas.out,
     }
 
 
@@ -91,12 +70,11 @@ def _root(group: str, version: str) -> str:
 
 
 class _Schemas:
-    """Collects the definitions that are asked for, and what they refer to, in one dialect."""
+    """Collects the definitions that are asked for, and what they refer to."""
 
-    def __init__(self, source: Json, prefix: str) -> None:
+    def __init__(self, source: Json) -> None:
         self.out: Json = {}
         self._source = source
-        self._prefix = prefix
         self._wanted: list[str] = [_OBJECT_META, _LIST_META, _STATUS, _DELETE_OPTIONS, f"{_META}.Patch"]
 
     def add_kind(self, kind: Kind, version: Version) -> str:
@@ -122,12 +100,10 @@ class _Schemas:
 
     def _reference(self, name: str) -> Json:
         self._wanted.append(name)
-        return {"$ref": self._prefix + name}
+        return {"$ref": _REF + name}
 
     def _described(self, name: str, extra: Json) -> Json:
-        """A reference that says more. Version 3 ignores what stands beside $ref, hence allOf."""
-        if self._prefix == _V2:
-            return {**extra, **self._reference(name)}
+        """A reference that says more. What stands beside $ref is ignored, hence allOf."""
         return {**extra, "allOf": [self._reference(name)], "default": {}}
 
     def _convert(self, raw: Json, name: str = "") -> Json:
@@ -147,53 +123,28 @@ class _Schemas:
             elif not (key == "enum" and raw.get("type") == ["string", "null"]):
                 out[key] = value
         if name.endswith(".IntOrString"):
-            return self._scalar(out, "int-or-string")
-        if name.endswith(".Quantity") and self._prefix == _V2:
-            return {"description": out.get("description", ""), "type": "string"}
+            choices = [{"type": "integer"}, {"type": "string"}]
+            return {"description": out.get("description", ""), "format": "int-or-string", "oneOf": choices}
         target = raw.get("$ref")
         if target is None:
             return out
         found = target.rpartition("/")[2]
         return self._described(found, out) if out else self._reference(found)
 
-    def _scalar(self, out: Json, form: str) -> Json:
-        if self._prefix == _V2:
-            return {"description": out.get("description", ""), "type": "string", "format": form}
-        choices = [{"type": "integer"}, {"type": "string"}]
-        return {"description": out.get("description", ""), "format": form, "oneOf": choices}
-
     def _custom(self, kind: Kind, version: Version) -> Json:
         schema = dict(version.openapi or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-        config_map = self._source["io.k8s.api.core.v1.ConfigMap"]["properties"]
+        texts = {
+            key: field["description"]
+            for key, field in self._source["io.k8s.api.core.v1.ConfigMap"]["properties"].items()
+        }
         schema["properties"] = {
-            **{
-                key: {"type": "string", "description": config_map[key]["description"]}
-                for key in ("apiVersion", "kind")
-            },
-            **{key: self._portable(value) for key, value in (schema.get("properties") or {}).items()},
-            "metadata": self._described(_OBJECT_META, {"description": config_map["metadata"]["description"]}),
+            "apiVersion": {"type": "string", "description": texts["apiVersion"]},
+            "kind": {"type": "string", "description": texts["kind"]},
+            **(schema.get("properties") or {}),
+            "metadata": self._described(_OBJECT_META, {"description": texts["metadata"]}),
         }
         schema["x-kubernetes-group-version-kind"] = [_gvk(kind, version)]
-        return self._portable(schema)
-
-    def _portable(self, raw: Json) -> Json:
-        """Version 2 knows neither nullable nor choices; clients of version 2 choke on them."""
-        if self._prefix == _V3:
-            return raw
-        out: Json = {
-            key: value for key, value in raw.items() if key not in (*_UNTYPED, "nullable", "default")
-        }
-        if raw.get("x-kubernetes-int-or-string") or raw.get("nullable"):
-            out.pop("type", None)
-        for key in ("items", "additionalProperties"):
-            if isinstance(out.get(key), dict):
-                out[key] = self._portable(out[key])
-        if isinstance(out.get("properties"), dict):
-            out["properties"] = {key: self._portable(item) for key, item in out["properties"].items()}
-        if raw.get("x-kubernetes-preserve-unknown-fields"):
-            out.pop("properties", None)
-            out.pop("items", None)
-        return out
+        return schema
 
     def _list(self, kind: Kind, version: Version, name: str) -> Json:
         gvk = {**_gvk(kind, version), "kind": kind.list_kind or f"{kind.kind}List"}
@@ -208,7 +159,7 @@ class _Schemas:
                 "items": {
                     "description": f"List of {kind.plural}.",
                     "type": "array",
-                    "items": {"$ref": self._prefix + name},
+                    "items": {"$ref": _REF + name},
                 },
             },
             "x-kubernetes-group-version-kind": [gvk],
@@ -219,118 +170,73 @@ def _gvk(kind: Kind, version: Version) -> Json:
     return {"group": kind.group, "version": version.name, "kind": kind.kind}
 
 
+_WRITE = (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"))
 _QUERY: dict[str, tuple[tuple[str, str], ...]] = {
     "list": (
-        ("labelSelector", "string"),
-        ("fieldSelector", "string"),
-        ("limit", "integer"),
-        ("continue", "string"),
-        ("resourceVersion", "string"),
-        ("watch", "boolean"),
+        ("labelSelector", "string"), ("fieldSelector", "string"), ("limit", "integer"),
+        ("continue", "string"), ("resourceVersion", "string"), ("watch", "boolean"),
     ),
-    "post": (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")),
-    "put": (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")),
-    "patch": (
-        ("dryRun", "string"),
-        ("fieldManager", "string"),
-        ("fieldValidation", "string"),
-        ("force", "boolean"),
-    ),
-    "delete": (
-        ("dryRun", "string"),
-        ("gracePeriodSeconds", "integer"),
-        ("propagationPolicy", "string"),
-    ),
+    "post": _WRITE,
+    "put": _WRITE,
+    "patch": (*_WRITE, ("force", "boolean")),
+    "delete": (("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("propagationPolicy", "string")),
     "get": (),
-}
-
-Operation = Callable[[str, Kind, Version, str, bool], Json]
+}  # fmt: skip
 
 
-def _paths(kind: Kind, version: Version, name: str, operation: Operation) -> Json:
-    """The collection, the object and its subresources."""
-    root = _root(kind.group, version.name)
-    verbs = kind.verbs
+def _paths(kind: Kind, version: Version, name: str) -> Json:
+    """The collection, the object and its status."""
+    root, verbs = _root(kind.group, version.name), kind.verbs
     base = f"{root}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{root}/{kind.plural}"
+    in_namespace = ["namespace"] if kind.namespaced else []
     out: Json = {}
     many: Json = {}
     if "list" in verbs:
-        many["get"] = operation("list", kind, version, f"{name}List", False)
+        many["get"] = _operation("list", kind, version, f"{name}List")
         if kind.namespaced:
-            across = operation("list", kind, version, f"{name}List", False)
-            out[f"{root}/{kind.plural}"] = {"get": across}
+            out[f"{root}/{kind.plural}"] = {"get": many["get"]}
     if "create" in verbs:
-        many["post"] = operation("post", kind, version, name, False)
-    out[base] = {**many, "parameters": _path_parameters(kind, False, operation)}
-    if "get" in verbs:
-        one = {
-            method: operation(method, kind, version, name, False)
-            for method, verb in (("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete"))
-            if verb in verbs
-        }
-        out[f"{base}/{{name}}"] = {**one, "parameters": _path_parameters(kind, True, operation)}
-        if "status" in kind.subresources:
-            part = {
-                method: operation(method, kind, version, name, True) for method in ("get", "put", "patch")
-            }
-            out[f"{base}/{{name}}/status"] = {**part, "parameters": _path_parameters(kind, True, operation)}
+        many["post"] = _operation("post", kind, version, name)
+    out[base] = {**many, "parameters": [_in_path(each) for each in in_namespace]}
+    if "get" not in verbs:
+        return out
+    named = {"parameters": [_in_path(each) for each in ("name", *in_namespace)]}
+    methods = {"get": "get", "put": "update", "patch": "patch", "delete": "delete"}
+    one = {each: _operation(each, kind, version, name) for each, verb in methods.items() if verb in verbs}
+    out[f"{base}/{{name}}"] = {**one, **named}
+    if "status" in kind.subresources:
+        part = {each: _operation(each, kind, version, name, "Status") for each in ("get", "put", "patch")}
+        out[f"{base}/{{name}}/status"] = {**part, **named}
     return out
 
 
-def _parameter(name: str, kind: str, where: str, operation: Operation) -> Json:
-    typed: Json = {"type": kind} if operation is _operation_v2 else {"schema": {"type": kind}}
-    out: Json = {"name": name, "in": where, **typed}
-    if where == "path":
-        out["required"] = True
-    return out
+def _in_path(name: str) -> Json:
+    return {"name": name, "in": "path", "schema": {"type": "string"}, "required": True}
 
 
-def _path_parameters(kind: Kind, named: bool, operation: Operation) -> list[Json]:
-    names = [*(["name"] if named else []), *(["namespace"] if kind.namespaced else [])]
-    return [_parameter(each, "string", "path", operation) for each in names]
-
-
-def _common(method: str, kind: Kind, version: Version, part: bool, operation: Operation) -> Json:
-    action = {"list": "list", "post": "post"}.get(method, method)
+def _operation(method: str, kind: Kind, version: Version, name: str, part: str = "") -> Json:
     title = "".join(each.capitalize() for each in kind.group.split(".")[0].split("-")) or "Core"
     scope = "Namespaced" if kind.namespaced else ""
-    tail = "Status" if part else ""
-    return {
-        "description": f"{action} {kind.kind}",
-        "operationId": f"{action}{title}{version.name.capitalize()}{scope}{kind.kind}{tail}",
-        "parameters": [_parameter(name, kind_, "query", operation) for name, kind_ in _QUERY[method]],
-        "x-kubernetes-action": action,
+    answer = _STATUS if method == "delete" else name
+    out: Json = {
+        "description": f"{method} {kind.kind}",
+        "operationId": f"{method}{title}{version.name.capitalize()}{scope}{kind.kind}{part}",
+        "parameters": [
+            {"name": each, "in": "query", "schema": {"type": type_}} for each, type_ in _QUERY[method]
+        ],
+        "x-kubernetes-action": method,
         "x-kubernetes-group-version-kind": _gvk(kind, version),
+        "responses": {"200": {"description": "OK", "content": _content(answer)}},
     }
-
-
-def _operation_v3(method: str, kind: Kind, version: Version, name: str, part: bool) -> Json:
-    out = _common(method, kind, version, part, _operation_v3)
-    body: Json | None = None
     if method in ("post", "put"):
-        body = {_JSON: {"schema": {"$ref": _V3 + name}}}
+        out["requestBody"] = {"content": _content(name)}
     elif method == "patch":
         patches = _PATCHES if kind.custom else (*_PATCHES, _STRATEGIC)
-        body = {each: {"schema": {"$ref": f"{_V3}{_META}.Patch"}} for each in patches}
+        out["requestBody"] = {"content": _content(f"{_META}.Patch", patches)}
     elif method == "delete":
-        body = {_JSON: {"schema": {"$ref": _V3 + _DELETE_OPTIONS}}}
-    if body is not None:
-        out["requestBody"] = {"content": body}
-    answer = _STATUS if method == "delete" else name
-    content = {_JSON: {"schema": {"$ref": _V3 + answer}}}
-    out["responses"] = {"200": {"description": "OK", "content": content}}
+        out["requestBody"] = {"content": _content(_DELETE_OPTIONS)}
     return out
 
 
-def _operation_v2(method: str, kind: Kind, version: Version, name: str, part: bool) -> Json:
-    out = _common(method, kind, version, part, _operation_v2)
-    patches = _PATCHES if kind.custom else (*_PATCHES, _STRATEGIC)
-    out["consumes"] = list(patches) if method == "patch" else ["*/*"]
-    out["produces"] = [_JSON]
-    if method in ("post", "put"):
-        out["parameters"].append({"name": "body", "in": "body", "schema": {"$ref": _V2 + name}})
-    elif method == "patch":
-        out["parameters"].append({"name": "body", "in": "body", "schema": {"type": "object"}})
-    answer = _STATUS if method == "delete" else name
-    out["responses"] = {"200": {"description": "OK", "schema": {"$ref": _V2 + answer}}}
-    return out
+def _content(name: str, forms: Iterable[str] = ("application/json",)) -> Json:
+    return {form: {"schema": {"$ref": _REF + name}} for form in forms}

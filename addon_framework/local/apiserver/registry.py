@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.data import described
 from addon_framework.local.apiserver.schemas import SchemaNode
 
 if TYPE_CHECKING:
@@ -91,122 +93,27 @@ class Kind:
         return "status" in self.subresources
 
 
-def _kind(
-    group: str,
-    version: str,
-    plural: str,
-    kind: str,
-    *,
-    namespaced: bool = True,
-    short: str = "",
-    sub: str = "",
-    categories: str = "",
-    verbs: Iterable[str] = ALL_VERBS,
-    generation: bool = False,
-    unconditional: bool = True,
-    stored_as: str = "",
-) -> Kind:
-    return Kind(
-        group=group,
-        plural=plural,
-        kind=kind,
-        versions=(Version(version),),
-        storage=version,
-        namespaced=namespaced,
-        singular=kind.lower(),
-        short_names=tuple(short.split()),
-        categories=tuple(categories.split()),
-        subresources=tuple(sub.split()),
-        verbs=tuple(verbs),
-        list_kind=f"{kind}List",
-        has_generation=generation,
-        unconditional=unconditional,
-        stored_as=stored_as,
-    )
-
-
-def _builtin() -> list[Kind]:
-    """The resources that controllers, kubectl, OCM and Fluid use."""
-    rbac, apps, batch = "rbac.authorization.k8s.io", "apps", "batch"
-    storage, net, adm = "storage.k8s.io", "networking.k8s.io", "admissionregistration.k8s.io"
-    authz = "authorization.k8s.io"
-    cluster: dict[str, Any] = {"namespaced": False}
-    return [
-        _kind("", "v1", "namespaces", "Namespace", short="ns", sub="status finalize", **cluster),
-        _kind("", "v1", "nodes", "Node", short="no", sub="status", **cluster),
-        _kind("", "v1", "persistentvolumes", "PersistentVolume", short="pv", sub="status", **cluster),
-        _kind(
-            "", "v1", "pods", "Pod", short="po", categories="all", generation=True,
-            sub="status log exec portforward attach eviction binding ephemeralcontainers",
-        ),
-        _kind("", "v1", "secrets", "Secret"),
-        _kind("", "v1", "configmaps", "ConfigMap", short="cm"),
-        _kind("", "v1", "services", "Service", short="svc", sub="status", categories="all"),
-        _kind("", "v1", "endpoints", "Endpoints", short="ep"),
-        _kind("", "v1", "serviceaccounts", "ServiceAccount", short="sa", sub="token"),
-        _kind("", "v1", "events", "Event", short="ev"),
-        _kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short="pvc", sub="status"),
-        _kind("", "v1", "limitranges", "LimitRange", short="limits"),
-        _kind("", "v1", "resourcequotas", "ResourceQuota", short="quota", sub="status"),
-        _kind("", "v1", "replicationcontrollers", "ReplicationController", short="rc", sub="status scale",
-              categories="all", generation=True),
-        _kind("", "v1", "podtemplates", "PodTemplate", generation=True),
-        _kind(apps, "v1", "deployments", "Deployment", short="deploy", sub="status scale", categories="all",
-              generation=True),
-        _kind(apps, "v1", "replicasets", "ReplicaSet", short="rs", sub="status scale", categories="all",
-              generation=True),
-        _kind(apps, "v1", "daemonsets", "DaemonSet", short="ds", sub="status", categories="all",
-              generation=True),
-        _kind(apps, "v1", "statefulsets", "StatefulSet", short="sts", sub="status scale", categories="all",
-              generation=True),
-        _kind(apps, "v1", "controllerrevisions", "ControllerRevision"),
-        _kind(batch, "v1", "jobs", "Job", sub="status", categories="all", generation=True),
-        _kind(batch, "v1", "cronjobs", "CronJob", short="cj", sub="status", categories="all",
-              generation=True),
-        _kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", short="hpa",
-              sub="status", categories="all"),
-        _kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short="pdb", sub="status",
-              generation=True, unconditional=False),
-        _kind("coordination.k8s.io", "v1", "leases", "Lease", unconditional=False),
-        _kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
-        _kind("events.k8s.io", "v1", "events", "Event", short="ev", stored_as="events"),
-        _kind(rbac, "v1", "roles", "Role"),
-        _kind(rbac, "v1", "rolebindings", "RoleBinding"),
-        _kind(rbac, "v1", "clusterroles", "ClusterRole", **cluster),
-        _kind(rbac, "v1", "clusterrolebindings", "ClusterRoleBinding", **cluster),
-        _kind(storage, "v1", "storageclasses", "StorageClass", short="sc", **cluster),
-        _kind(storage, "v1", "csidrivers", "CSIDriver", **cluster),
-        _kind(storage, "v1", "csinodes", "CSINode", **cluster),
-        _kind(storage, "v1", "volumeattachments", "VolumeAttachment", sub="status", **cluster),
-        _kind(net, "v1", "networkpolicies", "NetworkPolicy", short="netpol", generation=True),
-        _kind(net, "v1", "ingresses", "Ingress", short="ing", sub="status", generation=True),
-        _kind(net, "v1", "ingressclasses", "IngressClass", generation=True, **cluster),
-        _kind("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", short="pc", generation=True,
-              **cluster),
-        _kind("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", **cluster),
-        _kind("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest",
-              short="csr", sub="status approval", **cluster),
-        _kind(adm, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", generation=True,
-              **cluster),
-        _kind(adm, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration",
-              generation=True, **cluster),
-        _kind(adm, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", sub="status",
-              generation=True, **cluster),
-        _kind(adm, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding",
-              generation=True, **cluster),
-        _kind("apiregistration.k8s.io", "v1", "apiservices", "APIService", sub="status", **cluster),
-        _kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition",
-              short="crd crds", sub="status", categories="api-extensions", generation=True,
-              unconditional=False, **cluster),
-        _kind(authz, "v1", "subjectaccessreviews", "SubjectAccessReview", verbs=("create",), **cluster),
-        _kind(authz, "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", verbs=("create",),
-              **cluster),
-        _kind(authz, "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", verbs=("create",), **cluster),
-        _kind(authz, "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", verbs=("create",)),
-        _kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", verbs=("create",), **cluster),
-        _kind("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", verbs=("create",),
-              **cluster),
-    ]  # fmt: skip
+def _builtin() -> Iterator[Kind]:
+    for group_version, kinds in described(__package__, "kinds.yaml").items():
+        group, _, version = group_version.rpartition("/")
+        for plural, said in kinds.items():
+            yield Kind(
+                group=group,
+                plural=plural,
+                kind=said["kind"],
+                versions=(Version(version),),
+                storage=version,
+                namespaced=not said.get("cluster"),
+                singular=said["kind"].lower(),
+                short_names=tuple(said.get("short", "").split()),
+                categories=tuple(said.get("categories", "").split()),
+                subresources=tuple(said.get("sub", "").split()),
+                verbs=("create",) if said.get("review") else ALL_VERBS,
+                list_kind=f"{said['kind']}List",
+                has_generation=said.get("generation", False),
+                unconditional=said.get("unconditional", True),
+                stored_as=said.get("stored_as", ""),
+            )
 
 
 @dataclass
@@ -247,8 +154,6 @@ def version_rank(name: str) -> tuple[int, int, int, str]:
 
     https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/#version-priority
     """
-    import re
-
     match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", name)
     if match is None:
         return (3, 0, 0, name)
