@@ -69,8 +69,6 @@ class Admission:
             create = {
                 "namespaces": self._new_namespace,
                 "pods": self._new_pod,
-                "persistentvolumes": _pending,
-                "persistentvolumeclaims": _pending,
             }.get(kind.key)
             if create is not None:
                 create(obj)
@@ -239,10 +237,6 @@ class Admission:
             kind,
             name,
         )
-
-
-def _pending(obj: Json) -> None:
-    obj["status"] = {"phase": "Pending"}
 
 
 def _time_csr_conditions(obj: Json) -> None:

@@ -271,16 +271,6 @@ class Objects:
         metadata["resourceVersion"] = old["resourceVersion"]
         obj = self._only_its_part(write, current, obj)
         metadata = obj["metadata"]
-        if old.get("deletionTimestamp"):
-            added = set(metadata.get("finalizers") or ()) - set(old.get("finalizers") or ())
-            if added:
-                message = (
-                    "Forbidden: no new finalizers can be added if the object is being deleted, found new "
-                    f"finalizers []string{{{', '.join(repr(each) for each in sorted(added))}}}"
-                ).replace("'", '"')
-                raise status.invalid(
-                    kind, write.name, [Cause("metadata.finalizers", "FieldValueForbidden", message)]
-                )
         self._complete(write, obj, current)
         if operation != "Apply":
             obj = self._track(write, current, obj)

@@ -20,6 +20,7 @@ from addon_framework.local.apiserver.schemas import (
     unknown_fields,
     validate,
 )
+from addon_framework.local.apiserver.validation.limits import errors
 
 
 def of(**properties: Any) -> Json:
@@ -411,12 +412,12 @@ def test_builtin_kinds_name_what_is_missing_and_unknown() -> None:
     schema = builtin_schema("", "v1", "Pod")
     assert schema is not None
     pod: Json = {"spec": {"containers": [{"image": "i", "env": [{"value": "v"}], "typo": 1}]}, "status": {}}
-    assert [str(each) for each in validate(pod, schema)] == [
+    assert [str(each) for each in errors(pod, "core.v1.Pod")][:2] == [
         "spec.containers[0].name: Required value",
         "spec.containers[0].env[0].name: Required value",
     ]
-    assert [str(each) for each in validate({"spec": {}}, schema)] == ["spec.containers: Required value"]
+    assert [str(each) for each in errors({"spec": {}}, "core.v1.Pod")] == ["spec.containers: Required value"]
     assert unknown_fields(pod, schema) == ["spec.containers[0].typo"]
     before = copy_json(pod)
-    assert validate(pod, schema)
+    assert errors(pod, "core.v1.Pod")
     assert pod == before

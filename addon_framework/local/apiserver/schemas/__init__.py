@@ -9,13 +9,12 @@ from addon_framework.local.apiserver.schemas.defaulting import copy_json, defaul
 from addon_framework.local.apiserver.schemas.fields import prune, unknown_fields
 from addon_framework.local.apiserver.schemas.node import SchemaNode
 from addon_framework.local.apiserver.schemas.structural import structural_errors
-from addon_framework.local.apiserver.schemas.validate import builtin_errors, validate
+from addon_framework.local.apiserver.schemas.validate import validate
 
 __all__ = [
     "Cause",
     "SchemaNode",
     "as_stored",
-    "builtin_errors",
     "builtin_schema",
     "builtin_type",
     "cause",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -10,34 +11,33 @@ from typing import Any
 import orjson
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas.limits import limits
 from addon_framework.local.apiserver.schemas.node import SchemaNode
 
 # Go defaults that decide the identity of list elements; the shipped documents drop `default`.
 _KEY_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
-    ("io.k8s.api.core.v1.Container", "ports"): {"protocol": "TCP"},
-    ("io.k8s.api.core.v1.EphemeralContainer", "ports"): {"protocol": "TCP"},
-    ("io.k8s.api.core.v1.ServiceSpec", "ports"): {"protocol": "TCP"},
+    ("core.v1.Container", "ports"): {"protocol": "TCP"},
+    ("core.v1.EphemeralContainer", "ports"): {"protocol": "TCP"},
+    ("core.v1.ServiceSpec", "ports"): {"protocol": "TCP"},
 }
 # Marked as required, yet the server takes objects without them: their Go zero value is meaningful.
 _NOT_REALLY_REQUIRED: dict[str, frozenset[str]] = {
-    "io.k8s.api.core.v1.Event": frozenset({"metadata", "involvedObject"}),
-    "io.k8s.api.events.v1.Event": frozenset({"eventTime"}),
-    "io.k8s.api.core.v1.ContainerStatus": frozenset({"image", "imageID", "ready", "restartCount"}),
-    "io.k8s.api.discovery.v1.EndpointSlice": frozenset({"endpoints"}),
-    "io.k8s.api.networking.v1.NetworkPolicySpec": frozenset({"podSelector"}),
-    "io.k8s.api.storage.v1.CSINodeSpec": frozenset({"drivers"}),
-    "io.k8s.api.core.v1.PersistentVolumeClaimCondition": frozenset({"status", "type"}),
-    "io.k8s.api.apps.v1.ControllerRevision": frozenset({"data"}),
-    "io.k8s.api.authorization.v1.SelfSubjectRulesReview": frozenset({"spec"}),
+    "core.v1.Event": frozenset({"metadata", "involvedObject"}),
+    "events.v1.Event": frozenset({"eventTime"}),
+    "core.v1.ContainerStatus": frozenset({"image", "imageID", "ready", "restartCount"}),
+    "discovery.v1.EndpointSlice": frozenset({"endpoints"}),
+    "networking.v1.NetworkPolicySpec": frozenset({"podSelector"}),
+    "storage.v1.CSINodeSpec": frozenset({"drivers"}),
+    "core.v1.PersistentVolumeClaimCondition": frozenset({"status", "type"}),
+    "apps.v1.ControllerRevision": frozenset({"data"}),
+    "authorization.v1.SelfSubjectRulesReview": frozenset({"spec"}),
 }
-_INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
-_QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+_INT_OR_STRING = "util.intstr.IntOrString"
+_QUANTITY = "api.resource.Quantity"
 _RAW = frozenset(
     {
-        "io.k8s.apimachinery.pkg.runtime.RawExtension",
-        "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
-        "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
+        "pkg.runtime.RawExtension",
+        "meta.v1.FieldsV1",
+        "meta.v1.Patch",
     }
 )
 _FIELDS = "$defs"
@@ -58,6 +58,11 @@ def load_definitions() -> Json:
     return definitions
 
 
+def short_name(name: str) -> str:
+    """Of a definition: io.k8s.api.core.v1.Pod is core.v1.Pod."""
+    return ".".join(name.split(".")[-3:])
+
+
 def _kind_types(raw: Json) -> tuple[str, bool]:
     """JSON Schema's ["string", "null"] as a type and whether null is allowed."""
     found = raw.get("type", "")
@@ -71,23 +76,22 @@ class Catalogue:
 
     def __init__(self, definitions: Json) -> None:
         self._nodes: dict[str, SchemaNode] = {name: SchemaNode() for name in definitions}
-        self._limits, self._judged = limits()
         self._late: list[tuple[SchemaNode, SchemaNode, Json]] = []
         self.kinds: dict[tuple[str, str, str], SchemaNode] = {}
         self.names: dict[tuple[str, str, str], str] = {}
         for name, raw in definitions.items():
             node = self._nodes[name]
-            node.name = name
+            node.name = short_name(name)
             self._fill(node, raw)
             gvks = raw.get("x-kubernetes-group-version-kind", ())
             if len(gvks) == 1:
                 gvk = gvks[0]["group"], gvks[0]["version"], gvks[0]["kind"]
                 self.kinds[gvk] = node
                 self.names[gvk] = name
-        self.types = {".".join(name.split(".")[-3:]): node for name, node in self._nodes.items()}
+        self.types = {node.name: node for node in self._nodes.values()}
         for twin, target, raw in self._late:
-            for slot in SchemaNode.__slots__:
-                setattr(twin, slot, getattr(target, slot))
+            for slot in fields(SchemaNode):
+                setattr(twin, slot.name, getattr(target, slot.name))
             self._extend(twin, raw)
 
     def _fill(self, node: SchemaNode, raw: Json) -> None:
@@ -105,8 +109,6 @@ class Catalogue:
         node.format = raw.get("format", "")
         optional = _NOT_REALLY_REQUIRED.get(node.name, frozenset())
         node.required = tuple(each for each in raw.get("required", ()) if each not in optional)
-        short = ".".join(node.name.split(".")[-3:])
-        node.limits, node.judged = self._limits.get(short, ()), self._judged.get(short, ())
         node.properties = {}
         for key, value in raw.get("properties", {}).items():
             child = self._child(value)

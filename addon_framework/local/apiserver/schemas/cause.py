@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -35,6 +35,11 @@ def render(value: Any) -> str:
 def invalid(field: str, value: Any, detail: str) -> Cause:
     """A value of the right type that breaks a rule."""
     return Cause(field, "FieldValueInvalid", f"Invalid value: {render(value)}: {detail}")
+
+
+def broken(field: str, value: Any, details: Iterable[str]) -> Iterator[Cause]:
+    """The same for each rule it breaks."""
+    return (invalid(field, value, detail) for detail in details)
 
 
 def type_invalid(field: str, value: Any, detail: str) -> Cause:
@@ -76,3 +81,8 @@ def too_many(field: str, actual: int, maximum: int) -> Cause:
     """A list or map over its limit."""
     plural = "item" if maximum == 1 else "items"
     return Cause(field, "FieldValueTooMany", f"Too many: {actual}: must have at most {maximum} {plural}")
+
+
+def not_found(field: str, value: Any) -> Cause:
+    """A name that nothing has."""
+    return Cause(field, "FieldValueNotFound", f"Not found: {render(value)}")

@@ -18,6 +18,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from addon_framework.api.cel_engine import engine, stdlib
 from addon_framework.api.quantity import format_quantity, parse_quantity
+from addon_framework.local.apiserver.schemas import names
+from addon_framework.local.apiserver.schemas.formats import CHECKS
 
 _KIND = "\x00kind"
 
@@ -263,27 +265,29 @@ def _either(address: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: address(_address(value))
 
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_NAMED_FORMATS: dict[str, tuple[str, int]] = {
-    "dns1123Label": (r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", 63),
-    "dns1123Subdomain": (r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", 253),
-    "dns1035Label": (r"[a-z]([-a-z0-9]*[a-z0-9])?", 63),
-    "qualifiedName": (r"([A-Za-z0-9][-A-Za-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", 317),
-    "labelValue": (r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?", 63),
-    "dns1123LabelPrefix": (r"[a-z0-9]([-a-z0-9]*[a-z0-9])?-?", 63),
-    "dns1123SubdomainPrefix": (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?[-.]?", 253),
-    "uuid": (r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", 36),
+def _uuid(text: str) -> list[str]:
+    return [] if CHECKS["uuid"](text) and len(text) == 36 else ["does not match the UUID format"]
+
+
+def _prefix_of(check: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+    return lambda text: check(text + "a")
+
+
+_NAMED_FORMATS: dict[str, Callable[[str], list[str]]] = {
+    "dns1123Label": names.label,
+    "dns1123Subdomain": names.subdomain,
+    "dns1035Label": names.dns1035,
+    "qualifiedName": names.qualified,
+    "labelValue": names.label_value,
+    "dns1123LabelPrefix": _prefix_of(names.label),
+    "dns1123SubdomainPrefix": _prefix_of(names.subdomain),
+    "uuid": _uuid,
 }
 
 
 def _validate_format(value: Any, text: str) -> Any:
     """format.<name>().validate(text): none, or a list of what is wrong."""
-    pattern, limit = _NAMED_FORMATS[_untag(value, "format")]
-    wrong = []
-    if len(text) > limit:
-        wrong.append(f"must be no more than {limit} characters")
-    if re.fullmatch(pattern, text) is None:
-        wrong.append(f"must match {pattern}")
+    wrong = _NAMED_FORMATS[_untag(value, "format")](text)
     return engine.OptionalValue.of(wrong) if wrong else engine.OptionalValue.none()
 
 

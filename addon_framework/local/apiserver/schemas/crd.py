@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import Any
 
 from addon_framework.api.meta import Json
@@ -43,20 +44,19 @@ def _make_object(node: SchemaNode) -> None:
     node.properties["metadata"] = object_meta()
     if said is not None and said.properties:
         # Only the name may be restricted; the rest of metadata is the server's business.
-        restricted = object_meta().copy()
+        restricted = copy(object_meta())
         restricted.properties = {**restricted.properties, **said.properties}
         node.properties["metadata"] = restricted
 
 
-def _summarise(node: SchemaNode) -> tuple[bool, bool]:
+def _summarise(node: SchemaNode) -> bool:
+    """Whether there are rules here or below."""
     if node.builtin and not node.rules:
-        return False, False
-    children = [*node.properties.values()]
-    children += [each for each in (node.additional, node.items) if each is not None]
+        return False
+    children = [*node.properties.values(), *filter(None, (node.additional, node.items))]
     below = [_summarise(each) for each in children]
-    node.has_defaults = node.default is not MISSING or any(each[0] for each in below)
-    node.has_rules = bool(node.rules) or any(each[1] for each in below)
-    return node.has_defaults, node.has_rules
+    node.has_rules = bool(node.rules) or any(below)
+    return node.has_rules
 
 
 def _compile(raw: Json) -> SchemaNode:

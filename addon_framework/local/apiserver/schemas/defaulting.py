@@ -37,7 +37,7 @@ def _fill(value: Any, node: SchemaNode) -> None:
             if found is None or found.builtin:
                 continue
             if item is None:
-                if not found.nullable and found.type:
+                if not found.nullable and (found.type or found.int_or_string):
                     if found.default is MISSING:
                         nulls.append(key)
                     else:

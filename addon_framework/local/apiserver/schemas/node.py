@@ -6,14 +6,12 @@ tree, so that everything else needs to know one form of schema.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from re import Pattern
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
     from addon_framework.local.apiserver.schemas.rules import Rule
-    from addon_framework.local.apiserver.schemas.typechecks import Limit
 
 
 class _Missing:
@@ -29,119 +27,58 @@ class _Missing:
 MISSING: Final = _Missing()
 
 
+@dataclass(slots=True, eq=False)
 class SchemaNode:
     """What one place in an object may hold."""
 
-    __slots__ = (
-        "additional",
-        "all_of",
-        "any_of",
-        "atomic_children",
-        "builtin",
-        "default",
-        "embedded",
-        "enum",
-        "exclusive_maximum",
-        "exclusive_minimum",
-        "format",
-        "has_defaults",
-        "has_rules",
-        "int_or_string",
-        "items",
-        "judged",
-        "key_defaults",
-        "limits",
-        "list_map_keys",
-        "list_type",
-        "map_atomic",
-        "max_items",
-        "max_length",
-        "max_properties",
-        "maximum",
-        "merge_key",
-        "min_items",
-        "min_length",
-        "min_properties",
-        "minimum",
-        "multiple_of",
-        "name",
-        "not_",
-        "nullable",
-        "one_of",
-        "open",
-        "patch_strategies",
-        "pattern",
-        "preserve",
-        "properties",
-        "quantity",
-        "raw",
-        "required",
-        "rules",
-        "type",
-        "unique_items",
-    )
-
-    def __init__(self, type: str = "") -> None:
-        self.type = type  # "" is any
-        self.name = ""  # of the definition, for built-in kinds
-        self.builtin = False
-        self.properties: dict[str, SchemaNode] = {}
-        self.additional: SchemaNode | None = None
-        self.open = False  # keys outside `properties` are allowed (a map, or additionalProperties: true)
-        self.items: SchemaNode | None = None
-        self.required: tuple[str, ...] = ()
-        self.limits: Sequence[Limit] = ()  # of a built-in type
-        self.judged: Collection[
-            str
-        ] = ()  # required, but their limits say what is wrong when they are not there
-        self.nullable = False
-        self.preserve = False
-        self.embedded = False
-        self.int_or_string = False
-        self.quantity = False
-        self.atomic_children = False  # free-form JSON whose values are not looked into (RawExtension)
-        self.list_type = ""
-        self.list_map_keys: tuple[str, ...] = ()
-        self.key_defaults: dict[str, Any] = {}
-        self.map_atomic = False
-        self.merge_key = ""
-        self.patch_strategies: frozenset[str] = frozenset()
-        self.default: Any = MISSING
-        self.has_defaults = False  # here or below
-        self.has_rules = False  # here or below
-        self.rules: tuple[Rule, ...] = ()
-        self.enum: list[Any] | None = None
-        self.format = ""
-        self.pattern: Pattern[str] | None = None
-        self.min_length: int | None = None
-        self.max_length: int | None = None
-        self.minimum: float | None = None
-        self.maximum: float | None = None
-        self.exclusive_minimum = False
-        self.exclusive_maximum = False
-        self.multiple_of: float | None = None
-        self.min_items: int | None = None
-        self.max_items: int | None = None
-        self.unique_items = False
-        self.min_properties: int | None = None
-        self.max_properties: int | None = None
-        self.all_of: tuple[SchemaNode, ...] = ()
-        self.any_of: tuple[SchemaNode, ...] = ()
-        self.one_of: tuple[SchemaNode, ...] = ()
-        self.not_: SchemaNode | None = None
-        self.raw: dict[str, Any] = {}
+    type: str = ""  # "" is any
+    name: str = ""  # of a built-in type, such as core.v1.Pod
+    builtin: bool = False
+    properties: dict[str, SchemaNode] = field(default_factory=dict)
+    additional: SchemaNode | None = None
+    open: bool = False  # keys outside `properties` are allowed (a map, or additionalProperties: true)
+    items: SchemaNode | None = None
+    required: tuple[str, ...] = ()
+    nullable: bool = False
+    preserve: bool = False
+    embedded: bool = False
+    int_or_string: bool = False
+    quantity: bool = False
+    atomic_children: bool = False  # free-form JSON whose values are not looked into (RawExtension)
+    list_type: str = ""
+    list_map_keys: tuple[str, ...] = ()
+    key_defaults: dict[str, Any] = field(default_factory=dict)
+    map_atomic: bool = False
+    merge_key: str = ""
+    patch_strategies: frozenset[str] = frozenset()
+    default: Any = MISSING
+    rules: tuple[Rule, ...] = ()
+    has_rules: bool = False  # here or below
+    enum: list[Any] | None = None
+    format: str = ""
+    pattern: Pattern[str] | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    exclusive_maximum: bool = False
+    multiple_of: float | None = None
+    min_items: int | None = None
+    max_items: int | None = None
+    unique_items: bool = False
+    min_properties: int | None = None
+    max_properties: int | None = None
+    all_of: tuple[SchemaNode, ...] = ()
+    any_of: tuple[SchemaNode, ...] = ()
+    one_of: tuple[SchemaNode, ...] = ()
+    not_: SchemaNode | None = None
+    raw: dict[str, Any] = field(default_factory=dict)
 
     def child(self, key: str) -> SchemaNode | None:
         """The node of a field or map entry; None where the schema says nothing about it."""
         found = self.properties.get(key)
         return found if found is not None else self.additional
-
-    def copy(self) -> SchemaNode:
-        """A shallow copy, for a reference that says more than what it refers to."""
-        twin = SchemaNode.__new__(SchemaNode)
-        for slot in self.__slots__:
-            setattr(twin, slot, getattr(self, slot))
-        return twin
 
     def __repr__(self) -> str:
         return f"<SchemaNode {self.name or self.type or 'any'}>"

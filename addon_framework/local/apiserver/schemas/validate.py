@@ -29,17 +29,13 @@ _INT_RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
 
 
 def validate(obj: Json, schema: SchemaNode, *, old: Json | None = None) -> list[Cause]:
-    """Every reason to refuse the object; on an update, rules and limits apply to what changed."""
-    causes: list[Cause] = []
+    """Every reason to refuse the object; on an update, rules and limits apply to what changed.
+
+    Built-in kinds are judged elsewhere, see validation.
+    """
     if schema.builtin:
-        for key, value in obj.items():
-            child = schema.properties.get(key)
-            if child is not None and key != "status":
-                _require(value, child, key, causes)
-        _missing(obj, schema, "", causes)
-        for limit in schema.limits:
-            causes += limit(obj, "")
-        return causes
+        return []
+    causes: list[Cause] = []
     before = MISSING if old is None else old
     _check(obj, schema, "", before, causes)
     _judge_all(obj, schema, before, causes)
@@ -79,41 +75,6 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
-def _require(value: Any, node: SchemaNode, path: str, causes: list[Cause]) -> None:
-    """Of a built-in type the document says what is required; its other limits are in Go, see validation."""
-    if isinstance(value, dict):
-        if node.atomic_children:
-            return
-        _missing(value, node, path, causes)
-        for limit in node.limits:
-            causes += limit(value, path + ".")
-        properties, additional = node.properties, node.additional
-        for key, item in value.items():
-            if isinstance(item, (dict, list)):
-                child = properties.get(key) or additional
-                if child is not None:
-                    _require(item, child, f"{path}.{key}", causes)
-    elif isinstance(value, list) and node.items is not None:
-        # These the server names by the list's owner.
-        owner = path.rpartition(".")[0] if node.items.name.endswith(".DownwardAPIVolumeFile") else ""
-        for index, item in enumerate(value):
-            if isinstance(item, (dict, list)):
-                _require(item, node.items, owner or f"{path}[{index}]", causes)
-
-
-def builtin_errors(value: Any, node: SchemaNode) -> list[Cause]:
-    """Of a value of a built-in type that is no kind."""
-    causes: list[Cause] = []
-    _require(value, node, "", causes)
-    return causes
-
-
-def _missing(value: Json, node: SchemaNode, path: str, causes: list[Cause]) -> None:
-    for key in node.required:
-        if value.get(key) in (None, "", []) and key not in node.judged:
-            causes.append(cause.required(f"{path}.{key}" if path else key))
-
-
 def _check(value: Any, node: SchemaNode, path: str, old: Any, causes: list[Cause]) -> None:
     if (old is not MISSING and same(value, old)) or not _values(value, node, path, causes):
         return
@@ -150,9 +111,9 @@ def _rules(value: Any, node: SchemaNode, path: str, old: Any, causes: list[Cause
 def _values(value: Any, node: SchemaNode, path: str, causes: list[Cause]) -> bool:
     """Checks of the value itself. False if its type is wrong, so that nothing below makes sense."""
     if value is None:
-        if node.nullable or not node.type:
-            return not node.int_or_string or node.nullable
-        causes.append(_wrong_type(path, "null", node.type))
+        if node.nullable or not (node.type or node.int_or_string):
+            return True
+        causes.append(_wrong_type(path, "null", node.type or "integer,string"))
         return False
     kind = type(value)
     if node.int_or_string:
@@ -300,16 +261,14 @@ def _object(value: Json, node: SchemaNode, path: str, old: Any, causes: list[Cau
             continue
         below = f"{path}.{key}" if path else key
         if child.builtin:
-            _require(item, child, below, causes)
-            if child.properties and isinstance(item, dict):
-                _restricted(item, child, below, causes)
+            _restricted(item, child, below, causes)
         else:
             _check(item, child, below, before.get(key, MISSING), causes)
 
 
-def _restricted(meta: Json, node: SchemaNode, path: str, causes: list[Cause]) -> None:
+def _restricted(meta: Any, node: SchemaNode, path: str, causes: list[Cause]) -> None:
     """A custom resource may restrict metadata.name and metadata.generateName."""
-    for key in ("name", "generateName"):
+    for key in ("name", "generateName") if isinstance(meta, dict) else ():
         child = node.properties.get(key)
         if child is not None and not child.builtin and key in meta:
             _check(meta[key], child, f"{path}.{key}", MISSING, causes)

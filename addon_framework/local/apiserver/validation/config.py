@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -20,65 +21,63 @@ _MANDATORY = {
     "kubernetes.io/dockercfg": (".dockercfg",),
     "kubernetes.io/ssh-auth": ("ssh-privatekey",),
 }
+_ACCOUNT = "kubernetes.io/service-account.name"
 
 
-def _keys(data: Any, path: str, causes: list[Cause]) -> int:
-    size = 0
-    for key, value in (data or {}).items():
-        causes += [cause.invalid(f"{path}[{key}]", key, why) for why in names.config_key(key)]
-        size += len(value or "")
-    return size
+def _keys(data: Json, path: str) -> Iterator[Cause]:
+    for key in data:
+        yield from cause.broken(f"{path}[{key}]", key, names.config_key(key))
 
 
-def _frozen(obj: Json, old: Json | None, keys: tuple[str, ...], causes: list[Cause]) -> None:
-    if old is None or not old.get("immutable"):
-        return
-    if not obj.get("immutable"):
-        causes.append(cause.forbidden("immutable", _FROZEN))
-    for key in keys:
-        if (obj.get(key) or {}) != (old.get(key) or {}):
-            causes.append(cause.forbidden(key, _FROZEN))
+def _size(data: Json) -> int:
+    return sum(len(value or "") for value in data.values())
 
 
-def validate_secret(obj: Json, old: Json | None) -> list[Cause]:
-    """v1 Secret, after stringData was taken into data."""
-    causes: list[Cause] = []
-    data = obj.get("data") or {}
-    size = _keys(data, "data", causes) * 3 // 4
-    if size > _LIMIT:
-        causes.append(cause.too_long("data", _LIMIT))
-    kind = obj.get("type") or "Opaque"
-    for key in _MANDATORY.get(kind, ()):
-        if key not in data:
-            causes.append(cause.required(f"data[{key}]"))
+def _secret(obj: Json, path: str) -> Iterator[Cause]:
+    """After stringData was taken into data."""
+    data, kind = obj.get("data") or {}, obj.get("type") or "Opaque"
+    yield from _keys(data, "data")
+    if _size(data) * 3 // 4 > _LIMIT:
+        yield cause.too_long("data", _LIMIT)
+    needed = [key for key in _MANDATORY.get(kind, ()) if key not in data]
     if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & data.keys():
-        causes.append(cause.required("data[username]"))
-        causes.append(cause.required("data[password]"))
-    if kind == "kubernetes.io/service-account-token" and not (
-        (obj.get("metadata") or {}).get("annotations") or {}
-    ).get("kubernetes.io/service-account.name"):
-        causes.append(cause.required("metadata.annotations[kubernetes.io/service-account.name]"))
+        needed = ["username", "password"]
+    for key in needed:
+        yield cause.required(f"data[{key}]")
+    annotations = (obj.get("metadata") or {}).get("annotations") or {}
+    if kind == "kubernetes.io/service-account-token" and not annotations.get(_ACCOUNT):
+        yield cause.required(f"metadata.annotations[{_ACCOUNT}]")
     if kind == "kubernetes.io/dockerconfigjson" and ".dockerconfigjson" in data:
         try:
             orjson.loads(base64.b64decode(data[".dockerconfigjson"], validate=True))
         except (orjson.JSONDecodeError, binascii.Error):
-            causes.append(
-                cause.invalid("data[.dockerconfigjson]", "<secret contents redacted>", "invalid character")
-            )
-    if old is not None:
-        immutable(kind, old.get("type") or "Opaque", "type", causes)
-    _frozen(obj, old, ("data",), causes)
-    return causes
+            where = "data[.dockerconfigjson]"
+            yield cause.invalid(where, "<secret contents redacted>", "invalid character")
 
 
-def validate_config_map(obj: Json, old: Json | None) -> list[Cause]:
-    """v1 ConfigMap."""
-    causes: list[Cause] = []
+def _config_map(obj: Json, path: str) -> Iterator[Cause]:
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
-    size = _keys(data, "data", causes) + _keys(binary, "binaryData", causes) * 3 // 4
+    yield from _keys(data, "data")
+    yield from _keys(binary, "binaryData")
     for key in data.keys() & binary.keys():
-        causes.append(cause.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
-    if size > _LIMIT:
-        causes.append(cause.too_long("", _LIMIT))
-    _frozen(obj, old, ("data", "binaryData"), causes)
-    return causes
+        yield cause.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+    if _size(data) + _size(binary) * 3 // 4 > _LIMIT:
+        yield cause.too_long("", _LIMIT)
+
+
+def _frozen(obj: Json, old: Json) -> Iterator[Cause]:
+    if old.get("immutable"):
+        if not obj.get("immutable"):
+            yield cause.forbidden("immutable", _FROZEN)
+        for key in ("data", "binaryData"):
+            if (obj.get(key) or {}) != (old.get(key) or {}):
+                yield cause.forbidden(key, _FROZEN)
+
+
+def _secret_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    yield from immutable(obj, old, "type")
+    yield from _frozen(obj, old)
+
+
+CHECKS: dict[str, Any] = {"core.v1.Secret": _secret, "core.v1.ConfigMap": _config_map}
+CHANGES: dict[str, Any] = {"core.v1.Secret": _secret_changed, "core.v1.ConfigMap": _frozen}

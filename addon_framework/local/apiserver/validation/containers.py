@@ -1,7 +1,9 @@
-"""Containers of a pod: names, images, ports, environment, mounts, probes, resources."""
+"""Containers of a pod: environment, mounts, probes, resources."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -9,206 +11,148 @@ from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.local.apiserver.schemas import Cause, cause, names
 
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-_PULL = ("Always", "IfNotPresent", "Never")
 _PROPAGATION = ("Bidirectional", "HostToContainer", "None")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 _ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _NATIVE = frozenset({"cpu", "memory", "ephemeral-storage", "storage"})
-_PORT_RANGE = "must be between 1 and 65535, inclusive"
+_FIELD_PATHS = (
+    "metadata.name", "metadata.namespace", "metadata.uid", "metadata.labels", "metadata.annotations",
+    "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP",
+    "status.podIPs",
+)  # fmt: skip
+_RESOURCE = re.compile(r"(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)")
 
 
-def validate_containers(spec: Json, path: str, volumes: frozenset[str], causes: list[Cause]) -> None:
-    """All containers of a PodSpec, whose names share one space."""
-    seen: set[str] = set()
-    host_ports: set[str] = set()
-    for key in ("initContainers", "containers", "ephemeralContainers"):
-        for index, container in enumerate(spec.get(key) or ()):
-            where = f"{path}.{key}[{index}]"
-            name = container.get("name") or ""
-            if name:
-                causes += [cause.invalid(f"{where}.name", name, why) for why in names.label(name)]
-                if name in seen:
-                    causes.append(cause.duplicate(f"{where}.name", name))
-                seen.add(name)
-            _container(container, where, volumes, causes)
-            if key == "containers":
-                _host_ports(container.get("ports"), f"{where}.ports", host_ports, causes)
-
-
-def _host_ports(ports: Any, path: str, seen: set[str], causes: list[Cause]) -> None:
-    for index, port in enumerate(ports or ()):
-        if port.get("hostPort"):
-            mark = f"{port.get('protocol')}/{port.get('hostIP') or ''}/{port['hostPort']}"
-            if mark in seen:
-                causes.append(cause.duplicate(f"{path}[{index}].hostPort", mark))
-            seen.add(mark)
-
-
-def _container(container: Json, path: str, volumes: frozenset[str], causes: list[Cause]) -> None:
-    image = container.get("image") or ""
-    if not image:
-        causes.append(cause.required(f"{path}.image"))
-    elif image != image.strip():
-        causes.append(cause.invalid(f"{path}.image", image, "must not have leading or trailing whitespace"))
-    if container.get("imagePullPolicy") and container["imagePullPolicy"] not in _PULL:
-        causes.append(cause.not_supported(f"{path}.imagePullPolicy", container["imagePullPolicy"], _PULL))
-    _ports(container.get("ports"), f"{path}.ports", causes)
-    _environment(container, path, causes)
-    _mounts(container, path, volumes, causes)
-    for key in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if isinstance(container.get(key), dict):
-            _probe(container[key], key, f"{path}.{key}", causes)
-    validate_resources(container.get("resources") or {}, f"{path}.resources", causes)
-
-
-def _ports(ports: Any, path: str, causes: list[Cause]) -> None:
-    seen: set[str] = set()
-    for index, port in enumerate(ports or ()):
-        where = f"{path}[{index}]"
-        name = port.get("name")
-        if name:
-            causes += [cause.invalid(f"{where}.name", name, why) for why in names.port_name(name)]
-            if name in seen:
-                causes.append(cause.duplicate(f"{where}.name", name))
-            seen.add(name)
-        number = port.get("containerPort")
-        if number == 0:
-            causes.append(cause.required(f"{where}.containerPort"))
-        elif number is not None and not 1 <= number <= 65535:
-            causes.append(cause.invalid(f"{where}.containerPort", number, _PORT_RANGE))
-        host = port.get("hostPort") or 0
-        if host and not 1 <= host <= 65535:
-            causes.append(cause.invalid(f"{where}.hostPort", host, _PORT_RANGE))
-        if port.get("protocol") and port["protocol"] not in _PROTOCOLS:
-            causes.append(cause.not_supported(f"{where}.protocol", port["protocol"], _PROTOCOLS))
-
-
-def _environment(container: Json, path: str, causes: list[Cause]) -> None:
-    for index, variable in enumerate(container.get("env") or ()):
-        where = f"{path}.env[{index}]"
-        if variable.get("name"):
-            causes += [
-                cause.invalid(f"{where}.name", variable["name"], why)
-                for why in names.env_name(variable["name"])
-            ]
-        source = variable.get("valueFrom")
-        if source is None:
-            continue
-        found = [key for key in _ENV_SOURCES if source.get(key) is not None]
-        if variable.get("value"):
-            causes.append(
-                cause.invalid(f"{where}.valueFrom", "", "may not be specified when `value` is not empty")
-            )
-        if len(found) != 1:
-            must = (
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
-                if not found
-                else "may not have more than one field specified at a time"
-            )
-            causes.append(cause.invalid(f"{where}.valueFrom", "", must))
-    for source in container.get("envFrom") or ():
-        where = f"{path}.envFrom"
-        found = [key for key in ("configMapRef", "secretRef") if source.get(key) is not None]
-        if len(found) != 1:
-            must = (
-                "must specify one of: `configMapRef` or `secretRef`"
-                if not found
-                else "may not have more than one field specified at a time"
-            )
-            causes.append(cause.invalid(where, "", must))
-
-
-def _mounts(container: Json, path: str, volumes: frozenset[str], causes: list[Cause]) -> None:
+def _container(container: Json, path: str) -> Iterator[Cause]:
     seen: set[str] = set()
     privileged = bool((container.get("securityContext") or {}).get("privileged"))
+    where = f"{path}volumeMounts.mountPropagation"
     for index, mount in enumerate(container.get("volumeMounts") or ()):
-        where = f"{path}.volumeMounts[{index}]"
-        name, at = mount.get("name"), mount.get("mountPath")
-        if name not in volumes:
-            shown = cause.render(name or "")
-            causes.append(Cause(f"{where}.name", "FieldValueNotFound", f"Not found: {shown}"))
+        at, propagation = mount.get("mountPath") or "", mount.get("mountPropagation")
         if at and at in seen:
-            causes.append(cause.invalid(f"{where}.mountPath", at, "must be unique"))
-        seen.add(at or "")
-        inner = mount.get("subPath") or ""
-        if inner.startswith("/"):
-            causes.append(cause.invalid(f"{where}.subPath", inner, "must be a relative path"))
-        if ".." in inner.split("/"):
-            causes.append(cause.invalid(f"{where}.subPath", inner, "must not contain '..'"))
-        propagation = mount.get("mountPropagation")
+            yield cause.invalid(f"{path}volumeMounts[{index}].mountPath", at, "must be unique")
+        seen.add(at)
         if propagation is not None and propagation not in _PROPAGATION:
-            at = f"{path}.volumeMounts.mountPropagation"
-            causes.append(cause.not_supported(at, propagation, _PROPAGATION))
+            yield cause.not_supported(where, propagation, _PROPAGATION)
         if propagation == "Bidirectional" and not privileged:
-            causes.append(
-                cause.forbidden(
-                    f"{path}.volumeMounts.mountPropagation",
-                    "Bidirectional mount propagation is available only to privileged containers",
-                )
-            )
+            yield cause.forbidden(where, "Bidirectional mounts are for privileged containers only")
+    for kind in ("livenessProbe", "startupProbe"):
+        wanted = (container.get(kind) or {}).get("successThreshold") or 1
+        if wanted != 1:
+            yield cause.invalid(f"{path}{kind}.successThreshold", wanted, "must be 1")
 
 
-def _probe(probe: Json, kind: str, path: str, causes: list[Cause]) -> None:
+def _variable(variable: Json, path: str) -> Iterator[Cause]:
+    source = variable.get("valueFrom")
+    if source is not None:
+        if variable.get("value"):
+            yield cause.invalid(f"{path}valueFrom", "", "may not be specified when `value` is not empty")
+        yield from _exactly_one(source, _ENV_SOURCES, f"{path}valueFrom")
+
+
+def _variables(source: Json, path: str) -> Iterator[Cause]:
+    return _exactly_one(source, ("configMapRef", "secretRef"), path.rpartition("[")[0])
+
+
+def _exactly_one(source: Json, allowed: tuple[str, ...], path: str) -> Iterator[Cause]:
+    found = [key for key in allowed if source.get(key) is not None]
+    if not found:
+        yield cause.invalid(path, "", f"must specify one of: {', '.join(allowed)}")
+    elif len(found) > 1:
+        yield cause.invalid(path, "", "may not have more than one field specified at a time")
+
+
+def _field_path(value: Json, path: str) -> Iterator[Cause]:
+    text = value.get("fieldPath") or ""
+    if not text:
+        yield cause.required(f"{path}fieldPath")
+    elif re.match(r"metadata\.(labels|annotations)\[", text) is None and text not in _FIELD_PATHS:
+        why = f"error converting fieldPath: field label not supported: {text}"
+        yield cause.invalid(f"{path}fieldPath", text, why)
+
+
+def _resource(value: Json, path: str) -> Iterator[Cause]:
+    resource, in_file = value.get("resource") or "", "ownwardAPI." in path
+    if in_file and not value.get("containerName"):
+        yield cause.required(f"{path}containerName")
+    elif not resource:
+        yield cause.required(f"{path}resource")
+    elif _RESOURCE.fullmatch(resource) is None:
+        known = ["limits.cpu", "limits.memory", "requests.cpu"]
+        yield cause.not_supported(f"{path}resource", resource, known)
+
+
+def _headers(value: Json, path: str) -> Iterator[Cause]:
+    for each in value.get("httpHeaders") or ():
+        name = each.get("name") or ""
+        if not re.fullmatch(r"[-A-Za-z0-9]+", name):
+            why = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name')"
+            yield cause.invalid(f"{path}httpHeaders", name, why)
+
+
+def _lifecycle(value: Json, path: str) -> Iterator[Cause]:
+    for name in ("postStart", "preStop"):
+        if name in value and not value[name]:
+            yield cause.required(path + name, "must specify a handler type")
+
+
+def _probe(probe: Json, path: str) -> Iterator[Cause]:
     handlers = [key for key in _HANDLERS if probe.get(key) is not None]
     if not handlers:
-        causes.append(cause.required(path, "must specify a handler type"))
+        yield cause.required(path[:-1], "must specify a handler type")
     for extra in handlers[1:]:
-        causes.append(cause.forbidden(f"{path}.{extra}", "may not specify more than 1 handler type"))
-    for key in (
-        "initialDelaySeconds",
-        "timeoutSeconds",
-        "periodSeconds",
-        "failureThreshold",
-        "successThreshold",
-    ):
-        if (probe.get(key) or 0) < 0:
-            causes.append(cause.invalid(f"{path}.{key}", probe[key], "must be greater than or equal to 0"))
-    if kind != "readinessProbe" and (probe.get("successThreshold") or 1) != 1:
-        causes.append(cause.invalid(f"{path}.successThreshold", probe["successThreshold"], "must be 1"))
+        yield cause.forbidden(f"{path}{extra}", "may not specify more than 1 handler type")
 
 
-def validate_resources(resources: Json, path: str, causes: list[Cause]) -> None:
-    """requests and limits: known or qualified names, not negative, requests within limits."""
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    amounts: dict[tuple[str, str], Decimal] = {}
-    for group, entries in (("limits", limits), ("requests", requests)):
-        for name, text in entries.items():
-            where = f"{path}.{group}[{name}]"
-            if name not in _NATIVE and not name.startswith("hugepages-"):
-                if "/" not in name:
-                    causes.append(
-                        cause.invalid(where, name, "must be a standard resource type or fully qualified")
-                    )
-                    continue
-                causes += [cause.invalid(where, name, why) for why in names.qualified(name)]
-            try:
-                amount = parse_quantity(text)
-            except ValueError as error:
-                causes.append(cause.invalid(where, text, str(error)))
+def _amounts(entries: Json, path: str) -> Iterator[Cause | tuple[str, Decimal]]:
+    """Known or qualified names with amounts, or what is wrong with them."""
+    for name, text in entries.items():
+        where = f"{path}[{name}]"
+        if name not in _NATIVE and not name.startswith("hugepages-"):
+            if "/" not in name:
+                yield cause.invalid(where, name, "must be a standard resource type or fully qualified")
                 continue
-            amounts[group, name] = amount
-            if amount < 0:
-                causes.append(cause.invalid(where, str(text), "must be greater than or equal to 0"))
-            elif "/" in name and amount != amount.to_integral_value():
-                causes.append(cause.invalid(where, str(text), "must be an integer"))
-    for name, text in requests.items():
-        where = f"{path}.requests"
-        wanted, most = amounts.get(("requests", name)), amounts.get(("limits", name))
-        if wanted is None:
+            yield from cause.broken(where, name, names.qualified(name))
+        try:
+            amount = parse_quantity(text)
+        except ValueError as error:
+            yield cause.invalid(where, text, str(error))
             continue
-        if most is not None:
-            if "/" in name and wanted != most:
-                causes.append(
-                    cause.invalid(where, str(text), f"must be equal to {name} limit of {limits[name]}")
-                )
-            elif wanted > most:
-                causes.append(
-                    cause.invalid(
-                        where, str(text), f"must be less than or equal to {name} limit of {limits[name]}"
-                    )
-                )
-        elif "/" in name:
-            causes.append(
-                cause.required(f"{path}.limits", "Limit must be set for non overcommitable resources")
-            )
+        yield name, amount
+        if amount < 0:
+            yield cause.invalid(where, str(text), "must be greater than or equal to 0")
+        elif "/" in name and amount != amount.to_integral_value():
+            yield cause.invalid(where, str(text), "must be an integer")
+
+
+def _resources(resources: Json, path: str) -> Iterator[Cause]:
+    """Requests within limits; of extended resources they are the same."""
+    amounts: dict[str, dict[str, Decimal]] = {"limits": {}, "requests": {}}
+    for group, known in amounts.items():
+        for found in _amounts(resources.get(group) or {}, f"{path}{group}"):
+            if isinstance(found, Cause):
+                yield found
+            else:
+                known[found[0]] = found[1]
+    for name, wanted in amounts["requests"].items():
+        text, most = str(resources["requests"][name]), amounts["limits"].get(name)
+        if most is None and "/" in name:
+            yield cause.required(f"{path}limits", "Limit must be set for non overcommitable resources")
+        elif most is not None and (wanted != most if "/" in name else wanted > most):
+            how = "equal to" if "/" in name else "less than or equal to"
+            why = f"must be {how} {name} limit of {resources['limits'][name]}"
+            yield cause.invalid(f"{path}requests", text, why)
+
+
+CHECKS: dict[str, Any] = {
+    "core.v1.Container": _container,
+    "core.v1.EphemeralContainer": _container,
+    "core.v1.EnvVar": _variable,
+    "core.v1.EnvFromSource": _variables,
+    "core.v1.ObjectFieldSelector": _field_path,
+    "core.v1.ResourceFieldSelector": _resource,
+    "core.v1.HTTPGetAction": _headers,
+    "core.v1.Lifecycle": _lifecycle,
+    "core.v1.Probe": _probe,
+    "core.v1.ResourceRequirements": _resources,
+}

@@ -1,269 +1,159 @@
-"""Defaults of built-in kinds, which Kubernetes keeps in Go and not in its schemas."""
+"""Defaults of built-in kinds: what defaults.yaml says of their types, and what takes more than a value."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.validation.poddefaults import default_pod_spec, default_template
-from addon_framework.local.apiserver.validation.policies import default_policy, default_policy_binding
-from addon_framework.local.apiserver.validation.webhooks import default_webhooks
-
-_RBAC = "rbac.authorization.k8s.io"
+from addon_framework.local.apiserver.data import described
+from addon_framework.local.apiserver.schemas import SchemaNode, builtin_schema, copy_json
 
 
 def default_builtin(obj: Json) -> None:
     """Fill in, in place, what the server fills in for this kind; anything unknown stays as it is."""
-    group = str(obj.get("apiVersion", "")).rpartition("/")[0]
-    fill = _DEFAULTS.get((group, str(obj.get("kind", ""))))
-    if fill is not None:
-        fill(obj)
+    group, _, version = str(obj.get("apiVersion", "")).rpartition("/")
+    schema = builtin_schema(group, version, str(obj.get("kind", "")))
+    if schema is not None:
+        _default(obj, schema)
 
 
-def _spec(obj: Json) -> Json:
-    spec: Json = obj.setdefault("spec", {}) if isinstance(obj.get("spec", {}), dict) else {}
-    return spec
+@cache
+def _described() -> tuple[dict[str, Json], dict[str, Json]]:
+    found = described(__package__, "defaults.yaml")
+    return found["empty"], found["absent"]
 
 
-def fill(target: Json, **values: Any) -> None:
-    """Set what is absent or null."""
-    for key, value in values.items():
-        if target.get(key) is None:
-            target[key] = value
+def _default(value: Any, node: SchemaNode) -> None:
+    if node.atomic_children:
+        return
+    if isinstance(value, dict):
+        name, (empty, absent) = node.name, _described()
+        if name in empty:
+            _fill(value, empty[name], ("", 0, None))
+        if name in absent:
+            _fill(value, absent[name], (None,))
+        if name in _COMPUTED:
+            _COMPUTED[name](value)
+        for key, below in value.items():
+            child = node.child(key)
+            if child is not None and isinstance(below, (dict, list)):
+                _default(below, child)
+    elif isinstance(value, list) and node.items is not None:
+        for below in value:
+            _default(below, node.items)
 
 
-def _pod(obj: Json) -> None:
-    spec = _spec(obj)
-    default_pod_spec(spec)
-    fill(spec, enableServiceLinks=True)
+def _fill(target: Json, defaults: Json, nothing: tuple[Any, ...]) -> None:
+    for key, wanted in defaults.items():
+        field, condition, said = key.partition("=")
+        if condition:
+            if target.get(field) == said:
+                _fill(target, wanted, nothing)
+        elif target.get(key) in nothing:
+            target[key] = copy_json(wanted)
+        elif isinstance(wanted, dict) and isinstance(target[key], dict):
+            _fill(target[key], wanted, nothing)
+
+
+def _pod(pod: Json) -> None:
+    """What is limited is requested."""
+    spec = pod["spec"]
     for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
-        resources = container["resources"]
+        resources = container.get("resources") or {}
         for name, amount in (resources.get("limits") or {}).items():
             resources.setdefault("requests", {}).setdefault(name, amount)
-    status = obj.setdefault("status", {})
-    fill(status, phase="Pending")
+
+
+def _pod_spec(spec: Json) -> None:
+    # The old name of the field is kept equal for old clients.
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if account:
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
+    if spec.get("hostNetwork"):
+        for kind in ("initContainers", "containers", "ephemeralContainers"):
+            for port in (port for each in spec.get(kind) or () for port in each.get("ports") or ()):
+                port["hostPort"] = port.get("hostPort") or port.get("containerPort", 0)
+
+
+def _pull_policy(container: Json) -> None:
+    name = str(container.get("image", "")).rpartition("/")[2]
+    fixed = "@" in name or name.partition(":")[2] not in ("", "latest")
+    container["imagePullPolicy"] = container.get("imagePullPolicy") or ("IfNotPresent" if fixed else "Always")
+
+
+def _volume(volume: Json) -> None:
+    if not any(key != "name" and value is not None for key, value in volume.items()):
+        volume["emptyDir"] = {}
+
+
+def _service_port(port: Json) -> None:
+    port["targetPort"] = port.get("targetPort") or port.get("port", 0)
+
+
+def _secret(secret: Json) -> None:
+    plain = secret.pop("stringData", None)
+    if isinstance(plain, dict):
+        encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()}
+        secret["data"] = {**(secret.get("data") or {}), **encoded}
+
+
+def _namespace(namespace: Json) -> None:
+    metadata = namespace.setdefault("metadata", {})
+    if metadata.get("name"):
+        labels = metadata["labels"] = metadata.get("labels") or {}
+        labels["kubernetes.io/metadata.name"] = metadata["name"]
+    if not metadata.get("deletionTimestamp"):
+        defaults = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+        _fill(namespace, defaults, (None, []))
 
 
 def _labels_from_template(obj: Json) -> None:
-    meta = obj.setdefault("metadata", {})
-    labels = ((_spec(obj).get("template") or {}).get("metadata") or {}).get("labels")
-    if labels and not meta.get("labels"):
-        meta["labels"] = dict(labels)
+    metadata = obj.setdefault("metadata", {})
+    labels = ((obj["spec"].get("template") or {}).get("metadata") or {}).get("labels")
+    if labels and not metadata.get("labels"):
+        metadata["labels"] = dict(labels)
 
 
-def _deployment(obj: Json) -> None:
-    spec = _spec(obj)
-    default_template(spec.get("template"))
-    fill(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600, strategy={})
-    strategy = spec["strategy"]
-    if not strategy.get("type"):
-        strategy["type"] = "RollingUpdate"
-    if strategy["type"] == "RollingUpdate":
-        fill(strategy, rollingUpdate={})
-        fill(strategy["rollingUpdate"], maxUnavailable="25%", maxSurge="25%")
-
-
-def _replica_set(obj: Json) -> None:
-    spec = _spec(obj)
-    default_template(spec.setdefault("template", {}))
-    _labels_from_template(obj)
-    fill(spec, replicas=1)
-
-
-def _daemon_set(obj: Json) -> None:
-    spec = _spec(obj)
-    default_template(spec.get("template"))
-    fill(spec, revisionHistoryLimit=10, updateStrategy={})
-    strategy = spec["updateStrategy"]
-    if not strategy.get("type"):
-        strategy["type"] = "RollingUpdate"
-    if strategy["type"] == "RollingUpdate":
-        fill(strategy, rollingUpdate={})
-        fill(strategy["rollingUpdate"], maxUnavailable=1, maxSurge=0)
-
-
-def _stateful_set(obj: Json) -> None:
-    spec = _spec(obj)
-    default_template(spec.get("template"))
-    fill(spec, replicas=1, revisionHistoryLimit=10, updateStrategy={}, serviceName="")
-    fill(spec, persistentVolumeClaimRetentionPolicy={})
-    if not spec.get("podManagementPolicy"):
-        spec["podManagementPolicy"] = "OrderedReady"
-    fill(spec["persistentVolumeClaimRetentionPolicy"], whenDeleted="Retain", whenScaled="Retain")
-    strategy = spec["updateStrategy"]
-    if not strategy.get("type"):
-        strategy["type"] = "RollingUpdate"
-    if strategy["type"] == "RollingUpdate":
-        fill(strategy, rollingUpdate={})
-        fill(strategy["rollingUpdate"], partition=0)
-    for claim in spec.get("volumeClaimTemplates") or ():
-        fill(claim, apiVersion="v1", kind="PersistentVolumeClaim")
-        _claim(claim)
-
-
-def _job(obj: Json) -> None:
-    spec = _spec(obj)
-    default_template(spec.get("template"))
-    if spec.get("completions") is None and spec.get("parallelism") is None:
-        spec["completions"] = spec["parallelism"] = 1
-    replacement = "Failed" if spec.get("podFailurePolicy") is not None else "TerminatingOrFailed"
-    fill(
-        spec,
-        parallelism=1,
-        backoffLimit=6,
-        completionMode="NonIndexed",
-        suspend=False,
-        podReplacementPolicy=replacement,
-        manualSelector=False,
-    )
-    _job_selector(obj, spec)
-    _labels_from_template(obj)
-
-
-def _job_selector(obj: Json, spec: Json) -> None:
+def _job(job: Json) -> None:
     """A Job finds its pods by its own uid, so that no two Jobs ever share pods."""
-    uid, name = obj.get("metadata", {}).get("uid"), obj.get("metadata", {}).get("name", "")
+    spec = job["spec"]
+    if spec.get("completions") is None and spec.get("parallelism") is None:
+        spec["completions"] = 1
+    failed = spec.get("podFailurePolicy") is not None
+    replaced = "Failed" if failed else "TerminatingOrFailed"
+    _fill(spec, {"parallelism": 1, "podReplacementPolicy": replaced}, (None,))
+    uid, name = job.get("metadata", {}).get("uid"), job.get("metadata", {}).get("name", "")
     template = spec.get("template")
-    if spec["manualSelector"] or spec.get("selector") or not uid or not isinstance(template, dict):
-        return
-    labels = template.setdefault("metadata", {}).setdefault("labels", {})
-    for prefix in ("batch.kubernetes.io/", ""):
-        labels[f"{prefix}controller-uid"] = uid
-        labels[f"{prefix}job-name"] = name
-    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    if uid and template is not None and not spec["manualSelector"] and not spec.get("selector"):
+        labels = template.setdefault("metadata", {}).setdefault("labels", {})
+        for prefix in ("batch.kubernetes.io/", ""):
+            labels |= {f"{prefix}controller-uid": uid, f"{prefix}job-name": name}
+        spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    _labels_from_template(job)
 
 
-def _cron_job(obj: Json) -> None:
-    spec = _spec(obj)
-    default_template(spec.setdefault("jobTemplate", {}).setdefault("spec", {}).setdefault("template", {}))
-    fill(
-        spec,
-        concurrencyPolicy="Allow",
-        suspend=False,
-        successfulJobsHistoryLimit=3,
-        failedJobsHistoryLimit=1,
-    )
+def _definition(spec: Json) -> None:
+    spec.setdefault("conversion", {"strategy": "None"})
+    names = spec.get("names") or {}
+    kind = str(names.get("kind", ""))
+    names["singular"] = names.get("singular") or kind.lower()
+    if kind and not names.get("listKind"):
+        names["listKind"] = f"{kind}List"
 
 
-def _service(obj: Json) -> None:
-    spec = _spec(obj)
-    kind = spec.get("type") or "ClusterIP"
-    spec["type"] = kind
-    fill(spec, sessionAffinity="None")
-    if spec["sessionAffinity"] == "ClientIP":
-        fill(spec, sessionAffinityConfig={"clientIP": {"timeoutSeconds": 10800}})
-    for port in spec.get("ports") or ():
-        fill(port, protocol="TCP")
-        if port.get("targetPort") in (None, "", 0):
-            port["targetPort"] = port.get("port", 0)
-    if kind in ("NodePort", "LoadBalancer"):
-        fill(spec, externalTrafficPolicy="Cluster")
-    if kind == "LoadBalancer":
-        fill(spec, allocateLoadBalancerNodePorts=True)
-    if kind != "ExternalName":
-        fill(spec, internalTrafficPolicy="Cluster")
-    obj.setdefault("status", {}).setdefault("loadBalancer", {})
-
-
-def _secret(obj: Json) -> None:
-    if not obj.get("type"):
-        obj["type"] = "Opaque"
-    plain = obj.pop("stringData", None)
-    if isinstance(plain, dict):
-        data = obj.get("data")
-        obj["data"] = data = data if isinstance(data, dict) else {}
-        for key, value in plain.items():
-            data[key] = base64.b64encode(str(value).encode()).decode()
-
-
-def _persistent_volume(obj: Json) -> None:
-    spec = _spec(obj)
-    fill(spec, persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem")
-    if isinstance(spec.get("hostPath"), dict):
-        fill(spec["hostPath"], type="")
-    fill(obj.setdefault("status", {}), phase="Pending")
-
-
-def _claim(obj: Json) -> None:
-    fill(_spec(obj), volumeMode="Filesystem")
-    fill(obj.setdefault("status", {}), phase="Pending")
-
-
-def _namespace(obj: Json) -> None:
-    meta, spec = obj.setdefault("metadata", {}), _spec(obj)
-    if not meta.get("labels"):
-        meta["labels"] = {}
-    if meta.get("name"):
-        meta["labels"]["kubernetes.io/metadata.name"] = meta["name"]
-    if not meta.get("deletionTimestamp"):
-        if not spec.get("finalizers"):
-            spec["finalizers"] = ["kubernetes"]
-        fill(obj.setdefault("status", {}), phase="Active")
-
-
-def _binding(obj: Json) -> None:
-    if isinstance(obj.get("roleRef"), dict) and not obj["roleRef"].get("apiGroup"):
-        obj["roleRef"]["apiGroup"] = _RBAC
-    for subject in obj.get("subjects") or ():
-        if subject.get("kind") in ("User", "Group") and not subject.get("apiGroup"):
-            subject["apiGroup"] = _RBAC
-
-
-def _definition(obj: Json) -> None:
-    spec = _spec(obj)
-    names = spec.get("names")
-    if isinstance(names, dict):
-        kind = str(names.get("kind", ""))
-        if not names.get("singular"):
-            names["singular"] = kind.lower()
-        if not names.get("listKind") and kind:
-            names["listKind"] = f"{kind}List"
-    fill(spec, conversion={"strategy": "None"})
-
-
-def _storage_class(obj: Json) -> None:
-    fill(obj, reclaimPolicy="Delete", volumeBindingMode="Immediate")
-
-
-def _endpoint_slice(obj: Json) -> None:
-    for port in obj.get("ports") or ():
-        fill(port, name="", protocol="TCP")
-
-
-def _certificate_request(obj: Json) -> None:
-    _spec(obj)
-    obj.setdefault("status", {})
-
-
-def _priority_class(obj: Json) -> None:
-    fill(obj, preemptionPolicy="PreemptLowerPriority")
-
-
-_DEFAULTS: dict[tuple[str, str], Callable[[Json], None]] = {
-    ("", "Pod"): _pod,
-    ("", "PodTemplate"): lambda obj: default_template(obj.get("template")),
-    ("", "Service"): _service,
-    ("", "Secret"): _secret,
-    ("", "PersistentVolume"): _persistent_volume,
-    ("", "PersistentVolumeClaim"): _claim,
-    ("", "Namespace"): _namespace,
-    ("apps", "Deployment"): _deployment,
-    ("apps", "ReplicaSet"): _replica_set,
-    ("apps", "DaemonSet"): _daemon_set,
-    ("apps", "StatefulSet"): _stateful_set,
-    ("batch", "Job"): _job,
-    ("batch", "CronJob"): _cron_job,
-    (_RBAC, "RoleBinding"): _binding,
-    (_RBAC, "ClusterRoleBinding"): _binding,
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
-    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): default_webhooks,
-    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): default_webhooks,
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): default_policy,
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): default_policy_binding,
-    ("storage.k8s.io", "StorageClass"): _storage_class,
-    ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
-    ("certificates.k8s.io", "CertificateSigningRequest"): _certificate_request,
-    ("scheduling.k8s.io", "PriorityClass"): _priority_class,
+_COMPUTED: dict[str, Callable[[Json], None]] = {
+    "core.v1.Pod": _pod,
+    "core.v1.PodSpec": _pod_spec,
+    "core.v1.Container": _pull_policy,
+    "core.v1.EphemeralContainer": _pull_policy,
+    "core.v1.Volume": _volume,
+    "core.v1.ServicePort": _service_port,
+    "core.v1.Secret": _secret,
+    "core.v1.Namespace": _namespace,
+    "apps.v1.ReplicaSet": _labels_from_template,
+    "batch.v1.Job": _job,
+    "apiextensions.v1.CustomResourceDefinitionSpec": _definition,
 }

@@ -3,178 +3,130 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, cause, names, structural_errors
 from addon_framework.local.apiserver.validation.metadata import immutable
-from addon_framework.local.apiserver.validation.webhooks import validate_client_config
+from addon_framework.local.apiserver.validation.webhooks import client_config
 
-_VERSION = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_SCOPES = ("Cluster", "Namespaced")
+_VERSION = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
+_SCALE = (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status."), ("labelSelectorPath", "."))
 
 
-def validate_definition(obj: Json, old: Json | None) -> list[Cause]:
-    """apiextensions.k8s.io/v1 CustomResourceDefinition."""
-    causes: list[Cause] = []
+def _definition(obj: Json, path: str) -> Iterator[Cause]:
     spec = obj.get("spec") or {}
-    said = spec.get("names") or {}
-    group, plural = spec.get("group") or "", said.get("plural") or ""
+    said, group = spec.get("names") or {}, spec.get("group") or ""
     name = (obj.get("metadata") or {}).get("name")
-    if name and name != f"{plural}.{group}":
-        causes.append(cause.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
+    if name and name != f"{said.get('plural') or ''}.{group}":
+        yield cause.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     if group:
-        causes += [cause.invalid("spec.group", group, why) for why in names.subdomain(group)]
+        yield from cause.broken("spec.group", group, names.subdomain(group))
         if "." not in group:
-            causes.append(cause.invalid("spec.group", group, "should be a domain with at least one dot"))
-    if spec.get("scope") and spec["scope"] not in _SCOPES:
-        causes.append(cause.not_supported("spec.scope", spec["scope"], _SCOPES))
-    _names(said, causes)
+            yield cause.invalid("spec.group", group, "should be a domain with at least one dot")
     if spec.get("preserveUnknownFields"):
-        causes.append(
-            cause.invalid(
-                "spec.preserveUnknownFields",
-                True,
-                "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
-                "spec.versions[*].schema instead",
-            )
+        why = (
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema"
         )
-    _versions(spec.get("versions") or [], causes)
-    _conversion(spec.get("conversion") or {}, causes)
-    if old is not None:
-        _unchanged(spec, old, causes)
-    return causes
+        yield cause.invalid("spec.preserveUnknownFields", True, f"{why} instead")
+    yield from _versions(spec.get("versions") or [])
+    yield from _conversion(spec.get("conversion") or {})
 
 
-def _names(said: Json, causes: list[Cause]) -> None:
-    for key in ("plural", "singular"):
-        if said.get(key):
-            causes += [cause.invalid(f"spec.names.{key}", said[key], why) for why in names.dns1035(said[key])]
+def _names(said: Json, path: str) -> Iterator[Cause]:
     for key in ("kind", "listKind"):
-        if said.get(key):
-            causes += [
-                cause.invalid(
-                    f"spec.names.{key}", said[key], f"may have mixed case, but should otherwise match: {why}"
-                )
-                for why in names.dns1035(said[key].lower())
-            ]
-    for key in ("shortNames", "categories"):
-        for index, each in enumerate(said.get(key) or ()):
-            causes += [cause.invalid(f"spec.names.{key}[{index}]", each, why) for why in names.dns1035(each)]
-    if said.get("kind") and said.get("kind") == said.get("listKind"):
-        causes.append(
-            cause.invalid("spec.names.listKind", said["listKind"], "kind and listKind may not be the same")
-        )
+        if text := said.get(key):
+            whys = names.dns1035(text.lower())
+            mixed = (f"may have mixed case, but should otherwise match: {why}" for why in whys)
+            yield from cause.broken(path + key, text, mixed)
+    if said.get("kind") and said["kind"] == said.get("listKind"):
+        yield cause.invalid(f"{path}listKind", said["listKind"], "kind and listKind may not be the same")
 
 
-def _versions(versions: list[Json], causes: list[Cause]) -> None:
-    stored = 0
+def _versions(versions: list[Json]) -> Iterator[Cause]:
+    said = [str(each.get("name")) for each in versions]
     schemas: list[Any] = [(each.get("schema") or {}).get("openAPIV3Schema") for each in versions]
     # Versions that share one schema are judged once, under the path of the old top-level field.
     shared = bool(schemas) and all(each == schemas[0] for each in schemas)
     for index, version in enumerate(versions):
-        where = f"spec.versions[{index}]"
-        name = version.get("name") or ""
-        if not _VERSION.fullmatch(name) or len(name) > 63:
-            causes += [cause.invalid(f"{where}.name", name, why) for why in names.dns1035(name)]
-        stored += bool(version.get("storage"))
+        where, name = f"spec.versions[{index}]", version.get("name") or ""
+        if not _VERSION.fullmatch(name):
+            yield from cause.broken(f"{where}.name", name, names.dns1035(name))
         if schemas[index] is None:
-            causes.append(cause.required(f"{where}.schema.openAPIV3Schema", "schemas are required"))
+            yield cause.required(f"{where}.schema.openAPIV3Schema", "schemas are required")
         elif not shared:
-            causes += structural_errors(schemas[index], path=f"{where}.schema.openAPIV3Schema")
+            yield from structural_errors(schemas[index], path=f"{where}.schema.openAPIV3Schema")
         for field, judge in (("additionalPrinterColumns", _columns), ("subresources", _subresources)):
-            said = version.get(field)
-            if any(each.get(field) != said for each in versions):
-                judge(said, f"{where}.{field}", causes)
-            elif index == 0:
-                judge(said, f"spec.{field}", causes)
+            differ = any(each.get(field) != version.get(field) for each in versions)
+            if differ or index == 0:
+                yield from judge(version.get(field), f"{where if differ else 'spec'}.{field}")
     if shared and schemas[0] is not None:
-        causes += structural_errors(schemas[0])
-    said = [str(each.get("name")) for each in versions]
+        yield from structural_errors(schemas[0])
     if len(set(said)) < len(said):
-        causes.append(cause.invalid("spec.versions", said, "must contain unique version names"))
-    if stored != 1:
-        causes.append(
-            cause.invalid(
-                "spec.versions",
-                [each.get("name") for each in versions],
-                "must have exactly one version marked as storage version",
-            )
-        )
-        causes.append(cause.invalid("status.storedVersions", [], "must have the storage version"))
+        yield cause.invalid("spec.versions", said, "must contain unique version names")
+    if sum(bool(each.get("storage")) for each in versions) != 1:
+        why = "must have exactly one version marked as storage version"
+        yield cause.invalid("spec.versions", said, why)
+        yield cause.invalid("status.storedVersions", [], "must have the storage version")
 
 
-def _columns(columns: Any, path: str, causes: list[Cause]) -> None:
-    allowed = ("integer", "number", "string", "boolean", "date")
+def _columns(columns: Any, path: str) -> Iterator[Cause]:
     for index, column in enumerate(columns or ()):
-        kind = column.get("type")
+        where, kind, text = f"{path}[{index}]", column.get("type"), column.get("jsonPath")
         for key, shown in (("name", "name"), ("type", "type"), ("jsonPath", "JSONPath")):
             if not column.get(key):
-                causes.append(cause.required(f"{path}[{index}].{shown}"))
-        if kind and kind not in allowed:
-            causes.append(cause.invalid(f"{path}[{index}].type", kind, f"must be one of {','.join(allowed)}"))
-        text = column.get("jsonPath")
+                yield cause.required(f"{where}.{shown}")
+        if kind and kind not in _COLUMN_TYPES:
+            yield cause.invalid(f"{where}.type", kind, f"must be one of {','.join(_COLUMN_TYPES)}")
         if text and not text.startswith("."):
-            causes.append(
-                cause.invalid(f"{path}[{index}].JSONPath", text, "is an invalid path: must start with .")
-            )
+            yield cause.invalid(f"{where}.JSONPath", text, "is an invalid path: must start with .")
 
 
-def _subresources(said: Any, path: str, causes: list[Cause]) -> None:
+def _subresources(said: Any, path: str) -> Iterator[Cause]:
     scale = (said or {}).get("scale")
     if scale is None:
         return
-    for key, root in (
-        ("specReplicasPath", ".spec."),
-        ("statusReplicasPath", ".status."),
-        ("labelSelectorPath", "."),
-    ):
-        text = scale.get(key)
+    for key, root in _SCALE:
+        text, where = scale.get(key), f"{path}.scale.{key}"
         if not text and key != "labelSelectorPath":
-            causes.append(cause.required(f"{path}.scale.{key}"))
+            yield cause.required(where)
         if text and not text.startswith(root):
-            causes.append(
-                cause.invalid(
-                    f"{path}.scale.{key}", text, f"should be a json path under {root.rstrip('.') or '.spec'}"
-                )
-            )
+            yield cause.invalid(where, text, f"should be a json path under {root.rstrip('.') or '.spec'}")
 
 
-def _conversion(said: Json, causes: list[Cause]) -> None:
-    strategy = said.get("strategy")
+def _conversion(said: Json) -> Iterator[Cause]:
+    strategy, webhook = said.get("strategy"), said.get("webhook") or {}
     if strategy and strategy not in ("None", "Webhook"):
-        causes.append(cause.not_supported("spec.conversion.strategy", strategy, ["None", "Webhook"]))
-    webhook = said.get("webhook") or {}
-    if strategy != "Webhook":
-        return
-    if not webhook.get("clientConfig"):
-        causes.append(
-            cause.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook")
-        )
-    else:
-        validate_client_config(webhook["clientConfig"], "spec.conversion.webhookClientConfig", causes)
-    if not webhook.get("conversionReviewVersions"):
-        causes.append(cause.required("spec.conversion.conversionReviewVersions"))
+        yield cause.not_supported("spec.conversion.strategy", strategy, ["None", "Webhook"])
+    if strategy == "Webhook":
+        where = "spec.conversion.webhookClientConfig"
+        if not webhook.get("clientConfig"):
+            yield cause.required(where, "required when strategy is set to Webhook")
+        else:
+            yield from client_config(webhook["clientConfig"], where)
+        if not webhook.get("conversionReviewVersions"):
+            yield cause.required("spec.conversion.conversionReviewVersions")
 
 
-def _unchanged(spec: Json, old: Json, causes: list[Cause]) -> None:
-    before = old.get("spec") or {}
-    immutable(spec.get("group"), before.get("group"), "spec.group", causes)
-    conditions = (old.get("status") or {}).get("conditions") or ()
+def _definition_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    yield from immutable(obj, old, "spec.group")
+    past = old.get("status") or {}
+    conditions = past.get("conditions") or ()
     if any(each.get("type") == "Established" and each.get("status") == "True" for each in conditions):
-        immutable(spec.get("scope"), before.get("scope"), "spec.scope", causes)
-        for key in ("kind", "plural"):
-            said, past = (spec.get("names") or {}).get(key), (before.get("names") or {}).get(key)
-            immutable(said, past, f"spec.names.{key}", causes)
-    stored = (old.get("status") or {}).get("storedVersions") or ()
-    kept = {each.get("name") for each in spec.get("versions") or ()}
-    for index, name in enumerate(stored):
+        for path in ("spec.scope", "spec.names.kind", "spec.names.plural"):
+            yield from immutable(obj, old, path)
+    kept = {each.get("name") for each in (obj.get("spec") or {}).get("versions") or ()}
+    for index, name in enumerate(past.get("storedVersions") or ()):
         if name not in kept:
-            causes.append(
-                cause.invalid(
-                    f"status.storedVersions[{index}]",
-                    name,
-                    "missing from spec.versions; stored versions must remain in spec.versions until they "
-                    "have been removed from status.storedVersions",
-                )
-            )
+            why = "missing from spec.versions, where stored versions remain until status has them no more"
+            yield cause.invalid(f"status.storedVersions[{index}]", name, why)
+
+
+_GROUP = "apiextensions.v1"
+CHECKS: dict[str, Any] = {
+    f"{_GROUP}.CustomResourceDefinition": _definition,
+    f"{_GROUP}.CustomResourceDefinitionNames": _names,
+}
+CHANGES: dict[str, Any] = {f"{_GROUP}.CustomResourceDefinition": _definition_changed}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.api.quantity import parse_quantity
 from addon_framework.local.apiserver.schemas import Cause, cause, names
-from addon_framework.local.apiserver.validation.containers import validate_containers
-from addon_framework.local.apiserver.validation.metadata import validate_labels
+from addon_framework.local.apiserver.validation.limits import errors
+from addon_framework.local.apiserver.validation.words import labels
 
-_RESTART = ("Always", "Never", "OnFailure")
-_DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
-_EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 _UPDATE = (
     "pod updates may not change fields other than `spec.containers[*].image`,"
     "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
@@ -21,189 +20,163 @@ _UPDATE = (
 )
 
 
-def validate_pod(obj: Json, old: Json | None) -> list[Cause]:
-    """A pod; on update only images, the deadline and new tolerations may differ."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    if old is None:
-        validate_pod_spec(spec, "spec", causes)
-        return causes
-    before = old.get("spec") or {}
-    if spec != before:
-        validate_pod_spec(spec, "spec", causes)
-        _unchanged(spec, before, causes)
-    return causes
+def containers_of(spec: Json) -> Iterator[tuple[str, Json]]:
+    """All containers and where they are."""
+    for kind in _CONTAINERS:
+        for index, container in enumerate(spec.get(kind) or ()):
+            yield f"{kind}[{index}]", container
 
 
-def _unchanged(spec: Json, before: Json, causes: list[Cause]) -> None:
-    for key in ("containers", "initContainers"):
-        if len(spec.get(key) or ()) != len(before.get(key) or ()):
-            causes.append(cause.forbidden(f"spec.{key}", "pod updates may not add or remove containers"))
+def _spec(spec: Json, path: str) -> Iterator[Cause]:
+    """What is unique in a pod: names of containers and volumes, host ports, spread constraints."""
+    named = [(f"{path}{where}.name", each.get("name") or "") for where, each in containers_of(spec)]
+    yield from _repeated(named)
+    volumes = enumerate(spec.get("volumes") or ())
+    yield from _repeated(
+        [(f"{path}volumes[{index}].name", each.get("name") or "") for index, each in volumes]
+    )
+    yield from _repeated(list(_host_ports(spec, path)))
+    seen: list[tuple[Any, Any]] = []
+    for each in spec.get("topologySpreadConstraints") or ():
+        mark = each.get("topologyKey"), each.get("whenUnsatisfiable")
+        if mark in seen:
+            where = f"{path}topologySpreadConstraints[{seen.index(mark)}].{{topologyKey, whenUnsatisfiable}}"
+            yield cause.duplicate(where, f"{{{mark[0]}, {mark[1]}}}")
+        seen.append(mark)
+
+
+def _repeated(marks: list[tuple[str, str]]) -> Iterator[Cause]:
+    """Of what is at several places and not empty, all but the first."""
+    seen: Counter[str] = Counter()
+    for where, mark in marks:
+        if mark and seen[mark]:
+            yield cause.duplicate(where, mark)
+        seen[mark] += 1
+
+
+def _host_ports(spec: Json, path: str) -> Iterator[tuple[str, str]]:
+    for index, container in enumerate(spec.get("containers") or ()):
+        for at, port in enumerate(container.get("ports") or ()):
+            if port.get("hostPort"):
+                mark = f"{port.get('protocol')}/{port.get('hostIP') or ''}/{port['hostPort']}"
+                yield f"{path}containers[{index}].ports[{at}].hostPort", mark
+
+
+def mounts(spec: Json, path: str, also: Iterable[Any] = ()) -> Iterator[Cause]:
+    """Mounts name volumes of the pod, or those `also` there. One that is wrong is none."""
+    volumes = [each for each in spec.get("volumes") or () if not errors(each, "core.v1.Volume")]
+    known = {each.get("name") for each in volumes} | set(also)
+    for where, container in containers_of(spec):
+        for index, mount in enumerate(container.get("volumeMounts") or ()):
+            if mount.get("name") not in known:
+                yield cause.not_found(f"{path}{where}.volumeMounts[{index}].name", mount.get("name") or "")
+
+
+def _template(template: Json, path: str) -> Iterator[Cause]:
+    yield from labels((template.get("metadata") or {}).get("labels"), f"{path}labels")
+
+
+def _volume(volume: Json, path: str) -> Iterator[Cause]:
+    sources = [key for key, value in volume.items() if key != "name" and value is not None]
+    if not sources:
+        yield cause.required(path[:-1], "must specify a volume type")
+    for extra in sources[1:]:
+        yield cause.forbidden(f"{path}{extra}", "may not specify more than 1 volume type")
+    limit = (volume.get("emptyDir") or {}).get("sizeLimit")
+    if limit is not None and str(limit).startswith("-"):
+        yield cause.forbidden(f"{path}emptyDir.sizeLimit", "must not be negative")
+
+
+def _file(value: Json, path: str) -> Iterator[Cause]:
+    if value.get("fieldRef") is None and value.get("resourceFieldRef") is None:
+        yield cause.required(path[:-1], "one of fieldRef and resourceFieldRef must be specified")
+    divisor = str((value.get("resourceFieldRef") or {}).get("divisor", "1"))
+    units = ("", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+    if divisor not in ("0", "1m", *(f"1{unit}" for unit in units)):
+        yield cause.invalid(f"{path}resourceFieldRef.divisor", divisor, "is no divisor of the resource")
+
+
+def _projected(value: Json, path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, source in enumerate(value.get("sources") or ()):
+        files = [
+            each
+            for kind in ("secret", "configMap", "downwardAPI")
+            for each in (source.get(kind) or {}).get("items") or ()
+        ]
+        token = source.get("serviceAccountToken")
+        if token is not None:
+            seconds = token.get("expirationSeconds", 3600)
+            if not 600 <= seconds < 2**32:
+                where = f"{path}sources[{index}].serviceAccountToken.expirationSeconds"
+                yield cause.invalid(where, seconds, "may not specify a duration less than 10 minutes")
+            if not token.get("path"):
+                yield cause.required(f"{path}path")
+            files.append(token)
+        for each in files:
+            if each.get("path") in seen:
+                yield cause.invalid(path[:-1], each["path"], "conflicting duplicate paths")
+            seen.add(each.get("path") or "")
+
+
+def _toleration(each: Json, path: str) -> Iterator[Cause]:
+    operator, value = each.get("operator") or "Equal", each.get("value") or ""
+    if not each.get("key") and operator != "Exists":
+        why = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+        yield cause.invalid(f"{path}operator", operator, why)
+    if operator not in ("Equal", "Exists", "Lt", "Gt"):
+        yield cause.not_supported(f"{path}operator", operator, ["Equal", "Exists"])
+    elif operator == "Exists" and value:
+        yield cause.invalid(f"{path}operator", value, "value must be empty when `operator` is 'Exists'")
+    elif operator == "Equal":
+        yield from cause.broken(f"{path}operator", value, names.label_value(value))
+    if each.get("tolerationSeconds") is not None and each.get("effect") != "NoExecute":
+        why = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+        yield cause.invalid(f"{path}effect", each.get("effect") or "", why)
+
+
+def _dns_options(value: Json, path: str) -> Iterator[Cause]:
+    for index, option in enumerate(value.get("options") or ()):
+        if not option.get("name"):
+            yield cause.required(f"{path}options[{index}]", "must not be empty")
+
+
+def _pod(pod: Json, path: str) -> Iterator[Cause]:
+    return mounts(pod.get("spec") or {}, f"{path}spec.")
+
+
+def _pod_changed(pod: Json, old: Json) -> Iterator[Cause]:
+    """Only images, the deadline and new tolerations may differ."""
+    spec, before = pod.get("spec") or {}, old.get("spec") or {}
+    for kind in ("containers", "initContainers"):
+        if len(spec.get(kind) or ()) != len(before.get(kind) or ()):
+            yield cause.forbidden(f"spec.{kind}", "pod updates may not add or remove containers")
             return
-    kept = before.get("tolerations") or []
-    if any(each not in (spec.get("tolerations") or []) for each in kept):
-        causes.append(
-            cause.forbidden(
-                "spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"
-            )
-        )
-        return
-    if _frozen(spec) != _frozen(before):
-        causes.append(cause.forbidden("spec", _UPDATE))
+    if any(each not in (spec.get("tolerations") or ()) for each in before.get("tolerations") or ()):
+        why = "existing toleration can not be modified except its tolerationSeconds"
+        yield cause.forbidden("spec.tolerations", why)
+    elif _frozen(spec) != _frozen(before):
+        yield cause.forbidden("spec", _UPDATE)
 
 
 def _frozen(spec: Json) -> Json:
-    loose = {"activeDeadlineSeconds", "tolerations", "containers", "initContainers", "ephemeralContainers"}
+    loose = {"activeDeadlineSeconds", "tolerations", *_CONTAINERS}
     out = {key: value for key, value in spec.items() if key not in loose and value is not None}
     if out.get("schedulingGates") == []:
         del out["schedulingGates"]
-    for key in ("containers", "initContainers"):
-        out[key] = [
-            {name: value for name, value in each.items() if name != "image"} for each in spec.get(key) or ()
-        ]
+    for kind in ("containers", "initContainers"):
+        out[kind] = [{**container, "image": ""} for container in spec.get(kind) or ()]
     return out
 
 
-def validate_template(template: Any, path: str, causes: list[Cause]) -> None:
-    """A PodTemplateSpec."""
-    template = template or {}
-    validate_labels((template.get("metadata") or {}).get("labels"), f"{path}.labels", causes)
-    if template.get("spec") is None:
-        causes.append(cause.required(f"{path}.spec.containers"))
-        return
-    validate_pod_spec(template["spec"], f"{path}.spec", causes)
-
-
-def validate_pod_spec(spec: Json, path: str, causes: list[Cause]) -> None:
-    """A PodSpec."""
-    volumes = validate_volumes(spec.get("volumes"), f"{path}.volumes", causes)
-    validate_containers(spec, path, volumes, causes)
-    for key, allowed in (("restartPolicy", _RESTART), ("dnsPolicy", _DNS)):
-        if spec.get(key) and spec[key] not in allowed:
-            causes.append(cause.not_supported(f"{path}.{key}", spec[key], allowed))
-    deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None and not 1 <= deadline <= 2**31 - 1:
-        causes.append(
-            cause.invalid(
-                f"{path}.activeDeadlineSeconds", deadline, f"must be between 1 and {2**31 - 1}, inclusive"
-            )
-        )
-    validate_labels(spec.get("nodeSelector"), f"{path}.nodeSelector", causes)
-    for key in ("serviceAccountName", "nodeName"):
-        if spec.get(key):
-            causes += [cause.invalid(f"{path}.{key}", spec[key], why) for why in names.subdomain(spec[key])]
-    for key in ("hostname", "subdomain"):
-        if spec.get(key):
-            causes += [cause.invalid(f"{path}.{key}", spec[key], why) for why in names.label(spec[key])]
-    _tolerations(spec.get("tolerations"), f"{path}.tolerations", causes)
-
-
-def _tolerations(tolerations: Any, path: str, causes: list[Cause]) -> None:
-    for index, each in enumerate(tolerations or ()):
-        where = f"{path}[{index}]"
-        operator, key, effect = each.get("operator") or "Equal", each.get("key"), each.get("effect")
-        if key:
-            causes += [cause.invalid(f"{where}.key", key, why) for why in names.qualified(key)]
-        elif operator != "Exists":
-            causes.append(
-                cause.invalid(
-                    f"{where}.operator",
-                    operator,
-                    'operator must be Exists when `key` is empty, which means "match all values '
-                    'and all keys"',
-                )
-            )
-        if operator not in ("Equal", "Exists", "Lt", "Gt"):
-            causes.append(cause.not_supported(f"{where}.operator", operator, ["Equal", "Exists"]))
-        elif operator == "Exists" and each.get("value"):
-            causes.append(
-                cause.invalid(
-                    f"{where}.operator", each["value"], "value must be empty when `operator` is 'Exists'"
-                )
-            )
-        if each.get("tolerationSeconds") is not None and effect != "NoExecute":
-            causes.append(
-                cause.invalid(
-                    f"{where}.effect",
-                    effect or "",
-                    "effect must be 'NoExecute' when `tolerationSeconds` is set",
-                )
-            )
-        if effect and effect not in _EFFECTS:
-            causes.append(cause.not_supported(f"{where}.effect", effect, _EFFECTS))
-
-
-_SOURCES_WITH_NAME = {"configMap": "name", "secret": "secretName", "persistentVolumeClaim": "claimName"}
-
-
-def validate_volumes(volumes: Any, path: str, causes: list[Cause]) -> frozenset[str]:
-    """Volumes of a pod. Returns their names, for the mounts."""
-    seen: set[str] = set()
-    for index, volume in enumerate(volumes or ()):
-        where, before = f"{path}[{index}]", len(causes)
-        name = volume.get("name") or ""
-        if name:
-            causes += [cause.invalid(f"{where}.name", name, why) for why in names.label(name)]
-        if name in seen:
-            causes.append(cause.duplicate(f"{where}.name", name))
-        sources = [key for key, value in volume.items() if key != "name" and value is not None]
-        if not sources:
-            causes.append(cause.required(where, "must specify a volume type"))
-        for extra in sources[1:]:
-            causes.append(cause.forbidden(f"{where}.{extra}", "may not specify more than 1 volume type"))
-        if sources:
-            _source(sources[0], volume[sources[0]], where, causes)
-        if name and len(causes) == before:  # a mount does not find what is no volume
-            seen.add(name)
-    return frozenset(seen)
-
-
-def _source(kind: str, source: Json, where: str, causes: list[Cause]) -> None:
-    named = _SOURCES_WITH_NAME.get(kind)
-    if named and not source.get(named):
-        causes.append(cause.required(f"{where}.{kind}.{named}"))
-    if kind == "hostPath":
-        validate_host_path(source, f"{where}.hostPath", causes)
-    limit = source.get("sizeLimit") if kind == "emptyDir" else None
-    if limit is not None and parse_quantity(limit) < 0:
-        causes.append(
-            cause.forbidden(
-                f"{where}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity"
-            )
-        )
-    mode = source.get("defaultMode")
-    if mode is not None and not 0 <= mode <= 0o777:
-        causes.append(
-            cause.invalid(
-                f"{where}.{kind}.defaultMode",
-                mode,
-                "must be a number between 0 and 0777 (octal), both inclusive",
-            )
-        )
-    for index, item in enumerate(source.get("items") or ()):
-        _relative(item.get("path") or "", f"{where}.{kind}.items[{index}].path", causes)
-
-
-def validate_host_path(source: Json, path: str, causes: list[Cause]) -> None:
-    """A hostPath, of a pod or a PersistentVolume."""
-    allowed = (
-        "",
-        "BlockDevice",
-        "CharDevice",
-        "Directory",
-        "DirectoryOrCreate",
-        "File",
-        "FileOrCreate",
-        "Socket",
-    )
-    if ".." in str(source.get("path") or "").split("/"):
-        causes.append(cause.invalid(f"{path}.path", source["path"], "must not contain '..'"))
-    if (source.get("type") or "") not in allowed:
-        causes.append(cause.not_supported(f"{path}.type", source["type"], allowed))
-
-
-def _relative(text: str, path: str, causes: list[Cause]) -> None:
-    if text.startswith("/"):
-        causes.append(cause.invalid(path, text, "must be a relative path"))
-    if ".." in text.split("/"):
-        causes.append(cause.invalid(path, text, "must not contain '..'"))
+CHECKS: dict[str, Any] = {
+    "core.v1.Pod": _pod,
+    "core.v1.PodSpec": _spec,
+    "core.v1.PodTemplateSpec": _template,
+    "core.v1.PodDNSConfig": _dns_options,
+    "core.v1.Volume": _volume,
+    "core.v1.DownwardAPIVolumeFile": _file,
+    "core.v1.ProjectedVolumeSource": _projected,
+    "core.v1.Toleration": _toleration,
+}
+CHANGES: dict[str, Any] = {"core.v1.Pod": _pod_changed}

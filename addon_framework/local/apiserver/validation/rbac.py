@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from addon_framework.api.meta import Json
@@ -10,103 +11,78 @@ from addon_framework.local.apiserver.schemas import Cause, cause, names
 _GROUP = "rbac.authorization.k8s.io"
 
 
-def _rules(rules: Any, namespaced: bool, causes: list[Cause]) -> None:
-    for index, rule in enumerate(rules or ()):
-        where = f"rules[{index}]"
-        if not rule.get("verbs"):
-            causes.append(cause.required(f"{where}.verbs", "verbs must contain at least one value"))
+def _rule(rule: Json, path: str) -> Iterator[Cause]:
+    if not rule.get("verbs"):
+        yield cause.required(f"{path}verbs", "verbs must contain at least one value")
+    if rule.get("nonResourceURLs"):
+        if rule.get("apiGroups") or rule.get("resources") or rule.get("resourceNames"):
+            why = "rules cannot apply to both regular resources and non-resource URLs"
+            yield cause.invalid(f"{path}nonResourceURLs", rule["nonResourceURLs"], why)
+        return
+    for field, said in (("apiGroups", "api group"), ("resources", "resource")):
+        if not rule.get(field):
+            yield cause.required(f"{path}{field}", f"resource rules must supply at least one {said}")
+
+
+def _role(role: Json, path: str) -> Iterator[Cause]:
+    for index, rule in enumerate(role.get("rules") or ()):
         if rule.get("nonResourceURLs"):
-            if namespaced:
-                causes.append(
-                    cause.invalid(
-                        f"{where}.nonResourceURLs",
-                        rule["nonResourceURLs"],
-                        "namespaced rules cannot apply to non-resource URLs",
-                    )
-                )
-            if rule.get("apiGroups") or rule.get("resources") or rule.get("resourceNames"):
-                causes.append(
-                    cause.invalid(
-                        f"{where}.nonResourceURLs",
-                        rule["nonResourceURLs"],
-                        "rules cannot apply to both regular resources and non-resource URLs",
-                    )
-                )
-            continue
-        if not rule.get("apiGroups"):
-            causes.append(
-                cause.required(f"{where}.apiGroups", "resource rules must supply at least one api group")
-            )
-        if not rule.get("resources"):
-            causes.append(
-                cause.required(f"{where}.resources", "resource rules must supply at least one resource")
-            )
+            why = "namespaced rules cannot apply to non-resource URLs"
+            yield cause.invalid(f"rules[{index}].nonResourceURLs", rule["nonResourceURLs"], why)
 
 
-def validate_role(obj: Json, old: Json | None) -> list[Cause]:
-    """Role."""
-    causes: list[Cause] = []
-    _rules(obj.get("rules"), True, causes)
-    return causes
-
-
-def validate_cluster_role(obj: Json, old: Json | None) -> list[Cause]:
-    """ClusterRole."""
-    causes: list[Cause] = []
-    _rules(obj.get("rules"), False, causes)
-    aggregation = obj.get("aggregationRule")
+def _cluster_role(role: Json, path: str) -> Iterator[Cause]:
+    aggregation = role.get("aggregationRule")
     if aggregation is not None and not aggregation.get("clusterRoleSelectors"):
-        causes.append(
-            cause.required(
-                "aggregationRule.clusterRoleSelectors",
-                "at least one clusterRoleSelector required if aggregationRule is non-nil",
-            )
-        )
-    return causes
+        why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+        yield cause.required("aggregationRule.clusterRoleSelectors", why)
 
 
-def _binding(obj: Json, old: Json | None, kinds: tuple[str, ...], namespaced: bool) -> list[Cause]:
-    causes: list[Cause] = []
-    reference = obj.get("roleRef") or {}
+def _binding(binding: Json, path: str) -> Iterator[Cause]:
+    namespaced = binding.get("kind") == "RoleBinding"
+    reference, kinds = (
+        binding.get("roleRef") or {},
+        ["Role", "ClusterRole"] if namespaced else ["ClusterRole"],
+    )
     if reference:
-        if reference.get("apiGroup") != _GROUP:
-            causes.append(cause.not_supported("roleRef.apiGroup", reference.get("apiGroup") or "", [_GROUP]))
-        if reference.get("kind") not in kinds:
-            causes.append(cause.not_supported("roleRef.kind", reference.get("kind") or "", kinds))
-        if reference.get("name"):
-            causes += [
-                cause.invalid("roleRef.name", reference["name"], why)
-                for why in names.path_segment(reference["name"])
-            ]
-    for index, subject in enumerate(obj.get("subjects") or ()):
-        _subject(subject, f"subjects[{index}]", namespaced, causes)
-    if old is not None and reference != (old.get("roleRef") or {}):
-        causes.append(cause.invalid("roleRef", reference, "cannot change roleRef"))
-    return causes
+        group, kind, name = (reference.get(each) or "" for each in ("apiGroup", "kind", "name"))
+        if group != _GROUP:
+            yield cause.not_supported("roleRef.apiGroup", group, [_GROUP])
+        if kind not in kinds:
+            yield cause.not_supported("roleRef.kind", kind, kinds)
+        yield from cause.broken("roleRef.name", name, names.path_segment(name))
+    for index, subject in enumerate(binding.get("subjects") or ()):
+        yield from _subject(subject, f"subjects[{index}].", namespaced)
 
 
-def _subject(subject: Json, where: str, namespaced: bool, causes: list[Cause]) -> None:
-    kind, name, group = subject.get("kind"), subject.get("name"), subject.get("apiGroup") or ""
+def _subject(subject: Json, path: str, namespaced: bool) -> Iterator[Cause]:
+    kind, name, group = (subject.get(each) or "" for each in ("kind", "name", "apiGroup"))
+    if kind not in ("ServiceAccount", "User", "Group"):
+        yield cause.not_supported(f"{path}kind", kind, ["ServiceAccount", "User", "Group"])
+        return
+    wanted = "" if kind == "ServiceAccount" else _GROUP
+    if group != wanted:
+        yield cause.not_supported(f"{path}apiGroup", group, [wanted])
     if kind == "ServiceAccount":
         if name:
-            causes += [cause.invalid(f"{where}.name", name, why) for why in names.subdomain(name)]
-        if group:
-            causes.append(cause.not_supported(f"{where}.apiGroup", group, [""]))
+            yield from cause.broken(f"{path}name", name, names.subdomain(name))
         if not namespaced and not subject.get("namespace"):
-            causes.append(cause.required(f"{where}.namespace"))
-    elif kind in ("User", "Group"):
-        if group != _GROUP:
-            causes.append(cause.not_supported(f"{where}.apiGroup", group, [_GROUP]))
-    else:
-        allowed = ["ServiceAccount", "User", "Group"]
-        causes.append(cause.not_supported(f"{where}.kind", kind or "", allowed))
+            yield cause.required(f"{path}namespace")
 
 
-def validate_role_binding(obj: Json, old: Json | None) -> list[Cause]:
-    """RoleBinding."""
-    return _binding(obj, old, ("Role", "ClusterRole"), True)
+def _binding_changed(binding: Json, old: Json) -> Iterator[Cause]:
+    if binding.get("roleRef") != old.get("roleRef"):
+        yield cause.invalid("roleRef", binding.get("roleRef") or {}, "cannot change roleRef")
 
 
-def validate_cluster_role_binding(obj: Json, old: Json | None) -> list[Cause]:
-    """ClusterRoleBinding."""
-    return _binding(obj, old, ("ClusterRole",), False)
+CHECKS: dict[str, Any] = {
+    "rbac.v1.PolicyRule": _rule,
+    "rbac.v1.Role": _role,
+    "rbac.v1.ClusterRole": _cluster_role,
+    "rbac.v1.RoleBinding": _binding,
+    "rbac.v1.ClusterRoleBinding": _binding,
+}
+CHANGES: dict[str, Any] = {
+    "rbac.v1.RoleBinding": _binding_changed,
+    "rbac.v1.ClusterRoleBinding": _binding_changed,
+}

@@ -3,148 +3,105 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, cause, names
-from addon_framework.local.apiserver.schemas.words import FORMATS
-from addon_framework.local.apiserver.validation.metadata import immutable, validate_labels
-
-_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-_RANGE = "must be between 1 and 65535, inclusive"
+from addon_framework.local.apiserver.schemas import Cause, cause
+from addon_framework.local.apiserver.validation.metadata import immutable
+from addon_framework.local.apiserver.validation.words import FORMATS
 
 
-def validate_service(obj: Json, old: Json | None) -> list[Cause]:
-    """v1 Service."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    kind = spec.get("type") or "ClusterIP"
-    if kind not in _TYPES:
-        causes.append(cause.not_supported("spec.type", kind, _TYPES))
-    headless = spec.get("clusterIP") == "None"
-    ports = spec.get("ports") or []
+def _service(spec: Json, path: str) -> Iterator[Cause]:
+    kind, address, ports = spec.get("type"), spec.get("clusterIP"), spec.get("ports") or []
     if kind == "ExternalName":
         if not spec.get("externalName"):
-            causes.append(cause.required("spec.externalName"))
-        if spec.get("clusterIP"):
-            causes.append(cause.forbidden("spec.clusterIPs[0]", "may not be set for ExternalName services"))
-    elif not ports and not headless:
-        causes.append(cause.required("spec.ports"))
-    if kind == "LoadBalancer" and headless:
-        causes.append(
-            cause.invalid("spec.clusterIPs[0]", "None", "may not be set to 'None' for LoadBalancer services")
-        )
-    _ports(ports, causes)
-    validate_labels(spec.get("selector"), "spec.selector", causes)
-    affinity = spec.get("sessionAffinity")
-    if affinity and affinity not in ("ClientIP", "None"):
-        causes.append(cause.not_supported("spec.sessionAffinity", affinity, ["ClientIP", "None"]))
-    _address(spec.get("clusterIP"), causes)
-    if old is None:
-        _of_other_types(spec, kind, ports, causes)
-    else:
-        _same_address(spec, old.get("spec") or {}, causes)
-    return causes
+            yield cause.required(f"{path}externalName")
+        if address:
+            yield cause.forbidden(f"{path}clusterIPs[0]", "may not be set for ExternalName services")
+    elif not ports and address != "None":
+        yield cause.required(f"{path}ports")
+    if kind == "LoadBalancer" and address == "None":
+        why = "may not be set to 'None' for LoadBalancer services"
+        yield cause.invalid(f"{path}clusterIPs[0]", address, why)
+    if address and address != "None":
+        yield from FORMATS["ip"](address, f"{path}clusterIPs[0]")
+    yield from _ports(ports, path)
 
 
-def _of_other_types(spec: Json, kind: str, ports: list[Json], causes: list[Cause]) -> None:
-    """What a Service of this type may not say. (An update drops what its new type has no use for.)"""
-    balanced, outside = kind == "LoadBalancer", kind in ("LoadBalancer", "NodePort")
+def _ports(ports: list[Json], path: str) -> Iterator[Cause]:
+    said: set[str] = set()
+    seen: set[tuple[Any, Any]] = set()
     for index, port in enumerate(ports):
+        where, name = f"{path}ports[{index}]", port.get("name") or ""
+        if not name and len(ports) > 1:
+            yield cause.required(f"{where}.name")
+        elif name in said:
+            yield cause.duplicate(f"{where}.name", name)
+        said.add(name or str(index))
+        mark = port.get("protocol"), port.get("port")
+        if mark in seen:
+            yield cause.duplicate(where, {"protocol": mark[0], "port": mark[1]})
+        seen.add(mark)
+
+
+def _new_service(service: Json, path: str) -> Iterator[Cause]:
+    """What a Service of this type may not say. (An update drops what its new type has no use for.)"""
+    spec = service.get("spec") or {}
+    kind, policy = spec.get("type"), spec.get("externalTrafficPolicy")
+    for index, port in enumerate(spec.get("ports") or ()):
         if port.get("nodePort") and kind == "ClusterIP":
             why = "may not be used when `type` is 'ClusterIP'"
-            causes.append(cause.forbidden(f"spec.ports[{index}].nodePort", why))
+            yield cause.forbidden(f"spec.ports[{index}].nodePort", why)
     for field, shown in (
         ("loadBalancerSourceRanges", "LoadBalancerSourceRanges"),
         ("allocateLoadBalancerNodePorts", "allocateLoadBalancerNodePorts"),
         ("loadBalancerClass", "loadBalancerClass"),
     ):
-        if spec.get(field) is not None and not balanced:
-            causes.append(cause.forbidden(f"spec.{shown}", "may only be used when `type` is 'LoadBalancer'"))
-    for index, text in enumerate((spec.get("loadBalancerSourceRanges") or ()) if balanced else ()):
-        causes += FORMATS["cidr"](text, f"spec.LoadBalancerSourceRanges[{index}]")
-    policy = spec.get("externalTrafficPolicy")
-    if policy and not outside:
+        if spec.get(field) is not None and kind != "LoadBalancer":
+            yield cause.forbidden(f"spec.{shown}", "may only be used when `type` is 'LoadBalancer'")
+    if kind == "LoadBalancer":
+        for index, text in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+            yield from FORMATS["cidr"](text, f"spec.LoadBalancerSourceRanges[{index}]")
+    if policy and kind not in ("LoadBalancer", "NodePort"):
         why = "may only be set for externally-accessible services"
-        causes.append(cause.invalid("spec.externalTrafficPolicy", policy, why))
-    if spec.get("healthCheckNodePort") and not (balanced and policy == "Local"):
+        yield cause.invalid("spec.externalTrafficPolicy", policy, why)
+    if spec.get("healthCheckNodePort") and (kind, policy) != ("LoadBalancer", "Local"):
         why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        causes.append(cause.invalid("spec.healthCheckNodePort", spec["healthCheckNodePort"], why))
+        yield cause.invalid("spec.healthCheckNodePort", spec["healthCheckNodePort"], why)
 
 
-def _ports(ports: list[Json], causes: list[Cause]) -> None:
-    seen_names: set[str] = set()
-    seen: set[tuple[Any, Any]] = set()
-    for index, port in enumerate(ports):
-        where = f"spec.ports[{index}]"
-        name = port.get("name") or ""
-        if not name and len(ports) > 1:
-            causes.append(cause.required(f"{where}.name"))
-        elif name:
-            causes += [cause.invalid(f"{where}.name", name, why) for why in names.label(name)]
-            if name in seen_names:
-                causes.append(cause.duplicate(f"{where}.name", name))
-            seen_names.add(name)
-        number = port.get("port")
-        if number is not None and not 1 <= number <= 65535:
-            causes.append(cause.invalid(f"{where}.port", number, _RANGE))
-        protocol = port.get("protocol")
-        if protocol and protocol not in _PROTOCOLS:
-            causes.append(cause.not_supported(f"{where}.protocol", protocol, _PROTOCOLS))
-        target = port.get("targetPort")
-        if isinstance(target, int) and not 1 <= target <= 65535:
-            causes.append(cause.invalid(f"{where}.targetPort", target, _RANGE))
-        elif isinstance(target, str) and target:
-            causes += [cause.invalid(f"{where}.targetPort", target, why) for why in names.port_name(target)]
-        key = (protocol, number)
-        if key in seen:
-            causes.append(cause.duplicate(where, {"protocol": protocol, "port": number}))
-        seen.add(key)
-
-
-def _address(text: Any, causes: list[Cause]) -> None:
-    if not text or text == "None":
-        return
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        causes.append(
-            cause.invalid(
-                "spec.clusterIPs[0]", text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            )
-        )
-
-
-def _same_address(spec: Json, before: Json, causes: list[Cause]) -> None:
+def _service_changed(service: Json, old: Json) -> Iterator[Cause]:
     """A Service keeps its address while it has one, whatever its type becomes."""
+    spec, before = service.get("spec") or {}, old.get("spec") or {}
     external = "ExternalName" in (spec.get("type"), before.get("type"))
     if before.get("clusterIP") and not external and spec.get("clusterIP") != before["clusterIP"]:
-        causes.append(
-            cause.invalid("spec.clusterIPs[0]", [spec.get("clusterIP") or ""], "may not change once set")
-        )
+        yield cause.invalid("spec.clusterIPs[0]", [spec.get("clusterIP") or ""], "may not change once set")
 
 
-def validate_endpoint_slice(obj: Json, old: Json | None) -> list[Cause]:
-    """discovery.k8s.io/v1 EndpointSlice."""
-    causes: list[Cause] = []
+def _endpoint_slice(obj: Json, path: str) -> Iterator[Cause]:
     kind = obj.get("addressType")
-    allowed = ("FQDN", "IPv4", "IPv6")
-    if kind and kind not in allowed:
-        causes.append(cause.not_supported("addressType", kind, allowed))
+    wanted = {"IPv4": 4, "IPv6": 6}.get(kind or "")
     for index, endpoint in enumerate(obj.get("endpoints") or ()):
-        addresses = endpoint.get("addresses") or []
-        where = f"endpoints[{index}].addresses"
+        addresses, where = endpoint.get("addresses") or [], f"endpoints[{index}].addresses"
         if len(addresses) > 100:
-            causes.append(cause.too_many(where, len(addresses), 100))
-        for at, address in enumerate(addresses):
-            if kind in ("IPv4", "IPv6"):
-                try:
-                    right = ipaddress.ip_address(address).version == (4 if kind == "IPv4" else 6)
-                except ValueError:
-                    right = False
-                if not right:
-                    causes.append(cause.invalid(f"{where}[{at}]", address, f"must be an {kind} address"))
-    if old is not None:
-        immutable(kind, old.get("addressType"), "addressType", causes)
-    return causes
+            yield cause.too_many(where, len(addresses), 100)
+        for at, address in enumerate(addresses if wanted else ()):
+            try:
+                right = ipaddress.ip_address(address).version == wanted
+            except ValueError:
+                right = False
+            if not right:
+                yield cause.invalid(f"{where}[{at}]", address, f"must be an {kind} address")
+
+
+def _endpoint_slice_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    return immutable(obj, old, "addressType")
+
+
+CHECKS: dict[str, Any] = {"core.v1.ServiceSpec": _service, "discovery.v1.EndpointSlice": _endpoint_slice}
+CREATIONS: dict[str, Any] = {"core.v1.Service": _new_service}
+CHANGES: dict[str, Any] = {
+    "core.v1.Service": _service_changed,
+    "discovery.v1.EndpointSlice": _endpoint_slice_changed,
+}

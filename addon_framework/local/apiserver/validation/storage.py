@@ -2,150 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.local.apiserver.schemas import Cause, cause
 from addon_framework.local.apiserver.validation.metadata import immutable
-from addon_framework.local.apiserver.validation.pods import validate_host_path
 
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-_POLICIES = ("Delete", "Recycle", "Retain")
-_NOT_SOURCES = frozenset(
-    {
-        "accessModes",
-        "capacity",
-        "claimRef",
-        "mountOptions",
-        "nodeAffinity",
-        "persistentVolumeReclaimPolicy",
-        "storageClassName",
-        "volumeAttributesClassName",
-        "volumeMode",
-    }
-)
-_CLAIM_UPDATE = (
-    "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
-    "bound claims"
-)
+_NOT_SOURCES = (
+    "accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy",
+    "storageClassName", "volumeAttributesClassName", "volumeMode",
+)  # fmt: skip
 
 
-def _access(modes: Any, path: str, causes: list[Cause]) -> None:
+def _access(modes: Any, path: str) -> Iterator[Cause]:
+    where = f"{path}accessModes"
     if not modes:
-        causes.append(cause.required(f"{path}.accessModes", "at least 1 access mode is required"))
+        yield cause.required(where, "at least 1 access mode is required")
     for each in modes or ():
         if each not in _MODES:
-            causes.append(cause.not_supported(f"{path}.accessModes", each, _MODES))
+            yield cause.not_supported(where, each, _MODES)
     if modes and "ReadWriteOncePod" in modes and len(modes) > 1:
-        causes.append(
-            cause.forbidden(f"{path}.accessModes", "may not use ReadWriteOncePod with other access modes")
-        )
+        yield cause.forbidden(where, "may not use ReadWriteOncePod with other access modes")
 
 
-def _choice(spec: Json, key: str, allowed: tuple[str, ...], causes: list[Cause]) -> None:
-    if spec.get(key) and spec[key] not in allowed:
-        causes.append(cause.not_supported(f"spec.{key}", spec[key], allowed))
+def _sources(spec: Json) -> Json:
+    return {key: value for key, value in spec.items() if key not in _NOT_SOURCES and value is not None}
 
 
-def validate_persistent_volume(obj: Json, old: Json | None) -> list[Cause]:
-    """v1 PersistentVolume."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    _access(spec.get("accessModes"), "spec", causes)
-    capacity = spec.get("capacity") or {}
+def _volume(volume: Json, path: str) -> Iterator[Cause]:
+    spec = volume.get("spec") or {}
+    yield from _access(spec.get("accessModes"), "spec.")
+    capacity, sources = spec.get("capacity") or {}, _sources(spec)
     if not capacity:
-        causes.append(cause.required("spec.capacity"))
+        yield cause.required("spec.capacity")
     if set(capacity) != {"storage"}:
-        causes.append(cause.not_supported("spec.capacity", capacity, ["storage"]))
+        yield cause.not_supported("spec.capacity", capacity, ["storage"])
     elif parse_quantity(capacity["storage"]) <= 0:
-        causes.append(
-            cause.invalid("spec.capacity[storage]", str(capacity["storage"]), "must be greater than zero")
-        )
-    sources = {key: value for key, value in spec.items() if key not in _NOT_SOURCES and value is not None}
+        size = str(capacity["storage"])
+        yield cause.invalid("spec.capacity[storage]", size, "must be greater than zero")
     if not sources:
-        causes.append(cause.required("spec", "must specify a volume type"))
+        yield cause.required("spec", "must specify a volume type")
     for extra in list(sources)[1:]:
-        causes.append(cause.forbidden(f"spec.{extra}", "may not specify more than 1 volume type"))
-    if "hostPath" in sources:
-        validate_host_path(sources["hostPath"], "spec.hostPath", causes)
-        if sources["hostPath"].get("path") == "/" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
-            causes.append(
-                cause.forbidden(
-                    "spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'"
-                )
-            )
+        yield cause.forbidden(f"spec.{extra}", "may not specify more than 1 volume type")
+    root = (sources.get("hostPath") or {}).get("path") == "/"
+    if root and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        why = "may not be 'recycle' for a hostPath mount of '/'"
+        yield cause.forbidden("spec.persistentVolumeReclaimPolicy", why)
     if "local" in sources and not spec.get("nodeAffinity"):
-        causes.append(cause.required("spec.nodeAffinity", "Local volume requires node affinity"))
-    _choice(spec, "persistentVolumeReclaimPolicy", _POLICIES, causes)
-    if old is not None:
-        before = old.get("spec") or {}
-        past = {key: value for key, value in before.items() if key not in _NOT_SOURCES and value is not None}
-        if sources != past:
-            causes.append(
-                cause.forbidden(
-                    "spec.persistentvolumesource",
-                    "spec.persistentvolumesource is immutable after creation",
-                )
-            )
-        immutable(spec.get("volumeMode"), before.get("volumeMode"), "spec.volumeMode", causes)
-    return causes
+        yield cause.required("spec.nodeAffinity", "Local volume requires node affinity")
 
 
-def validate_claim(obj: Json, old: Json | None) -> list[Cause]:
-    """v1 PersistentVolumeClaim."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    if old is not None:
-        _claim_update(spec, old, causes)
-        return causes
-    claim_spec(spec, "spec", causes)
-    return causes
+def _volume_changed(volume: Json, old: Json) -> Iterator[Cause]:
+    if _sources(volume.get("spec") or {}) != _sources(old.get("spec") or {}):
+        where = "spec.persistentvolumesource"
+        yield cause.forbidden(where, f"{where} is immutable after creation")
+    yield from immutable(volume, old, "spec.volumeMode")
 
 
-def claim_spec(spec: Json, path: str, causes: list[Cause]) -> None:
+def _size(claim: Json) -> Any:
+    return ((claim.get("resources") or {}).get("requests") or {}).get("storage")
+
+
+def claim_spec(spec: Json, path: str) -> Iterator[Cause]:
     """Of a new claim, alone or in a StatefulSet."""
-    _access(spec.get("accessModes"), path, causes)
-    wanted = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    yield from _access(spec.get("accessModes"), path)
+    wanted = _size(spec)
     if wanted is None:
-        causes.append(cause.required(f"{path}.resources[storage]"))
+        yield cause.required(f"{path}resources[storage]")
     elif parse_quantity(wanted) <= 0:
-        causes.append(cause.invalid(f"{path}.resources[storage]", str(wanted), "must be greater than zero"))
+        yield cause.invalid(f"{path}resources[storage]", str(wanted), "must be greater than zero")
 
 
-def _claim_update(spec: Json, old: Json, causes: list[Cause]) -> None:
-    before = old.get("spec") or {}
+def _new_claim(claim: Json, path: str) -> Iterator[Cause]:
+    return claim_spec(claim.get("spec") or {}, "spec.")
+
+
+def _claim_changed(claim: Json, old: Json) -> Iterator[Cause]:
+    spec, before = claim.get("spec") or {}, old.get("spec") or {}
     loose = {"resources", "volumeAttributesClassName"}
     if not before.get("volumeName"):
         loose.add("volumeName")  # binding
     if before.get("storageClassName") is None:
         loose.add("storageClassName")  # a default class, assigned later
     if any(spec.get(key) != before.get(key) for key in (spec.keys() | before.keys()) - loose):
-        causes.append(cause.forbidden("spec", _CLAIM_UPDATE))
-    size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    past = ((before.get("resources") or {}).get("requests") or {}).get("storage")
+        why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+        yield cause.forbidden("spec", f"{why}bound claims")
+    size, past = _size(spec), _size(before)
     if size is not None and past is not None and parse_quantity(size) < parse_quantity(past):
-        causes.append(
-            cause.forbidden(
-                "spec.resources.requests.storage",
-                "field can not be less than status.capacity",
-            )
-        )
+        why = "field can not be less than status.capacity"
+        yield cause.forbidden("spec.resources.requests.storage", why)
 
 
-def validate_storage_class(obj: Json, old: Json | None) -> list[Cause]:
-    """storage.k8s.io/v1 StorageClass."""
-    causes: list[Cause] = []
-    for key, allowed in (
-        ("reclaimPolicy", ("Delete", "Retain")),
-        ("volumeBindingMode", ("Immediate", "WaitForFirstConsumer")),
-    ):
-        if obj.get(key) and obj[key] not in allowed:
-            causes.append(cause.not_supported(key, obj[key], allowed))
-        if old is not None:
-            immutable(obj.get(key), old.get(key), key, causes)
-    if old is not None:
-        for key in ("provisioner", "parameters"):
-            if obj.get(key) != old.get(key):
-                causes.append(cause.forbidden(key, f"updates to {key} are forbidden."))
-    return causes
+def _class_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    for key in ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"):
+        yield from immutable(obj, old, key)
+
+
+CHECKS: dict[str, Any] = {"core.v1.PersistentVolume": _volume}
+CREATIONS: dict[str, Any] = {"core.v1.PersistentVolumeClaim": _new_claim}
+CHANGES: dict[str, Any] = {
+    "core.v1.PersistentVolume": _volume_changed,
+    "core.v1.PersistentVolumeClaim": _claim_changed,
+    "storage.v1.StorageClass": _class_changed,
+}

@@ -3,398 +3,220 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.schemas import Cause, builtin_errors, builtin_type, cause
+from addon_framework.local.apiserver.schemas import Cause, cause, names
+from addon_framework.local.apiserver.selectors import selector_from_object
+from addon_framework.local.apiserver.validation.limits import errors
 from addon_framework.local.apiserver.validation.metadata import immutable
-from addon_framework.local.apiserver.validation.pods import validate_template
+from addon_framework.local.apiserver.validation.pods import containers_of, mounts
+from addon_framework.local.apiserver.validation.schedule import schedule_error
 from addon_framework.local.apiserver.validation.storage import claim_spec
 
-_NOT_NEGATIVE = "must be greater than or equal to 0"
-_STATEFUL_SET_UPDATE = (
-    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
-    "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
-    "'minReadySeconds' are forbidden"
-)
-_STATEFUL_SET_MUTABLE = frozenset(
-    {
-        "replicas",
-        "ordinals",
-        "template",
-        "updateStrategy",
-        "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy",
-        "minReadySeconds",
-    }
-)
+_MUTABLE = (
+    "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
+)  # fmt: skip
 
 
-def _counts(spec: Json, path: str, keys: tuple[str, ...], causes: list[Cause]) -> None:
-    for key in keys:
-        value = spec.get(key)
-        if isinstance(value, int) and value < 0:
-            causes.append(cause.invalid(f"{path}.{key}", value, _NOT_NEGATIVE))
-
-
-def _selects_own_pods(spec: Json, kind: str, causes: list[Cause]) -> None:
+def _selects_own_pods(spec: Json, path: str, kind: str) -> Iterator[Cause]:
     """A selector that is there, not empty, and finds the pods of the template."""
     selector = spec.get("selector")
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if selector is not None and builtin_errors(selector, builtin_type("meta.v1.LabelSelector")):
+    where = f"{path}selector"
+    if selector is not None and errors(selector, "meta.v1.LabelSelector"):
         if kind != "daemonset":
-            causes.append(cause.invalid("spec.selector", selector, "invalid label selector"))
-        return
-    if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        causes.append(cause.invalid("spec.selector", selector, f"empty selector is invalid for {kind}"))
-        return
-    if selector is None or not selects(selector, labels):
-        causes.append(
-            cause.invalid(
-                "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
-            )
-        )
+            yield cause.invalid(where, selector, "invalid label selector")
+    elif selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        yield cause.invalid(where, selector, f"empty selector is invalid for {kind}")
+    elif selector is None or not selector_from_object(selector)(labels):
+        why = "`selector` does not match template `labels`"
+        yield cause.invalid(f"{path}template.metadata.labels", labels, why)
 
 
-def selects(selector: Json, labels: Json) -> bool:
-    """Whether a LabelSelector matches labels."""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for term in selector.get("matchExpressions") or ():
-        key, operator, values = term.get("key"), term.get("operator"), term.get("values") or ()
-        present = key in labels
-        matches = {
-            "In": present and labels.get(key) in values,
-            "NotIn": not present or labels.get(key) not in values,
-            "Exists": present,
-            "DoesNotExist": not present,
-        }
-        if not matches.get(operator, False):
-            return False
-    return True
-
-
-def _always_restarts(spec: Json, causes: list[Cause]) -> None:
-    template = spec.get("template")
-    if template is None:
-        return
-    policy = (template.get("spec") or {}).get("restartPolicy") or "Always"
+def _always_on(spec: Json, path: str, kind: str) -> Iterator[Cause]:
+    """What Deployments, ReplicaSets, DaemonSets and StatefulSets have in common."""
+    yield from _selects_own_pods(spec, path, kind)
+    pod = (spec.get("template") or {}).get("spec") or {}
+    policy = pod.get("restartPolicy") or "Always"
     if policy != "Always":
-        causes.append(cause.not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))
-    if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
-        causes.append(
-            cause.forbidden(
-                "spec.template.spec.activeDeadlineSeconds",
-                "activeDeadlineSeconds in a workload's template is not supported",
-            )
-        )
+        yield cause.not_supported(f"{path}template.spec.restartPolicy", policy, ["Always"])
+    if pod.get("activeDeadlineSeconds") is not None:
+        why = "activeDeadlineSeconds in a workload's template is not supported"
+        yield cause.forbidden(f"{path}template.spec.activeDeadlineSeconds", why)
+    yield from mounts(pod, f"{path}template.spec.", [each for each in _claims(spec) if not names.label(each)])
 
 
-def _rolling(spec: Json, key: str, allowed: tuple[str, ...], causes: list[Cause]) -> None:
-    strategy = spec.get(key) or {}
-    kind = strategy.get("type")
-    path = f"spec.{key}"
+def _claims(spec: Json) -> list[str]:
+    """Names of a StatefulSet's claims."""
+    return [(each.get("metadata") or {}).get("name") or "" for each in spec.get("volumeClaimTemplates") or ()]
+
+
+def _rolling(strategy: Json, path: str, allowed: tuple[str, ...]) -> Iterator[Cause]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
     if kind is not None and kind not in allowed:
-        causes.append(cause.not_supported(path, kind, allowed))
-        return
-    rolling = strategy.get("rollingUpdate")
-    if kind not in (None, "RollingUpdate") and rolling is not None:
-        causes.append(
-            cause.forbidden(f"{path}.rollingUpdate", f"may not be specified when strategy `type` is '{kind}'")
-        )
-    if kind != "RollingUpdate" or rolling is None:
-        return
-    for name in ("maxUnavailable", "maxSurge"):
-        _amount(rolling.get(name), f"{path}.rollingUpdate.{name}", causes)
-    if (
-        all(_is_zero(rolling.get(name)) for name in ("maxUnavailable", "maxSurge"))
-        and len(rolling) > 0
-        and ("maxSurge" in rolling)
-    ):
-        causes.append(
-            cause.invalid(
-                f"{path}.rollingUpdate.maxUnavailable",
-                rolling.get("maxUnavailable"),
-                "may not be 0 when `maxSurge` is 0",
-            )
-        )
+        yield cause.not_supported(path, kind, allowed)
+    elif kind not in (None, "RollingUpdate") and rolling is not None:
+        why = f"may not be specified when strategy `type` is '{kind}'"
+        yield cause.forbidden(f"{path}.rollingUpdate", why)
+    elif kind == "RollingUpdate" and rolling is not None:
+        for name in ("maxUnavailable", "maxSurge"):
+            yield from _amount(rolling.get(name), f"{path}.rollingUpdate.{name}")
+        if "maxSurge" in rolling and all(rolling.get(name) in (None, 0, "0%") for name in rolling):
+            why = "may not be 0 when `maxSurge` is 0"
+            yield cause.invalid(f"{path}.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"), why)
 
 
-def _is_zero(value: Any) -> bool:
-    return value in (None, 0, "0%")
-
-
-def _amount(value: Any, path: str, causes: list[Cause]) -> None:
+def _amount(value: Any, path: str) -> Iterator[Cause]:
     if isinstance(value, str) and not re.fullmatch(r"[0-9]+%", value):
-        causes.append(
-            cause.invalid(
-                path,
-                value,
-                "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
-                "'93%', regex used for validation is '[0-9]+%')",
-            )
-        )
+        why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%')"
+        yield cause.invalid(path, value, why)
     elif isinstance(value, int) and value < 0:
-        causes.append(cause.invalid(path, value, _NOT_NEGATIVE))
+        yield cause.invalid(path, value, "must be greater than or equal to 0")
 
 
-def validate_deployment(obj: Json, old: Json | None) -> list[Cause]:
-    """apps/v1 Deployment."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    _counts(
-        spec,
-        "spec",
-        ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"),
-        causes,
-    )
-    _selects_own_pods(spec, "deployment", causes)
-    _template(spec, causes)
-    _always_restarts(spec, causes)
-    _rolling(spec, "strategy", ("Recreate", "RollingUpdate"), causes)
+def _deployment(spec: Json, path: str) -> Iterator[Cause]:
+    yield from _always_on(spec, path, "deployment")
+    yield from _rolling(spec.get("strategy") or {}, f"{path}strategy", ("Recreate", "RollingUpdate"))
     deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds") or 0
     if deadline is not None and deadline <= ready:
-        causes.append(
-            cause.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-        )
-    _same_selector(spec, old, causes)
-    return causes
+        why = "must be greater than minReadySeconds"
+        yield cause.invalid(f"{path}progressDeadlineSeconds", deadline, why)
 
 
-def _template(spec: Json, causes: list[Cause]) -> None:
-    if spec.get("template") is not None:
-        validate_template(spec["template"], "spec.template", causes)
+def _replica_set(spec: Json, path: str) -> Iterator[Cause]:
+    return _always_on(spec, path, "replicaset")
 
 
-def _same_selector(spec: Json, old: Json | None, causes: list[Cause]) -> None:
-    if old is not None:
-        immutable(spec.get("selector"), (old.get("spec") or {}).get("selector"), "spec.selector", causes)
+def _daemon_set(spec: Json, path: str) -> Iterator[Cause]:
+    yield from _always_on(spec, path, "daemonset")
+    strategy = spec.get("updateStrategy") or {}
+    yield from _rolling(strategy, f"{path}updateStrategy", ("OnDelete", "RollingUpdate"))
 
 
-def validate_replica_set(obj: Json, old: Json | None) -> list[Cause]:
-    """apps/v1 ReplicaSet."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    _counts(spec, "spec", ("replicas", "minReadySeconds"), causes)
-    _selects_own_pods(spec, "replicaset", causes)
-    _template(spec, causes)
-    _always_restarts(spec, causes)
-    _same_selector(spec, old, causes)
-    return causes
+def _stateful_set(spec: Json, path: str) -> Iterator[Cause]:
+    yield from _always_on(spec, path, "statefulset")
+    volumes = ((spec.get("template") or {}).get("spec") or {}).get("volumes") or []
+    known = [each.get("name") for each in volumes]
+    added = [name for name in dict.fromkeys(_claims(spec)) if name not in known]
+    for index, name in enumerate(added, len(volumes)):  # they are volumes of the pods to be
+        where = f"{path}template.spec.volumes[{index}]"
+        if name:
+            yield from cause.broken(f"{where}.name", name, names.label(name))
+        else:
+            yield cause.required(f"{where}.name")
+            yield cause.required(f"{where}.persistentVolumeClaim.claimName")
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") not in (None, "", "OnDelete", "RollingUpdate"):
+        yield cause.invalid(f"{path}updateStrategy", strategy, "must be 'RollingUpdate' or 'OnDelete'")
 
 
-def validate_daemon_set(obj: Json, old: Json | None) -> list[Cause]:
-    """apps/v1 DaemonSet."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    _counts(spec, "spec", ("minReadySeconds", "revisionHistoryLimit"), causes)
-    _selects_own_pods(spec, "daemonset", causes)
-    _template(spec, causes)
-    _always_restarts(spec, causes)
-    _rolling(spec, "updateStrategy", ("OnDelete", "RollingUpdate"), causes)
-    _same_selector(spec, old, causes)
-    return causes
+def _new_stateful_set(obj: Json, path: str) -> Iterator[Cause]:
+    for index, claim in enumerate((obj.get("spec") or {}).get("volumeClaimTemplates") or ()):
+        yield from claim_spec(claim.get("spec") or {}, f"spec.volumeClaimTemplates[{index}].spec.")
 
 
-def validate_stateful_set(obj: Json, old: Json | None) -> list[Cause]:
-    """apps/v1 StatefulSet."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    _counts(spec, "spec", ("replicas", "minReadySeconds"), causes)
-    _selects_own_pods(spec, "statefulset", causes)
-    _template(_with_claims(spec), causes)
-    _always_restarts(spec, causes)
-    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
-        claim_spec(claim.get("spec") or {}, f"spec.volumeClaimTemplates[{index}].spec", causes)
-    policy = spec.get("podManagementPolicy")
-    if policy and policy not in ("OrderedReady", "Parallel"):
-        causes.append(
-            cause.invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'")
-        )
-    kind = (spec.get("updateStrategy") or {}).get("type")
-    if kind and kind not in ("OnDelete", "RollingUpdate"):
-        causes.append(
-            cause.invalid(
-                "spec.updateStrategy", spec["updateStrategy"], "must be 'RollingUpdate' or 'OnDelete'"
-            )
-        )
-    if old is not None:
-        before = old.get("spec") or {}
-        changed = {key for key in spec.keys() | before.keys() if spec.get(key) != before.get(key)}
-        if changed - _STATEFUL_SET_MUTABLE:
-            causes.append(cause.forbidden("spec", _STATEFUL_SET_UPDATE))
-    return causes
+def _stateful_set_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    spec, before = obj.get("spec") or {}, old.get("spec") or {}
+    if {key for key in spec.keys() | before.keys() if spec.get(key) != before.get(key)} - set(_MUTABLE):
+        listed = ", ".join(f"'{each}'" for each in _MUTABLE[:-1])
+        why = f"updates to statefulset spec for fields other than {listed} and '{_MUTABLE[-1]}' are forbidden"
+        yield cause.forbidden("spec", why)
 
 
-def _with_claims(spec: Json) -> Json:
-    """With the claim templates as volumes, which mounts may name."""
-    claims = [
-        (each.get("metadata") or {}).get("name") or "" for each in spec.get("volumeClaimTemplates") or ()
-    ]
-    template = spec.get("template")
-    if not claims or template is None or template.get("spec") is None:
-        return spec
-    taken = template["spec"].get("volumes") or []
-    named = {each.get("name") for each in taken}
-    extra = [
-        {"name": name, "persistentVolumeClaim": {"claimName": name}}
-        for name in dict.fromkeys(claims)
-        if name not in named
-    ]
-    return {**spec, "template": {**template, "spec": {**template["spec"], "volumes": [*taken, *extra]}}}
+def _same_selector(obj: Json, old: Json) -> Iterator[Cause]:
+    return immutable(obj, old, "spec.selector")
 
 
-def validate_job(obj: Json, old: Json | None) -> list[Cause]:
-    """batch/v1 Job."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    _job_spec(spec, "spec", causes)
-    if old is None:
-        if spec.get("manualSelector"):
-            _selects_own_pods(spec, "job", causes)
-        return causes
-    before = old.get("spec") or {}
+def _new_job(job: Json, path: str) -> Iterator[Cause]:
+    spec = job.get("spec") or {}
+    return _selects_own_pods(spec, "spec.", "job") if spec.get("manualSelector") else iter(())
+
+
+def _job_changed(job: Json, old: Json) -> Iterator[Cause]:
     for key in ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"):
-        immutable(spec.get(key), before.get(key), f"spec.{key}", causes)
-    if spec.get("completionMode") != "Indexed":
-        immutable(spec.get("completions"), before.get("completions"), "spec.completions", causes)
+        yield from immutable(job, old, f"spec.{key}")
+    if (job.get("spec") or {}).get("completionMode") != "Indexed":
+        yield from immutable(job, old, "spec.completions")
     started = (old.get("status") or {}).get("startTime") is not None
-    if not before.get("suspend") or started:
-        immutable(spec.get("template"), before.get("template"), "spec.template", causes)
-    return causes
+    if started or not (old.get("spec") or {}).get("suspend"):
+        yield from immutable(job, old, "spec.template")
 
 
-def _job_spec(spec: Json, path: str, causes: list[Cause]) -> None:
-    _counts(
-        spec,
-        path,
-        ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"),
-        causes,
-    )
-    mode = spec.get("completionMode")
-    if mode and mode not in ("Indexed", "NonIndexed"):
-        causes.append(cause.not_supported(f"{path}.completionMode", mode, ["Indexed", "NonIndexed"]))
-    if mode == "Indexed" and spec.get("completions") is None:
-        causes.append(cause.required(f"{path}.completions", "when completion mode is Indexed"))
-    limit, failed, whole = (
-        spec.get(name) for name in ("backoffLimitPerIndex", "maxFailedIndexes", "completions")
-    )
+def _job(spec: Json, path: str) -> Iterator[Cause]:
+    mode, whole = spec.get("completionMode"), spec.get("completions")
+    limit, failed = spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes")
+    if mode == "Indexed" and whole is None:
+        yield cause.required(f"{path}completions", "when completion mode is Indexed")
     for name, value in (("backoffLimitPerIndex", limit), ("maxFailedIndexes", failed)):
         if value is not None and mode == "NonIndexed":
-            causes.append(cause.invalid(f"{path}.{name}", value, "requires indexed completion mode"))
+            yield cause.invalid(f"{path}{name}", value, "requires indexed completion mode")
     if failed is not None and limit is None:
-        causes.append(cause.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
+        yield cause.required(f"{path}backoffLimitPerIndex", "when maxFailedIndexes is specified")
     if failed is not None and whole is not None and failed > whole:
-        why = "must be less than or equal to completions"
-        causes.append(cause.invalid(f"{path}.maxFailedIndexes", failed, why))
-    template = spec.get("template")
-    if template is None:
-        return
-    _failure_policy(spec, path, causes)
-    validate_template(template, f"{path}.template", causes)
-    policy = (template.get("spec") or {}).get("restartPolicy")
-    where = f"{path}.template.spec.restartPolicy"
-    if policy == "Always":
-        causes.append(cause.required(where, 'valid values: "OnFailure", "Never"'))
-    elif policy and policy not in ("Never", "OnFailure"):
-        causes.append(cause.not_supported(where, policy, ["Never", "OnFailure"]))
-
-
-def _failure_policy(spec: Json, path: str, causes: list[Cause]) -> None:
-    pod = (spec["template"] or {}).get("spec") or {}
-    names = {each.get("name") for key in ("containers", "initContainers") for each in pod.get(key) or ()}
+        yield cause.invalid(f"{path}maxFailedIndexes", failed, "must be less than or equal to completions")
+    pod = (spec.get("template") or {}).get("spec") or {}
+    yield from mounts(pod, f"{path}template.spec.")
+    if pod.get("restartPolicy") == "Always":
+        why = 'valid values: "OnFailure", "Never"'
+        yield cause.required(f"{path}template.spec.restartPolicy", why)
     for index, rule in enumerate((spec.get("podFailurePolicy") or {}).get("rules") or ()):
-        where = f"{path}.podFailurePolicy.rules[{index}]"
-        codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
-        if (codes is None) == (not conditions):
-            causes.append(
-                cause.invalid(where, rule, "specifying one of OnExitCodes and OnPodConditions is required")
+        yield from _failure_rule(rule, f"{path}podFailurePolicy.rules[{index}]", pod)
+
+
+def _failure_rule(rule: Json, path: str, pod: Json) -> Iterator[Cause]:
+    codes = rule.get("onExitCodes")
+    if (codes is None) == (not rule.get("onPodConditions")):
+        yield cause.invalid(path, rule, "specifying one of OnExitCodes and OnPodConditions is required")
+    if codes is None:
+        return
+    name, values = codes.get("containerName"), codes.get("values") or []
+    if name is not None and name not in [each.get("name") for _, each in containers_of(pod)]:
+        why = "must be one of the container or initContainer names in the pod template"
+        yield cause.invalid(f"{path}.onExitCodes.containerName", name, why)
+    if not values:
+        yield cause.invalid(f"{path}.onExitCodes.values", [], "at least one value is required")
+    for at, value in enumerate(values):
+        if value == 0 and codes.get("operator") == "In":
+            yield cause.invalid(
+                f"{path}.onExitCodes.values[{at}]", value, "must not be 0 for the In operator"
             )
-        if codes is None:
-            continue
-        if codes.get("containerName") is not None and codes["containerName"] not in names:
-            why = "must be one of the container or initContainer names in the pod template"
-            causes.append(cause.invalid(f"{where}.onExitCodes.containerName", codes["containerName"], why))
-        if not codes.get("values"):
-            causes.append(cause.invalid(f"{where}.onExitCodes.values", [], "at least one value is required"))
-        for at, value in enumerate(codes.get("values") or ()):
-            if value == 0 and codes.get("operator") == "In":
-                why = "must not be 0 for the In operator"
-                causes.append(cause.invalid(f"{where}.onExitCodes.values[{at}]", value, why))
 
 
-_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_MACROS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
-_WORDS = {
-    name: str(index)
-    for group in (
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
-        ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
-    )
-    for index, name in enumerate(group, 1 if len(group) == 12 else 0)
-}
+def _cron_job(spec: Json, path: str) -> Iterator[Cause]:
+    schedule = spec.get("schedule") or ""
+    if schedule and (wrong := schedule_error(schedule)):
+        yield cause.invalid(f"{path}schedule", schedule, wrong)
+    if "TZ" in schedule:
+        why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        yield cause.invalid(f"{path}schedule", schedule, why)
 
 
-def schedule_error(schedule: str) -> str | None:
-    """Why a text is no cron schedule; None if it is one."""
-    if schedule.startswith("@"):
-        if schedule in _MACROS or re.fullmatch(r"@every \S+", schedule):
-            return None
-        return f"unrecognized descriptor: {schedule}"
-    fields = schedule.split()
-    if len(fields) != 5:
-        return f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
-    for text, (low, high) in zip(fields, _FIELDS, strict=True):
-        for part in text.lower().split(","):
-            found = re.fullmatch(r"(?:\*|\?|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
-            if found is None or found[3] == "0":
-                return f'failed to parse int from {part}: strconv.Atoi: parsing "{part}": invalid syntax'
-            for value in (found[1], found[2]):
-                if value is None:
-                    continue
-                number = _WORDS.get(value, value)
-                if not number.isdigit():
-                    return (
-                        f'failed to parse int from {value}: strconv.Atoi: parsing "{value}": invalid syntax'
-                    )
-                if int(number) > high:
-                    return f"end of range ({number}) above maximum ({high}): {part}"
-                if int(number) < low:
-                    return f"beginning of range ({number}) below minimum ({low}): {part}"
-    return None
-
-
-def validate_cron_job(obj: Json, old: Json | None) -> list[Cause]:
-    """batch/v1 CronJob."""
-    causes: list[Cause] = []
-    spec = obj.get("spec") or {}
-    schedule = spec.get("schedule")
-    if schedule:
-        wrong = schedule_error(schedule)
-        if wrong:
-            causes.append(cause.invalid("spec.schedule", schedule, wrong))
-        if "TZ" in schedule:
-            causes.append(
-                cause.invalid(
-                    "spec.schedule",
-                    schedule,
-                    "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
-                )
-            )
-    policy = spec.get("concurrencyPolicy")
-    allowed = ("Allow", "Forbid", "Replace")
-    if policy and policy not in allowed:
-        causes.append(cause.not_supported("spec.concurrencyPolicy", policy, allowed))
-    _counts(
-        spec,
-        "spec",
-        ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"),
-        causes,
-    )
-    inner = (spec.get("jobTemplate") or {}).get("spec")
-    if inner is not None:
-        _job_spec(inner, "spec.jobTemplate.spec", causes)
+def _new_cron_job(obj: Json, path: str) -> Iterator[Cause]:
     name = (obj.get("metadata") or {}).get("name") or ""
-    if old is None and len(name) > 52:
-        causes.append(cause.invalid("metadata.name", name, "must be no more than 52 characters"))
-    return causes
+    if len(name) > 52:
+        yield cause.invalid("metadata.name", name, "must be no more than 52 characters")
+
+
+CHECKS: dict[str, Any] = {
+    "apps.v1.DeploymentSpec": _deployment,
+    "apps.v1.ReplicaSetSpec": _replica_set,
+    "apps.v1.DaemonSetSpec": _daemon_set,
+    "apps.v1.StatefulSetSpec": _stateful_set,
+    "batch.v1.JobSpec": _job,
+    "batch.v1.CronJobSpec": _cron_job,
+}
+CREATIONS: dict[str, Any] = {
+    "apps.v1.StatefulSet": _new_stateful_set,
+    "batch.v1.Job": _new_job,
+    "batch.v1.CronJob": _new_cron_job,
+}
+CHANGES: dict[str, Any] = {
+    "apps.v1.Deployment": _same_selector,
+    "apps.v1.ReplicaSet": _same_selector,
+    "apps.v1.DaemonSet": _same_selector,
+    "apps.v1.StatefulSet": _stateful_set_changed,
+    "batch.v1.Job": _job_changed,
+}
