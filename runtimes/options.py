@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from runtimes.interface import Cache, unknown
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]*")
+
+
+def is_plain(text: str) -> bool:
+    """Whether a shell that splits flags at spaces has it whole and changes nothing."""
+    return _PLAIN.fullmatch(text) is not None
+
+
+def flag_problems(where: str, options: Mapping[str, str]) -> Iterator[str]:
+    """Options that would be several flags, or others than they say."""
+    for name, value in options.items():
+        if not is_plain(f"{name}={value}"):
+            yield f"{where}: {f'{name}={value}'!r} has characters that a flag cannot have"
 
 
 def field_of(cache: Cache, number: int, option: str, *, secret: bool = False) -> str:

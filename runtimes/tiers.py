@@ -75,8 +75,7 @@ def _tier(cache: Cache, number: int, level: Json, limited: bool) -> Tier:
         if not root.startswith("/") or " " in root or ".." in root.split("/"):
             raise ValueError(f"{where}.path: {root!r} is not an absolute path without spaces and ..")
     quotas = _quotas(where, level, len(found), limited)
-    for name in ("high", "low"):
-        ratio(f"{where}.{name}", str(level.get(name) or ""))
+    watermarks(where, level)
     paths = tuple(f"{root}/{cache.namespace}/{cache.name}" for root in found)
     names = [f"tier-{level['mediumtype'].lower()}-{n}" for n in range(len(found))]
     on_node = (level.get("volumeType") or "hostPath") == "hostPath"
@@ -107,14 +106,21 @@ def _quotas(where: str, level: Json, count: int, limited: bool) -> tuple[int, ..
         raise ValueError(f"{where}.{'quotaList' if level.get('quotaList') else 'quota'}: {error}") from None
 
 
-def ratio(field: str, text: str) -> None:
-    """Raises ValueError unless it is a watermark, or empty."""
+def watermarks(where: str, level: Json) -> None:
+    """Raises ValueError unless those that are given are parts, and the low one is not above the high one."""
+    high, low = (_part(f"{where}.{name}", str(level.get(name) or "")) for name in ("high", "low"))
+    if high is not None and low is not None and low > high:
+        raise ValueError(f"{where}.low: {level['low']} is more than high, {level['high']}")
+
+
+def _part(field: str, text: str) -> float | None:
     try:
-        sensible = not text or 0 <= float(text) <= 1
+        part = float(text) if text else None
     except ValueError:
-        sensible = False
-    if not sensible:
+        part = -1.0
+    if part is not None and not 0 <= part <= 1:
         raise ValueError(f"{field}: {text!r} is not {_RATIO}")
+    return part
 
 
 def _pod_volume(where: str, level: Json, quota: int) -> Json:

@@ -14,7 +14,6 @@ from addon_framework.api.meta import to_dict
 from runtimes import metadata_list
 from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
-from runtimes.presence import policy_problems
 
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _DATASET = {"Dataset.spec.runtimes": "the runtime of a Dataset is the one of its name"}
@@ -26,8 +25,7 @@ _ONLY_CLIENTS = {
 def problems(backend: Backend, cache: Cache) -> list[str]:
     """Why they could never be set up as they are."""
     found = [*_of_dataset(cache), *metadata_list.problems(cache)]
-    found += [*backend.validate(cache), *restore_problems(backend, cache)]
-    return found or policy_problems(backend, cache)
+    return [*found, *backend.validate(cache), *restore_problems(backend, cache)]
 
 
 def notes(backend: Backend, cache: Cache) -> list[str]:
@@ -69,6 +67,8 @@ def _of_dataset(cache: Cache) -> Iterator[str]:
         yield f"{where}.owner: uid and gid must not be negative"
     yield from _secrets(f"{where}.sharedEncryptOptions", spec.shared_encrypt_options, spec.shared_options)
     for number, mount in enumerate(spec.mounts):
+        if ".." in mount.path.split("/") or not (mount.path or mount.name).isprintable():
+            yield f"{where}.mounts[{number}].path: {mount.path!r} must be /directory of the Dataset"
         yield from _secrets(f"{where}.mounts[{number}].encryptOptions", mount.encrypt_options, mount.options)
 
 

@@ -19,6 +19,7 @@ from runtimes.interface import Backup, Cache, Component, Source, Task
 from runtimes.juicefs import checks, flags
 from runtimes.juicefs.scripts import BACKUP, MOUNT, SYNC, WARMUP
 from runtimes.loading import option_problems
+from runtimes.options import flag_problems
 from runtimes.pods import credential_env, host_path, literal, mount
 from runtimes.sources import SourceBackend
 from runtimes.workloads import container, on_host, pod
@@ -110,11 +111,7 @@ class JuiceFSBackend(ClientBackend, SourceBackend):
         """Flags of `juicefs warmup`; a copy of a bucket knows fewer."""
         own = flags.is_copy(cache)
         problems = option_problems(load, ("threads", "timeout") if own else _WARMUP_OPTIONS)
-        return problems + [
-            f"spec.options.{name}: {value!r} has characters that a flag cannot have"
-            for name, value in load.spec.options.items()
-            if not checks.PLAIN.fullmatch(value)
-        ]
+        return [*problems, *flag_problems("spec.options", load.spec.options)]
 
     def backup(self, cache: Cache, backup: Backup) -> Task | str:
         """The metadata of a file system, by `juicefs dump`; its data are in its object store."""

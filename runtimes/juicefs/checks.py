@@ -9,14 +9,13 @@ from addon_framework.api.quantity import parse_quantity
 from runtimes.fuse import root_only
 from runtimes.interface import Cache, Source
 from runtimes.juicefs.flags import FORMAT_OPTIONS, below, fuse_options, is_copy
-from runtimes.options import unknown_options
+from runtimes.options import flag_problems, is_plain, unknown_options
 from runtimes.pods import CREDENTIALS
 from runtimes.source.s3 import OPTIONS
 from runtimes.tiers import tier_problems
 from runtimes.workloads import volume_problems
 
 NOTHING = "a copy of a bucket has nothing that the bucket has not; load it anew"
-PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]*")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])")
 _NO_PODS = "there are no such pods: clients cache on their own nodes; say it of spec.fuse"
 _WITHOUT_EFFECT = {
@@ -66,16 +65,12 @@ def problems(cache: Cache) -> list[str]:
     ]
     if found:
         return found
-    for field, texts in (
-        ("configs", cache.spec.get("configs") or []),
-        ("fuse.options", [f"{k}={v}" for k, v in fuse_options(cache).items()]),
-    ):
-        found += [
-            f"{title}: spec.{field}: {text!r} has characters that a flag cannot have"
-            for text in texts
-            if not PLAIN.fullmatch(text)
-        ]
-    return found
+    found += [
+        f"{title}: spec.configs: {text!r} has characters that a flag cannot have"
+        for text in cache.spec.get("configs") or []
+        if not is_plain(text)
+    ]
+    return [*found, *flag_problems(f"{title}: spec.fuse.options", fuse_options(cache))]
 
 
 def _copy(cache: Cache) -> Iterator[str]:

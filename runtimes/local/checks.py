@@ -9,7 +9,7 @@ from runtimes.local.pods import FILES, NEAR, path, peers, shares
 from runtimes.options import unknown_options
 from runtimes.pods import CREDENTIALS
 from runtimes.source import SCHEMES, hub, s3
-from runtimes.tiers import ratio, roots
+from runtimes.tiers import roots, watermarks
 
 _SCHEMES = (*SCHEMES, "pvc")
 _OPTIONS = {"s3": s3.OPTIONS, "hf": hub.OPTIONS}
@@ -60,11 +60,11 @@ def _tier(cache: Cache) -> list[str]:
         if level.get("volumeType", "hostPath") != "hostPath" or level.get("volumeSource"):
             wrong = "volumeSource" if level.get("volumeSource") else "volumeType"
             return [f"{field}.levels[0].{wrong}: must be hostPath, since other pods mount the directory"]
+        try:
+            watermarks("levels[0]", level)
+        except ValueError as error:
+            return [f"{field}.{error}"]
         for name in ("high", "low"):
-            try:
-                ratio(f"levels[0].{name}", str(level.get(name) or ""))
-            except ValueError as error:
-                return [f"{field}.{error}"]
             if level.get(name) and not (level.get("quota") or level.get("quotaList")):
                 return [f"{field}.levels[0].{name}: is a part of the quota, which is not given"]
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from addon_framework.api.meta import Json
 from runtimes.fuse import root_only
 from runtimes.interface import Cache
-from runtimes.options import unknown_options
+from runtimes.options import flag_problems, unknown_options
 from runtimes.pods import CREDENTIALS
 from runtimes.source.s3 import OPTIONS
 from runtimes.thin.pods import effective, profile_spec
@@ -88,6 +88,7 @@ def of_built_in(cache: Cache, name: str) -> list[str]:
         found.append(f"{where}[0].mountPoint: {source.url!r} must be s3://bucket/prefix")
     found += unknown_options(cache, 0, OPTIONS, [*CREDENTIALS])
     fuse: Json = cache.spec.get("fuse") or {}
+    found += flag_problems(f"{title}: spec.fuse.options", fuse.get("options") or {})
     found += [
         f"{title}: spec.fuse.{field}: is the built-in profile's own; make a ThinRuntimeProfile"
         for field in ("command", "args")

@@ -128,6 +128,18 @@ def test_every_node_that_fits_without_replicas() -> None:
         (JuiceFSBackend(), [], {"configs": ["block-size=4; rm -rf /"]}, "characters that a flag cannot have"),
         (ThinBackend(), [], {}, "spec.profileName: is needed; built in are s3fs or rclone"),
         (ThinBackend(), [], {"profileName": "cephfs"}, "ThinRuntimeProfile cephfs does not exist"),
+        (
+            LocalBackend(),
+            [],
+            {"tieredstore": {"levels": [{**LEVEL, "high": "0.5", "low": "0.9"}]}},
+            "spec.tieredstore.levels[0].low: 0.9 is more than high, 0.5",
+        ),
+        (
+            ThinBackend(),
+            [],
+            {"profileName": "rclone", "fuse": {"options": {"a": "b --config=x"}}},
+            "spec.fuse.options: 'a=b --config=x' has characters that a flag cannot have",
+        ),
         (ThinBackend(), [{"mountPoint": "nfs://x"}], {"profileName": "s3fs"}, "must be s3://bucket/prefix"),
     ],
 )

@@ -63,6 +63,7 @@ def test_a_field_is_honoured_or_told(name: str, path: Path, value: Any) -> None:
 
 WRONG: list[tuple[Json, str]] = [
     ({"accessModes": ["ReadMany"]}, "spec.accessModes[0]: 'ReadMany' must be one of"),
+    ({"mounts": [{"mountPoint": "s3://a", "path": "/../x"}]}, "spec.mounts[0].path: '/../x' must be"),
     ({"nodeAffinity": {"required": {"x": 1}}}, "spec.nodeAffinity.required.nodeSelectorTerms: at least one"),
     ({"owner": {"uid": -1, "gid": 0, "user": "a", "group": "b"}}, "spec.owner: uid and gid must not"),
     ({"sharedEncryptOptions": [{"name": "a"}]}, "spec.sharedEncryptOptions[0].valueFrom.secretKeyRef"),
