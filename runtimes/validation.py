@@ -14,6 +14,7 @@ from addon_framework.api.meta import to_dict
 from runtimes import metadata_list
 from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
+from runtimes.presence import policy_problems
 
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _DATASET = {"Dataset.spec.runtimes": "the runtime of a Dataset is the one of its name"}
@@ -25,7 +26,8 @@ _ONLY_CLIENTS = {
 def problems(backend: Backend, cache: Cache) -> list[str]:
     """Why they could never be set up as they are."""
     found = [*_of_dataset(cache), *metadata_list.problems(cache)]
-    return [*found, *backend.validate(cache), *restore_problems(backend, cache)]
+    found += [*backend.validate(cache), *restore_problems(backend, cache)]
+    return found or policy_problems(backend, cache)
 
 
 def notes(backend: Backend, cache: Cache) -> list[str]:
