@@ -106,14 +106,19 @@ async def test_what_comes_of_a_call_that_nobody_waits_for_is_no_news(odd: Odd, p
     told: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
     await plugin.prepare()
-    odd.hangs, odd.answer = True, RuntimeError("too late")
-    asked = asyncio.create_task(plugin.watch_over("addon_manifests", lambda: odd.addon_manifests()))
-    await asyncio.sleep(0)
+    runs = threading.Event()
+
+    def work() -> None:
+        runs.set()
+        odd.go.wait(30)
+        raise RuntimeError("too late")
+
+    asked = asyncio.create_task(plugin.watch_over("addon_manifests", work))
+    await eventually(runs.is_set)
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
-    odd.hangs = False
+    del asked  # it holds what it waited for
     odd.go.set()
-    odd.answer = []
     assert await manifests(plugin) == []  # the thread is done with the other call
     gc.collect()
     assert not told
