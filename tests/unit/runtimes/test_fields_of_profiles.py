@@ -26,7 +26,6 @@ from tests.unit.runtimes.fields import (
 
 # What changes nothing when it is said, and why that is right.
 ELSEWHERE = {
-    "fuse.cleanPolicy": "the controller (runtimes.presence)",
     "fileSystemType": "people, who read it in the list of classes; of a profile it is checked below",
     "worker.replicas": "refused in the runtime, see below",
 }

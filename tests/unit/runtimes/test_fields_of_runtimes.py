@@ -11,8 +11,6 @@ from tests.unit.runtimes.fields import SAMPLES, Path, assert_known, changed, lea
 
 # What changes nothing when it is said, and why that is right.
 ELSEWHERE = {
-    "fuse.cleanPolicy": "the controller (runtimes.presence)",
-    "client.cleanPolicy": "the controller (runtimes.presence)",
     "runtimeClassName": "the class, which is given beside it",
     "profileName": "the profile, which is given beside it",
 }
