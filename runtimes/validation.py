@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from addon_framework.api.data import EncryptOption
-from addon_framework.api.meta import to_dict
+from addon_framework.api.meta import Json, to_dict
 from runtimes import metadata_list
 from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
@@ -35,14 +35,24 @@ def notes(backend: Backend, cache: Cache) -> list[str]:
     reasons: dict[str, str] = {**_DATASET, **backend.without_effect(cache)}
     if all(component.role == "client" for component in backend.components(cache)):
         reasons |= _ONLY_CLIENTS
-    dataset, found = to_dict(cache.dataset), []
-    for path, why in reasons.items():
-        kind, _, field = path.partition(".")
-        title = f"Dataset {cache.namespace}/{cache.name}" if kind == "Dataset" else cache.title
-        steps = field.split(".") if kind == "Dataset" else path.split(".")
-        said = _given(dataset if kind == "Dataset" else cache.runtime, steps)
-        found += [f"{title}: {where}: has no effect: {why}" for where in said]
-    return found + metadata_list.notes(cache)
+    mark = "Dataset."
+    of_dataset = {k.removeprefix(mark): v for k, v in reasons.items() if k.startswith(mark)}
+    of_runtime = {k: v for k, v in reasons.items() if not k.startswith(mark)}
+    title = f"Dataset {cache.namespace}/{cache.name}"
+    return [
+        *remarks(cache.title, cache.runtime, of_runtime),
+        *remarks(title, to_dict(cache.dataset), of_dataset),
+        *metadata_list.notes(cache),
+    ]
+
+
+def remarks(title: str, obj: Json, reasons: Mapping[str, str]) -> list[str]:
+    """Which of the fields are given, though they have no effect, for these reasons."""
+    return [
+        f"{title}: {where}: has no effect: {why}"
+        for path, why in reasons.items()
+        for where in _given(obj, path.split("."))
+    ]
 
 
 def _given(value: Any, steps: Sequence[str], at: str = "") -> Iterator[str]:

@@ -17,7 +17,7 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.admission import affinity, operations, prefetch, sidecar
 from addons.cache_runtime.admission.affinity import Cached
 from addons.cache_runtime.admission.directories import enter
-from addons.cache_runtime.agent import bypass
+from addons.cache_runtime.agent import bypass, reference_rules
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.components import template
 from addons.cache_runtime.agent.names import (
@@ -180,8 +180,10 @@ class Reviewer:
     def _notes(self, key: Key, obj: Json) -> list[str]:
         """What of the pair has no effect, where it can be set up."""
         dataset = obj if obj.get("kind") == DATASETS.kind else self._cache(DATASETS).get(key)
-        if dataset is None or is_reference(dataset):
+        if dataset is None:
             return []
+        if is_reference(dataset):
+            return reference_rules.notes(dataset)
         caches = [(b, self._resolver.cache(dataset, runtime)) for b, runtime in self._runtimes(key, obj)]
         sound = [(b, cache) for b, cache in caches if not self._resolver.problems(b, cache)]
         return [note for b, cache in sound for note in validation.notes(b, cache)]

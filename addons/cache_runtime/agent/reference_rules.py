@@ -14,9 +14,16 @@ from addon_framework.api.data import ThinRuntime
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key, key_of
 from addons.cache_runtime.agent.names import REFERENCES_ANNOTATION
+from runtimes.validation import remarks
 
 SCHEME = "dataset://"
 _READ_ONLY = "ReadOnlyMany"
+_OF_MOUNTS = ("path", "options", "encryptOptions", "readOnly", "shared")
+_OF_DATASETS = (
+    *("owner", "nodeAffinity", "tolerations", "placement", "dataRestoreLocation", "runtimes"),
+    *("sharedOptions", "sharedEncryptOptions"),
+)
+_ELSEWHERE = (*(f"spec.mounts.{name}" for name in _OF_MOUNTS), *(f"spec.{name}" for name in _OF_DATASETS))
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,16 @@ def problems(dataset: Json, physical: Json | None, runtimes: Iterable[Json]) -> 
             f"{', '.join(access_modes(physical))}"
         )
     return found
+
+
+def notes(dataset: Json) -> list[str]:
+    """Fields that are the physical Dataset's affair."""
+    metadata = dataset["metadata"]
+    title = f"Dataset {metadata.get('namespace', '')}/{metadata['name']}"
+    reasons = dict.fromkeys(_ELSEWHERE, "it is of the Dataset that is referred to")
+    if not any(str(mount.get("path", "")).strip("/") for mount in _mounts(dataset)):
+        del reasons["spec.mounts.path"]  # the root is what it is anyway
+    return remarks(title, dataset, reasons)
 
 
 def runtime_problems(dataset: Json, runtimes: Iterable[Json]) -> list[str]:

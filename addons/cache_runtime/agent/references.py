@@ -22,8 +22,16 @@ from addons.cache_runtime.agent.names import (
     pods_using,
     volume_name,
 )
-from addons.cache_runtime.agent.reference_rules import Reference, problems, reference_of
-from addons.cache_runtime.agent.status import BOUND, FAILED, MIGRATING, NOT_BOUND, Observed, runtime_status
+from addons.cache_runtime.agent.reference_rules import Reference, notes, problems, reference_of
+from addons.cache_runtime.agent.status import (
+    BOUND,
+    FAILED,
+    MIGRATING,
+    NOT_BOUND,
+    WITHOUT_EFFECT,
+    Observed,
+    runtime_status,
+)
 
 _THIN = ThinRuntime.RESOURCE
 _COPIED = ("ufsTotal", "fileNum", "cacheStates", "numbers", "hcfs")
@@ -237,11 +245,13 @@ class References:
         old, now = dataset.get("status") or {}, now_rfc3339()
         conditions = copy.deepcopy(old.get("conditions") or [])
         ready = reason == "DatasetReady"
-        wanted = [("Ready", ready)]
+        wanted = [("Ready", ready, reason, message)]
         if not ready or get_condition(conditions, "NotReady") is not None:
-            wanted.append(("NotReady", not ready))
-        for kind, value in wanted:
-            if set_condition(conditions, kind, value, reason, message, now=now):
+            wanted.append(("NotReady", not ready, reason, message))
+        if (said := notes(dataset)) or get_condition(conditions, WITHOUT_EFFECT) is not None:
+            wanted.append((WITHOUT_EFFECT, bool(said), "NoEffect", "; ".join(said)))
+        for kind, value, why, text in wanted:
+            if set_condition(conditions, kind, value, why, text, now=now):
                 condition = get_condition(conditions, kind)
                 assert condition is not None
                 condition["lastUpdateTime"] = now

@@ -6,14 +6,22 @@ from typing import Any
 
 import pytest
 
+from addon_framework.api.data import Dataset
 from addon_framework.api.meta import Json
 from addon_framework.kube import Key
 from addons.cache_runtime.admission.sidecar import needs
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.reference_rules import Reference, is_reference, problems, reference_of
+from addons.cache_runtime.agent.reference_rules import (
+    Reference,
+    is_reference,
+    notes,
+    problems,
+    reference_of,
+)
 from addons.cache_runtime.agent.volumes import is_stranger, referring_claim, referring_volume
 from runtimes.interface import Cache
 from runtimes.local import LocalBackend
+from tests.unit.runtimes.fields import Path, changed, leaves, spec_of
 
 
 def dataset(
@@ -48,6 +56,22 @@ def test_what_an_address_names(url: str, found: Reference | None) -> None:
     assert reference_of(dataset("copy", url)) == found
     assert is_reference(dataset("copy", url))
     assert not is_reference(physical())
+
+
+def fields() -> list[Any]:
+    """All of a Dataset's, but those that say something of a reference."""
+    own = (("mounts", "0", "mountPoint"), ("mounts", "0", "name"), ("accessModes",))
+    found = ((path, value) for path, value in leaves(spec_of(Dataset)) if path not in own)
+    return [pytest.param(path, value, id=".".join(path)) for path, value in found]
+
+
+@pytest.mark.parametrize(("path", "value"), fields())
+def test_fields_that_are_the_other_datasets_affair_are_said(path: Path, value: Any) -> None:
+    copy = dataset("copy", "dataset://ml/llama")
+    assert notes(copy) == []
+    (said,) = notes({**copy, "spec": changed(copy["spec"], path, value)})
+    field = ".".join(path[:1] if path[0] != "mounts" else ("mounts[0]", *path[2:]))
+    assert said.startswith(f"Dataset team/copy: spec.{field}")
 
 
 def test_one_that_only_reads_may_refer_to_what_can_only_be_read() -> None:
