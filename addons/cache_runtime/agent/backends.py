@@ -13,6 +13,8 @@ from addon_framework.kube import Client, Key, NotFound, key_of
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins import RUNTIMES, Plugins, discover
 from addons.cache_runtime.agent.reference_rules import is_reference
+from addons.cache_runtime.hub.names import FINALIZER as FLEET_FINALIZER
+from addons.cache_runtime.hub.names import placement_of
 from runtimes import validation
 from runtimes.interface import Backend, Cache, Profile
 from runtimes.node_directories import NodeDirectories
@@ -47,9 +49,11 @@ class Resolver:
         image: str,
         cache: Callable[[Resource], AnyInformer],
         directories: NodeDirectories | None = None,
+        *,
+        on_hub: bool = False,
     ) -> None:
         self.backends, self._image, self._cache = backends, image, cache
-        self._directories = directories or NodeDirectories()
+        self._directories, self._on_hub = directories or NodeDirectories(), on_hub
 
     def runtimes(self, key: Key) -> list[tuple[Backend, Json]]:
         """The runtime objects of that name, oldest first."""
@@ -62,8 +66,19 @@ class Resolver:
 
     def bind(self, dataset: Json, key: Key) -> Binding | None:
         """The Dataset with its runtime: the one it is bound to already, else the oldest, if it caches."""
+        return None if is_reference(dataset) or self.of_fleet(dataset) else self.pair(dataset, key)
+
+    def of_fleet(self, dataset: Json | None) -> bool:
+        """Whether it is the hub's to send to clusters, where this cluster is the hub: not ours to cache."""
+        if dataset is None:
+            return False
+        taken = FLEET_FINALIZER in (dataset["metadata"].get("finalizers") or [])
+        return taken or (self._on_hub and bool(placement_of(dataset)))
+
+    def pair(self, dataset: Json, key: Key) -> Binding | None:
+        """The same, whoever's the Dataset is."""
         candidates = self.runtimes(key)
-        if not candidates or is_reference(dataset):
+        if not candidates:
             return None
         bound = {r.get("type") for r in (dataset.get("status") or {}).get("runtimes") or []}
         backend, runtime = next((pair for pair in candidates if pair[0].type in bound), candidates[0])

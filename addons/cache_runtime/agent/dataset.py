@@ -127,6 +127,9 @@ class DatasetController(Controller):
         if dataset is None:
             await self._orphan(key)
             return None
+        if self.resolver.of_fleet(dataset):
+            await self._leave(key, dataset)
+            return None
         if is_reference(dataset):
             return await self._refer(key, dataset)
         binding = self.resolver.bind(dataset, key)
@@ -303,6 +306,19 @@ class DatasetController(Controller):
                 optional=OURS_IN_STATUS,
             )
         return None
+
+    async def _leave(self, key: Key, dataset: Json) -> None:
+        """The hub sends it to clusters, perhaps to this one under another name; what we made before goes."""
+        self._forget(key)
+        if DATASET_FINALIZER not in (dataset["metadata"].get("finalizers") or []):
+            return
+        binding = self.resolver.pair(dataset, key)
+        if binding is not None:
+            if await self._teardown.step(binding, key):
+                return
+            finalizer = runtime_finalizer(binding.backend.type)
+            await self._drop_finalizer(binding.backend.resource, binding.runtime, finalizer)
+        await self._drop_finalizer(DATASETS, dataset, DATASET_FINALIZER)
 
     async def _orphan(self, key: Key) -> None:
         """A runtime without a Dataset: set up it was not, or its Dataset was removed by force."""

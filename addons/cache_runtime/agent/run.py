@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from addon_framework.api.cluster import Placement
 from addon_framework.api.core import PODS, SECRETS
 from addon_framework.api.meta import Json
-from addon_framework.kube import Key, Manager, until_reached
+from addon_framework.kube import Client, Key, Manager, NotFound, until_reached
 from addon_framework.plugins import AgentContext
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
 from addons.cache_runtime.admission.review import Reviewer
@@ -48,7 +49,8 @@ async def run_agent(
     """
     if backends is None:
         backends = await until_reached(lambda: served_backends(context.spoke), timeout=PATIENCE)
-    agent = _Agent(context, image, backends, directories)
+    on_hub = await until_reached(lambda: _is_hub(context.spoke), timeout=PATIENCE)
+    agent = _Agent(context, image, backends, directories, on_hub)
     datasets = agent.datasets
     try:
         async with asyncio.TaskGroup() as group:
@@ -70,6 +72,16 @@ async def run_agent(
         agent.close()
 
 
+async def _is_hub(spoke: Client) -> bool:
+    """Whether Placements are decided here."""
+    resource = Placement.RESOURCE
+    try:
+        await spoke.resource_for(resource.api_version, resource.kind)
+    except NotFound:
+        return False
+    return True
+
+
 class _Agent:
     """The controllers, and what they tell each other."""
 
@@ -79,10 +91,13 @@ class _Agent:
         image: str,
         backends: Sequence[Backend],
         directories: NodeDirectories | None,
+        on_hub: bool,
     ) -> None:
         spoke, hub = context.spoke, context.hub
         self.manager = Manager(spoke, name=FIELD_MANAGER)
-        self.resolver = Resolver(backends, image, lambda resource: self.datasets.of(resource), directories)
+        self.resolver = Resolver(
+            backends, image, lambda resource: self.datasets.of(resource), directories, on_hub=on_hub
+        )
         self.datasets = DatasetController(self.resolver, install_namespace=context.install_namespace)
         kinds = (Load(), Migrate(), Backup(directories), Process())
         self.shared = Shared(kinds, self.resolver, self.datasets, spoke, self._wake)

@@ -27,6 +27,7 @@ from addon_framework.kube import (
 )
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.names import NAME_LABEL, NAMESPACE_LABEL, short_hash
+from addons.cache_runtime.hub.names import FINALIZER as FLEET_FINALIZER
 
 log = structlog.get_logger(__name__)
 SCORES = AddOnPlacementScore.RESOURCE
@@ -111,6 +112,8 @@ def score_of(dataset: Json | None) -> int | None:
     """0 to 100; None when there is nothing to say."""
     if dataset is None or dataset["metadata"].get("deletionTimestamp"):
         return None
+    if FLEET_FINALIZER in (dataset["metadata"].get("finalizers") or []):
+        return None  # on a hub: what it says is of all clusters together
     said = ((dataset.get("status") or {}).get("cacheStates") or {}).get("cachedPercentage")
     if not said:
         return None

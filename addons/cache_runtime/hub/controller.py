@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import asyncio
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
 from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
 from addon_framework.api.conditions import get_condition
-from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
+from addon_framework.api.core import NAMESPACES, ROLEBINDINGS, ROLES, SECRETS
 from addon_framework.api.data import DataMigrate
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.acceptance import acceptance_changed, is_accepted
 from addon_framework.hub.addons import lookup
 from addon_framework.hub.addons.works import same_work
-from addon_framework.kube import ApiError, Controller, Key, Watch, key_of, patch_status
+from addon_framework.kube import (
+    ApiError,
+    Controller,
+    Forbidden,
+    Key,
+    NotFound,
+    Watch,
+    key_of,
+    patch_status,
+)
 from addon_framework.kube.ensure import ensure, remove, set_finalizers
-from addons.cache_runtime.agent.names import DATALOADS, DATASETS
+from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent.names import DATALOADS, DATASETS, short_hash
+from addons.cache_runtime.hub.known import Known, Sent
 from addons.cache_runtime.hub.names import (
     CLUSTER_ANNOTATION,
     FINALIZER,
+    LOCAL_CLUSTER_LABEL,
     OWNER_NAME_LABEL,
     RUNTIMES,
     cluster_of,
     dataset_of,
+    is_here,
     migrated,
     owner_of,
     placement_of,
     work_name,
 )
-from addons.cache_runtime.hub.status import cluster_status, dataset_status, operation_status
+from addons.cache_runtime.hub.status import dataset_status, operation_status
 from addons.cache_runtime.hub.works import copied_key, credentials, manifest_work, secrets_of
 
 log = structlog.get_logger(__name__)
@@ -39,6 +54,7 @@ MANAGER = "fleet-datasets"
 WORKS, PLACEMENTS, DECISIONS = ManifestWork.RESOURCE, Placement.RESOURCE, PlacementDecision.RESOURCE
 MIGRATES = DataMigrate.RESOURCE
 CREDENTIALS = (SECRETS, ROLES, ROLEBINDINGS)
+_LONGEST = 5.0  # seconds between two looks at a status
 _OURS_IN_STATUS = ("observedGeneration", "clusters")  # a hub with upstream's definitions drops them
 # Secrets that no data is read with, and that may be many.
 _PLAIN = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"
@@ -58,6 +74,17 @@ class FleetDatasetController(Controller):
     name = "fleet-datasets"
     workers = 4
 
+    def __init__(self) -> None:
+        self._known: dict[Key, Known] = {}
+        self._hub_id = ""
+
+    async def start(self) -> None:
+        """A cluster that claims to be this one is this one."""
+        try:
+            self._hub_id = (await self.client.get(NAMESPACES, "kube-system"))["metadata"]["uid"]
+        except (NotFound, Forbidden):
+            log.info("which cluster is the hub is known by its label only", label=LOCAL_CLUSTER_LABEL)
+
     def watches(self) -> list[Watch]:
         """The Dataset, what goes along with it, where it goes, and what it became there."""
         return [
@@ -68,25 +95,27 @@ class FleetDatasetController(Controller):
             Watch(PLACEMENTS, map=lambda placement: self._placed_by(key_of(placement))),
             Watch(DECISIONS, map=self._decided),
             *(
-                Watch(resource, map=owner_of, label_selector=OWNER_NAME_LABEL)
+                Watch(resource, map=self._touched, label_selector=OWNER_NAME_LABEL)
                 for resource in (WORKS, *CREDENTIALS)
             ),
             Watch(SECRETS, map=self._readers, field_selector=_PLAIN),
-            Watch(ManagedCluster.RESOURCE, map=self._sent_to, predicate=acceptance_changed),
+            Watch(ManagedCluster.RESOURCE, map=self._sent_to, predicate=self._cluster_changed),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
         """One Dataset."""
         dataset: Json | None = self.cache(DATASETS).get(key)
+        known = self._look(key)
         if dataset is None:
             await self._remove(key, keep=())
+            self._known.pop(key, None)
             return None
         finalizers = dataset["metadata"].get("finalizers") or []
         if dataset["metadata"].get("deletionTimestamp") or not placement_of(dataset):
             if FINALIZER not in finalizers:
                 return None  # it stays on the hub, and is somebody else's
             left = await self._remove(key, keep=())
-            await self._write(dataset, [], why=("Leaving", _leaving(left)))
+            await self._write(dataset, known, [], why=("Leaving", _leaving(left)))
             if not left:
                 dataset = self.cache(DATASETS).get(key) or dataset
                 kept = [name for name in finalizers if name != FINALIZER]
@@ -95,42 +124,88 @@ class FleetDatasetController(Controller):
         if FINALIZER not in finalizers:  # the event of this write brings us back
             await set_finalizers(self.client, DATASETS, dataset, [*finalizers, FINALIZER])
             return None
-        await self._distribute(key, dataset)
-        return None
+        return await self._distribute(key, dataset, known)
 
-    async def _distribute(self, key: Key, dataset: Json) -> None:
+    def _look(self, key: Key) -> Known:
+        """At the clusters that had an event, all of them the first time."""
+        if key not in self._known:
+            owned = (self._keys(resource, key) for resource in (WORKS, *CREDENTIALS))
+            self._known[key] = Known({found.namespace for keys in owned for found in keys})
+        known = self._known[key]
+        operations = {("DataLoad", load["metadata"]["name"]) for load in self._loads(key)}
+        operations |= {("DataMigrate", op["metadata"]["name"]) for op in self._migrates(key)}
+        if known.operations != operations:
+            known.operations = frozenset(operations)
+            known.touched |= known.said.keys()
+        touched, known.touched = known.touched, set()
+        known.look((cluster, self._work(key, cluster)) for cluster in touched)
+        return known
+
+    async def _distribute(self, key: Key, dataset: Json, known: Known) -> float | None:
         why: tuple[str, str] | None = None
         failures: list[ApiError] = []
-        with_values: list[str] = []
-        present = sorted(
-            work["metadata"]["namespace"]
-            for work in self._owned(WORKS, key)
-            if not work["metadata"].get("deletionTimestamp")
-        )
-        clusters = present
+        clusters = known.present()
         try:
             self._values(key, secrets_of(dataset))  # nothing is written where one is missing
-            runtime = self._runtime(key)
-            clusters, why = self._clusters(key, dataset, present)
-            for cluster in clusters:
-                mine = [op for op in self._migrates(key) if cluster_of(op) == cluster]
-                mine = [op for op in mine if self._is_whole(key, op)]
-                work = manifest_work(dataset, runtime, self._loads(key), cluster, mine)
-                here = self._values(key, secrets_of(dataset, mine)) if self._is_accepted(cluster) else {}
-                with_values += [cluster] if here else []
-                try:
-                    await self._send(key, work)
-                    if here:
-                        await self._deliver(dataset, here, cluster)
-                except ApiError as error:  # one cluster's trouble is not the others'
-                    failures.append(error)
+            clusters, why = self._clusters(key, dataset, clusters)
+            failures, with_values = await self._send_all(key, dataset, known, clusters)
             await self._remove(key, keep=clusters, credentials=with_values)
         except NotYetError as error:
             why = error.reason, str(error)
-        await self._write(dataset, clusters, why=why)
-        await self._write_operations(key, clusters)
+        wait = await self._report(dataset, known, clusters, why)
         if failures:
             raise failures[0]
+        return wait
+
+    async def _send_all(
+        self, key: Key, dataset: Json, known: Known, clusters: Sequence[str]
+    ) -> tuple[list[ApiError], set[str]]:
+        """To each what it has not got yet: what failed, and who has credentials.
+
+        One cluster's trouble is not the others'.
+        """
+        runtime, loads = self._runtime(key), self._loads(key)
+        plain = _digest(manifest_work(dataset, runtime, loads, ""), self._values(key, secrets_of(dataset)))
+        migrates: dict[str, list[Json]] = {}
+        for op in self._migrates(key):
+            if self._is_whole(key, op):
+                migrates.setdefault(cluster_of(op), []).append(op)
+        failures, with_values = [], set()
+        for cluster in clusters:
+            mine = migrates.get(cluster, [])
+            digest = plain if not mine else _digest(plain, self._values(key, secrets_of({}, mine)), mine)
+            if (sent := known.sent.get(cluster)) is not None and sent.digest == digest:
+                with_values |= {cluster} if sent.credentials else set()
+                continue
+            named = self.cache(ManagedCluster.RESOURCE).get(Key("", cluster))
+            here = is_here(named, self._hub_id)
+            work = manifest_work(dataset, runtime, loads, cluster, mine, here=here)
+            # One that was rejected may still hold a certificate: nothing may be left for it to read.
+            values = self._values(key, secrets_of(dataset, mine)) if is_accepted(named) else {}
+            with_values |= {cluster} if values else set()
+            try:
+                await self._send(key, work)
+                if values:
+                    await self._deliver(dataset, values, cluster)
+            except ApiError as error:
+                failures.append(error)
+                known.sent.pop(cluster, None)
+                continue
+            known.sent[cluster] = Sent(digest, bool(values))
+        return failures, with_values
+
+    async def _report(
+        self, dataset: Json, known: Known, clusters: list[str], why: tuple[str, str] | None
+    ) -> float | None:
+        """Statuses, of all clusters at once, for a tenth of the time; seconds until it may be done again."""
+        clock = asyncio.get_running_loop().time
+        if (wait := known.again - clock()) > 0:
+            return wait
+        began = clock()
+        await self._write(dataset, known, clusters, why=why)
+        await self._write_operations(key_of(dataset), known, clusters)
+        known.again = clock() + min(9 * (clock() - began), _LONGEST)
+        return None
 
     def _clusters(
         self, key: Key, dataset: Json, present: list[str]
@@ -149,10 +224,6 @@ class FleetDatasetController(Controller):
             said = get_condition(placement, "PlacementSatisfied") or {}
             return [], ("NoCluster", f"Placement {name} chose no cluster: {said.get('message', '')}")
         return sorted(chosen), None
-
-    def _is_accepted(self, cluster: str) -> bool:
-        """One that was rejected may still hold a certificate: nothing may be left for it to read."""
-        return is_accepted(self.cache(ManagedCluster.RESOURCE).get(Key("", cluster)))
 
     def _values(self, key: Key, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
         """What is read with, as the clusters' one Secret has it."""
@@ -210,8 +281,7 @@ class FleetDatasetController(Controller):
 
     async def _deliver(self, dataset: Json, values: dict[str, str], cluster: str) -> None:
         for resource, obj in zip(CREDENTIALS, credentials(dataset, values, cluster), strict=True):
-            cache = self.cache(resource, label_selector=OWNER_NAME_LABEL)
-            live = cache.get(Key(cluster, obj["metadata"]["name"]))
+            live = self._owned(resource).get(Key(cluster, obj["metadata"]["name"]))
             if resource is SECRETS and live is not None and live.get("data") != obj["data"]:
                 live = None  # a value that the Dataset names no more is a difference, too
             await ensure(self.client, live, obj, field_manager=MANAGER, resource=resource)
@@ -220,63 +290,79 @@ class FleetDatasetController(Controller):
         self, key: Key, *, keep: Collection[str], credentials: Collection[str] = ()
     ) -> list[str]:
         """From other clusters than those to keep: first the work, then its credentials; those not clean."""
-        left = set()
-        for work in self._owned(WORKS, key):
-            cluster = work["metadata"]["namespace"]
-            if cluster not in keep and await remove(self.client, WORKS, work):
-                left.add(cluster)
+        left, keep = set(), set(keep)
+        for at in self._keys(WORKS, key):
+            if at.namespace in keep or (work := self._owned(WORKS).get(at)) is None:
+                continue
+            if await remove(self.client, WORKS, work):
+                left.add(at.namespace)
         for resource in CREDENTIALS:
-            for obj in self._owned(resource, key):
-                cluster = obj["metadata"]["namespace"]
-                if cluster not in credentials and cluster not in left:
+            for at in self._keys(resource, key):
+                if at.namespace in credentials or at.namespace in left:
+                    continue
+                if (obj := self._owned(resource).get(at)) is not None:
                     await remove(self.client, resource, obj)
         return sorted(left)
 
-    async def _write(self, dataset: Json, clusters: list[str], *, why: tuple[str, str] | None) -> None:
-        key = key_of(dataset)
-        loads = [load["metadata"]["name"] for load in self._loads(key)]
-        said = [cluster_status(cluster, self._work(key, cluster), loads) for cluster in clusters]
-        works = [work for cluster in clusters if (work := self._work(key, cluster)) is not None]
-        for work in self._owned(WORKS, key):
-            cluster = work["metadata"]["namespace"]
-            if cluster not in clusters and work["metadata"].get("deletionTimestamp"):
-                said.append(cluster_status(cluster, work, loads, leaving=True))
-        said.sort(key=lambda entry: str(entry["name"]))
-        status = dataset_status(dataset, said, works, why=why)
+    async def _write(
+        self, dataset: Json, known: Known, clusters: list[str], *, why: tuple[str, str] | None
+    ) -> None:
+        reports = [said.dataset for said in known.of(clusters)]
+        status = dataset_status(dataset, known.entries(clusters), reports, why=why)
         await patch_status(self.client, DATASETS, dataset, status, optional=_OURS_IN_STATUS)
 
-    async def _write_operations(self, key: Key, clusters: list[str]) -> None:
-        works = {cluster: self._work(key, cluster) for cluster in clusters}
-        there = [work for work in works.values() if work is not None]
+    async def _write_operations(self, key: Key, known: Known, clusters: list[str]) -> None:
         for load in self._loads(key):
-            status = operation_status("DataLoad", load, there, len(clusters))
-            await patch_status(self.client, DATALOADS, load, status)
+            name = ("DataLoad", load["metadata"]["name"])
+            reports = [said.operations[name] for said in known.of(clusters)]
+            await patch_status(
+                self.client, DATALOADS, load, operation_status("DataLoad", load, reports, len(clusters))
+            )
         for migrate in self._migrates(key):
-            work, why = works.get(cluster_of(migrate)), ""
-            if not cluster_of(migrate):
+            cluster, why = cluster_of(migrate), ""
+            if not cluster:
                 why = f"annotation {CLUSTER_ANNOTATION} must say which cluster runs it"
-            elif cluster_of(migrate) not in clusters:
-                why = f"Dataset {key.name} is not on cluster {cluster_of(migrate)}"
+            elif cluster not in clusters:
+                why = f"Dataset {key.name} is not on cluster {cluster}"
             elif not self._is_whole(key, migrate):
                 why = "a Secret or a key that it names is missing"
-            sent = [work] if work is not None and not why else []
-            status = operation_status("DataMigrate", migrate, sent, len(sent), why=why)
+            name = ("DataMigrate", migrate["metadata"]["name"])
+            reports = [said.operations[name] for said in known.of([cluster])] if not why else []
+            status = operation_status("DataMigrate", migrate, reports, len(reports), why=why)
             await patch_status(self.client, MIGRATES, migrate, status)
 
     def _work(self, key: Key, cluster: str) -> Json | None:
-        cache = self.cache(WORKS, label_selector=OWNER_NAME_LABEL)
-        found: Json | None = cache.get(Key(cluster, work_name(key)))
+        found: Json | None = self._owned(WORKS).get(Key(cluster, work_name(key)))
         return found
 
-    def _owned(self, resource: Resource, key: Key) -> list[Json]:
-        cache = self.cache(resource, label_selector=OWNER_NAME_LABEL)
+    def _owned(self, resource: Resource) -> AnyInformer:
+        """What is in cluster namespaces and belongs to Datasets."""
+        return self.cache(resource, label_selector=OWNER_NAME_LABEL)
+
+    def _keys(self, resource: Resource, key: Key) -> list[Key]:
+        """What belongs to one."""
+        cache = self._owned(resource)
         cache.add_index("owner", lambda obj: [str(owner) for owner in owner_of(obj)])
-        return cache.by_index("owner", str(key))
+        return cache.keys_by_index("owner", str(key))
+
+    def _touched(self, obj: Json) -> list[Key]:
+        """Whose it is; the cluster is looked at again."""
+        return self._touch(owner_of(obj), obj["metadata"]["namespace"])
+
+    def _touch(self, keys: list[Key], cluster: str) -> list[Key]:
+        for key in keys:
+            if key in self._known:
+                self._known[key].touched.add(cluster)
+        return keys
+
+    def _cluster_changed(self, old: Json | None, new: Json | None) -> bool:
+        return acceptance_changed(old, new) or is_here(old, self._hub_id) != is_here(new, self._hub_id)
 
     def _sent_to(self, cluster: Json) -> Iterable[Key]:
         """The Datasets that a cluster has."""
-        works = self.cache(WORKS, label_selector=OWNER_NAME_LABEL)
-        return [key for work in works.in_namespace(cluster["metadata"]["name"]) for key in owner_of(work)]
+        name = cluster["metadata"]["name"]
+        works = self._owned(WORKS).in_namespace(name)
+        return self._touch([key for work in works for key in owner_of(work)], name)
 
     def _decided(self, decision: Json) -> Iterable[Key]:
         for placement in lookup.placement_of(decision):
@@ -301,6 +387,10 @@ class FleetDatasetController(Controller):
         )
         users = [migrated(op) for op in migrates.by_index("secret", named)]
         return [*(key_of(d) for d in cache.by_index("secret", named)), *users]
+
+
+def _digest(*parts: object) -> str:
+    return short_hash(json.dumps(parts, sort_keys=True))
 
 
 def _leaving(left: list[str]) -> str:

@@ -30,6 +30,13 @@ RUNTIMES: tuple[Resource, ...] = (
 FINALIZER = f"{LOCAL_GROUP}/fleet"
 CLUSTER_ANNOTATION = f"{LOCAL_GROUP}/cluster"  # on a DataMigrate of the hub: where it runs
 # On works and credentials in cluster namespaces: which Dataset they belong to.
+COPY_ANNOTATION = (
+    f"{LOCAL_GROUP}/fleet-copy"  # on what a cluster gets: it is never written over the hub's own
+)
+# On a work for the hub's own cluster, where a Dataset's copies have other names than the hub's objects.
+HERE_LABEL, HERE = f"{LOCAL_GROUP}/fleet-here", "-here"
+LOCAL_CLUSTER_LABEL = "local-cluster"  # on a ManagedCluster, "true": it is the hub
+_ID_CLAIM = "id.k8s.io"  # the uid of a cluster's namespace kube-system
 OWNER_NAMESPACE_LABEL = f"{LOCAL_GROUP}/fleet-namespace"
 OWNER_NAME_LABEL = f"{LOCAL_GROUP}/fleet-dataset"
 
@@ -42,6 +49,22 @@ def work_name(key: Key) -> str:
 def secret_name(key: Key) -> str:
     """Of the credentials in a cluster namespace, and on that cluster."""
     return f"{work_name(key)}-credentials"
+
+
+def name_there(work: Json, name: str) -> str:
+    """Of what a work makes of one of the hub's objects."""
+    here = (work["metadata"].get("labels") or {}).get(HERE_LABEL) == "true"
+    return f"{name}{HERE}" if here else name
+
+
+def is_here(cluster: Json | None, hub_id: str) -> bool:
+    """Whether a ManagedCluster is the hub itself."""
+    if cluster is None:
+        return False
+    if (cluster["metadata"].get("labels") or {}).get(LOCAL_CLUSTER_LABEL) == "true":
+        return True
+    claims = (cluster.get("status") or {}).get("clusterClaims") or []
+    return bool(hub_id) and {"name": _ID_CLAIM, "value": hub_id} in claims
 
 
 def owner_labels(key: Key) -> dict[str, str]:

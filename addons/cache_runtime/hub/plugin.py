@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from addon_framework.api.core import CLUSTERROLES
-from addon_framework.api.data import GROUP, LOCAL_GROUP
 from addon_framework.api.meta import Json
 from addon_framework.plugins import AddonDescription, NoProbe, hookimpl
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "fleet-datasets"
 _READ = ["get", "list", "watch"]
+_WRITE = ["create", "update", "patch", "delete", "deletecollection"]
 
 
 class FleetDatasets:
@@ -46,10 +46,14 @@ class FleetDatasets:
     @hookimpl
     def addon_hub_manifests(self) -> list[Json]:
         """The kinds, and who may use them."""
+        from addons.cache_runtime.hub.policy import policy
         from addons.cache_runtime.plugin import data_crds
 
-        verbs = {"view": _READ, "edit": ["*"]}
-        return [*data_crds(), *(_role(name, allowed) for name, allowed in verbs.items())]
+        crds = data_crds()
+        # Kinds without a namespace name images and commands for everybody: theirs to write who own the hub.
+        mine = [crd for crd in crds if crd["spec"]["scope"] == "Namespaced"]
+        roles = [_role("view", _READ, crds), _role("edit", [*_READ, *_WRITE], mine)]
+        return [*crds, *roles, *policy()]
 
     @hookimpl
     def addon_commands(self) -> Sequence[click.Command]:
@@ -59,7 +63,13 @@ class FleetDatasets:
         return [dataset]
 
 
-def _role(name: str, verbs: list[str]) -> Json:
+def _role(name: str, verbs: list[str], crds: Sequence[Json]) -> Json:
+    """Kinds by name, and the number of replicas of those that have one; statuses are controllers'."""
+    named: dict[str, list[str]] = {}
+    for crd in crds:
+        plural, versions = crd["spec"]["names"]["plural"], crd["spec"]["versions"]
+        scaled = any("scale" in (version.get("subresources") or {}) for version in versions)
+        named.setdefault(crd["spec"]["group"], []).extend([plural, *([f"{plural}/scale"] if scaled else [])])
     return {
         "apiVersion": f"{CLUSTERROLES.group}/v1",
         "kind": "ClusterRole",
@@ -67,5 +77,8 @@ def _role(name: str, verbs: list[str]) -> Json:
             "name": f"boundaryless:datasets-{name}",
             "labels": {f"{CLUSTERROLES.group}/aggregate-to-{name}": "true"},
         },
-        "rules": [{"apiGroups": [GROUP, LOCAL_GROUP], "resources": ["*"], "verbs": verbs}],
+        "rules": [
+            {"apiGroups": [group], "resources": resources, "verbs": verbs}
+            for group, resources in named.items()
+        ],
     }

@@ -11,6 +11,7 @@ from addon_framework.api.time import now_rfc3339
 from addons.cache_runtime.agent.sizes import human_size, percentage
 from addons.cache_runtime.agent.status import BOUND, FAILED, NOT_BOUND, PENDING
 from addons.cache_runtime.hub.feedback import feedback, problem
+from addons.cache_runtime.hub.names import name_there
 
 LEAVING = "Leaving"  # of a cluster that is to have it no more
 _COPIED = ("cachedPercentage", "cachedBytes", "sourceBytes")
@@ -25,7 +26,7 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
     said = feedback(work, "Dataset")
     entry["phase"] = str(said.get("phase") or PENDING)
     entry |= {name: said[name] for name in _COPIED if said.get(name) is not None}
-    reports = [feedback(work, "DataLoad", name) for name in loads]
+    reports = [feedback(work, "DataLoad", name_there(work, name)) for name in loads]
     origin = [int(each["originBytes"]) for each in reports if str(each.get("originBytes", "")).isdigit()]
     if origin:
         entry["originBytes"] = sum(origin)
@@ -56,12 +57,14 @@ def load_phase(phases: Iterable[str | None]) -> str:
 def dataset_status(
     dataset: Json,
     clusters: Sequence[Json],
-    works: Sequence[Json],
+    said: Sequence[Json],
     *,
     why: tuple[str, str] | None = None,
     now: str | None = None,
 ) -> Json:
-    """The whole status. `why` is reason and message of what keeps it from being carried out."""
+    """The whole status. `said` is what the clusters' Datasets say, `why` reason and message of what keeps it
+    from being carried out.
+    """
     old: Json = dataset.get("status") or {}
     conditions: list[Json] = copy.deepcopy(old.get("conditions") or [])
     moment = now or now_rfc3339()
@@ -86,7 +89,6 @@ def dataset_status(
         "observedGeneration": dataset["metadata"].get("generation", 0),
         "clusters": _timed(old.get("clusters") or [], clusters, moment),
     }
-    said = [feedback(work, "Dataset") for work in works]
     for field in ("ufsTotal", "fileNum"):
         if value := next((each[field] for each in said if each.get(field)), None):
             status[field] = value
@@ -95,16 +97,15 @@ def dataset_status(
 
 
 def operation_status(
-    kind: str, op: Json, works: Sequence[Json], expected: int, *, why: str = "", now: str | None = None
+    kind: str, op: Json, said: Sequence[Json], expected: int, *, why: str = "", now: str | None = None
 ) -> Json:
     """The whole status of an operation on the hub: phase over its clusters, sums in `infos`.
 
-    `why` says what keeps it from being sent.
+    `said` is what those of `expected` clusters say that have it; `why` what keeps it from being sent.
     """
     old: Json = op.get("status") or {}
     if not expected and old.get("phase") in ("Complete", "Failed"):
         return old
-    said = [feedback(work, kind, op["metadata"]["name"]) for work in works]
     phase = load_phase([each.get("phase") for each in said] + [None] * (expected - len(said)))
     infos: dict[str, str] = {}
     for field in ("originBytes", "bytes", "total"):

@@ -10,11 +10,18 @@ from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.kube import Key, key_of
 from addons.cache_runtime.agent.names import HUB_SECRET_ANNOTATION
 from addons.cache_runtime.hub import payload as data
-from addons.cache_runtime.hub.names import owner_labels, secret_name, work_name
+from addons.cache_runtime.hub.names import (
+    COPY_ANNOTATION,
+    HERE,
+    HERE_LABEL,
+    owner_labels,
+    secret_name,
+    work_name,
+)
 from addons.cache_runtime.hub.runtimes import DATA
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_OF_THE_HUB = (PLACEMENT_LABEL, HUB_SECRET_ANNOTATION, _LAST_APPLIED)
+_OF_THE_HUB = (PLACEMENT_LABEL, HUB_SECRET_ANNOTATION, COPY_ANNOTATION, _LAST_APPLIED)
 DATASET_PATHS = (
     ("phase", ".status.phase"),
     ("cached", ".status.cacheStates.cached"),
@@ -33,6 +40,13 @@ LOAD_PATHS = (
 )
 
 
+_REPORTED = {
+    "Dataset": ("datasets", DATASET_PATHS),
+    "DataLoad": ("dataloads", LOAD_PATHS),
+    "DataMigrate": ("datamigrates", LOAD_PATHS),
+}
+
+
 def secrets_of(dataset: Json, migrates: Sequence[Json] = ()) -> list[tuple[str, str]]:
     """Names and keys of the Secrets that its mounts, and these DataMigrates, are read with, each once."""
     options = [option for place in _places(dataset.get("spec") or {}) for option in _options(place)]
@@ -49,9 +63,18 @@ def copied_key(secret: str, key: str) -> str:
 
 
 def manifest_work(
-    dataset: Json, runtime: Json | None, loads: Sequence[Json], cluster: str, migrates: Sequence[Json] = ()
+    dataset: Json,
+    runtime: Json | None,
+    loads: Sequence[Json],
+    cluster: str,
+    migrates: Sequence[Json] = (),
+    *,
+    here: bool = False,
 ) -> Json:
-    """The ManifestWork for one cluster. Without a runtime on the hub: copies on every node."""
+    """The ManifestWork for one cluster. Without a runtime on the hub: copies on every node.
+
+    `here` the cluster is the hub itself, where these names are taken: by the objects that this is made from.
+    """
     key = key_of(dataset)
     sent = _dataset(dataset, key, by_reference=bool(secrets_of(dataset, migrates)))
     if runtime is None:
@@ -63,18 +86,22 @@ def manifest_work(
         "metadata": _metadata(runtime),
         "spec": runtime.get("spec") or {},
     }
-    sent_loads = [_operation("DataLoad", load, key) for load in sorted(loads, key=_name)]
-    sent_migrates = [_operation("DataMigrate", migrate, key) for migrate in sorted(migrates, key=_name)]
-    reports = [data.reported(GROUP, "datasets", sent["metadata"], DATASET_PATHS)]
-    reports += [data.reported(GROUP, "dataloads", load["metadata"], LOAD_PATHS) for load in sent_loads]
-    reports += [data.reported(GROUP, "datamigrates", op["metadata"], LOAD_PATHS) for op in sent_migrates]
+    objects = [sent, runtime]
+    objects += [_operation("DataLoad", load, key) for load in sorted(loads, key=_name)]
+    objects += [_operation("DataMigrate", migrate, key) for migrate in sorted(migrates, key=_name)]
+    objects = [_marked(_beside(obj, key) if here else obj) for obj in objects]
+    reports = []
+    for obj in objects:
+        if (told := _REPORTED.get(obj["kind"])) is not None:
+            reports.append(data.reported(GROUP, told[0], obj["metadata"], told[1]))
+    labels = {**owner_labels(key), **({HERE_LABEL: "true"} if here else {})}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": key.namespace}}
     return {
         "apiVersion": "work.open-cluster-management.io/v1",
         "kind": "ManifestWork",
-        "metadata": {"name": work_name(key), "namespace": cluster, "labels": owner_labels(key)},
+        "metadata": {"name": work_name(key), "namespace": cluster, "labels": labels},
         "spec": {
-            "workload": {"manifests": [namespace, sent, runtime, *sent_loads, *sent_migrates]},
+            "workload": {"manifests": [namespace, *objects]},
             "deleteOption": data.keeps_namespace(key.namespace),
             "manifestConfigs": reports,
         },
@@ -102,6 +129,25 @@ def _operation(kind: str, op: Json, key: Key) -> Json:
     for field, end in _ends(spec).items():
         spec[field] = {**spec[field], "externalStorage": _copied(end, "encryptOptions", key)}
     return {"apiVersion": DATA, "kind": kind, "metadata": _metadata(op), "spec": spec}
+
+
+def _marked(obj: Json) -> Json:
+    annotations = {**(obj["metadata"].get("annotations") or {}), COPY_ANNOTATION: "true"}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+
+
+def _beside(obj: Json, key: Key) -> Json:
+    """The same under another name, also of the Dataset and the operations that it speaks of."""
+    spec = dict(obj["spec"])
+    for field in ("dataset", "runAfter"):
+        if spec.get(field):
+            spec[field] = {**spec[field], "name": f"{spec[field].get('name', '')}{HERE}"}
+    for field in ("from", "to"):
+        end = (spec.get(field) or {}).get("dataset") or {}
+        if end.get("name") == key.name:
+            spec[field] = {**spec[field], "dataset": {**end, "name": f"{key.name}{HERE}"}}
+    metadata = {**obj["metadata"], "name": f"{obj['metadata']['name']}{HERE}"}
+    return {**obj, "metadata": metadata, "spec": spec}
 
 
 def _name(obj: Json) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.work import ManifestWork
 from addon_framework.cli.connect import Failure, Where
 from addon_framework.kube import Client, ClientConfig, Manager, NotFound
-from addons.cache_runtime.hub import actions, payload
+from addons.cache_runtime.hub import actions, controller, known, payload, status, works
 from addons.cache_runtime.hub.controller import FleetDatasetController
 from tests.integration.hub.conftest import Hub, running
 from tests.integration.hub.objects import binding, labelled, placement
@@ -181,6 +182,32 @@ async def test_a_rotated_secret_a_new_runtime_and_a_cluster_that_leaves_flow_on(
 
     await scene.hub.until(left)
     assert await scene.of(WORKS, one, "") is not None
+
+
+async def test_a_change_of_one_cluster_is_work_for_one(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters = await scene.clusters(6)
+    await scene.secret()
+    await scene.create()
+    for cluster in clusters:
+        await scene.report(cluster, cachedBytes=1, cachedPercentage="1.0%")
+    await scene.until(lambda status: status.get("phase") == "Bound")
+    made, read = Counter[str](), Counter[str]()
+
+    def making(*parts: Any, **more: Any) -> Json:
+        made[parts[3]] += 1
+        return works.manifest_work(*parts, **more)
+
+    def reading(cluster: str, *parts: Any, **more: Any) -> Json:
+        read[cluster] += 1
+        return status.cluster_status(cluster, *parts, **more)
+
+    monkeypatch.setattr(controller, "manifest_work", making)
+    monkeypatch.setattr(known, "cluster_status", reading)
+    chosen = clusters[2]
+    await scene.report(chosen, cachedBytes=5, cachedPercentage="5.0%")
+    await scene.until(lambda said: said["clusters"][2].get("cachedBytes") == 5)
+    assert set(read) == {chosen}
+    assert set(made) <= {"", chosen}, "once for all that are alike"
 
 
 async def test_what_is_missing_is_said_and_what_runs_is_left_alone(scene: Scene) -> None:

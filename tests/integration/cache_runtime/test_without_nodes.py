@@ -17,12 +17,14 @@ from addon_framework.api.core import (
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
+    SERVICEACCOUNTS,
     STATEFULSETS,
 )
 from addon_framework.api.data import DataBackup, DataLoad, Dataset, LocalRuntime, ThinRuntime
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import ApiError, Client, wait_for
+from addon_framework.kube import ApiError, Client, NotFound, wait_for
 from addon_framework.plugins import AgentContext
+from addon_framework.testing import eventually
 from addon_framework.testing.servers import free_port
 from addons.cache_runtime.admission.names import CONFIGURATION, VALIDATING
 from addons.cache_runtime.admission.server import Address
@@ -98,7 +100,18 @@ async def test_a_reference_and_what_is_refused(client: Client, namespace: str, a
     await client.create(DATASETS, obj(DATASETS, team, "copy", {"mounts": [mount]}))
     await until(client, DATASETS, team, "copy", "'Bound'")
     volume = await client.get(PERSISTENTVOLUMES, f"{team}-copy")
-    assert volume["spec"]["hostPath"]["path"].endswith("/llama/data/sub")
+    assert volume["spec"]["hostPath"]["path"].endswith("/llama/data"), "nothing in it that others write"
+    mounts = [{"name": "data", "mountPath": "/data"}, {"name": "data", "mountPath": "/x", "subPath": "x"}]
+    spec = {
+        "containers": [{"name": "main", "image": "busybox", "volumeMounts": mounts}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "copy"}}],
+        "automountServiceAccountToken": False,
+    }
+    await eventually(lambda: client.get(SERVICEACCOUNTS, "default", team), swallow=NotFound)
+    pod = await client.create(PODS, obj(PODS, team, "reader", spec))
+    found = {m["mountPath"]: m.get("subPath") for m in pod["spec"]["containers"][0]["volumeMounts"]}
+    assert found == {"/data": "sub", "/x": "sub/x"}
+    await client.delete(PODS, "reader", team)
     claim = await client.get(PERSISTENTVOLUMECLAIMS, "copy", team)
     assert claim["metadata"]["labels"]["fluid.io/dataset.referring-namespace"] == namespace
     runtime = await until(client, ThinRuntime.RESOURCE, team, "copy", "valueFile")

@@ -6,6 +6,7 @@ import pytest
 
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
+from addons.cache_runtime.hub.feedback import feedback
 from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_phase, operation_status
 from addons.cache_runtime.hub.works import manifest_work, secrets_of
 
@@ -25,12 +26,16 @@ def work(kind_values: dict[tuple[str, str], Json]) -> Json:
         }
         for (kind, name), values in kind_values.items()
     ]
-    return {"status": {"resourceStatus": {"manifests": manifests}}}
+    return {"metadata": {}, "status": {"resourceStatus": {"manifests": manifests}}}
 
 
 def report(phase: str, cached: int, percent: str, load: str = "Complete", **infos: str) -> Json:
     said = {"phase": phase, "cachedBytes": cached, "cachedPercentage": percent}
     return work({("Dataset", "d"): said, ("DataLoad", "l"): {"phase": load, **infos}})
+
+
+def said(works: list[Json], kind: str = "Dataset") -> list[Json]:
+    return [feedback(each, kind) for each in works]
 
 
 def dataset(**more: object) -> Json:
@@ -40,7 +45,7 @@ def dataset(**more: object) -> Json:
 def test_bound_is_bound_everywhere_and_the_percentage_is_the_least() -> None:
     works = [report("Bound", 1024, "100.0%"), report("Bound", 512, "50.0%", load="Executing")]
     entries = [cluster_status(f"c{n}", w, ["l"]) for n, w in enumerate(works)]
-    status = dataset_status(dataset(), entries, works, now=NOW)
+    status = dataset_status(dataset(), entries, said(works), now=NOW)
     assert status["phase"] == "Bound"
     assert status["cacheStates"] == {"cached": "1.50KiB", "cachedPercentage": "50.0%"}
     assert [entry["loadPhase"] for entry in status["clusters"]] == ["Complete", "Executing"]
@@ -51,12 +56,12 @@ def test_one_cluster_that_waits_says_why_and_times_move_only_with_news() -> None
     waits = work({("Dataset", "d"): {"phase": "Pending", "message": "waiting for LocalRuntime"}})
     works = [report("Bound", 1, "100.0%"), waits]
     entries = [cluster_status(f"c{n}", w, []) for n, w in enumerate(works)]
-    first = dataset_status(dataset(), entries, works, now=NOW)
+    first = dataset_status(dataset(), entries, said(works), now=NOW)
     assert first["phase"] == "Pending"
     ready = get_condition(first["conditions"], "Ready") or {}
     assert ready["message"] == "1 of 2 clusters have it bound: c1: waiting for LocalRuntime"
     entries[1] = cluster_status("c1", report("Bound", 1, "100.0%"), [])
-    second = dataset_status(dataset(status=first), entries, works, now=LATER)
+    second = dataset_status(dataset(status=first), entries, said(works), now=LATER)
     assert [entry["lastUpdateTime"] for entry in second["clusters"]] == [NOW, LATER]
 
 
@@ -84,9 +89,9 @@ def test_a_load_is_as_far_as_its_last_cluster(phases: list[str | None], phase: s
 
 def test_bytes_of_a_load_are_summed_over_clusters() -> None:
     works = [report("Bound", 1, "1%", originBytes="10", bytes="10", total="20") for _ in range(2)]
-    status = operation_status("DataLoad", {"metadata": {"name": "l"}}, works, 2, now=NOW)
+    status = operation_status("DataLoad", {}, said(works, "DataLoad"), 2, now=NOW)
     assert status["infos"] == {"originBytes": "20", "bytes": "20", "total": "40", "percentage": "50.0%"}
-    assert operation_status("DataLoad", {"metadata": {"name": "l"}}, works, 3)["phase"] == "Executing"
+    assert operation_status("DataLoad", {}, said(works, "DataLoad"), 3)["phase"] == "Executing"
 
 
 def test_a_work_names_secrets_and_never_has_them() -> None:
@@ -106,7 +111,7 @@ def test_a_work_names_secrets_and_never_has_them() -> None:
     assert secrets_of(obj) == [("one", "k"), ("two", "k")]
     _, sent, runtime = manifest_work(obj, None, [], "c")["spec"]["workload"]["manifests"]
     assert sent["metadata"]["labels"] == {"mine": "1"}
-    assert sent["metadata"]["annotations"] == {"data.boundaryless.io/hub-secret": "dataset-n.d-credentials"}
+    assert sent["metadata"]["annotations"]["data.boundaryless.io/hub-secret"] == "dataset-n.d-credentials"
     keys = [sent["spec"]["mounts"][0]["encryptOptions"][0], sent["spec"]["sharedEncryptOptions"][0]]
     assert [each["valueFrom"]["secretKeyRef"]["key"] for each in keys] == ["one_k", "two_k"]
     assert (runtime["kind"], runtime["spec"]["replicas"]) == ("LocalRuntime", 0)
@@ -116,4 +121,4 @@ def test_a_dataset_cannot_ask_for_the_credentials_of_another() -> None:
     annotations = {"data.boundaryless.io/hub-secret": "dataset-other.d-credentials", "mine": "1"}
     obj = {"metadata": {"name": "d", "namespace": "n", "annotations": annotations}, "spec": {}}
     _, sent, _ = manifest_work(obj, None, [], "c")["spec"]["workload"]["manifests"]
-    assert sent["metadata"]["annotations"] == {"mine": "1"}
+    assert sent["metadata"]["annotations"] == {"mine": "1", "data.boundaryless.io/fleet-copy": "true"}

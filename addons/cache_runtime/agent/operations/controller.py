@@ -109,6 +109,9 @@ class OperationController(Controller):
         if op["metadata"].get("deletionTimestamp"):
             await self._end(key, op)
             return None
+        datasets = (self.of(DATASETS).get(target) for target in self.kind.targets(op))
+        if any(self.shared.resolver.of_fleet(dataset) for dataset in datasets):
+            return None  # the hub's, as its Dataset
         there = op["metadata"].get("finalizers") or []
         if self.kind.finalizer not in there:
             await self._patch_metadata(op, {"finalizers": [*there, self.kind.finalizer]})

@@ -1,0 +1,79 @@
+"""What the controller has seen of a Dataset's clusters, so that a change of one of them is work for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from addon_framework.api.meta import Json
+from addons.cache_runtime.hub.feedback import feedback
+from addons.cache_runtime.hub.names import name_there
+from addons.cache_runtime.hub.status import cluster_status
+
+
+class Sent(NamedTuple):
+    """What a cluster has: a hash of that, and whether there are credentials in it."""
+
+    digest: str
+    credentials: bool
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a cluster's work says: the entry of status.clusters, and of each operation by kind and name."""
+
+    entry: Json
+    dataset: Json
+    operations: dict[tuple[str, str], Json]
+    leaving: Json | None  # the entry, where the work is being deleted
+
+
+@dataclass
+class Known:
+    """Of one Dataset, by cluster. `touched` had an event since they were looked at."""
+
+    touched: set[str]
+    sent: dict[str, Sent] = field(default_factory=dict)
+    said: dict[str, Said] = field(default_factory=dict)
+    operations: frozenset[tuple[str, str]] = frozenset()
+    again: float = 0.0  # when the status may be written next
+
+    def look(self, works: Iterable[tuple[str, Json | None]]) -> None:
+        """These works, or that there are none, as they are now."""
+        for cluster, work in works:
+            self.sent.pop(cluster, None)
+            if work is None:
+                self.said.pop(cluster, None)
+            else:
+                self.said[cluster] = self._said(cluster, work)
+
+    def present(self) -> list[str]:
+        """The clusters that have a work which is to stay."""
+        return sorted(cluster for cluster, said in self.said.items() if said.leaving is None)
+
+    def entries(self, clusters: Sequence[str]) -> list[Json]:
+        """Of the clusters, and of those that still have to let go."""
+        found = [
+            said.entry if (said := self.said.get(cluster)) is not None else cluster_status(cluster, None, [])
+            for cluster in clusters
+        ]
+        staying = set(clusters)
+        found += [s.leaving for c, s in self.said.items() if c not in staying and s.leaving is not None]
+        return sorted(found, key=lambda entry: str(entry["name"]))
+
+    def of(self, clusters: Iterable[str]) -> list[Said]:
+        """What those say of which there is a work."""
+        return [self.said[cluster] for cluster in clusters if cluster in self.said]
+
+    def _said(self, cluster: str, work: Json) -> Said:
+        loads = sorted(name for kind, name in self.operations if kind == "DataLoad")
+        leaving = None
+        if work["metadata"].get("deletionTimestamp"):
+            leaving = cluster_status(cluster, work, loads, leaving=True)
+        return Said(
+            cluster_status(cluster, work, loads),
+            feedback(work, "Dataset"),
+            {(kind, name): feedback(work, kind, name_there(work, name)) for kind, name in self.operations},
+            leaving,
+        )
