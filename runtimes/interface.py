@@ -23,6 +23,7 @@ The add-on follows the pods' logs; a program that prints something else override
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,9 +102,7 @@ class Cache:
     @property
     def directory(self) -> str:
         """The cache's own directory on a node, below the path of the first tier."""
-        default = MEMORY_DIRECTORY if self._level.get("mediumtype") == "MEM" else CACHE_DIRECTORY
-        root = str(self._level.get("path") or default).split(",")[0].rstrip("/")
-        return f"{root}/{self.namespace}/{self.name}"
+        return f"{level_paths(self._level)[0]}/{self.namespace}/{self.name}"
 
     @property
     def mount_point(self) -> str:
@@ -359,6 +358,12 @@ class Backend(ABC):
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """Bytes and files at the source; None when it cannot be told from here. Raises OSError."""
         return None
+
+
+def level_paths(level: Mapping[str, Any]) -> list[str]:
+    """The directories of a tier, of which there may be several; JuiceFS puts a colon between them."""
+    default = MEMORY_DIRECTORY if level.get("mediumtype") == "MEM" else CACHE_DIRECTORY
+    return [path.strip().rstrip("/") for path in re.split("[,:]", str(level.get("path") or default))]
 
 
 def allocated(runtime: Json) -> dict[str, int]:

@@ -5,12 +5,11 @@ A path of the node gets a directory of the cache's own below it, so that cleanin
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
-from runtimes.interface import CACHE_DIRECTORY, MEMORY_DIRECTORY, Cache
+from runtimes.interface import Cache, level_paths
 from runtimes.pods import host_path, mount
 
 MEDIA = ("MEM", "SSD", "HDD")  # fastest first, which is how levels are numbered
@@ -42,12 +41,6 @@ def tiers(cache: Cache, *, limited: bool = True) -> list[Tier]:
     return [_tier(cache, n, level, limited) for n, level in numbered]
 
 
-def roots(level: Json) -> list[str]:
-    """Its paths, of which there may be several; JuiceFS puts a colon between them."""
-    default = MEMORY_DIRECTORY if level.get("mediumtype") == "MEM" else CACHE_DIRECTORY
-    return [path.strip().rstrip("/") for path in re.split("[,:]", str(level.get("path") or default))]
-
-
 def tier_problems(cache: Cache, *, limited: bool = True) -> list[str]:
     """What is wrong with them, for `validate`."""
     try:
@@ -71,7 +64,7 @@ def node_directories(cache: Cache) -> list[str]:
 
 def _tier(cache: Cache, number: int, level: Json, limited: bool) -> Tier:
     where = f"spec.tieredstore.levels[{number}]"
-    for root in (found := roots(level)):
+    for root in (found := level_paths(level)):
         if not root.startswith("/") or " " in root or ".." in root.split("/"):
             raise ValueError(f"{where}.path: {root!r} is not an absolute path without spaces and ..")
     quotas = _quotas(where, level, len(found), limited)

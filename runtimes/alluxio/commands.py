@@ -37,7 +37,7 @@ url_of() {
   printf '%s\n' "$mounted" | while read -r path url; do [ "$path" != "$1" ] || echo "${url%/}"; done
 }
 ensure() {  # path, URL, how
-  path=$1 url=$2 record="$made/$(printf %s "$1" | tr / _)"; shift 2
+  path=$1 url=$2 record="$made/$(printf %s "$1" | tr / %)"; shift 2
   now=$(url_of "$path")
   if [ -n "$now" ] && [ "$now" != "${url%/}" ]; then
     alluxio fs unmount "$path"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtimes.interface import Cache, Source
+from runtimes.interface import Cache, Source, level_paths
 from runtimes.local.pods import FILES, NEAR, path, peers, shares
 from runtimes.options import unknown_options
 from runtimes.pods import CREDENTIALS
 from runtimes.source import SCHEMES, hub, s3
-from runtimes.tiers import roots, watermarks
+from runtimes.tiers import watermarks
 
 _SCHEMES = (*SCHEMES, "pvc")
 _OPTIONS = {"s3": s3.OPTIONS, "hf": hub.OPTIONS}
@@ -54,7 +54,7 @@ def _tier(cache: Cache) -> list[str]:
     if len(levels) > 1:
         return [f"{field}.levels: one level is possible, there are {len(levels)}"]
     for level in levels:
-        found = roots(level)
+        found = level_paths(level)
         if len(found) > 1 or not found[0].startswith("/") or ".." in found[0].split("/"):
             return [f"{field}.levels[0].path: {level['path']!r} must be one absolute path"]
         if level.get("volumeType", "hostPath") != "hostPath" or level.get("volumeSource"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from addon_framework.api.meta import Json
 from runtimes.fuse import client_pod
-from runtimes.interface import Cache
+from runtimes.interface import Cache, level_paths
 from runtimes.pods import mount
-from runtimes.tiers import roots, tiers
+from runtimes.tiers import tiers
 from runtimes.workloads import container, image, on_host, pod
 
 _MERGED = ("env", "ports", "volumeMounts")  # the runtime's after the profile's; else the runtime's instead
@@ -88,7 +88,7 @@ def cache_directory(cache: Cache) -> tuple[list[Json], list[Json]]:
     mounts: list[Json] = []
     for tier, level in zip(tiers(cache, limited=False)[:1], levels[:1], strict=True):
         volumes += tier.volumes
-        mounts += [mount(v["name"], root) for v, root in zip(tier.volumes, roots(level), strict=True)]
+        mounts += [mount(v["name"], root) for v, root in zip(tier.volumes, level_paths(level), strict=True)]
     return volumes, mounts
 
 

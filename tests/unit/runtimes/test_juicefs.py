@@ -46,6 +46,7 @@ def test_a_tier_of_several_paths_and_how_much_stays_free() -> None:
     made = cache(FILES, tieredstore={"levels": [level]})
     wanted = {"--cache-dir=/a/demo/llama/cache:/b/demo/llama/cache", "--cache-size=2048"}
     assert wanted | {"--free-space-ratio=0.2"} <= options(made)
+    assert {"name": "DIRECTORY", "value": "/a/demo/llama"} in client(made)["containers"][0]["env"]
     assert [v["hostPath"]["path"] for v in client(made)["volumes"][-2:]] == ["/a/demo/llama", "/b/demo/llama"]
     args = BACKEND.clean(made).pod["containers"][0]["args"]
     assert {"--remove=/a/demo/llama", "--remove=/b/demo/llama"} <= set(args)
