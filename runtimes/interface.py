@@ -144,6 +144,7 @@ class Component:
     name: str = ""  # of the workload; the Dataset's and the role when empty
     labels: Mapping[str, str] = field(default_factory=dict)  # of the pods, besides the add-on's
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the pods
+    private: bool = False  # only pods of the Dataset's own may reach it, where NetworkPolicies are honoured
     portable: bool = True  # whether it works in a pod of its users, with nothing of the node's
 
 

@@ -39,6 +39,7 @@ SPOKE_RULES: list[Json] = [
     {"apiGroups": [LOCAL_GROUP], "resources": ["localruntimes"], "verbs": ["create"]},
     {"apiGroups": ["apps"], "resources": ["daemonsets", "statefulsets"], "verbs": _ALL},
     {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": _ALL},
+    {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _ALL},
     {
         "apiGroups": [""],
         # Secrets: copies of the hub's beside a Dataset, and the values that a source is counted with.

@@ -40,7 +40,9 @@ class LocalBackend(SourceBackend):
         pod["containers"][0]["env"].append(field("POD_IP", "status.podIP"))
         pod["containers"][0]["ports"] = [{"name": "peers", "containerPort": PORT}]
         service = Service(pods.service(cache), {"peers": PORT})
-        return [Component("worker", pod, self.scale(cache), services=[service])]
+        # Workers elsewhere, such as another cluster's, have no labels here.
+        private = not pods.peers(cache).get("addresses")
+        return [Component("worker", pod, self.scale(cache), services=[service], private=private)]
 
     def volume(self, cache: Cache) -> Volume:
         """At once: the directory shows complete files only, and a pod may wait for those it needs."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
-from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, SERVICES, STATEFULSETS
+from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, NETWORKPOLICIES, SERVICES, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.affinities import both, joined
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
     HASH_ANNOTATION,
+    ROLE_LABEL,
     cache_node_label,
     client_node_label,
     dataset_id,
@@ -38,6 +39,8 @@ def objects(binding: Binding, *, everywhere: bool = False) -> list[tuple[Resourc
             config = _object(binding, component, "ConfigMap", "v1", name)
             made.append((CONFIGMAPS, _hashed({**config, "data": dict(data)})))
         made += [(SERVICES, _service(binding, component, service)) for service in component.services]
+        if component.private:
+            made.append((NETWORKPOLICIES, _among_its_own(binding, component)))
         made.append(_workload(binding, component, everywhere))
     return made
 
@@ -166,6 +169,21 @@ def _service(binding: Binding, component: Component, service: Service) -> Json:
     }
     made = _object(binding, component, "Service", "v1", service.name)
     made["metadata"]["labels"] = {**service.labels, **made["metadata"]["labels"]}
+    return _hashed({**made, "spec": spec})
+
+
+def _among_its_own(binding: Binding, component: Component) -> Json:
+    """Whatever its pods listen on, pods of this Dataset may ask, and nobody else."""
+    key = Key(binding.cache.namespace, binding.cache.name)
+    own = labels(key, component.role)
+    mates = {name: value for name, value in own.items() if name != ROLE_LABEL}
+    name = f"{key.name}-{_SUFFIX[component.role]}"
+    made = _object(binding, component, NETWORKPOLICIES.kind, NETWORKPOLICIES.api_version, name)
+    spec = {
+        "podSelector": {"matchLabels": own},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": {"matchLabels": mates}}]}],
+    }
     return _hashed({**made, "spec": spec})
 
 

@@ -10,6 +10,7 @@ from addon_framework.api.core import (
     CONFIGMAPS,
     CRONJOBS,
     JOBS,
+    NETWORKPOLICIES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
@@ -61,6 +62,7 @@ from runtimes.interface import Profile
 
 _CREDENTIALS_RETRY = 2.0
 _STRANGER_RETRY = 10.0
+_PARTS = (*WORKLOADS, CONFIGMAPS, SERVICES, NETWORKPOLICIES)  # what a backend's components become
 
 
 class DatasetController(Controller):
@@ -98,21 +100,18 @@ class DatasetController(Controller):
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
-        selected = resource in (*WORKLOADS, CONFIGMAPS, SERVICES, SECRETS, JOBS, CRONJOBS)
+        selected = resource in (*_PARTS, SECRETS, JOBS, CRONJOBS)
         return self.cache(resource, label_selector=MANAGED if selected else None)
 
     def watches(self) -> list[Watch]:
         """Whatever a Dataset's state depends on."""
-        ours = [
-            Watch(r, map=dataset_key, label_selector=MANAGED) for r in (*WORKLOADS, SERVICES, JOBS, SECRETS)
-        ]
+        ours = [Watch(r, map=dataset_key, label_selector=MANAGED) for r in (*_PARTS, JOBS, SECRETS)]
         return [
             Watch(DATASETS),
             Watch(DATASETS, map=lambda dataset: self.references.related(dataset)),
             *(Watch(resource, map=original_of) for resource in (DATASETS, DATALOADS)),
             *(Watch(backend.resource) for backend in self.resolver.backends),
             *ours,
-            Watch(CONFIGMAPS, map=dataset_key, label_selector=MANAGED),
             *(self._named(b.profile) for b in self.resolver.backends if b.profile is not None),
             *(Watch(resource, map=of_operation) for resource in OPERATIONS),
             Watch(PODS, map=self._of_pod),
@@ -219,7 +218,7 @@ class DatasetController(Controller):
                 continue
             if live is None or (live["metadata"].get("annotations") or {}).get(HASH_ANNOTATION) != digest:
                 await self.client.apply(obj, field_manager=FIELD_MANAGER, resource=resource)
-        for resource in (*WORKLOADS, CONFIGMAPS, SERVICES):
+        for resource in _PARTS:
             for live in self.of(resource):
                 ours = dataset_key(live) == [key] and role_of(live) in ROLES
                 if ours and (resource, live["metadata"]["name"]) not in names:

@@ -13,6 +13,7 @@ import structlog
 
 from addon_framework.api.core import (
     NAMESPACES,
+    NETWORKPOLICIES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
@@ -91,6 +92,13 @@ async def test_a_reference_and_what_is_refused(client: Client, namespace: str, a
     )
     await wait_for(
         client, STATEFULSETS, "llama-worker", namespace, until=lambda found: found is not None, timeout=30
+    )
+    policy = await client.get(NETWORKPOLICIES, "llama-worker", namespace)
+    assert policy["metadata"]["ownerReferences"][0]["kind"] == "LocalRuntime"
+    peers = {"spec": {"peers": {"addresses": ["10.20.0.7:9465"]}}}
+    await client.patch(LocalRuntime.RESOURCE, "llama", peers, namespace)
+    await wait_for(
+        client, NETWORKPOLICIES, "llama-worker", namespace, until=lambda found: found is None, timeout=30
     )
     ready = {"status": {"replicas": 1, "readyReplicas": 1, "currentReplicas": 1, "availableReplicas": 1}}
     await client.patch(STATEFULSETS, "llama-worker", ready, namespace, subresource="status")

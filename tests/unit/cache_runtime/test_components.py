@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from addon_framework.api.core import SERVICES, STATEFULSETS
+from addon_framework.api.core import NETWORKPOLICIES, SERVICES, STATEFULSETS
 from addon_framework.api.meta import Json
+from addon_framework.kube import Key
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.components import objects
+from addons.cache_runtime.agent.names import labels
 from addons.cache_runtime.agent.status import Observed, dataset_status, runtime_status
 from runtimes.alluxio import AlluxioBackend
 from runtimes.interface import Cache
 from runtimes.jindo import JindoBackend
+from runtimes.local import LocalBackend
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, tzinfo=UTC)
 PLACES: Json = {
@@ -84,6 +87,23 @@ def test_a_service_names_one_master_from_its_start_on() -> None:
         if resource is STATEFULSETS
     ]
     assert names == ["m-jindofs-master", "m-jindofs-worker"]
+
+
+def test_what_nodes_give_each_other_is_for_pods_of_the_dataset_only() -> None:
+    def policies(**peers: Any) -> list[Json]:
+        mounts = {"mounts": [{"mountPoint": "s3://models/llama"}]}
+        bound = binding(LocalBackend(), dataset=mounts, tieredstore={}, peers=peers)
+        return [obj for resource, obj in objects(bound) if resource is NETWORKPOLICIES]
+
+    (policy,) = policies()
+    key = Key("demo", "m")
+    assert policy["spec"]["podSelector"]["matchLabels"] == labels(key, "worker")
+    (rule,) = policy["spec"]["ingress"]
+    wanted = rule["from"][0]["podSelector"]["matchLabels"].items()
+    assert all(wanted <= labels(key, role).items() for role in ("worker", "load"))
+    assert not wanted <= labels(Key("demo", "other"), "load").items()
+    assert policies(enabled=False) == [], "nothing listens"
+    assert policies(addresses=["10.0.0.1:9465"]) == [], "those there have no labels here"
 
 
 def test_a_runtimes_replicas_are_its_workers() -> None:
