@@ -37,7 +37,9 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import CONFIGMAPS, LEASES, ROLEBINDINGS, SECRETS
 from addon_framework.api.meta import Resource
 from addon_framework.api.work import AppliedManifestWork, ManifestWork
+from addon_framework.hub.addons import csr, deploy_controller, hub_manifests
 from addon_framework.kube import ApiError, NotFound
+from addon_framework.plugins import calls
 from addon_framework.testing import eventually
 from tests.integration.faults.addons import FAULTY, STEADY
 from tests.integration.faults.invariants import SHARED, Wanted, check
@@ -49,10 +51,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 SETTLED_WITHIN = 60.0
+PLUGIN_AGAIN = 2.0  # seconds until a plug-in that has failed is asked again
 MORE = os.environ.get("FAULT_SEQUENCES")  # so many, by chance; without it the same few each time
 CHECKED = settings(
-    max_examples=int(MORE or 6),
-    stateful_step_count=20 if MORE else 12,
+    max_examples=int(MORE or 8),
+    stateful_step_count=20 if MORE else 15,
     derandomize=not MORE,
     database=None,
     deadline=None,
@@ -271,7 +274,12 @@ async def _gone(world: World) -> bool:
 
 
 @pytest.mark.timeout(3600 if MORE else 600)
-def test_whatever_fails_the_fleet_comes_to_what_was_asked_for(tmp_path: Path) -> None:
+def test_whatever_fails_the_fleet_comes_to_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (csr, deploy_controller, hub_manifests):  # half a minute is for plug-ins that stay broken
+        monkeypatch.setattr(module, "RETRY_PLUGIN", PLUGIN_AGAIN)
+    monkeypatch.setattr(calls, "AGAIN", PLUGIN_AGAIN)
     loop = asyncio.new_event_loop()
     Faults.loop, Faults.world = loop, World(tmp_path)
     Faults.wanted = Wanted(spoke.name for spoke in Faults.world.spokes)
