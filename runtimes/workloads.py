@@ -196,21 +196,22 @@ def run_as(cache: Cache) -> Json:
     return {"securityContext": {"runAsUser": user["uid"], "runAsGroup": user["gid"]}}
 
 
-def init_users(cache: Cache) -> tuple[list[Json], list[Json], list[Json]]:
-    """Init containers, volumes and mounts that make the user of runAs known and the tiers its own."""
+def init_users(cache: Cache, owned: Sequence[Json] = ()) -> tuple[list[Json], list[Json], list[Json]]:
+    """Init containers, volumes and mounts that make the user of runAs known; what is `owned` is its own.
+
+    Those are mounts of volumes that the pod has.
+    """
     user, section = cache.spec.get("runAs"), cache.spec.get("initUsers") or {}
     if not user:
         return [], [], []
-    levels = tiers(cache)
-    mounts = [made for tier in levels for made in tier.mounts]
     names = (("USER_NAME", "user"), ("USER_ID", "uid"), ("GROUP_NAME", "group"), ("GROUP_ID", "gid"))
     made = container(
         "init-users",
         image(section, cache.image),
         section,
-        command=["sh", "-c", _USERS, "init-users", *(path for tier in levels for path in tier.paths)],
+        command=["sh", "-c", _USERS, "init-users", *(each["mountPath"] for each in owned)],
         env=[literal(name, str(user[key])) for name, key in names],
-        mounts=[mount("users", "/users"), *mounts],
+        mounts=[mount("users", "/users"), *owned],
         securityContext={"runAsUser": 0},
     )
     files = [{**mount("users", f"/etc/{f}", read_only=True), "subPath": f} for f in ("passwd", "group")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from addon_framework.api.meta import Json
 from runtimes import backup_pods
 from runtimes.alluxio import pods
@@ -18,6 +20,10 @@ def keep(cache: Cache, master: Json) -> None:
     first = master["containers"][0]
     master["volumes"] = [*(master.get("volumes") or []), _directory(cache)]
     first["volumeMounts"] = [*(first.get("volumeMounts") or []), mount("backups", _MADE)]
+    if cache.spec.get("runAs"):  # the master writes there as that user
+        users = master["initContainers"][0]
+        users["command"].append(_MADE)
+        users["volumeMounts"].append(mount("backups", _MADE))
     location = cache.dataset.spec.data_restore_location
     if location is None:
         return
@@ -42,6 +48,8 @@ def task(cache: Cache, backup: Backup) -> Task | str:
     """On the master's node, whose directory the backup appears in."""
     if pods.masters(cache) > 1:
         return "spec.dataset: of several masters only one has the backup, and which changes; use one master"
+    if backup.owner is None and (user := cache.spec.get("runAs")):
+        backup = replace(backup, owner=(user["uid"], user["gid"]))  # whoever begins from it reads it as them
     volume, mounted = backup_pods.volume(backup.url, read_only=False)
     env = [literal("PATHS", "/"), literal("COPIES", "1"), *backup_pods.variables(cache, backup)]
     made = pods.load(cache, BACKUP, env)

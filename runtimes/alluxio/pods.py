@@ -169,7 +169,8 @@ def _server(
 
 
 def _pod(cache: Cache, part: str, containers: list[Json], init: list[Json], volumes: list[Json]) -> Json:
-    users, user_volumes, _ = init_users(cache)
+    owned = [made for tier in tiers(cache) for made in tier.mounts] if part == "worker" else []
+    users, user_volumes, _ = init_users(cache, owned)
     shared = [secret_files(cache.sources)[0], native(cache, ROOT)[0], hadoop(cache)[0], user_volumes]
     return pod(
         cache,

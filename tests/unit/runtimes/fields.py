@@ -240,6 +240,8 @@ def result(
         return "\n".join(wrong)
     backend, bound = sample.backend, Binding(made, runtime, sample.backend, cache)
     load = backend.warm(cache, from_dict(DataLoad, {"metadata": {"name": "l"}, "spec": {}}))
+    for pod in _pods([obj for _, obj in objects(bound)], load and load.pod, backend.clean(cache).pod):
+        _assert_whole(pod)
     everything: list[Any] = [
         [obj for _, obj in objects(bound)],
         load and load.pod,
@@ -254,6 +256,23 @@ def result(
         notes(backend, cache),
     ]
     return json.dumps(everything, sort_keys=True)
+
+
+def _pods(made: list[Json], *others: Json | None) -> list[Json]:
+    templates = (obj["spec"]["template"]["spec"] for obj in made if "template" in obj.get("spec", {}))
+    return [*templates, *(each for each in others if each)]
+
+
+def _assert_whole(pod: Json) -> None:
+    """What an API server asks of a pod: what is mounted is there, once at each path."""
+    volumes = [volume["name"] for volume in pod.get("volumes") or []]
+    assert len(volumes) == len(set(volumes)), volumes
+    for container in [*(pod.get("initContainers") or []), *pod["containers"]]:
+        mounts = container.get("volumeMounts") or []
+        missing = {each["name"] for each in mounts} - set(volumes)
+        assert not missing, f"{container['name']} mounts {missing}"
+        paths = [each["mountPath"] for each in mounts]
+        assert len(paths) == len(set(paths)), f"{container['name']} mounts twice at one of {paths}"
 
 
 def assert_known(before: str, after: str, path: Path, value: Any, title: str) -> None:

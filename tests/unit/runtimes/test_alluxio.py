@@ -176,6 +176,11 @@ def test_the_user_of_run_as_is_known_and_owns_the_tiers() -> None:
     (init,) = worker["initContainers"]
     assert init["command"][-1] == "/dev/shm/demo/hbase"
     assert {"name": "USER_ID", "value": "1201"} in init["env"]
+    master = BACKEND.components(cache(runAs=user))[0].pod
+    assert master["initContainers"][0]["command"][4:] == ["/alluxio_backups"]
+    task = BACKEND.backup(cache(runAs=user), Backup("pvc://kept"))
+    assert isinstance(task, Task)
+    assert {"name": "OWNER", "value": "1201:1202"} in task.pod["containers"][0]["env"]
 
 
 def test_hadoops_configuration_is_the_users_config_map() -> None:
