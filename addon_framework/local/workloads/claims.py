@@ -9,7 +9,7 @@ from __future__ import annotations
 from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
-from addon_framework.kube import Controller, Key, Watch, patch_status
+from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
 
 _COMPLETED = "pv.kubernetes.io/bind-completed"
 _BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
@@ -26,6 +26,12 @@ class ClaimController(Controller):
 
     async def reconcile(self, key: Key) -> None:
         """Binds one claim, or releases its volume when it is gone."""
+        try:
+            await self._reconcile(key)
+        except NotFound:
+            return  # gone since the cache saw it, and its deletion is an event that leads here, too
+
+    async def _reconcile(self, key: Key) -> None:
         claim = self.cache(PERSISTENTVOLUMECLAIMS).get(key)
         await self._release(key, claim)
         if claim is None or claim["metadata"].get("deletionTimestamp"):
