@@ -10,6 +10,7 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.rbac import Access, Authorizer
+from addon_framework.local.apiserver.schemas.celbudget import Budget
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.validation.policies import ASKING, expression
@@ -63,18 +64,17 @@ class Policies:
             **self._asking(write),
         }
         fails = spec.get("failurePolicy") != "Ignore"
+        budget = Budget()  # one for all that the policy says
         try:
             for condition in spec.get("matchConditions") or ():
-                if _evaluate(condition["expression"], context) is not True:
+                if expression(condition["expression"]).evaluate(context, budget) is not True:
                     return
             for variable in spec.get("variables") or ():
-                context["variables"] = {
-                    **context["variables"],
-                    variable["name"]: _evaluate(variable["expression"], context),
-                }
+                value = expression(variable["expression"]).evaluate(context, budget)
+                context["variables"] = {**context["variables"], variable["name"]: value}
             for validation in spec.get("validations") or ():
-                if _evaluate(validation["expression"], context) is not True:
-                    yield validation.get("reason") or "Invalid", _message(validation, context)
+                if expression(validation["expression"]).evaluate(context, budget) is not True:
+                    yield validation.get("reason") or "Invalid", _message(validation, context, budget)
         except _FAILURES as error:
             if fails:
                 yield "Invalid", f"expression resulted in error: {error}"
@@ -103,10 +103,10 @@ def _with_rules(constraints: Json) -> Json:
     return constraints if constraints.get("resourceRules") else {**constraints, "resourceRules": [any_rule]}
 
 
-def _message(validation: Json, context: dict[str, Any]) -> str:
+def _message(validation: Json, context: dict[str, Any], budget: Budget) -> str:
     if source := validation.get("messageExpression"):
         try:
-            text = _evaluate(source, context)
+            text = expression(source).evaluate(context, budget)
         except _FAILURES:
             text = None
         if isinstance(text, str) and text.strip():
@@ -120,7 +120,3 @@ def _denied(write: Write, reason: str, said: str) -> StatusError:
         details["group"] = write.kind.group
     where = write.kind.plural + (f".{write.kind.group}" if write.kind.group else "")
     return StatusError(_STATUS[reason], reason, f'{where} "{write.name}" is forbidden: {said}', details)
-
-
-def _evaluate(source: str, context: dict[str, Any]) -> Any:
-    return expression(source).evaluate(context)
