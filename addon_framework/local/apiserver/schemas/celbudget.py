@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 
 from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.schemas.celtext import commas, hidden
 
 EACH, TOTAL = 250_000, 2_500_000  # rounds: a fifth of a second, two seconds
 SPEND = "spendOne"
-_STRINGS = re.compile(r"""r?"(?:\\.|[^"\\])*"|r?'(?:\\.|[^'\\])*'""")
 _LOOP = re.compile(r"\.(all|exists|exists_one|existsOne|map|filter)\(")
 _SELF_LOOP = re.compile(rf"(?<![\w.])self((?:\.[A-Za-z_]\w*)*){_LOOP.pattern}")
 
@@ -52,20 +52,17 @@ class Meter:
 
 def counted(source: str) -> str:
     """The expression with a count in each of its loops; the same when it has none."""
-    bare = _STRINGS.sub(lambda match: "x" * len(match.group()), source)
+    bare = hidden(source)
     inserts: list[tuple[int, str]] = []
     for loop in _LOOP.finditer(bare):
-        commas, end = _commas(bare, loop.end())
-        if not commas:
+        found, end = commas(bare, loop.end())
+        if not found:
             continue
-        start = commas[0] + 1
-        if loop[1] == "map" and len(commas) == 1:  # what it makes must not be touched, so it gets a filter
+        start = found[0] + 1
+        if loop[1] == "map" and len(found) == 1:  # what it makes must not be touched, so it gets a filter
             inserts.append((start, f" {SPEND}(),"))
             continue
-        inserts += [
-            (start, f" {SPEND}() && ("),
-            (commas[1] if len(commas) > 1 else end, ")"),
-        ]
+        inserts += [(start, f" {SPEND}() && ("), (found[1] if len(found) > 1 else end, ")")]
     for place, text in sorted(inserts, reverse=True):
         source = source[:place] + text + source[place:]
     return source
@@ -76,13 +73,13 @@ def runs_away(source: str, schema: Json) -> bool:
 
     A real server estimates the cost of everything; this is what no estimate lets pass.
     """
-    bare = _STRINGS.sub(lambda match: "x" * len(match.group()), source)
+    bare = hidden(source)
     open_until: list[int] = []
     for loop in _SELF_LOOP.finditer(bare):
         if _unlimited(schema, loop[1].split(".")[1:]):
             if any(loop.start() < end for end in open_until):
                 return True
-            open_until.append(_commas(bare, loop.end())[1])
+            open_until.append(commas(bare, loop.end())[1])
     return False
 
 
@@ -92,20 +89,3 @@ def _unlimited(schema: Json, path: list[str]) -> bool:
     if schema.get("type") == "array":
         return "maxItems" not in schema
     return "additionalProperties" in schema and "maxProperties" not in schema
-
-
-def _commas(bare: str, start: int) -> tuple[list[int], int]:
-    """Those that part the arguments which begin here, and where they end."""
-    commas: list[int] = []
-    depth = 0
-    for index in range(start, len(bare)):
-        each = bare[index]
-        if each in "([{":
-            depth += 1
-        elif each in ")]}":
-            if depth == 0:
-                return commas, index
-            depth -= 1
-        elif each == "," and depth == 0:
-            commas.append(index)
-    return [], len(bare)

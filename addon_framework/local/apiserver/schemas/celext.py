@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from addon_framework.api.cel_engine import engine, stdlib
 from addon_framework.api.quantity import format_quantity, parse_quantity
 from addon_framework.local.apiserver.schemas import names
-from addon_framework.local.apiserver.schemas.formats import CHECKS
+from addon_framework.local.apiserver.schemas.formats import CHECKS, parses
 
 _KIND = "\x00kind"
 
@@ -81,17 +81,6 @@ def _amount(value: Any) -> Decimal:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return Decimal(str(value))
     return parse_quantity(_untag(value, "quantity"))
-
-
-def _accepts(parse: Callable[[Any], Any]) -> Callable[[Any], bool]:
-    def check(value: Any) -> bool:
-        try:
-            parse(value)
-        except (ValueError, TypeError):
-            return False
-        return True
-
-    return check
 
 
 _SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
@@ -313,7 +302,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "format": _format,
     "sizeOf": _size,
     "semver": _semver,
-    "isSemver": _accepts(_semver),
+    "isSemver": parses(_semver),
     **{name: _version_part(index) for index, name in enumerate(("major", "minor", "patch"))},
     "sum": _sum,
     "isSorted": _sorted,
@@ -322,8 +311,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "find": _find,
     "findAll": _find_all,
     "quantity": _quantity,
-    "isQuantity": _accepts(lambda text: parse_quantity(text) if isinstance(text, str) and text else int("x")),
-    "isInteger": _accepts(_as_integer),
+    "isQuantity": parses(lambda text: parse_quantity(text) if isinstance(text, str) and text else int("x")),
+    "isInteger": parses(_as_integer),
     "asInteger": _as_integer,
     "asApproximateFloat": lambda value: float(_amount(value)),
     "sign": lambda value: _compare(value, 0),
@@ -333,7 +322,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": lambda one, other: _quantity(str(_amount(one) + _amount(other))),
     "sub": lambda one, other: _quantity(str(_amount(one) - _amount(other))),
     "url": _url,
-    "isURL": _accepts(_url),
+    "isURL": parses(_url),
     "getScheme": _url_part(lambda text: urlsplit(text).scheme),
     "getHost": _url_part(lambda text: urlsplit(text).netloc.rpartition("@")[2]),
     "getHostname": _url_part(_hostname),
@@ -341,10 +330,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "getEscapedPath": _url_part(lambda text: quote(urlsplit(text).path, safe="/%:@!$&'()*+,;=-._~")),
     "getQuery": _url_part(lambda text: parse_qs(urlsplit(text).query, keep_blank_values=True)),
     "ip": lambda value: _tag("ip", value["value"].split("/")[0]) if _is(value, "cidr") else _ip(value),
-    "isIP": _accepts(_ip),
+    "isIP": parses(_ip),
     "ip.isCanonical": lambda text: _ip(text)["value"] == text,
     "cidr": _cidr,
-    "isCIDR": _accepts(_cidr),
+    "isCIDR": parses(_cidr),
     "containsIP": _contains_ip,
     "containsCIDR": _contains_cidr,
     "family": _family,

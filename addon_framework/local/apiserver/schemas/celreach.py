@@ -16,7 +16,7 @@ _NULL = re.compile(r"\s*[!=]=\s*null\b")
 
 
 def reach(bare: str) -> dict[str, Reach]:
-    """By variable; `bare` is an expression whose strings are empty."""
+    """By variable; `bare` is an expression whose strings are hidden."""
     found: dict[str, Reach] = {}
     for match in _PATH.finditer(bare):
         within_has, root, dotted, called = match.groups()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import re
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 from urllib.parse import urlsplit
 
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -22,11 +22,13 @@ _HEX_COLOR = re.compile(r"(?i)#?(?:[0-9a-f]{3}|[0-9a-f]{6})")
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def _parses(parse: Callable[[str], object]) -> Callable[[str], bool]:
-    def check(text: str) -> bool:
+def parses(parse: Callable[[Any], object]) -> Callable[[Any], bool]:
+    """Whether a value can be read so."""
+
+    def check(value: Any) -> bool:
         try:
-            parse(text)
-        except ValueError:
+            parse(value)
+        except (ValueError, TypeError):
             return False
         return True
 
@@ -38,15 +40,7 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:
 
 
 def _date_time(text: str) -> bool:
-    return _DATE_TIME.fullmatch(text) is not None and _parses(date.fromisoformat)(text[:10])
-
-
-def _byte(text: str) -> bool:
-    try:
-        base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return True
+    return _DATE_TIME.fullmatch(text) is not None and parses(date.fromisoformat)(text[:10])
 
 
 def _uri(text: str) -> bool:
@@ -57,23 +51,24 @@ def _uri(text: str) -> bool:
     return bool(parts.scheme) or text.startswith("/")
 
 
-def _cidr(text: str) -> bool:
-    return "/" in text and _parses(lambda each: ipaddress.ip_network(each, strict=False))(text)
+def is_cidr(text: str) -> bool:
+    """An address and a length."""
+    return "/" in text and parses(lambda each: ipaddress.ip_network(each, strict=False))(text)
 
 
 CHECKS: dict[str, Callable[[str], bool]] = {
-    "date": _parses(date.fromisoformat),
+    "date": parses(date.fromisoformat),
     "date-time": _date_time,
     "datetime": _date_time,
     "duration": _matches(_DURATION),
     "hostname": _matches(_HOSTNAME),
     "email": _matches(_EMAIL),
     "uuid": _matches(_UUID),
-    "ipv4": _parses(ipaddress.IPv4Address),
-    "ipv6": _parses(ipaddress.IPv6Address),
-    "cidr": _cidr,
+    "ipv4": parses(ipaddress.IPv4Address),
+    "ipv6": parses(ipaddress.IPv6Address),
+    "cidr": is_cidr,
     "mac": _matches(_MAC),
-    "byte": _byte,
+    "byte": parses(lambda text: base64.b64decode(text, validate=True)),
     "uri": _uri,
     "hexcolor": _matches(_HEX_COLOR),
     "k8s-short-name": _matches(_DNS_LABEL),

@@ -12,6 +12,7 @@ from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.celbudget import SPEND, Budget, CostExceeded, Meter, counted
 from addon_framework.local.apiserver.schemas.celmacros import rewrite
 from addon_framework.local.apiserver.schemas.celreach import reach, reached
+from addon_framework.local.apiserver.schemas.celtext import hidden
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _RESERVED = frozenset(
         "import", "let", "loop", "package", "namespace", "return", "var", "void", "while",
     )
 )  # fmt: skip
-_STRINGS = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
 
 
 class CompileError(ValueError):
@@ -52,7 +52,7 @@ class Expression:
         except BaseException as error:  # the parser can panic across the language border
             raise CompileError(f"compilation failed: {error}") from error
         self._functions = celext.functions_for(self._program.functions())
-        bare = _STRINGS.sub("''", self.source)
+        bare = hidden(self.source)
         self._reach = reach(bare)
         self._calls = frozenset(self._program.functions())
         self.uses_old_self = _OLD_SELF.search(bare) is not None

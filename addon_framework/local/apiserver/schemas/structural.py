@@ -11,6 +11,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.celbudget import runs_away
+from addon_framework.local.apiserver.schemas.celtext import hidden
 from addon_framework.local.apiserver.schemas.crd import compile_schema
 from addon_framework.local.apiserver.schemas.defaulting import copy_json
 from addon_framework.local.apiserver.schemas.fields import prune
@@ -242,12 +243,11 @@ def _rule(rule: Json, raw: Json, level: str, path: str) -> Iterator[Cause]:
 
 
 _CHAIN = re.compile(r"(?<![\w.])(?:self|oldSelf)((?:\.[A-Za-z_]\w*(?!\w*\s*\())+)")
-_TEXT = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
 
 
 def _undefined(expression: str, raw: Json, *, root: bool) -> Iterator[str]:
     """Fields that an expression reads and the schema does not have, which the server's type check refuses."""
-    for match in _CHAIN.finditer(_TEXT.sub("''", expression)):
+    for match in _CHAIN.finditer(hidden(expression)):
         node: Any = raw
         for depth, name in enumerate(match[1][1:].split(".")):
             properties = node.get("properties") or {}
