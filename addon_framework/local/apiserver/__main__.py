@@ -95,16 +95,7 @@ async def serve(options: argparse.Namespace) -> None:
     for namespace in store.list("namespaces"):  # pods of a client that is quick need their account
         namespaces.sync(namespace["metadata"]["name"])
 
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki / "ca.crt"))
-    context.verify_mode = ssl.CERT_OPTIONAL  # tokens need no certificate
-    context.load_cert_chain(pki / "server.crt", pki / "server.key")
-    web_server = web.Server(server.handle, request_factory=_request, access_log=None)
-    runner = web.ServerRunner(web_server)
-    await runner.setup()
-    site = web.TCPSite(
-        runner, options.host, options.port, ssl_context=context, reuse_address=True, shutdown_timeout=0.5
-    )
-    await site.start()
+    runner = await _listen(server, options, pki)
     # What is alive now stays: collections that walk it again and again would be felt as pauses.
     gc.collect()
     gc.freeze()
@@ -125,6 +116,20 @@ async def serve(options: argparse.Namespace) -> None:
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+async def _listen(server: Server, options: argparse.Namespace, pki: Path) -> web.ServerRunner:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki / "ca.crt"))
+    context.verify_mode = ssl.CERT_OPTIONAL  # tokens need no certificate
+    context.load_cert_chain(pki / "server.crt", pki / "server.key")
+    web_server = web.Server(server.handle, request_factory=_request, access_log=None)
+    runner = web.ServerRunner(web_server)
+    await runner.setup()
+    site = web.TCPSite(
+        runner, options.host, options.port, ssl_context=context, reuse_address=True, shutdown_timeout=0.5
+    )
+    await site.start()
+    return runner
 
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

@@ -14,7 +14,7 @@ from addon_framework.local.apiserver.authn import User
 from addon_framework.local.apiserver.rbac import GROUP as RBAC
 from addon_framework.local.apiserver.rbac import Access, Authorizer
 from addon_framework.local.apiserver.registry import Kind
-from addon_framework.local.apiserver.schemas import Cause
+from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.store import Store
 
 PERMANENT_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -203,25 +203,13 @@ class Admission:
         if subresource == "approval":
             verb = "approve"
             if old.get("certificate") != new.get("certificate"):
-                raise status.invalid(
-                    kind,
-                    name,
-                    [Cause("status.certificate", "FieldValueForbidden", "Forbidden: not by /approval")],
-                )
+                wrong = cause.forbidden("status.certificate", "not by /approval")
+                raise status.invalid(kind, name, [wrong])
         elif subresource == "status":
             decided = [[c for c in s.get("conditions") or () if c["type"] != "Failed"] for s in (old, new)]
             if decided[0] != decided[1]:
-                raise status.invalid(
-                    kind,
-                    name,
-                    [
-                        Cause(
-                            "status.conditions",
-                            "FieldValueForbidden",
-                            "Forbidden: approve or deny by the approval subresource",
-                        )
-                    ],
-                )
+                wrong = cause.forbidden("status.conditions", "approve or deny by the approval subresource")
+                raise status.invalid(kind, name, [wrong])
             verb = "sign" if old.get("certificate") != new.get("certificate") else ""
         if not verb:
             return

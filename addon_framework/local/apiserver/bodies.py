@@ -14,12 +14,13 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import protobuf, status
 from addon_framework.local.apiserver.call import Call, Target
 from addon_framework.local.apiserver.patches import APPLY, JSON_PATCH, MERGE, STRATEGIC
-from addon_framework.local.apiserver.schemas import Cause, builtin_schema, decode_error
+from addon_framework.local.apiserver.schemas import Cause, builtin_schema, cause, decode_error
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.write import Write
 
 MAX_BODY = 3 * 1024 * 1024
 _TYPES = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
+_VALIDATIONS = ("Ignore", "Strict", "Warn")
 _PATCH_TYPES = (JSON_PATCH, MERGE, STRATEGIC, APPLY)
 _OPTIONS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
 
@@ -111,22 +112,17 @@ def write_of(call: Call, target: Target, verb: str, media: str = "") -> Write:
     manager = query.get("fieldManager") or (call.header("User-Agent") or "unknown").split("/")[0]
     applies = media == APPLY
     validation = query.get("fieldValidation") or ("Strict" if applies else "Warn")
-    causes = []
+    causes: list[Cause] = []
     if len(manager) > 128:
-        message = "Too long: may not be more than 128 bytes"
-        causes.append(Cause("fieldManager", "FieldValueTooLong", message))
+        causes.append(cause.too_long("fieldManager", 128))
     if query.get("dryRun", "") not in ("", "All"):
-        message = f'Unsupported value: "{query["dryRun"]}": supported values: "All"'
-        causes.append(Cause("dryRun", "FieldValueNotSupported", message))
-    if validation not in ("Ignore", "Warn", "Strict"):
-        message = f'Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
-        causes.append(Cause("fieldValidation", "FieldValueNotSupported", message))
+        causes.append(cause.not_supported("dryRun", query["dryRun"], ["All"]))
+    if validation not in _VALIDATIONS:
+        causes.append(cause.not_supported("fieldValidation", validation, _VALIDATIONS))
     if applies and "fieldManager" not in query:
-        message = "Required value: is required for apply patch"
-        causes.append(Cause("fieldManager", "FieldValueRequired", message))
+        causes.append(cause.required("fieldManager", "is required for apply patch"))
     if query.get("force") and not applies:
-        message = "Forbidden: may not be specified for non-apply patch"
-        causes.append(Cause("force", "FieldValueForbidden", message))
+        causes.append(cause.forbidden("force", "may not be specified for non-apply patch"))
     if causes:
         raise status.invalid_options(options, causes)
     return Write(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.registry import Kind
-from addon_framework.local.apiserver.schemas import Cause
+from addon_framework.local.apiserver.schemas import cause
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 _POLICIES = ("Background", "Foreground", "Orphan")
@@ -22,11 +22,8 @@ def finalizers_after(options: Json, finalizers: list[str]) -> list[str]:
     if policy is None:
         return list(finalizers)
     if policy not in _POLICIES:
-        listed = ", ".join(f'"{each}"' for each in _POLICIES)
-        message = f'Unsupported value: "{policy}": supported values: {listed}'
-        raise status.invalid_options(
-            "DeleteOptions", [Cause("propagationPolicy", "FieldValueNotSupported", message)]
-        )
+        wrong = cause.not_supported("propagationPolicy", policy, _POLICIES)
+        raise status.invalid_options("DeleteOptions", [wrong])
     kept = [each for each in finalizers if each not in (FOREGROUND, ORPHAN)]
     added = {"Foreground": [FOREGROUND], "Orphan": [ORPHAN]}.get(policy, [])
     return kept + added

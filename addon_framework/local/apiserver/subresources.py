@@ -13,7 +13,7 @@ from addon_framework.local.apiserver.call import Target
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import MERGE, STRATEGIC, patched
 from addon_framework.local.apiserver.registry import Registry
-from addon_framework.local.apiserver.schemas import Cause, copy_json
+from addon_framework.local.apiserver.schemas import cause, copy_json
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.write import Write
 
@@ -93,10 +93,9 @@ class Subresources:
         scale = patched(scale, _plain_merge(media), sent, None) if patch else sent
         replicas = (scale.get("spec") or {}).get("replicas") if isinstance(scale, dict) else None
         if not isinstance(replicas, int) or replicas < 0:
-            message = f"Invalid value: {replicas!r}: must be an integer greater than or equal to 0"
-            raise status.invalid(
-                write.kind, write.name, [Cause("spec.replicas", "FieldValueInvalid", message)]
-            )
+            why = "must be an integer greater than or equal to 0"
+            wrong = cause.invalid("spec.replicas", replicas, why)
+            raise status.invalid(write.kind, write.name, [wrong])
         changed = copy_json(current)
         version = (scale.get("metadata") or {}).get("resourceVersion")
         if version:
@@ -111,9 +110,9 @@ class Subresources:
         spec = (sent or {}).get("spec") or {}
         seconds = int(spec.get("expirationSeconds") or 3600)
         if not _MIN_TOKEN_SECONDS <= seconds <= _MAX_TOKEN_SECONDS:
-            message = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
-            cause = Cause("spec.expirationSeconds", "FieldValueInvalid", message)
-            raise status.invalid(write.kind, write.name, [cause])
+            why = "may not specify a duration less than 10 minutes"
+            wrong = cause.invalid("spec.expirationSeconds", seconds, why)
+            raise status.invalid(write.kind, write.name, [wrong])
         bound = spec.get("boundObjectRef")
         if bound:
             bound = self._bound(write, bound)
@@ -150,14 +149,10 @@ class Subresources:
         pod = self._current(write)
         node = ((sent or {}).get("target") or {}).get("name")
         if not node:
-            cause = Cause("target.name", "FieldValueRequired", "Required value")
-            raise status.invalid(write.kind, write.name, [cause])
+            raise status.invalid(write.kind, write.name, [cause.required("target.name")])
         if pod["spec"].get("nodeName"):
-            raise status.conflict(
-                write.kind,
-                write.name,
-                f'pod {write.name} is already assigned to node "{pod["spec"]["nodeName"]}"',
-            )
+            why = f'pod {write.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+            raise status.conflict(write.kind, write.name, why)
         changed = copy_json(pod)
         changed["spec"]["nodeName"] = node
         conditions = changed.setdefault("status", {}).setdefault("conditions", [])

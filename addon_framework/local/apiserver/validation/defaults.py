@@ -27,7 +27,7 @@ def _described() -> tuple[dict[str, Json], dict[str, Json]]:
 
 
 def _default(value: Any, node: SchemaNode) -> None:
-    if node.atomic_children:
+    if node.atomic_children or node.name.startswith("meta.v1."):  # metadata and selectors have none
         return
     if isinstance(value, dict):
         name, (empty, absent) = node.name, _described()
@@ -38,9 +38,10 @@ def _default(value: Any, node: SchemaNode) -> None:
         if name in _COMPUTED:
             _COMPUTED[name](value)
         for key, below in value.items():
-            child = node.child(key)
-            if child is not None and isinstance(below, (dict, list)):
-                _default(below, child)
+            if isinstance(below, (dict, list)):
+                child = node.child(key)
+                if child is not None:
+                    _default(below, child)
     elif isinstance(value, list) and node.items is not None:
         for below in value:
             _default(below, node.items)

@@ -23,6 +23,9 @@ class Limits(NamedTuple):
     judged: frozenset[str] = frozenset()
 
 
+_NO_LIMITS = Limits()
+
+
 def _unique(field: str, key: str, lenient: bool) -> Check:
     def check(value: Json, path: str) -> Iterator[Cause]:
         seen: list[Any] = []
@@ -78,7 +81,7 @@ def _limits() -> dict[str, Limits]:
     tables = described(__package__, "limits.yaml")
     found = {name: _limits_of(fields) for name, fields in tables.items()}
     for name, check in checks.CHECKS.items():
-        known = found.get(name, Limits())
+        known = found.get(name, _NO_LIMITS)
         found[name] = known._replace(checks=(*known.checks, check))
     return found
 
@@ -95,16 +98,17 @@ def judge(value: Any, node: SchemaNode, path: str, causes: list[Cause]) -> None:
     if isinstance(value, dict):
         if node.atomic_children:
             return
-        limits, below = _limits().get(node.name, Limits()), f"{path}." if path else ""
+        limits, below = _limits().get(node.name, _NO_LIMITS), f"{path}." if path else ""
         for key in node.required:
             if value.get(key) in (None, "", []) and key not in limits.judged:
                 causes.append(cause.required(f"{below}{key}"))
         for check in limits.checks:
             causes += check(value, below)
         for key, item in value.items():
-            child = node.child(key) if isinstance(item, (dict, list)) else None
-            if child is not None and (path or key != "status"):
-                judge(item, child, f"{below}{key}", causes)
+            if isinstance(item, (dict, list)) and (path or key != "status"):
+                child = node.properties.get(key) or node.additional
+                if child is not None:
+                    judge(item, child, f"{below}{key}", causes)
     elif isinstance(value, list) and node.items is not None:
         # These the server names by the list's owner.
         owner = path.rpartition(".")[0] if node.items.name == "core.v1.DownwardAPIVolumeFile" else ""

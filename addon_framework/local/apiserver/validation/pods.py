@@ -64,12 +64,17 @@ def _host_ports(spec: Json, path: str) -> Iterator[tuple[str, str]]:
 
 def mounts(spec: Json, path: str, also: Iterable[Any] = ()) -> Iterator[Cause]:
     """Mounts name volumes of the pod, or those `also` there. One that is wrong is none."""
-    volumes = [each for each in spec.get("volumes") or () if not errors(each, "core.v1.Volume")]
-    known = {each.get("name") for each in volumes} | set(also)
-    for where, container in containers_of(spec):
-        for index, mount in enumerate(container.get("volumeMounts") or ()):
-            if mount.get("name") not in known:
-                yield cause.not_found(f"{path}{where}.volumeMounts[{index}].name", mount.get("name") or "")
+    mounted = [
+        (f"{path}{where}.volumeMounts[{index}].name", mount.get("name") or "")
+        for where, container in containers_of(spec)
+        for index, mount in enumerate(container.get("volumeMounts") or ())
+    ]
+    wanted = {name for _, name in mounted}
+    volumes = [each for each in spec.get("volumes") or () if each.get("name") in wanted]
+    known = {each["name"] for each in volumes if not errors(each, "core.v1.Volume")} | set(also)
+    for where, name in mounted:
+        if name not in known:
+            yield cause.not_found(where, name)
 
 
 def _template(template: Json, path: str) -> Iterator[Cause]:

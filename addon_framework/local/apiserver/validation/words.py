@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from addon_framework.local.apiserver.schemas import cause, names
 from addon_framework.local.apiserver.schemas.cause import Cause
+from addon_framework.local.apiserver.schemas.formats import is_cidr, parses
 
 Judge = Callable[[Any, str], Iterable[Cause]]
 _OPERATORS = ("DoesNotExist", "Exists", "In", "NotIn")
@@ -72,17 +73,6 @@ def relative(value: Any, path: str) -> Iterator[Cause]:
     yield from _not_up(value, path)
 
 
-def _parses(parse: Callable[[Any], object]) -> Callable[[Any], bool]:
-    def test(value: Any) -> bool:
-        try:
-            parse(value)
-        except ValueError:
-            return False
-        return True
-
-    return test
-
-
 def _zone(value: Any, path: str) -> Iterable[Cause]:
     try:
         if value and value.lower() != "local":
@@ -139,12 +129,9 @@ FORMATS: dict[str, Judge] = {
     ),
     "trimmed": _holds(lambda value: value == value.strip(), "must not have leading or trailing whitespace"),
     "ip": _holds(
-        _parses(ipaddress.ip_address), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        parses(ipaddress.ip_address), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
     ),
-    "cidr": _holds(
-        lambda value: "/" in value and _parses(lambda each: ipaddress.ip_network(each, strict=False))(value),
-        "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
-    ),
+    "cidr": _holds(is_cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
     "port": _port,
     "driver": _driver,
     "zone": _zone,
