@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from model_start_parts.ground import ENGINE, Ground, Spent, WayError, program
-from model_start_parts.ways import BUCKET, OURS, VOLUMES, Way, fill_volume, peers
+from model_start_parts.ways import BUCKET, OURS, UPLOAD, VOLUMES, Way, fill_volume, peers
 from rich.console import Console
 from rich.table import Table
 
@@ -125,7 +125,7 @@ def show(rows: list[Row], local_read: float, found: dict[str, float], title: str
     Console().print(judged)
 
 
-def provide(ground: Ground, megabytes: int, shards: int) -> tuple[str, Path]:
+def provide(ground: Ground, megabytes: int, shards: int, *, checksums: bool) -> tuple[str, Path]:
     """The model, made once, in the bucket and in a JuiceFS volume."""
     directory = Path("build/models") / f"llama-{megabytes}mb-{shards}"
     if not (directory / "config.json").exists():
@@ -134,7 +134,10 @@ def provide(ground: Ground, megabytes: int, shards: int) -> tuple[str, Path]:
     at = [program("s5cmd"), "--endpoint-url", ground.state.store_endpoint]
     for bucket in (BUCKET, VOLUMES):
         ground.run([*at, "mb", f"s3://{bucket}"], {}, Spent())
-    ground.run([*at, "cp", f"{directory.resolve()}/", f"s3://{BUCKET}/{directory.name}/"], {}, Spent())
+    if checksums:
+        ground.run([sys.executable, "-c", UPLOAD, str(directory.resolve()), BUCKET], ground.at, Spent())
+    else:
+        ground.run([*at, "cp", f"{directory.resolve()}/", f"s3://{BUCKET}/{directory.name}/"], {}, Spent())
     fill_volume(ground, directory.name, directory.resolve())
     return directory.name, directory.resolve()
 
@@ -144,7 +147,7 @@ async def race(options: argparse.Namespace, fleet: Fleet, directory: Path) -> di
     console = Console()
     state = await fleet.start(FleetOptions(spokes=1, gpus=(0,), link="none"), console.print)
     ground = Ground(state, directory)
-    model, source = provide(ground, options.model_mb, options.shards)
+    model, source = provide(ground, options.model_mb, options.shards, checksums=options.upload == "boto3")
     shards = sorted(path.name for path in source.glob("*.safetensors"))
     size = sum(path.stat().st_size for path in source.iterdir())
     local_read = min(ground.read([str(source)])["seconds"] for _ in range(3))
@@ -169,6 +172,7 @@ async def race(options: argparse.Namespace, fleet: Fleet, directory: Path) -> di
         "rows": [{**asdict(each), "sum": each.sum} for each in rows],
         "left out": missing,
         "ratios": found,
+        "upload": options.upload,
         "targets": TARGETS,
     }
 
@@ -181,6 +185,12 @@ def main() -> None:
     parser.add_argument("--model-mb", type=int, help="the model's size [1500]")
     parser.add_argument("--shards", type=int, default=10)
     parser.add_argument("--links", nargs="+", help=f"as tc writes rates, or none [{' '.join(LINKS)}]")
+    parser.add_argument(
+        "--upload",
+        choices=("boto3", "s5cmd"),
+        default="boto3",
+        help="what filled the bucket: as AWS's tools do today, with CRC32, or as older ones, with MD5 alone",
+    )
     parser.add_argument("--ways", nargs="+", help="only these")
     options = parser.parse_args()
     options.model_mb = options.model_mb or (300 if options.quick else 1500)

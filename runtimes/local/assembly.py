@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
+from runtimes.local.verification import Verification, verification
 from runtimes.source import Object, SourceError
 
 RANGE = 8 << 20
+_PIECE = 1 << 18  # bytes read at once: what stays in a core's own cache
 
 
 def ranges(size: int) -> int:
@@ -21,8 +25,8 @@ class Assembly:
 
     Beside it a journal with one byte per range, 1 once the range's bytes are written, 2 while they are being
     read from the origin (which only peers look at, see serving). Killing a process
-    loses none of its writes; another boot is the store's matter. The checksum grows with the beginning of
-    the file that is complete, so that little is left to hash when the last range arrives.
+    loses none of its writes; another boot is the store's matter. The checksum is made while ranges come (see
+    verification), so that little is left to do when the last one has.
     """
 
     def __init__(self, obj: Object, path: Path) -> None:
@@ -33,9 +37,8 @@ class Assembly:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         os.truncate(self._file, obj.size)
         self._marks = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o644)
-        self._hash, self.distrusted = obj.hasher(), False
-        self._hashed = 0
-        self._hashing = Lock()
+        self._left, self.distrusted = len(self.missing), False
+        self._verification = self._verify(obj)
 
     @property
     def missing(self) -> list[int]:
@@ -56,7 +59,9 @@ class Assembly:
         return number * RANGE, min((number + 1) * RANGE, self.object.size)
 
     def write(self, data: memoryview, offset: int) -> None:
-        """A piece of a range."""
+        """A piece of a range; each range from its first byte on, perhaps again."""
+        if self._verification is not None:
+            self._verification.passes(offset // RANGE, data, offset)
         while data:
             count = os.pwrite(self._file, data, offset)
             data, offset = data[count:], offset + count
@@ -67,44 +72,42 @@ class Assembly:
 
     def matches(self) -> bool:
         """Whether the whole file has its checksum, if it has one."""
-        with self._hashing:
-            self._advance()
-            return self._hash is None or self._hash.hexdigest() == (self.object.checksum or ("", ""))[1]
+        wanted = (self.object.checksum or ("", ""))[1]
+        return self._verification is None or self._verification.digest() == wanted
 
     def restart(self) -> None:
         """Nothing of it is there any more."""
-        with self._lock, self._hashing:
-            self._done = bytearray(self.count)
+        with self._lock:
+            self._done[:] = bytes(self.count)
             os.pwrite(self._marks, bytes(self.count), 0)
-            self._hash, self._hashed = self.object.hasher(), 0
+            self._left, self._verification = self.count, self._verify(self.object)
 
     def complete(self, number: int) -> bool:
-        """A range is whole; True when it was the last one."""
+        """A range is whole; True for the one who has nobody to wait for any more."""
         os.pwrite(self._marks, b"\1", number)
+        self._done[number] = 1
+        if (verification := self._verification) is not None:
+            verification.arrived(number)
         with self._lock:
-            self._done[number] = 1
-            last = all(self._done)
-        self._catch_up()
-        return last
+            self._left -= 1
+            return not self._left
 
     def distrust(self) -> None:
         """What looked like a checksum is none."""
-        self._hash, self.distrusted = None, True
+        self._verification, self.distrusted = None, True
 
     def trust(self, obj: Object) -> None:
         """The same object with another checksum, if any."""
-        self.object, self._hash, self._hashed = obj, obj.hasher(), 0
+        self.object, self._verification = obj, self._verify(obj)
 
     @property
     def verified(self) -> bool:
         """Whether `finish` compares a checksum."""
-        return self._hash is not None
+        return self._verification is not None
 
     def finish(self) -> Path:
         """Closes and verifies. Raises SourceError when the bytes are not the object's."""
-        with self._hashing:
-            self._advance()
-            digest = self._hash.hexdigest() if self._hash is not None else ""
+        digest = self._verification.digest() if self._verification is not None else ""
         self.close()
         self._journal.unlink(missing_ok=True)
         kind, wanted = self.object.checksum or ("", "")
@@ -131,19 +134,15 @@ class Assembly:
         done = bytearray(mark == 1 for mark in done)
         return done[: self.count] + bytearray(self.count - len(done[: self.count]))
 
-    def _catch_up(self) -> None:
-        """Whoever comes hashes what has become contiguous; others go on reading meanwhile."""
-        while self._hash is not None and self._hashing.acquire(blocking=False):
-            try:
-                self._advance()
-            finally:
-                self._hashing.release()
-            # One that came while we held the lock has left; its range may be the next.
-            if self._hashed >= self.count or not self._done[self._hashed]:
-                return
+    def _verify(self, obj: Object) -> Verification | None:
+        bounds = [self.bounds(number) for number in range(self.count)]
+        return verification(obj, bounds, self._done, self._read)
 
-    def _advance(self) -> None:
-        while self._hash is not None and self._hashed < self.count and self._done[self._hashed]:
-            start, end = self.bounds(self._hashed)
-            self._hash.update(os.pread(self._file, end - start, start))
-            self._hashed += 1
+    def _read(self, start: int, end: int) -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(min(_PIECE, max(end - start, 1))))
+        while start < end:
+            count = os.preadv(self._file, [buffer[: min(len(buffer), end - start)]], start)
+            if not count:
+                raise OSError(errno.EIO, "became shorter while it was read", str(self._path))
+            yield buffer[:count]
+            start += count

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from addon_framework.api.meta import Json
 from runtimes.local import assembly
 from runtimes.local.ownership import owner
 from runtimes.source.connections import Connections
@@ -97,7 +96,7 @@ class Peers:
             self._got_at, self._grace = self._clock(), _GRACE
             self.bytes += length
 
-    def compiled(self) -> Iterator[tuple[str, Json]]:
+    def compiled(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Who has compiled code of engines: names and bytes of archives, as they say."""
         for peer in self._members():
             with contextlib.suppress(SourceError, ValueError), self._answer(peer, "/compiled") as response:

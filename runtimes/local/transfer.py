@@ -21,6 +21,7 @@ T = TypeVar("T")
 THREADS = 16
 _BASE, _MAX = 0.1, 5.0
 _SMALLEST = 1 << 18  # bytes of a file that peers are asked for
+_LARGE = 8 << 20  # bytes of a file whose MD5 costs more than asking for something better
 _POLL = 0.02  # seconds between looks at a range that a peer is about to have
 
 
@@ -103,7 +104,7 @@ class Transfer:
                 if not self._items:
                     return None
                 item = self._items.popleft()
-                if item.object.checksum is None:
+                if item.object.checksum is None or (item.object.md5 and item.object.size >= _LARGE):
                     item.object = self._again(functools.partial(item.source.detailed, item.object))
                 assembly = Assembly(item.object, self._store.temporary(item.path, item.url, item.object))
                 self._progress.add(assembly.present)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from runtimes.source import Credentials, Object
 
 PART = 16 << 20  # of an upload; S3 allows 10,000 of them
+_PIECE = 1 << 20
 _ATTRIBUTE, _METADATA = "user.boundaryless.source", "source-version"
 
 
@@ -61,10 +62,13 @@ class DirectoryTarget:
             return False
         with contextlib.suppress(OSError):
             return os.getxattr(found, _ATTRIBUTE) == _version(obj).encode()
-        if obj.checksum is None or obj.checksum[0] not in hashlib.algorithms_available:
+        digest = obj.hasher()
+        if obj.checksum is None or digest is None:
             return False
         with found.open("rb") as file:
-            return hashlib.file_digest(file, obj.checksum[0]).hexdigest() == obj.checksum[1]
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+        return digest.hexdigest() == obj.checksum[1]
 
     @contextmanager
     def writing(self, path: str, obj: Object) -> Iterator[Writer]:

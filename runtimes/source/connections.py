@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +15,9 @@ from runtimes.source.objects import Sink, SourceError
 from runtimes.source.pace import THROTTLED, Pace
 
 _TIMEOUT = 30.0
-_BUFFER = 1 << 20
+_BUFFER = 1 << 18
+_LAST = 1 << 14  # bytes of a body that are read through the answer, which so knows of its end
+_SHORT = 1.0  # seconds after which bytes are passed on though there are few
 
 
 class Connections:
@@ -54,6 +58,7 @@ class Connections:
                 connection.close()
                 connection = self._new(url)
                 response = self._send(connection, method, target, headers)
+            self._local.plain = None if connection.sock is None or url.scheme != "http" else connection.sock
             yield response
             kept = response.isclosed() and not response.will_close
         except SourceError:
@@ -72,15 +77,29 @@ class Connections:
         given, length = response.headers.get("Content-Range"), end - start
         if given and not given.startswith(f"bytes {start}-{end - 1}/"):
             raise SourceError(f"{what}: asked for bytes {start}-{end - 1}, the answer has {given}")
-        buffer = self._buffer
         left = length
-        while left:
-            count = response.readinto(buffer[: min(left, len(buffer))])
-            if not count:
-                raise SourceError(f"{what}: the answer ended {left} bytes early")
-            sink(buffer[:count])
-            left -= count
+        for data in self._pieces(response, length):
+            sink(data)
+            left -= len(data)
+        if left:
+            raise SourceError(f"{what}: the answer ended {left} bytes early")
         response.read()  # the end, so that the connection can be used again
+
+    def _pieces(self, response: http.client.HTTPResponse, left: int) -> Iterator[memoryview]:
+        """The next bytes of a body, in memory that is used again."""
+        buffer, plain = self._buffer, self._local.plain
+        if plain is not None and response.length is not None and left > _LAST:
+            # What came together with the headers.
+            count = response.readinto(buffer[: min(len(response.peek(1)), left)])
+            yield buffer[:count]
+            left -= count
+            for count in _straight(plain, buffer, min(left, response.length) - _LAST, self._timeout):
+                response.length -= count
+                left -= count
+                yield buffer[:count]
+        while left and (count := response.readinto(buffer[: min(left, len(buffer))])):
+            left -= count
+            yield buffer[:count]
 
     @property
     def _pool(self) -> dict[tuple[str, str], http.client.HTTPConnection]:
@@ -113,3 +132,30 @@ class Connections:
     ) -> http.client.HTTPResponse:
         connection.request(method, target, headers=dict(headers))
         return connection.getresponse()
+
+
+def _straight(plain: socket.socket, buffer: memoryview, left: int, timeout: float) -> Iterator[int]:
+    """Fills the buffer again and again, each time by one call: how much came.
+
+    The kernel gathers the bytes. Were every few of them a call, a loader's many threads would spend their
+    time on waking one another.
+    """
+    plain.settimeout(None)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(_SHORT), 0))
+    try:
+        silent = 0.0
+        while left > 0 and silent < timeout:
+            try:
+                count = plain.recv_into(buffer, min(left, len(buffer)), socket.MSG_WAITALL)
+            except BlockingIOError:
+                silent += _SHORT
+                continue
+            if not count:
+                return
+            silent = 0.0
+            left -= count
+            yield count
+        if left > 0:
+            raise TimeoutError("timed out")
+    finally:
+        plain.settimeout(timeout)

@@ -25,7 +25,10 @@ class SourceError(OSError):
 
 @dataclass(frozen=True)
 class Object:
-    """A file at the source. `path` is relative; checksums are known only where the source says so."""
+    """A file at the source. `path` is relative; checksums are known only where the source says so.
+
+    One that ends in `-N` is that of the checksums of N parts, all but the last of `part_size` bytes.
+    """
 
     path: str
     size: int
@@ -33,18 +36,22 @@ class Object:
     md5: str = ""
     sha256: str = ""
     crc32: str = ""
-    part_size: int = 0  # of an upload in parts, whose ETag is a checksum of theirs
+    part_size: int = 0
 
     @property
     def checksum(self) -> tuple[str, str] | None:
-        """The name of the algorithm (see checksums.hasher) and the digest, the best that there is."""
-        known = {"sha256": self.sha256, "md5": self.md5, "crc32": self.crc32}
-        known["parts"] = self.etag if self.part_size else ""
+        """The name of the algorithm (see checksums.hasher) and the digest; MD5, the slowest, last."""
+        known = {"sha256": self.sha256, "crc32": self.crc32, "md5": self.md5}
         return next(((kind, digest) for kind, digest in known.items() if digest), None)
+
+    @property
+    def parts(self) -> int:
+        """The size of the parts of which `checksum` is; 0 when it is of the whole."""
+        return self.part_size if self.checksum and "-" in self.checksum[1] else 0
 
     def hasher(self) -> Hasher | None:
         """For `checksum`."""
-        return hasher(self.checksum[0], self.part_size) if self.checksum else None
+        return hasher(self.checksum[0], self.parts) if self.checksum else None
 
 
 class Sink(Protocol):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from email.message import Message
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
@@ -50,23 +51,21 @@ class S3Source:
             yield from self._list(self._prefix)
 
     def detailed(self, obj: Object) -> Object:
-        """Of an upload in parts the size of a part, of others a checksum that was stored with it."""
-        query = {"partNumber": "1"} if parts_of(obj.etag) else {}
-        headers = {"x-amz-checksum-mode": "ENABLED", **_if_match(obj)}
-        with self._ask("HEAD", self._path_of(obj), query, headers) as response:
-            said = response.headers
-            response.read()
-        if query:
-            size = int(said.get("Content-Length") or 0)
-            # A server that knows nothing of part numbers answers with the whole.
-            if said.get("x-amz-mp-parts-count") and size and -(-obj.size // size) == parts_of(obj.etag):
-                return replace(obj, part_size=size)
+        """The checksum that was stored with it, else its ETag where that is one; of parts, their size too."""
+        said = self._head(obj, {})
+        in_parts = said.get("x-amz-checksum-type") == "COMPOSITE"
+        sha256, crc32 = (_hexadecimal(said, kind, in_parts=in_parts) for kind in ("sha256", "crc32"))
+        if sha256 or crc32:
+            obj = replace(obj, md5="", sha256=sha256, crc32=crc32)
+        elif parts_of(obj.etag) and _is_md5(said):
+            obj = replace(obj, md5=obj.etag)
+        count = int(obj.checksum[1].partition("-")[2] or 0) if obj.checksum else 0
+        if not count:
             return obj
-        if said.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
-            stored = (said.get(f"x-amz-checksum-{kind}", "") for kind in ("sha256", "crc32"))
-            sha256, crc32 = (base64.b64decode(digest).hex() for digest in stored)
-            return replace(obj, md5="", sha256=sha256, crc32=crc32) if sha256 or crc32 else obj
-        return obj
+        size = self._part_size(obj)
+        if size and -(-obj.size // size) == count:
+            return replace(obj, part_size=size)
+        return replace(obj, md5="", sha256="", crc32="")
 
     def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
         """One ranged GET; refuses an object that changed since it was listed."""
@@ -79,12 +78,18 @@ class S3Source:
                     f"{self.url}: {obj.path}: the server does not answer ranges", permanent=True
                 )
             self._connections.pour(response, start, end, sink, f"{self.url}: {obj.path}")
-            # Objects encrypted with the account's own keys have an ETag that is no MD5.
-            encryption = response.headers.get("x-amz-server-side-encryption", "AES256")
-            return bool(obj.sha256 or obj.crc32) or (
-                encryption == "AES256"
-                and "x-amz-server-side-encryption-customer-algorithm" not in response.headers
-            )
+            return bool(obj.sha256 or obj.crc32) or _is_md5(response.headers)
+
+    def _head(self, obj: Object, query: Mapping[str, str]) -> Message:
+        headers = {"x-amz-checksum-mode": "ENABLED", **_if_match(obj)}
+        with self._ask("HEAD", self._path_of(obj), query, headers) as response:
+            response.read()
+            return response.headers
+
+    def _part_size(self, obj: Object) -> int:
+        """Of the first part; 0 from a server that knows nothing of part numbers and tells of the whole."""
+        said = self._head(obj, {"partNumber": "1"})
+        return int(said.get("Content-Length") or 0) if said.get("x-amz-mp-parts-count") else 0
 
     def _path_of(self, obj: Object) -> str:
         key = self._prefix if self._single else f"{self._prefix}/{obj.path}".lstrip("/")
@@ -168,6 +173,21 @@ class S3Source:
                     f"{where}: refused ({said}); check options endpoint and region", permanent=True
                 )
         return SourceError(f"{where}: {said}")
+
+
+def _is_md5(said: Message) -> bool:
+    """Whether an ETag is made of MD5s: that of what was encrypted with the account's own keys is not."""
+    encryption = said.get("x-amz-server-side-encryption", "AES256")
+    return encryption == "AES256" and "x-amz-server-side-encryption-customer-algorithm" not in said
+
+
+def _hexadecimal(said: Message, kind: str, *, in_parts: bool) -> str:
+    """A stored checksum: base64, and the number of parts when it is of theirs. "" where there is none."""
+    digest, _, count = said.get(f"x-amz-checksum-{kind}", "").partition("-")
+    if not digest or bool(count) != in_parts:
+        return ""
+    whole = base64.b64decode(digest).hex()
+    return f"{whole}-{count}" if count else whole
 
 
 def _if_match(obj: Object) -> dict[str, str]:

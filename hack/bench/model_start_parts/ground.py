@@ -73,6 +73,11 @@ class Ground:
         store = self.state.store
         return {"AWS_ACCESS_KEY_ID": store.access_key, "AWS_SECRET_ACCESS_KEY": store.secret_key}
 
+    @property
+    def at(self) -> dict[str, str]:
+        """Where the store is, for the scripts here."""
+        return {"ENDPOINT": self.state.store_endpoint}
+
     def shape(self, rate: str) -> None:
         """Sets the link's rate, or "none"."""
         network.up(msgspec.structs.replace(self.state, link=rate))
@@ -98,17 +103,25 @@ class Ground:
         """The last process's last words."""
         return (self.directory / "last.log").read_text(errors="replace")[-1500:].strip()
 
-    def run(self, command: Sequence[str], env: Mapping[str, str], spent: Spent) -> float:
-        """Seconds until it ended. Raises WayError."""
+    def run(
+        self, command: Sequence[str], env: Mapping[str, str], spent: Spent, until: str = '"report": "done"'
+    ) -> float:
+        """Seconds until it ended, or said `until`, which completes a DataLoad. Raises WayError.
+
+        A loader then measures its cache and puts it on the disk, as copying tools do not.
+        """
         began = time.perf_counter()
         process = self.start(command, env)
+        said = 0.0
         while process.poll() is None:
             spent.look(process.pid)
+            if not said and until in self.words():
+                said = time.perf_counter()
             time.sleep(0.01)
-        seconds = time.perf_counter() - began
+        ended = said or time.perf_counter()
         if process.returncode:
             raise WayError(self.words())
-        return seconds
+        return ended - began
 
     @contextmanager
     def mounted(

@@ -30,6 +30,13 @@ for found in client.list_objects_v2(Bucket=bucket, Prefix=prefix + "/")["Content
     name = pathlib.Path(found["Key"]).name
     client.download_file(bucket, found["Key"], str(pathlib.Path(directory, name)))
 """
+UPLOAD = """
+import sys, boto3, os, pathlib
+directory, bucket = pathlib.Path(sys.argv[1]), sys.argv[2]
+client = boto3.client("s3", endpoint_url=os.environ["ENDPOINT"], region_name="us-east-1")
+for path in directory.iterdir():
+    client.upload_file(str(path), bucket, f"{directory.name}/{path.name}")
+"""
 
 
 @dataclass
@@ -158,7 +165,7 @@ def boto3(ground: Ground, model: str, directory: Path) -> Iterator[Arrival]:
     """A copy as most scripts make it."""
     spent = Spent()
     command = [sys.executable, "-c", _BOTO, BUCKET, model, str(directory)]
-    seconds = ground.run(command, {"ENDPOINT": ground.state.store_endpoint}, spent)
+    seconds = ground.run(command, ground.at, spent)
     yield Arrival(seconds, [str(directory)], spent)
 
 
