@@ -140,6 +140,7 @@ SAMPLES: dict[str, Sample] = {
 VALUES: dict[str, Any] = {
     "networkMode": "ContainerNetwork",
     "networkmode": "ContainerNetwork",
+    "imagePullPolicy": "Always",
     "replicas": 3,
     "ports": {"rpc": 7, "client": 7},
     "quota": "9Gi",
@@ -191,10 +192,10 @@ def leaves(info: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from leaves(each.type, (*path, each.encode_name))
     else:
         named = path[-1] if path[-1] != "ports" or isinstance(info, msgspec.inspect.DictType) else ""
-        yield path, VALUES.get(named, _plain(info))
+        yield path, VALUES.get(named, _plain(info, path[-1]))
 
 
-def _plain(info: Any) -> Any:
+def _plain(info: Any, field: str) -> Any:
     match info:
         case msgspec.inspect.BoolType():
             return True
@@ -205,7 +206,7 @@ def _plain(info: Any) -> Any:
         case msgspec.inspect.ListType(item_type=msgspec.inspect.StrType()):
             return [f"-D{MARK}=thing"]
         case msgspec.inspect.ListType():
-            return [{"name": MARK}]
+            return [{"name": MARK, "containerPort": 7}] if field == "ports" else [{"name": MARK}]
         case _:
             return MARK
 
@@ -227,18 +228,26 @@ def changed(given: Json, path: Path, value: Any) -> Json:
     return made
 
 
-def result(
+def bind(
     sample: Sample, *, spec: Json | None = None, dataset: Json | None = None, profile: Json | None = None
-) -> str:
-    """Everything that they lead to and what is said of it, or why they lead to nothing."""
+) -> Binding:
+    """The sample, or with something else in its place."""
     metadata = {"namespace": "demo", "name": "m", "uid": "u"}
     kind = sample.kind.RESOURCE.kind
     runtime = {"apiVersion": "v", "kind": kind, "metadata": metadata, "spec": spec or sample.spec}
     made: Json = {"metadata": metadata, "spec": dataset or {"mounts": sample.mounts, **sample.dataset}}
     cache = Cache.of(made, runtime, image="us", profile=profile or sample.profile)
-    if wrong := problems(sample.backend, cache):
+    return Binding(made, runtime, sample.backend, cache)
+
+
+def result(
+    sample: Sample, *, spec: Json | None = None, dataset: Json | None = None, profile: Json | None = None
+) -> str:
+    """Everything that they lead to and what is said of it, or why they lead to nothing."""
+    bound = bind(sample, spec=spec, dataset=dataset, profile=profile)
+    backend, cache = bound.backend, bound.cache
+    if wrong := problems(backend, cache):
         return "\n".join(wrong)
-    backend, bound = sample.backend, Binding(made, runtime, sample.backend, cache)
     load = backend.warm(cache, from_dict(DataLoad, {"metadata": {"name": "l"}, "spec": {}}))
     for pod in _pods([obj for _, obj in objects(bound)], load and load.pod, backend.clean(cache).pod):
         _assert_whole(pod)
