@@ -7,15 +7,18 @@ there are no webhooks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from addon_framework.api.data import EncryptOption
 from addon_framework.api.meta import Json, to_dict
+from addon_framework.api.quantity import parse_quantity
 from runtimes import metadata_list
 from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
 from runtimes.presence import policy_problems
 
+_POLICIES = ("Always", "IfNotPresent", "Never")
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _DATASET = {"Dataset.spec.runtimes": "the runtime of a Dataset is the one of its name"}
 _ONLY_CLIENTS = {
@@ -25,7 +28,11 @@ _ONLY_CLIENTS = {
 
 def problems(backend: Backend, cache: Cache) -> list[str]:
     """Why they could never be set up as they are."""
-    found = [*_of_dataset(cache), *metadata_list.problems(cache)]
+    found = [
+        *_of_dataset(cache),
+        *_of_pods(f"{cache.title}: spec", cache.spec),
+        *metadata_list.problems(cache),
+    ]
     found += [*backend.validate(cache), *restore_problems(backend, cache)]
     return found or policy_problems(backend, cache)
 
@@ -82,6 +89,35 @@ def _of_dataset(cache: Cache) -> Iterator[str]:
         if ".." in mount.path.split("/") or not (mount.path or mount.name).isprintable():
             yield f"{where}.mounts[{number}].path: {mount.path!r} must be /directory of the Dataset"
         yield from _secrets(f"{where}.mounts[{number}].encryptOptions", mount.encrypt_options, mount.options)
+
+
+def _of_pods(where: str, said: Any) -> Iterator[str]:
+    """What no API server would take of a container, wherever in a runtime's spec it is."""
+    if isinstance(said, list):
+        for number, each in enumerate(said):
+            yield from _of_pods(f"{where}[{number}]", each)
+    elif isinstance(said, Mapping):
+        for name, value in said.items():
+            field = f"{where}.{name}"
+            if name == "imagePullPolicy" and value not in ("", *_POLICIES):
+                yield f"{field}: {value!r} must be one of {', '.join(_POLICIES)}"
+            elif name == "resources" and isinstance(value, Mapping):
+                yield from _resources(field, value)
+            elif isinstance(value, Mapping | list):
+                yield from _of_pods(field, value)
+
+
+def _resources(where: str, said: Mapping[str, Any]) -> Iterator[str]:
+    found: dict[tuple[str, str], Decimal] = {}
+    for kind in ("limits", "requests"):
+        for name, quantity in (said.get(kind) or {}).items():
+            try:
+                found[kind, name] = parse_quantity(str(quantity))
+            except ValueError:
+                yield f"{where}.{kind}.{name}: {quantity!r} is not a quantity"
+    for (kind, name), quantity in found.items():
+        if kind == "requests" and quantity > found.get(("limits", name), quantity):
+            yield f"{where}.requests.{name}: {said[kind][name]} is more than the limit, {said['limits'][name]}"
 
 
 def _secrets(where: str, options: Sequence[EncryptOption], plain: Mapping[str, str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from addon_framework.api.meta import Json
 from tests.unit.runtimes.fields import SAMPLES, Path, assert_known, changed, leaves, result, spec_of
 
 # What changes nothing when it is said, and why that is right.
@@ -58,3 +59,26 @@ def test_a_field_is_honoured_or_told(name: str, path: Path, value: Any) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_they_are_compared_with_can_be_made(name: str) -> None:
     assert result(SAMPLES[name]).startswith("[")
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (
+            {"imagePullPolicy": "Often"},
+            "spec.fuse.imagePullPolicy: 'Often' must be one of Always, IfNotPresent",
+        ),
+        (
+            {"resources": {"limits": {"cpu": "lots"}}},
+            "spec.fuse.resources.limits.cpu: 'lots' is not a quantity",
+        ),
+        (
+            {"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "2Gi"}}},
+            "spec.fuse.resources.requests.memory: 2Gi is more than the limit, 1Gi",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["juicefs", "thin", "alluxio", "jindo", "vineyard"])
+def test_what_no_server_would_take_is_refused_by_name(name: str, said: Json, text: str) -> None:
+    sample = SAMPLES[name]
+    assert text in result(sample, spec={**sample.spec, "fuse": said})
