@@ -117,7 +117,8 @@ def _resources(where: str, said: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{where}.{kind}.{name}: {quantity!r} is not a quantity"
     for (kind, name), quantity in found.items():
         if kind == "requests" and quantity > found.get(("limits", name), quantity):
-            yield f"{where}.requests.{name}: {said[kind][name]} is more than the limit, {said['limits'][name]}"
+            limit = said["limits"][name]
+            yield f"{where}.requests.{name}: {said[kind][name]} is more than the limit, {limit}"
 
 
 def _secrets(where: str, options: Sequence[EncryptOption], plain: Mapping[str, str]) -> Iterator[str]:
