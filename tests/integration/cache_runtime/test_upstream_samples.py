@@ -20,6 +20,7 @@ from addon_framework.plugins import RUNTIMES, discover
 from addon_framework.testing import EmbeddedApiServer
 from addon_framework.testing.servers import ApiServer, EnvtestApiServer
 from runtimes.interface import Cache
+from runtimes.node_directories import NodeDirectories
 from runtimes.validation import problems
 from tests.integration.cache_runtime import upstream
 
@@ -117,7 +118,8 @@ def test_what_samples_say_of_a_dataset_and_its_runtime_can_be_set_up(files: dict
         kind = backend.profile
         profile = named.get((kind.resource.kind, runtime["spec"].get(kind.field, ""))) if kind else None
         cache = Cache.of(dataset, runtime, image="us", profile=profile)
-        found = [each for each in problems(backend, cache) if not any(p in each for p in PLACEHOLDERS)]
+        said = [*problems(backend, cache), *NodeDirectories().problems(cache)]
+        found = [each for each in said if not any(p in each for p in PLACEHOLDERS)]
         refused += found
         counts[f"{'refused' if found else 'accepted'} {runtime['kind']}"] += 1
     print("", *(f"{number} {what}" for what, number in sorted(counts.items())), *refused, sep="\n  ")
