@@ -35,7 +35,9 @@ JOIN_TIMEOUT = 60.0
     help=f"Rate of each spoke's link, such as 500mbit; or none. [{DEFAULT_LINK} as root]",
 )
 @click.option("--accept/--no-accept", default=True, show_default=True, help="Accept the spokes into the hub.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What to print.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="What to print."
+)
 def up(
     directory: Path,
     spokes: int,
@@ -47,12 +49,14 @@ def up(
 ) -> None:
     """Bring up a hub and spokes on this machine, as processes: no Docker, no cluster.
 
-    Safe to repeat: what is missing is started.
+    Safe to repeat: what is missing is started. An S3 server comes with it: store.env beside the kubeconfig
+    has its address and keys for S3 clients, the Secret default/object-store on the hub for Datasets.
 
     \b
     Example:
       fleetadm up --spokes 2 --gpus 4,1
       kubectl --kubeconfig ~/.boundaryless/kubeconfig --context hub get managedclusters
+      . ~/.boundaryless/store.env && s5cmd mb s3://models && s5cmd cp DIRECTORY/ s3://models/llama/
     """
     options = fleet_options(spokes, gpus, regions, link)
     state = run(lambda: bring_up(directory, options, accept=accept, say=progress))
@@ -60,10 +64,18 @@ def up(
         "kubeconfig": str(directory.resolve() / "kubeconfig"),
         "contexts": ["hub", *(cluster.name for cluster in state.clusters)],
         "store": state.store_endpoint,
+        "storeKeys": str(directory.resolve() / "store.env"),
         "gateway": f"http://{state.hub_address}:{state.gateway_port}",
     }
-    if output == "json":
-        click.echo(json.dumps(endpoints, indent=2))
+    if output != "text":
+        import yaml
+
+        said = (
+            json.dumps(endpoints, indent=2)
+            if output == "json"
+            else yaml.safe_dump(endpoints, sort_keys=False)
+        )
+        click.echo(said.rstrip())
         return
     click.echo(f"export KUBECONFIG={shlex.quote(str(endpoints['kubeconfig']))}")
 

@@ -103,6 +103,13 @@ async def test_on_both_clusters_with_one_command_and_gone_with_another(
     assert _left(directory, "cluster1") == []
     assert items(directory, "hub", "datasets,dataloads,datamigrates", "-A") == []
 
+    # Nothing but clusters by name and the fleet's own keys: what else it takes is made, or said.
+    kubectl(directory, "hub", "delete", "managedclustersetbindings", "--all", "-n", "default")
+    source = ("--from", "s3://fleet/llama", "--secret", "object-store", "--s3-endpoint", endpoint)
+    said = fleetadm("dataset", "create", "llama", *source, "--clusters", "cluster1", "--wait", *where)
+    assert "ManagedClusterSetBinding default/global created" in said.stdout
+    assert [entry["name"] for entry in status(fleetadm, directory)["clusters"]] == ["cluster1"]
+
 
 def _left(directory: Path, cluster: str) -> list[str]:
     """What is still there of the Dataset, on the hub and on the cluster."""

@@ -22,6 +22,7 @@ import msgspec
 import yaml
 
 from addon_framework.api.cluster import ClusterClaim
+from addon_framework.api.core import SECRETS
 from addon_framework.api.crd import load_crds
 from addon_framework.kube import Client, ConfigError, Unreachable, apply_crds, until_reached
 from addon_framework.local.fleet import network, processes, programs
@@ -43,6 +44,7 @@ from addon_framework.local.pki import Authority, write_private
 READY_TIMEOUT = 60.0
 _PROBE = 0.02
 _MANAGER = "boundaryless-fleet"
+STORE_SECRET = "object-store"
 _REGION_CLAIM = "region.open-cluster-management.io"
 
 Say = Callable[[str], None]
@@ -113,8 +115,8 @@ class Fleet:
         claims = [
             until_reached(partial(self._claim, cluster), timeout=READY_TIMEOUT) for cluster in state.clusters
         ]
-        await asyncio.gather(self._store_ready(state), *claims)
-        say(f"Object store at {state.store_endpoint}; nodes register")
+        await asyncio.gather(self._store_ready(state), self._tell_keys(state), *claims)
+        say(f"Object store at {state.store_endpoint}, keys in {self.layout.store_keys}; nodes register")
         return state
 
     def add(self, specs: Sequence[ProcessSpec]) -> None:
@@ -209,6 +211,26 @@ class Fleet:
                 "spec": {"value": cluster.region},
             }
             await client.apply(claim, field_manager=_MANAGER, resource=resource)
+
+    async def _tell_keys(self, state: FleetState) -> None:
+        """Of the store: for S3 clients on this machine a file, for Datasets a Secret on the hub."""
+        access, secret = state.store.access_key, state.store.secret_key
+        variables = {
+            "AWS_ACCESS_KEY_ID": access,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_ENDPOINT_URL": state.store_endpoint,
+            "S3_ENDPOINT_URL": state.store_endpoint,  # s5cmd's name for it
+        }
+        lines = "".join(f"export {name}={value}\n" for name, value in variables.items())
+        write_private(self.layout.store_keys, lines.encode())
+        keys = {
+            "apiVersion": SECRETS.api_version,
+            "kind": SECRETS.kind,
+            "metadata": {"name": STORE_SECRET, "namespace": "default"},
+            "stringData": {"accessKeyId": access, "secretAccessKey": secret},
+        }
+        async with self.client("hub") as client:
+            await until_reached(lambda: client.apply(keys, field_manager=_MANAGER), timeout=READY_TIMEOUT)
 
     async def _api_ready(self, name: str) -> None:
         deadline = time.monotonic() + READY_TIMEOUT

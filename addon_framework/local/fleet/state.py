@@ -83,6 +83,7 @@ class Layout:
         self.kubeconfig = self.directory / "kubeconfig"
         self.hub = self.directory / "hub"
         self.store = self.directory / "store"
+        self.store_keys = self.directory / "store.env"
         self.logs = self.directory / "logs"
         self.run = self.directory / "run"
         self.processes = self.run / "processes.json"

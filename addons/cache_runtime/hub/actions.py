@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from addon_framework.api.cluster import ManagedCluster, Placement
+from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import SECRETS
 from addon_framework.api.data import DataMigrate, Dataset
@@ -17,6 +17,7 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.cli.connect import Failure, NotThere, Where, is_kind_missing
 from addon_framework.cli.get.printer import print_document
+from addon_framework.hub.clustersets import GLOBAL_SET
 from addon_framework.kube import AlreadyExists, Client, NotFound, wait_for
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS
 from addons.cache_runtime.agent.sizes import human_size
@@ -36,7 +37,9 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
     async with where.client() as client:
         for cluster in names:
             await _there(client, ManagedCluster.RESOURCE, cluster)
-        if not names:
+        if names:
+            await _bind(client, namespace)
+        else:
             await _there(client, Placement.RESOURCE, chooser, namespace)
         if said["secret"]:
             await _check_secret(client, said["secret"], namespace)
@@ -196,20 +199,25 @@ async def show(where: Where, namespace: str, name: str, output: str) -> None:
 
 
 class _Progress:
-    """A line for each change on a cluster that a person would want to see."""
+    """A line for each change that a person would want to see, cluster by cluster once there are any."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
     def show(self, dataset: Json | None) -> None:
-        for entry in ((dataset or {}).get("status") or {}).get("clusters") or []:
+        entries = ((dataset or {}).get("status") or {}).get("clusters") or []
+        if dataset is not None and not entries:
+            self._say(dataset["metadata"]["name"], _message(dataset))
+        for entry in entries:
             parts = [entry["phase"], entry.get("cachedPercentage", ""), entry.get("rate", "")]
             if entry.get("eta"):
                 parts.append(f"{entry['eta']} left")
-            text = ", ".join(filter(None, [*parts, entry.get("message", "")]))
-            if self._said.get(entry["name"]) != text:
-                self._said[entry["name"]] = text
-                click.echo(f"{entry['name']}: {text}", err=True)
+            self._say(entry["name"], ", ".join(filter(None, [*parts, entry.get("message", "")])))
+
+    def _say(self, name: str, text: str) -> None:
+        if self._said.get(name) != text:
+            self._said[name] = text
+            click.echo(f"{name}: {text}", err=True)
 
 
 async def _until_complete(client: Client, namespace: str, name: str, timeout: float) -> None:
@@ -315,6 +323,24 @@ async def _dataset(client: Client, namespace: str, name: str) -> Json:
 
 def _no_kind() -> Failure:
     return Failure("the hub does not know Datasets yet: is fleetadm hub run running with the cache-runtime?")
+
+
+async def _bind(client: Client, namespace: str) -> None:
+    """A namespace that may use no set of clusters could choose none."""
+    if (await client.list(ManagedClusterSetBinding.RESOURCE, namespace))["items"]:
+        return
+    await client.create(
+        ManagedClusterSetBinding.RESOURCE,
+        {
+            "apiVersion": ManagedClusterSetBinding.RESOURCE.api_version,
+            "kind": ManagedClusterSetBinding.RESOURCE.kind,
+            "metadata": {"name": GLOBAL_SET, "namespace": namespace, "labels": {**_BY_LABEL}},
+            "spec": {"clusterSet": GLOBAL_SET},
+        },
+    )
+    click.echo(
+        f"ManagedClusterSetBinding {namespace}/{GLOBAL_SET} created: the namespace had no clusters to use"
+    )
 
 
 def _placement(metadata: Json, name: str, clusters: list[str]) -> Json:

@@ -222,7 +222,9 @@ class FleetDatasetController(Controller):
             return present, ("Undecided", f"Placement {name} has not been decided on yet")
         if not chosen:
             said = get_condition(placement, "PlacementSatisfied") or {}
-            return [], ("NoCluster", f"Placement {name} chose no cluster: {said.get('message', '')}")
+            if not (why := str(said.get("message", ""))):
+                return present, ("Undecided", f"Placement {name} has not been decided on yet")
+            return [], ("NoCluster", f"Placement {name} chose no cluster: {why}")
         return sorted(chosen), None
 
     def _values(self, key: Key, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
