@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import kubernetes
 import pytest
 import structlog
 
+from addon_framework.api.conditions import is_true
 from addon_framework.api.core import (
     NAMESPACES,
     NETWORKPOLICIES,
@@ -212,3 +215,42 @@ async def test_nodes_say_what_cache_they_hold_until_it_is_gone(
     await client.delete(NODES, host)  # where nothing can be cleaned any more
     await client.delete(DATASETS, "llama", namespace)
     await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=30)
+
+
+async def test_what_has_no_effect_is_warned_of_and_stays_in_a_condition(
+    client: Client, namespace: str, agent: None, kubeconfig: Path
+) -> None:
+    source = {"mountPoint": "s3://models/llama", "path": "/", "shared": True}
+    await client.create(
+        LocalRuntime.RESOURCE, obj(LocalRuntime.RESOURCE, namespace, "llama", {"replicas": 1})
+    )
+    dataset = obj(DATASETS, namespace, "llama", {"mounts": [source]})
+    said = f"Dataset {namespace}/llama: spec.mounts[0].shared: has no effect: a copy is of the Dataset alone"
+    assert said in await asyncio.to_thread(created, kubeconfig, dataset)
+    await until(client, DATASETS, namespace, "llama", said)
+    await client.patch(DATASETS, "llama", {"spec": {"mounts": [{**source, "shared": False}]}}, namespace)
+    await wait_for(
+        client,
+        DATASETS,
+        "llama",
+        namespace,
+        until=lambda found: found is not None and not is_true(found, "FieldsWithoutEffect"),
+        timeout=30,
+    )
+
+    copy = obj(DATASETS, namespace, "copy", {"mounts": [{"mountPoint": f"dataset://{namespace}/llama"}]})
+    copy["spec"]["placement"] = "Shared"
+    said = (
+        f"Dataset {namespace}/copy: spec.placement: has no effect: it is of the Dataset that is referred to"
+    )
+    assert said in await asyncio.to_thread(created, kubeconfig, copy)
+    await until(client, DATASETS, namespace, "copy", "FieldsWithoutEffect")
+
+
+def created(kubeconfig: Path, obj: Json) -> str:
+    """Creates an object as kubectl does; what the server says besides."""
+    api = kubernetes.client.CustomObjectsApi(kubernetes.config.new_client_from_config(str(kubeconfig)))
+    where = (DATASETS.group, DATASETS.version, obj["metadata"]["namespace"], DATASETS.plural)
+    _, status, headers = api.create_namespaced_custom_object_with_http_info(*where, obj)
+    assert status == 201
+    return str(headers.get("Warning", ""))
