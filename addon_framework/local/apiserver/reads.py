@@ -19,7 +19,7 @@ from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import is_true
 from addon_framework.local.apiserver.hooks import answered
 from addon_framework.local.apiserver.registry import Kind, Version
-from addon_framework.local.apiserver.schemas import Cause
+from addon_framework.local.apiserver.schemas import Cause, cause
 from addon_framework.local.apiserver.selectors import Matches, field_selector, label_selector
 from addon_framework.local.apiserver.store import Event, Store, TooOldError
 
@@ -27,6 +27,7 @@ BOOKMARK_SECONDS = 60.0
 WATCH_SECONDS = 1800
 _SNAPSHOT_SECONDS = 300.0
 _INITIAL_END = "k8s.io/initial-events-end"
+_MATCH = "resourceVersionMatch"
 
 Present = Callable[[Json], Json]
 
@@ -170,10 +171,7 @@ class Reader:
         if match and not text:
             raise _forbidden_match("resourceVersionMatch is forbidden unless resourceVersion is provided")
         if match not in ("", "Exact", "NotOlderThan"):
-            raise _invalid_match(
-                "FieldValueNotSupported",
-                f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"',
-            )
+            raise _match_error(cause.not_supported(_MATCH, match, ["Exact", "NotOlderThan"]))
         if match == "Exact" and text == "0":
             raise _forbidden_match('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
         if text in ("", "0"):
@@ -256,11 +254,11 @@ class _Encoder:
 
 
 def _forbidden_match(why: str) -> status.StatusError:
-    return _invalid_match("FieldValueForbidden", f"Forbidden: {why}")
+    return _match_error(cause.forbidden(_MATCH, why))
 
 
-def _invalid_match(reason: str, message: str) -> status.StatusError:
-    return status.invalid_options("ListOptions", [Cause("resourceVersionMatch", reason, message)])
+def _match_error(wrong: Cause) -> status.StatusError:
+    return status.invalid_options("ListOptions", [wrong])
 
 
 def _error(error: status.StatusError) -> bytes:

@@ -11,8 +11,6 @@ from addon_framework.local.apiserver.schemas.builtin import builtin_schema
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 from addon_framework.local.apiserver.schemas.rules import compile_rule
 
-_OBJECT_KEYS = ("apiVersion", "kind", "metadata")
-
 
 def object_meta() -> SchemaNode:
     """The schema of metadata, which custom resources get without asking."""

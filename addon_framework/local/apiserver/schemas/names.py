@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -42,32 +43,25 @@ _CONFIG_KEY_TEXT = (
     f"'KEY_NAME',  or 'key-name', regex used for validation is '{_CONFIG_KEY}')"
 )
 
-_is_label = re.compile(_LABEL, re.ASCII).fullmatch
-_is_subdomain = re.compile(_SUBDOMAIN, re.ASCII).fullmatch
-_is_dns1035 = re.compile(_DNS1035, re.ASCII).fullmatch
 _is_qualified = re.compile(_QUALIFIED, re.ASCII).fullmatch
-_is_value = re.compile(_VALUE, re.ASCII).fullmatch
-_is_config_key = re.compile(_CONFIG_KEY, re.ASCII).fullmatch
 _is_port_name = re.compile(_PORT_NAME, re.ASCII).fullmatch
 
 
-def _longer(text: str, limit: int) -> list[str]:
-    return [f"must be no more than {limit} bytes"] if len(text) > limit else []
+def _form(pattern: str, limit: int, text: str) -> Callable[[str], list[str]]:
+    matches = re.compile(pattern, re.ASCII).fullmatch
+
+    def wrong(name: str) -> list[str]:
+        longer = [f"must be no more than {limit} bytes"] if len(name) > limit else []
+        return longer + ([] if matches(name) else [text])
+
+    return wrong
 
 
-def subdomain(text: str) -> list[str]:
-    """Most object names."""
-    return _longer(text, 253) + ([] if _is_subdomain(text) else [_SUBDOMAIN_TEXT])
-
-
-def label(text: str) -> list[str]:
-    """Names of namespaces, containers and volumes."""
-    return _longer(text, 63) + ([] if _is_label(text) else [_LABEL_TEXT])
-
-
-def dns1035(text: str) -> list[str]:
-    """Names of resources in CRDs; Services until recently."""
-    return _longer(text, 63) + ([] if _is_dns1035(text) else [_DNS1035_TEXT])
+subdomain = _form(_SUBDOMAIN, 253, _SUBDOMAIN_TEXT)  # most object names
+label = _form(_LABEL, 63, _LABEL_TEXT)  # names of namespaces, containers and volumes
+dns1035 = _form(_DNS1035, 63, _DNS1035_TEXT)  # names of resources in CRDs; Services until recently
+label_value = _form(_VALUE, 63, _VALUE_TEXT)
+_config_key = _form(_CONFIG_KEY, 253, _CONFIG_KEY_TEXT)
 
 
 def path_segment(text: str) -> list[str]:
@@ -101,14 +95,9 @@ def qualified(text: str) -> list[str]:
     return wrong
 
 
-def label_value(text: str) -> list[str]:
-    """Values of labels."""
-    return _longer(text, 63) + ([] if _is_value(text) else [_VALUE_TEXT])
-
-
 def config_key(text: str) -> list[str]:
     """Keys of Secrets and ConfigMaps, which become file names."""
-    wrong = _longer(text, 253) + ([] if _is_config_key(text) else [_CONFIG_KEY_TEXT])
+    wrong = _config_key(text)
     if text in (".", ".."):
         wrong.append(f"must not be '{text}'")
     elif text.startswith(".."):

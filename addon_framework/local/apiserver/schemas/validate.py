@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -187,17 +188,13 @@ def _string(value: str, node: SchemaNode, path: str, causes: list[Cause]) -> Non
 
 
 def _number(value: float, node: SchemaNode, path: str, causes: list[Cause]) -> None:
-    low, high = node.minimum, node.maximum
-    if low is not None:
-        if node.exclusive_minimum and value <= low:
-            causes.append(_broken(path, value, f"should be greater than {cause.render(low)}"))
-        elif value < low:
-            causes.append(_broken(path, value, f"should be greater than or equal to {cause.render(low)}"))
-    if high is not None:
-        if node.exclusive_maximum and value >= high:
-            causes.append(_broken(path, value, f"should be less than {cause.render(high)}"))
-        elif value > high:
-            causes.append(_broken(path, value, f"should be less than or equal to {cause.render(high)}"))
+    for limit, excluded, over, how in (
+        (node.minimum, node.exclusive_minimum, operator.gt, "greater"),
+        (node.maximum, node.exclusive_maximum, operator.lt, "less"),
+    ):
+        if limit is not None and not over(value, limit) and (excluded or value != limit):
+            or_equal = "" if excluded else " or equal to"
+            causes.append(_broken(path, value, f"should be {how} than{or_equal} {cause.render(limit)}"))
     step = node.multiple_of
     if step and not float(value / step).is_integer():
         causes.append(_broken(path, value, f"should be a multiple of {cause.render(step)}"))
