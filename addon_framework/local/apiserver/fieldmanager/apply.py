@@ -41,27 +41,12 @@ from addon_framework.local.apiserver.schemas.node import MISSING
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _BEFORE_FIRST_APPLY = "before-first-apply"
 # Nobody owns what the server sets, or what names the object.
+_IDENTITY = (
+    "name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields",
+    "resourceVersion",
+)  # fmt: skip
 _UNOWNED = from_v1(
-    {
-        "f:apiVersion": {},
-        "f:kind": {},
-        "f:metadata": {
-            ".": {},
-            **{
-                f"f:{key}": {}
-                for key in (
-                    "name",
-                    "namespace",
-                    "creationTimestamp",
-                    "selfLink",
-                    "uid",
-                    "generation",
-                    "managedFields",
-                    "resourceVersion",
-                )
-            },
-        },
-    }
+    {"f:apiVersion": {}, "f:kind": {}, "f:metadata": {".": {}, **{f"f:{key}": {} for key in _IDENTITY}}}
 )
 _STATUS: FieldSet = from_v1({"f:status": {}})
 _SPEC: FieldSet = from_v1({"f:spec": {}})

@@ -103,99 +103,68 @@ def compare(old: Any, new: Any, node: SchemaNode | None) -> Comparison:
     """The fields that differ. Either side may be MISSING."""
     out = Comparison({}, {}, {})
     if old is not new:
-        _compare(old, new, node, *out)
+        _compare(old, new, node, out)
     return out
 
 
-def _compare(
-    old: Any, new: Any, node: SchemaNode | None, removed: FieldSet, modified: FieldSet, added: FieldSet
-) -> None:
-    if old is not MISSING and new is not MISSING and old == new and type(old) is type(new):
+def _same(old: Any, new: Any) -> bool:
+    there = old is not MISSING and new is not MISSING
+    return there and bool(old == new) and type(old) is type(new)
+
+
+def _compare(old: Any, new: Any, node: SchemaNode | None, out: Comparison) -> None:
+    if _same(old, new):
         return
-    present = old if new is MISSING or new is None else new
-    absent = old is MISSING or old is None
-    gone = new is MISSING or new is None
+    absent, gone = old is MISSING or old is None, new is MISSING or new is None
+    present = old if gone else new
     if is_map(present, node) and (absent or gone or isinstance(old, dict)) and (old or new):
         before, after = (old if isinstance(old, dict) else {}), (new if isinstance(new, dict) else {})
         for key in before.keys() | after.keys():
-            _below(
-                f"f:{key}",
-                before.get(key, MISSING),
-                after.get(key, MISSING),
-                child_of(node, key),
-                removed,
-                modified,
-                added,
-            )
+            one, other = before.get(key, MISSING), after.get(key, MISSING)
+            _below(f"f:{key}", one, other, child_of(node, key), out)
     elif is_list(present, node) and (absent or gone or isinstance(old, list)) and (old or new):
         assert node is not None
         before_items = _indexed(old, node) if isinstance(old, list) else {}
         after_items = _indexed(new, node) if isinstance(new, list) else {}
         for key in before_items.keys() | after_items.keys():
-            _element(key, before_items.get(key, ()), after_items.get(key, ()), node, removed, modified, added)
+            _element(key, before_items.get(key, ()), after_items.get(key, ()), node, out)
     elif old is not MISSING and new is not MISSING:
-        _leave(old, node, removed)
-        modified[MEMBER] = {}
-        _enter(new, node, added)
+        # A map or keyed list that is something else now, or was: what was below it is gone, or new.
+        for value, found in ((old, out.removed), (new, out.added)):
+            if is_map(value, node) or is_list(value, node):
+                found.update({key: below for key, below in field_set(value, node).items() if key != MEMBER})
+        out.modified[MEMBER] = {}
     if old is MISSING:
-        added[MEMBER] = {}
+        out.added[MEMBER] = {}
     elif new is MISSING:
-        removed[MEMBER] = {}
+        out.removed[MEMBER] = {}
 
 
-def _leave(old: Any, node: SchemaNode | None, removed: FieldSet) -> None:
-    """A value changed from a map or keyed list into something else: what was below it is gone."""
-    if is_map(old, node) or is_list(old, node):
-        removed.update({key: below for key, below in field_set(old, node).items() if key != MEMBER})
+def _below(key: str, old: Any, new: Any, node: SchemaNode | None, out: Comparison) -> None:
+    if not _same(old, new):
+        found = Comparison({}, {}, {})
+        _compare(old, new, node, found)
+        for target, fields in zip(out, found, strict=True):
+            if fields:
+                target[key] = fields
 
 
-def _enter(new: Any, node: SchemaNode | None, added: FieldSet) -> None:
-    if is_map(new, node) or is_list(new, node):
-        added.update({key: below for key, below in field_set(new, node).items() if key != MEMBER})
-
-
-def _below(
-    key: str,
-    old: Any,
-    new: Any,
-    node: SchemaNode | None,
-    removed: FieldSet,
-    modified: FieldSet,
-    added: FieldSet,
-) -> None:
-    if old is not MISSING and new is not MISSING and old == new and type(old) is type(new):
-        return
-    out: tuple[FieldSet, FieldSet, FieldSet] = ({}, {}, {})
-    _compare(old, new, node, *out)
-    for target, found in zip((removed, modified, added), out, strict=True):
-        if found:
-            target[key] = found
-
-
-def _element(
-    key: str,
-    old: Any,
-    new: Any,
-    node: SchemaNode,
-    removed: FieldSet,
-    modified: FieldSet,
-    added: FieldSet,
-) -> None:
+def _element(key: str, old: Any, new: Any, node: SchemaNode, out: Comparison) -> None:
     """Items with one key on both sides; repeated ones are compared as one value."""
     if len(old) <= 1 and len(new) <= 1:
         before, after = (old[0] if old else MISSING), (new[0] if new else MISSING)
-        _below(key, before, after, node.items, removed, modified, added)
+        _below(key, before, after, node.items, out)
     elif len(old) >= 2 and len(new) >= 2:
         if old != new:
-            modified[key] = leaf()
+            out.modified[key] = leaf()
     elif len(old) >= 2:
         if new:
-            _below(key, MISSING, new[0], node.items, removed, modified, added)
-        removed.setdefault(key, {})[MEMBER] = {}
+            _below(key, MISSING, new[0], node.items, out)
+        out.removed.setdefault(key, {})[MEMBER] = {}
     else:
         if old:
-            _below(key, old[0], MISSING, node.items, removed, modified, added)
-        added.setdefault(key, {})[MEMBER] = {}
+            _below(key, old[0], MISSING, node.items, out)
+        out.added.setdefault(key, {})[MEMBER] = {}
 
 
 def _indexed(items: list[Any], node: SchemaNode) -> dict[str, list[Any]]:
