@@ -92,7 +92,7 @@ class Admission:
         if kind.key == "certificatesigningrequests.certificates.k8s.io" and current is not None:
             self._csr_change(user, kind, obj, current, subresource)
 
-    def delete(self, user: User, kind: Kind, current: Json) -> None:
+    def delete(self, kind: Kind, current: Json) -> None:
         """Refuses to delete what must stay."""
         name = current["metadata"]["name"]
         if kind.key == "namespaces" and name in PERMANENT_NAMESPACES:

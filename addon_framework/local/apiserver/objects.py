@@ -158,7 +158,7 @@ class Objects:
         if current is None:
             raise status.not_found(kind, write.name)
         self._preconditions(write, current, options.get("preconditions") or {})
-        self.admission.delete(write.user, kind, current)
+        self.admission.delete(kind, current)
         self.webhooks.delete(write, current)
         metadata = current["metadata"]
         finalizers = deletion.finalizers_after(options, metadata.get("finalizers") or [])

@@ -23,7 +23,7 @@ def decode_error(obj: Json, schema: SchemaNode) -> str | None:
     """Why the object cannot be read as its built-in kind; None if it can."""
     try:
         if schema.builtin:
-            _decode(obj, schema, "", _struct(schema), top=True)
+            _decode(obj, schema, "", _struct(schema))
         elif (metadata := _metadata(schema)) is not None:
             _decode(obj.get("metadata"), metadata, "metadata", "ObjectMeta")
     except _Mismatch as mismatch:
@@ -62,7 +62,7 @@ def _go_type(node: SchemaNode) -> str:
     return {"boolean": "bool", "number": "float64"}.get(node.type, node.type or "interface {}")
 
 
-def _decode(value: Any, node: SchemaNode, path: str, struct: str, *, top: bool = False) -> None:
+def _decode(value: Any, node: SchemaNode, path: str, struct: str) -> None:
     if value is None or (node.atomic_children and node.type != "object"):
         return
     kind = type(value)

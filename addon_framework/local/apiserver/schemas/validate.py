@@ -278,7 +278,7 @@ def _list(value: list[Any], node: SchemaNode, path: str, old: Any, causes: list[
         repeated_before = _duplicates(old, node) if isinstance(old, list) else set()
         for index, item in enumerate(value):
             key = _key(item, node)
-            if node.list_type == "map" and not isinstance(item, dict):
+            if node.list_type == "map" and item is not None and not isinstance(item, dict):
                 causes.append(
                     cause.invalid(f"{path}[{index}]", item, "must be an object for an array of list-type map")
                 )

@@ -47,4 +47,5 @@ CHECKS: dict[str, Any] = {
     f"{_GROUP}.ValidatingAdmissionPolicySpec": _policy,
     f"{_GROUP}.Validation": _compiles,
     f"{_GROUP}.Variable": _compiles,
+    f"{_GROUP}.MatchCondition": _compiles,
 }
