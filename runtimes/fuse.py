@@ -99,7 +99,11 @@ def _remounter(cache: Cache, parent: str) -> Json:
         "name": "remount",
         "image": cache.image,
         "command": ["python", "-m", "runtimes.node.remount"],
-        "args": [f"--mount-point={cache.mount_point}", f"--proc={_PROC}"],
+        "args": [
+            f"--mount-point={cache.mount_point}",
+            f"--proc={_PROC}",
+            *(["--read-only"] if cache.read_only else []),
+        ],
         "securityContext": {"privileged": True},
         "volumeMounts": [
             mount("mounts", parent, propagation="Bidirectional"),

@@ -31,6 +31,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from runtimes.node.publish import device_at, live_at, publish, withdraw
+from runtimes.node.seal import seal
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every architecture since 2019
 _AT_FDCWD, _AT_EMPTY_PATH, _O_CLOEXEC, _CLONE_NEWNS = -100, 0x1000, 0o2000000, 0x20000
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--mount-point", type=Path, required=True, metavar="DIR")
     parser.add_argument("--proc", type=Path, default=Path("/proc"), metavar="DIR", help="the node's")
+    parser.add_argument("--read-only", action="store_true", help="nobody may write, whatever the client says")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     try:
@@ -88,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             changes.register(table, select.POLLPRI)
             while True:
                 try:
-                    remount(options.mount_point, options.proc)
+                    remount(options.mount_point, options.proc, read_only=options.read_only)
                 except OSError as error:
                     _report("remountFailed", message=str(error))
                 changes.poll()
@@ -109,13 +111,15 @@ def _measuring(mount_point: Path) -> Iterator[None]:
         child.kill()
 
 
-def remount(mount_point: Path, proc: Path) -> None:
+def remount(mount_point: Path, proc: Path, *, read_only: bool = False) -> None:
     """Brings the mount that is there now to every container that has a dead one of an earlier client."""
     number = device_at(mount_point)
     if not number or _is_dead(str(mount_point)):
         return
-    publish(mount_point, number)
     current = _current(mount_point)
+    if read_only and current is not None:
+        seal(mount_point)
+    publish(mount_point, number)
     if current is None:  # a mount of the kernel's own does not die with its client
         return
     record = record_of(mount_point)

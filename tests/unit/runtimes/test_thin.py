@@ -66,6 +66,12 @@ def test_clients_are_in_their_nodes_network_as_with_fluid() -> None:
     assert "hostNetwork" not in client(inside)
 
 
+def test_a_dataset_that_can_only_be_read_is_sealed_whatever_the_image_does() -> None:
+    for modes, sealed in ((["ReadOnlyMany"], True), (["ReadWriteMany"], False)):
+        pod = client(cache(profile=PROFILE, dataset={"accessModes": modes}))
+        assert ("--read-only" in pod["containers"][1]["args"]) is sealed
+
+
 def test_workers_run_where_they_are_enabled_with_the_tier() -> None:
     tiers = {"levels": [{"mediumtype": "SSD", "path": "/cache"}]}
     worker = {"enabled": True, "image": "w", "env": [{"name": "A", "value": "1"}]}
