@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.source import Object, ObjectSource, from_environment, open_source
-from runtimes.speed import SAMPLE, SMALLEST, of_file, of_source
+from runtimes.speed import SAMPLE, SMALLEST, is_slower, of_file, of_source
 
 _LISTED, _LARGEST = 10_000, 16  # objects of a source that are looked at, and files of a mount
 _LOOK = 2.0  # seconds between two looks at what is there
@@ -59,7 +59,7 @@ def measure(
     if known:
         print(json.dumps(known[-1]), flush=True)
     slow, failed = _AGAIN, _SOON
-    while not known or (len(known) < _TIMES and known[-1]["cache"] < known[-1]["source"]):
+    while not known or (len(known) < _TIMES and is_slower(known[-1]["cache"], known[-1]["source"])):
         if known:
             sleep(slow)
             slow = min(2 * slow, _RARELY)

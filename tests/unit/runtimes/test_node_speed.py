@@ -70,6 +70,13 @@ def test_a_fast_mount_is_measured_once_in_its_pods_life(
     assert anew["cache"] == 300
 
 
+def test_a_little_slower_may_be_chance(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said, _ = measured(places, Rates(81), monkeypatch, capsys)
+    assert [report["cache"] for report in said] == [81]
+
+
 def test_a_slow_one_is_looked_at_again_ever_more_rarely_and_elsewhere_in_the_file(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
