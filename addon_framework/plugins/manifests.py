@@ -42,26 +42,59 @@ def agent_manifests(
     account = f"{name}-agent"
     labels = {"app": account, "open-cluster-management.io/addon-name": name}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    variables: dict[str, str | Mapping[str, Any]] = {
-        "CLUSTER_NAME": cluster_name,
-        "ADDON_NAME": name,
-        "INSTALL_NAMESPACE": namespace,
+    known, own_volumes, own_mounts = _kubeconfigs(name, hub=hub_access, hosted=hosted)
+    about = {"CLUSTER_NAME": cluster_name, "ADDON_NAME": name, "INSTALL_NAMESPACE": namespace}
+    container = _container(name, image, {**about, **known, **(env or {})}, [*own_mounts, *volume_mounts])
+    if security_context:
+        container["securityContext"] = dict(security_context)
+    pod: dict[str, Any] = {"serviceAccountName": account, "containers": [container]}
+    if all_volumes := [dict(each) for each in (*own_volumes, *volumes)]:
+        pod["volumes"] = all_volumes
+    metadata = {"name": account, "namespace": namespace, "labels": labels}
+    in_use = {"addon.open-cluster-management.io/namespace": "true"}
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": in_use}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": dict(metadata)},
+        *_role("Role", account, [_LEASE_RULE], subject, labels, namespace),
+    ]
+    if spoke_rules and not hosted:
+        cluster_role = f"open-cluster-management:{name}:agent"
+        objects += _role("ClusterRole", cluster_role, [dict(rule) for rule in spoke_rules], subject, labels)
+    spec = {
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": account}},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
     }
-    all_volumes, all_mounts = [dict(v) for v in volumes], [dict(m) for m in volume_mounts]
-    if hub_access:
-        variables["HUB_KUBECONFIG"] = f"{KUBECONFIG_DIR}/kubeconfig"
-        secret = {"secretName": f"{name}-hub-kubeconfig", "optional": False}
-        all_volumes.insert(0, {"name": "hub-kubeconfig", "secret": secret})
-        all_mounts.insert(0, {"name": "hub-kubeconfig", "mountPath": KUBECONFIG_DIR, "readOnly": True})
-    if hosted:
-        variables["MANAGED_KUBECONFIG"] = f"{MANAGED_KUBECONFIG_DIR}/kubeconfig"
-        secret = {"secretName": f"{name}-managed-kubeconfig", "optional": False}
-        mount = {"name": "managed-kubeconfig", "mountPath": MANAGED_KUBECONFIG_DIR, "readOnly": True}
-        all_volumes.insert(0, {"name": "managed-kubeconfig", "secret": secret})
-        all_mounts.insert(0, mount)
-    variables.update(env or {})
+    objects.append({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": dict(metadata), "spec": spec})
+    for obj in objects if hosted else ():
+        obj["metadata"]["annotations"] = dict(_ON_HOST)
+    return objects
 
-    container: dict[str, Any] = {
+
+def _kubeconfigs(
+    name: str, *, hub: bool, hosted: bool
+) -> tuple[dict[str, str], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Variables, volumes and mounts of the secrets by which an agent reaches its clusters."""
+    clusters = [("hub", KUBECONFIG_DIR)] if hub else []
+    if hosted:
+        clusters.append(("managed", MANAGED_KUBECONFIG_DIR))
+    variables = {f"{which.upper()}_KUBECONFIG": f"{path}/kubeconfig" for which, path in clusters}
+    volumes: list[dict[str, Any]] = []
+    mounts: list[dict[str, Any]] = []
+    for which, path in reversed(clusters):
+        volume = f"{which}-kubeconfig"
+        volumes.append({"name": volume, "secret": {"secretName": f"{name}-{volume}", "optional": False}})
+        mounts.append({"name": volume, "mountPath": path, "readOnly": True})
+    return variables, volumes, mounts
+
+
+def _container(
+    name: str,
+    image: str,
+    variables: Mapping[str, str | Mapping[str, Any]],
+    mounts: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    made: dict[str, Any] = {
         "name": "agent",
         "image": image,
         "args": [name],
@@ -70,45 +103,9 @@ def agent_manifests(
             for key, value in variables.items()
         ],
     }
-    if all_mounts:
-        container["volumeMounts"] = all_mounts
-    if security_context:
-        container["securityContext"] = dict(security_context)
-    pod: dict[str, Any] = {"serviceAccountName": account, "containers": [container]}
-    if all_volumes:
-        pod["volumes"] = all_volumes
-
-    objects: list[dict[str, Any]] = [
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": namespace, "labels": {"addon.open-cluster-management.io/namespace": "true"}},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": account, "namespace": namespace, "labels": labels},
-        },
-        *_role("Role", account, [_LEASE_RULE], subject, labels, namespace),
-    ]
-    if spoke_rules and not hosted:
-        cluster_role = f"open-cluster-management:{name}:agent"
-        objects += _role("ClusterRole", cluster_role, [dict(rule) for rule in spoke_rules], subject, labels)
-    objects.append(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": account, "namespace": namespace, "labels": labels},
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": {"app": account}},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
-            },
-        }
-    )
-    for obj in objects if hosted else ():
-        obj["metadata"]["annotations"] = dict(_ON_HOST)
-    return objects
+    if mounts:
+        made["volumeMounts"] = [dict(mount) for mount in mounts]
+    return made
 
 
 def _role(
