@@ -53,7 +53,7 @@ class Wanted:
 
 async def check(world: World, wanted: Wanted) -> bool:
     """All invariants. Raises AssertionError with what is not so (yet)."""
-    for process in (*world.spokes, *world.managers):
+    for process in world.processes:
         assert process.failure is None, process.failure
     await asyncio.gather(*(_cluster(world, spoke, wanted) for spoke in world.spokes))
     found = await world.admin.get(ManifestWorkReplicaSet.RESOURCE, SET, SPACE)

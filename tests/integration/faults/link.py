@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 # A packet filter of one instruction that keeps nothing: see SO_ATTACH_FILTER in socket(7). What it drops is
@@ -25,6 +26,7 @@ class Link:
         self._connections: set[_Connection] = set()
         self.is_cut = False
         self.opened = 0  # connections so far
+        self.delay = 0.0  # seconds that everything takes longer
 
     async def start(self) -> str:
         """The URL to use instead of the API server's own."""
@@ -49,9 +51,13 @@ class Link:
         for connection in self._connections:
             connection.loses_answers = True
 
+    def slow(self, delay: float) -> None:
+        """From now on all takes so many seconds longer, each way."""
+        self.delay = delay
+
     def mend(self, *, forgetful: bool = False) -> None:
         """As before. A forgetful network knows no connection of before: those stay silent."""
-        self.is_cut = False
+        self.is_cut, self.delay = False, 0.0
         self._listen(silently=False)
         for connection in self._connections:
             if forgetful:
@@ -74,7 +80,7 @@ class Link:
             writer.transport.abort()
             return
         self.opened += 1
-        connection = _Connection(writer)
+        connection = _Connection(writer, lambda: self.delay)
         self._connections.add(connection)
         try:
             await connection.forward(reader, self._target)
@@ -86,8 +92,8 @@ class Link:
 class _Connection:
     """One client's, and the one to the server that belongs to it."""
 
-    def __init__(self, near: asyncio.StreamWriter) -> None:
-        self._writers = [near]
+    def __init__(self, near: asyncio.StreamWriter, delay: Callable[[], float]) -> None:
+        self._writers, self._delay = [near], delay
         self._flows = asyncio.Event()
         self._flows.set()
         self.loses_answers = False
@@ -105,6 +111,7 @@ class _Connection:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
+                await asyncio.sleep(self._delay())
                 await self._flows.wait()
                 if answers and self.loses_answers:
                     break

@@ -162,7 +162,7 @@ class World:
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers))
         self.admin = self._client(self.hub)
         await install(self.admin)
-        for process in (*self.managers, *self.spokes):
+        for process in self.processes:
             process.url = await process.link.start()
         for manager in self.managers:
             await manager.start(self.hub, self.mood)
@@ -172,6 +172,11 @@ class World:
             spoke.start()
         await self._order()
         await asyncio.gather(*map(self.join, self.spokes))
+
+    @property
+    def processes(self) -> list[Process]:
+        """All agents and managers."""
+        return [*self.spokes, *self.managers]
 
     def _client(self, server: EmbeddedApiServer) -> Client:
         self._clients.append(Client.from_kubeconfig(server.kubeconfig))
@@ -210,7 +215,7 @@ class World:
     async def stop(self) -> None:
         """Ends everything."""
         self.mood.turn("good")
-        for process in (*self.spokes, *self.managers):
+        for process in self.processes:
             await process.kill()
             await process.link.close()
         for client in self._clients:
@@ -286,7 +291,7 @@ class World:
     async def heal(self) -> None:
         """No fault is left, and who was removed has joined again."""
         self.mood.turn("good")
-        for process in (*self.spokes, *self.managers):
+        for process in self.processes:
             process.link.mend()
         await asyncio.gather(*(self.join(spoke) for spoke in self.spokes if spoke.is_removed))
 

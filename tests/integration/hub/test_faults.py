@@ -180,7 +180,11 @@ class Faults(RuleBasedStateMachine):
     @rule(who=st.integers(0, 3))
     def answers_are_lost(self, who: int) -> None:
         """What was asked is done, and whoever asked does not hear of it."""
-        [*self.world.spokes, *self.world.managers][who].link.lose_answers()
+        self.world.processes[who].link.lose_answers()
+
+    @rule(who=st.integers(0, 3), delay=st.sampled_from([0.05, 0.3]))
+    def a_network_gets_slow(self, who: int, delay: float) -> None:
+        self.world.processes[who].link.slow(delay)
 
     @rule(cluster=clusters)
     def an_agent_is_killed_and_restarted(self, cluster: int) -> None:
