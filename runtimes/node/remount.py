@@ -39,6 +39,7 @@ _TREE_CLONE = 1
 _FROM_EMPTY_PATH, _BENEATH = 0x4, 0x200
 _MNT_DETACH, _MS_PRIVATE = 2, 1 << 18
 _ATTRIBUTES = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}
+_AGAIN = 1000  # milliseconds until another try
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -88,12 +89,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _measuring(options.mount_point), open("/proc/self/mountinfo") as table:
             changes = select.poll()
             changes.register(table, select.POLLPRI)
+            trouble = ""
             while True:
                 try:
                     remount(options.mount_point, options.proc, read_only=options.read_only)
+                    trouble = ""
                 except OSError as error:
-                    _report("remountFailed", message=str(error))
-                changes.poll()
+                    if str(error) != trouble:
+                        _report("remountFailed", message=str(error))
+                    trouble = str(error)
+                changes.poll(_AGAIN if trouble else None)
     finally:
         withdraw(options.mount_point)
 
