@@ -31,6 +31,9 @@ _NOT_REALLY_REQUIRED: dict[str, frozenset[str]] = {
     "apps.v1.ControllerRevision": frozenset({"data"}),
     "authorization.v1.SelfSubjectRulesReview": frozenset({"spec"}),
 }
+SCHEMA_OR_ELSE = frozenset(
+    {"apiextensions.v1.JSONSchemaPropsOrArray", "apiextensions.v1.JSONSchemaPropsOrBool"}
+)
 _INT_OR_STRING = "util.intstr.IntOrString"
 _QUANTITY = "api.resource.Quantity"
 _RAW = frozenset(
@@ -89,6 +92,11 @@ class Catalogue:
                 self.kinds[gvk] = node
                 self.names[gvk] = name
         self.types = {node.name: node for node in self._nodes.values()}
+        schema = self.types["apiextensions.v1.JSONSchemaProps"]
+        for name in SCHEMA_OR_ELSE:  # the documents say nothing of them
+            node = self.types[name]
+            node.type, node.properties, node.map_atomic = "object", schema.properties, True
+            node.preserve = node.atomic_children = node.open = False
         for twin, target, raw in self._late:
             for slot in fields(SchemaNode):
                 setattr(twin, slot.name, getattr(target, slot.name))

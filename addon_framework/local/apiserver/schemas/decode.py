@@ -10,6 +10,7 @@ from typing import Any
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.api.time import parse_time
+from addon_framework.local.apiserver.schemas.builtin import SCHEMA_OR_ELSE
 from addon_framework.local.apiserver.schemas.node import SchemaNode
 
 _GO = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
@@ -66,6 +67,8 @@ def _decode(value: Any, node: SchemaNode, path: str, struct: str) -> None:
     if value is None or (node.atomic_children and node.type != "object"):
         return
     kind = type(value)
+    if kind is not dict and node.name in SCHEMA_OR_ELSE:
+        return
     if node.int_or_string or node.quantity:
         _scalar(value, node, path, struct)
     elif kind is dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.schemas.builtin import SCHEMA_OR_ELSE
 from addon_framework.local.apiserver.schemas.node import SchemaNode
 
 _OF_EVERY_OBJECT = frozenset({"apiVersion", "kind", "metadata"})
@@ -25,7 +26,7 @@ def unknown_fields(obj: Json, schema: SchemaNode) -> list[str]:
 
 
 def _walk(value: Any, node: SchemaNode, path: str, found: list[str], *, remove: bool) -> None:
-    if node.atomic_children:
+    if node.atomic_children or node.name in SCHEMA_OR_ELSE:
         return
     if isinstance(value, dict):
         properties, additional = node.properties, node.additional

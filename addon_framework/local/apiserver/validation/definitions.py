@@ -53,12 +53,13 @@ def _versions(versions: list[Json]) -> Iterator[Cause]:
     for index, version in enumerate(versions):
         where, name = f"spec.versions[{index}]", version.get("name") or ""
         if not _VERSION.fullmatch(name):
-            yield from cause.broken(f"{where}.name", name, names.dns1035(name))
+            for at in (f"{where}.name", "spec.version") if index == 0 and name else (f"{where}.name",):
+                yield from cause.broken(at, name, names.dns1035(name))
         if schemas[index] is None:
             yield cause.required(f"{where}.schema.openAPIV3Schema", "schemas are required")
         elif not shared:
             yield from structural_errors(schemas[index], path=f"{where}.schema.openAPIV3Schema")
-        for field, judge in (("additionalPrinterColumns", _columns), ("subresources", _subresources)):
+        for field, judge in _JUDGES.items():
             differ = any(each.get(field) != version.get(field) for each in versions)
             if differ or index == 0:
                 yield from judge(version.get(field), f"{where if differ else 'spec'}.{field}")
@@ -94,6 +95,27 @@ def _subresources(said: Any, path: str) -> Iterator[Cause]:
             yield cause.required(where)
         if text and not text.startswith(root):
             yield cause.invalid(where, text, f"should be a json path under {root.rstrip('.') or '.spec'}")
+
+
+def _selectable(fields: Any, path: str) -> Iterator[Cause]:
+    seen: list[str] = []
+    for index, field in enumerate(fields or ()):
+        text, where = field.get("jsonPath") or "", f"{path}[{index}].jsonPath"
+        if not text:
+            yield cause.required(where)
+        elif not text.startswith("."):
+            yield cause.invalid(where, text, "is an invalid path: must start with .")
+        elif text in seen:
+            yield cause.duplicate(where, text)
+        seen.append(text)
+
+
+# What versions have in common is judged once, at the place of the old top-level field.
+_JUDGES = {
+    "additionalPrinterColumns": _columns,
+    "subresources": _subresources,
+    "selectableFields": _selectable,
+}
 
 
 def _conversion(said: Json) -> Iterator[Cause]:
