@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from addon_framework.api.meta import Json
-from addon_framework.kube import AlreadyExists, ApiError, Client, Conflict, Invalid
+from addon_framework.kube import AlreadyExists, ApiError, Client, Conflict, Invalid, NotFound
 from addon_framework.kube.apply import covers
 from addon_framework.spoke.names import OBJECT_HASH_ANNOTATION
 from addon_framework.spoke.work import ignore, ownership
@@ -21,6 +21,7 @@ from addon_framework.spoke.work.paths import Parts
 from addon_framework.spoke.work.targets import CREATE_ONLY, READ_ONLY, SERVER_SIDE_APPLY, Options, Target
 
 FIELD_MANAGER = "work-agent"
+_TRIES = 4  # to write over the version that was read
 REMEMBER_ERROR = 60.0  # seconds in which what was refused is not sent again, unless something changes
 _SERVER_FIELDS = (
     "uid",
@@ -131,12 +132,10 @@ class Applier:
         sent = _digest([required, wish.options.server_side, wish.options.strategy, wish.user])
         if live is not None and self._is_settled(wish, live, required, sent):
             return live
-        if references := _references(wish, desired, live):
-            desired["metadata"]["ownerReferences"] = references
         key = (wish.work_uid, wish.target)
         self._memory.pop(key, None)
         try:
-            result = await self._send(wish, desired, paths)
+            result = await self._send(wish, desired, paths, live)
         except ApiError as error:
             if is_final(error):
                 now = asyncio.get_running_loop().time()
@@ -146,20 +145,38 @@ class Applier:
         self._memory[key] = _Memory(sent, _found(result))
         return result
 
-    async def _send(self, wish: Wish, desired: Json, paths: list[Parts]) -> Json:
+    async def _send(self, wish: Wish, desired: Json, paths: list[Parts], live: Json | None) -> Json:
+        """Over exactly the version that was looked at. What we send names all works that own the object, and
+        one that lets go meanwhile must not come back; and somebody who changes an ignored field must win.
+        """
         options: Mapping[str, Any] = {"force": True}  # Update
         if wish.options.strategy == SERVER_SIDE_APPLY:
             options = wish.options.server_side
         manager = options.get("fieldManager") or FIELD_MANAGER
-        target = wish.target
+        target, tries = wish.target, _TRIES
         if paths:
-            fresh = await self._objects.client.get(target.resource, target.name, target.namespace or None)
-            desired = ignore.yielding(desired, paths, fresh, manager)
-            # Exactly this version: somebody who changes an ignored field meanwhile must win.
-            desired["metadata"]["resourceVersion"] = fresh["metadata"]["resourceVersion"]
-        return await self._client(wish).apply(
-            desired, field_manager=manager, force=bool(options.get("force")), resource=target.resource
-        )
+            live = await self._fresh(target)
+        while True:
+            body = ignore.yielding(desired, paths, live, manager) if paths and live else desired
+            metadata = {"ownerReferences": _references(wish, desired, live)}
+            if live is not None:
+                metadata["resourceVersion"] = live["metadata"]["resourceVersion"]
+            body = {**body, "metadata": {**body["metadata"], **{k: v for k, v in metadata.items() if v}}}
+            try:
+                return await self._client(wish).apply(
+                    body, field_manager=manager, force=bool(options.get("force")), resource=target.resource
+                )
+            except Conflict as error:
+                tries -= 1
+                if error.causes or live is None or not tries:
+                    raise
+            live = await self._fresh(target)
+
+    async def _fresh(self, target: Target) -> Json | None:
+        try:
+            return await self._objects.client.get(target.resource, target.name, target.namespace or None)
+        except NotFound:
+            return None
 
     def _is_settled(self, wish: Wish, live: Json, required: Json, sent: str) -> bool:
         """Whether nothing is to be sent. Raises the error of a moment ago when only that would come again."""
