@@ -217,6 +217,56 @@ async def test_nodes_say_what_cache_they_hold_until_it_is_gone(
     await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=30)
 
 
+async def test_a_node_is_labelled_for_a_client_while_pods_on_it_use_the_data(
+    client: Client, namespace: str, agent: None
+) -> None:
+    hosts, runtime = [f"{namespace}-node-{n}" for n in (1, 2)], ThinRuntime.RESOURCE
+    for host in hosts:
+        await client.create(NODES, {"metadata": {"name": host}})
+    source = {"mountPoint": "s3://models/llama", "options": {"endpoint": "http://127.0.0.1:1"}}
+    await client.create(DATASETS, obj(DATASETS, namespace, "llama", {"mounts": [source]}))
+    wrong = {"profileName": "s3fs", "fuse": {"cleanPolicy": "Sometimes"}}
+    with pytest.raises(ApiError, match=r"spec\.fuse\.cleanPolicy: 'Sometimes' is none of OnRuntimeDeleted"):
+        await client.create(runtime, obj(runtime, namespace, "llama", wrong))
+    spec = {"profileName": "s3fs", "fuse": {"cleanPolicy": "OnDemand"}}
+    await client.create(runtime, obj(runtime, namespace, "llama", spec))
+    await until(client, DATASETS, namespace, "llama", "'Bound'")
+    volume = await client.get(PERSISTENTVOLUMES, f"{namespace}-llama")
+    assert volume["spec"]["hostPath"]["type"] == "Directory"
+
+    async def says(value: str | None) -> None:
+        label = f"fluid.io/f-{namespace}-llama"
+
+        def there(node: Json | None) -> bool:
+            return node is not None and (node["metadata"].get("labels") or {}).get(label) == value
+
+        await wait_for(client, NODES, hosts[0], until=there, timeout=30)
+        assert label not in ((await client.get(NODES, hosts[1]))["metadata"].get("labels") or {})
+
+    pod = {
+        "spec": {
+            "nodeName": hosts[0],
+            "containers": [{"name": "main", "image": "busybox"}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "llama"}}],
+            "automountServiceAccountToken": False,
+        }
+    }
+    await eventually(lambda: client.get(SERVICEACCOUNTS, "default", namespace), swallow=NotFound)
+    await says(None)
+    for name in ("one", "two"):
+        await client.create(PODS, {"metadata": {"name": name}, **pod}, namespace)
+        await says("true")
+    await client.delete(PODS, "one", namespace, grace_period=0)
+    ended = {"status": {"phase": "Succeeded"}}
+    await says("true")
+    await client.patch(PODS, "two", ended, namespace, subresource="status")
+    await says("idle")
+    for host in hosts:
+        await client.delete(NODES, host)
+    await client.delete(DATASETS, "llama", namespace)
+    await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=30)
+
+
 async def test_what_has_no_effect_is_warned_of_and_stays_in_a_condition(
     client: Client, namespace: str, agent: None, kubeconfig: Path
 ) -> None:
