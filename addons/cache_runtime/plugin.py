@@ -17,6 +17,7 @@ from addons.cache_runtime.admission.names import (
     EXEC_ROLE,
     MUTATING,
     PORT,
+    RENEW_ROLE,
     ROLE,
     SERVICE,
     VALIDATING,
@@ -61,13 +62,14 @@ SPOKE_RULES: list[Json] = [
         "verbs": ["get"],
         "resourceNames": [ROLE],
     },
-    # Some backends mount sources and ask for a cache's state by commands in their own pods. In a namespace
-    # that has such a cache the agent binds this role to itself.
+    # Some backends mount sources and ask for a cache's state by commands in their own pods, and clients that
+    # nobody uses are replaced when what they are made from changes. In a namespace that has such a cache the
+    # agent binds these roles to itself.
     {
         "apiGroups": [CLUSTERROLES.group],
         "resources": [CLUSTERROLES.plural],
         "verbs": ["bind"],
-        "resourceNames": [EXEC_ROLE],
+        "resourceNames": [EXEC_ROLE, RENEW_ROLE],
     },
     {"apiGroups": [ROLEBINDINGS.group], "resources": [ROLEBINDINGS.plural], "verbs": ["create", "patch"]},
 ]
@@ -104,7 +106,11 @@ class CacheRuntime:
             },
         )
         namespace = values["install_namespace"]
-        return [*data_crds(), *agent, _exec_role(), _webhook_service(namespace), _metrics_service(namespace)]
+        roles = (
+            _role(EXEC_ROLE, {"resources": ["pods/exec"], "verbs": ["get", "create"]}),
+            _role(RENEW_ROLE, {"resources": ["pods"], "verbs": ["delete"]}),
+        )
+        return [*data_crds(), *agent, *roles, _webhook_service(namespace), _metrics_service(namespace)]
 
     @hookimpl
     def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json]:
@@ -142,13 +148,13 @@ def data_crds() -> list[Json]:
     return [crd for crd in load_crds("spoke") if crd["spec"]["group"] in (GROUP, LOCAL_GROUP)]
 
 
-def _exec_role() -> Json:
+def _role(name: str, rule: Json) -> Json:
     """Bound in namespaces only, and by the agent only."""
     return {
         "apiVersion": CLUSTERROLES.api_version,
         "kind": CLUSTERROLES.kind,
-        "metadata": {"name": EXEC_ROLE, "labels": {"open-cluster-management.io/addon-name": NAME}},
-        "rules": [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]}],
+        "metadata": {"name": name, "labels": {"open-cluster-management.io/addon-name": NAME}},
+        "rules": [{"apiGroups": [""], **rule}],
     }
 
 

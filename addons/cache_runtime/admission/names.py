@@ -12,7 +12,7 @@ VALIDATING = Resource(
     _GROUP, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False
 )
 ROLE = "open-cluster-management:cache-runtime:agent"  # what agent_manifests calls the agent's
-EXEC_ROLE = (
-    "open-cluster-management:cache-runtime:exec"  # which it may give itself, in one namespace at a time
-)
+# Which it may give itself, in one namespace at a time: for commands in pods, and for replacing clients.
+EXEC_ROLE = "open-cluster-management:cache-runtime:exec"
+RENEW_ROLE = "open-cluster-management:cache-runtime:renew"
 CONFIGURATION = "boundaryless-cache-runtime"  # of both

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import jsonpatch
 import orjson
 
-from addon_framework.api.core import NODES
+from addon_framework.api.core import NODES, PERSISTENTVOLUMES
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key, key_of
 from addon_framework.kube.informer import AnyInformer
-from addons.cache_runtime.admission import affinity, operations, prefetch, sidecar
+from addons.cache_runtime.admission import affinity, changes, operations, prefetch, sidecar
 from addons.cache_runtime.admission.affinity import Cached
 from addons.cache_runtime.admission.directories import enter
-from addons.cache_runtime.agent import bypass, reference_rules
+from addons.cache_runtime.agent import bypass, reference_rules, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.components import template
 from addons.cache_runtime.agent.names import (
@@ -26,6 +26,7 @@ from addons.cache_runtime.agent.names import (
     SIDECAR_DONE_LABEL,
     cache_node_label,
     client_node_label,
+    volume_name,
 )
 from addons.cache_runtime.agent.operations.kinds import Kind
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of, runtime_problems
@@ -175,7 +176,28 @@ class Reviewer:
         found = _changed_location(obj, old) if of_dataset else self._changed_profile(obj, old, dataset)
         for backend, runtime in self._runtimes(key, obj):
             found += self._resolver.problems(backend, self._resolver.cache(dataset, runtime))
-        return [problem for problem in found if not isinstance(problem, Missing)]
+        found = [problem for problem in found if not isinstance(problem, Missing)]
+        return found or self._too_late(key, obj, old, dataset)
+
+    def _too_late(self, key: Key, obj: Json, old: Json, dataset: Json) -> list[str]:
+        """What can no longer change, once pods may have the data."""
+        if not old:
+            return []
+        volume = self._cache(PERSISTENTVOLUMES).get(Key("", volume_name(key)))
+        bound = self._resolver.bind(dataset, key)
+        if volume is None or bound is None or volumes.is_stranger(volume, key):
+            return []
+        backend, of_dataset = bound.backend, obj.get("kind") == DATASETS.kind
+        if not of_dataset and obj.get("kind") != backend.resource.kind:
+            return []
+
+        def bind(version: Json) -> Binding:
+            pair = (version, bound.runtime) if of_dataset else (dataset, version)
+            return Binding(*pair, backend, self._resolver.cache(*pair))
+
+        if self._resolver.problems(backend, bind(old).cache):
+            return []
+        return changes.refused(old, obj, bind)
 
     def _notes(self, key: Key, obj: Json) -> list[str]:
         """What of the pair has no effect, where it can be set up."""

@@ -33,6 +33,7 @@ class Binding:
     problems: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()  # kinds of other runtimes of that name
     notes: tuple[str, ...] = ()  # fields that are given and have no effect, and why
+    credentials: str = ""  # a hash of the values of the Secrets that its pods read, where that is known
 
     @property
     def ending(self) -> bool:

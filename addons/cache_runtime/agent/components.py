@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, NETWORKPOLICIES, SERVICES, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.affinities import both, joined
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.making import MADE_FROM_ANNOTATION, made_from, secrets_of
 from addons.cache_runtime.agent.names import (
+    CREDENTIALS_ANNOTATION,
     HASH_ANNOTATION,
     ROLE_LABEL,
     cache_node_label,
@@ -93,8 +96,14 @@ def client_digest(binding: Binding) -> str:
     """Of what a client's pod is made from; it says whether one that runs is of today's."""
     client = _client(binding)
     metadata = template(binding, client)["metadata"]
-    made = {**client.config_maps, "": client.pod, " ": metadata}
+    pod = {**client.pod, "containers": [_unmeasured(each) for each in client.pod["containers"]]}
+    made = {**client.config_maps, "": pod, " ": metadata, "  ": binding.credentials}
     return short_hash(json.dumps(made, sort_keys=True, default=dict))
+
+
+def _unmeasured(container: Json) -> Json:
+    """Without what the remounter measures, which changes nothing for users of the mount."""
+    return {**container, "env": []} if container["name"] == "remount" else container
 
 
 def placement(binding: Binding) -> str:
@@ -114,10 +123,15 @@ def _workload(binding: Binding, component: Component, everywhere: bool) -> tuple
         "template": template(binding, component),
     }
     if component.role == "client":
-        # Replacing a FUSE client breaks the mounts of pods that use it, so that waits until pods restart.
+        # Replacing a FUSE client breaks open files of pods that use it: see renewal.
         spec["updateStrategy"] = {"type": "OnDelete"}
+        said = {HASH_ANNOTATION: client_digest(binding), MADE_FROM_ANNOTATION: made_from(binding)}
+        spec["template"] = _annotated(spec["template"], said)
         if is_lazy(binding.backend, binding.cache):
             spec["template"] = _lazy(binding, spec["template"], everywhere)
+    elif binding.credentials and secrets_of(component.pod):
+        # They read them when they start.
+        spec["template"] = _annotated(spec["template"], {CREDENTIALS_ANNOTATION: binding.credentials})
     if not daemon:
         service = next((each.name for each in component.services if each.governing), name)
         spec |= {
@@ -142,8 +156,13 @@ def _lazy(binding: Binding, made: Json, everywhere: bool) -> Json:
     spec: Json = made["spec"]
     if terms:
         spec = {**spec, "affinity": joined(spec.get("affinity") or {}, ours)}
-    annotations = {**(made["metadata"].get("annotations") or {}), HASH_ANNOTATION: client_digest(binding)}
-    return {"metadata": {**made["metadata"], "annotations": annotations}, "spec": spec}
+    return {**made, "spec": spec}
+
+
+def _annotated(made: Json, said: Mapping[str, str]) -> Json:
+    """A template that says more of its pods."""
+    annotations = {**(made["metadata"].get("annotations") or {}), **said}
+    return {**made, "metadata": {**made["metadata"], "annotations": annotations}}
 
 
 def _client(binding: Binding) -> Component:

@@ -19,7 +19,7 @@ from addon_framework.api.core import (
     SERVICES,
 )
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch_status
+from addon_framework.kube import Controller, Invalid, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import components, restoring, status, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
@@ -30,6 +30,7 @@ from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
 from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.leaving import Leaving
+from addons.cache_runtime.agent.making import secrets_of
 from addons.cache_runtime.agent.measurements import Measurements, is_counted
 from addons.cache_runtime.agent.names import (
     DATALOADS,
@@ -55,7 +56,10 @@ from addons.cache_runtime.agent.observing import WORKLOADS, Observer, of_operati
 from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
 from addons.cache_runtime.agent.references import References
+from addons.cache_runtime.agent.renewal import Renewal
 from addons.cache_runtime.agent.reports import Reports
+from addons.cache_runtime.agent.rights import Rights
+from addons.cache_runtime.agent.secrets import SecretWatch
 from addons.cache_runtime.agent.status import Counts, Observed
 from addons.cache_runtime.agent.teardown import Teardown
 from runtimes.interface import Profile
@@ -81,6 +85,7 @@ class DatasetController(Controller):
         self._observer: Observer
         self.references: References
         self.executions: Executions
+        self.secrets: SecretWatch
         self._ports = Ports()
         self.measurements = Measurements(lambda key: self.queue.add(key))
 
@@ -88,7 +93,8 @@ class DatasetController(Controller):
         """What is shared with the DataLoad controller."""
         self.credentials, self.reports = credentials, reports
         self._remounts = RemountEvents(self.client, reports)
-        self.executions = Executions(self.client, lambda key: self.queue.add(key), self._install_namespace)
+        rights = Rights(self.client, self._install_namespace)
+        self.executions = Executions(self.client, lambda key: self.queue.add(key), rights)
         self._observer = Observer(self.of, reports, self.executions, self.measurements)
         self.references = References(self.client, self.of, self.resolver, lambda key: self.queue.add(key))
         self._bypass = Bypass(self.client, self.of, self.resolver)
@@ -97,6 +103,8 @@ class DatasetController(Controller):
         labels = NodeLabels(self.client, self.of)
         self._clients = Clients(self.of, self.references)
         self._leaving = Leaving(self.of, labels, cleaner, self._teardown.users, self._clients)
+        self._renewal = Renewal(self.client, self.of, self.references, rights)
+        self.secrets = SecretWatch(self.client, lambda name: self.queue.add(name[1]))
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
@@ -169,23 +177,34 @@ class DatasetController(Controller):
         except CredentialsError as error:
             await self._write(binding, self._observer.observe(key, binding, waiting=str(error)))
             return _CREDENTIALS_RETRY
+        binding = replace(binding, credentials=await self._versions(key, binding))
         try:
             runtimes = (r for backend in self.resolver.backends for r in self.of(backend.resource))
             if await self._ports.ensure(self.client, binding, runtimes):
                 return None  # they come with the runtime's next version
             await self._components(key, binding)
             again, left = await self._leaving.step(binding, key)
+            outdated = await self._renewal.step(binding, key)
             self.executions.follow(key, binding, lambda role: self._observer.pods(key, role))
             seen = self._observer.observe(key, binding)
             if binding.backend.volume(binding.cache).after == "none" or seen.served:
                 await self._volume(key, binding)
-        except (_StrangerError, NoPortLeftError) as error:
+        except (_StrangerError, NoPortLeftError, Invalid) as error:
             await self._write(binding, self._observer.observe(key, binding, problem=str(error)))
             return _STRANGER_RETRY
         self._measure(key, binding)
-        await self._write(binding, replace(self._observer.observe(key, binding), leaving=left))
+        fixed = volumes.fixed(binding, self.of(PERSISTENTVOLUMES).get(Key("", volume_name(key))))
+        seen = replace(self._observer.observe(key, binding), leaving=left, fixed=fixed)
+        await self._write(binding, replace(seen, outdated=outdated.text, old_mounts=outdated.mounts))
         await self._remounts.tell(key, binding.dataset, self._observer.pods(key, "client"))
         return again
+
+    async def _versions(self, key: Key, binding: Binding) -> str:
+        """Of the Secrets that its pods read when they start."""
+        parts = binding.backend.components(binding.cache)
+        names = {Key(key.namespace, name) for part in parts for name in secrets_of(part.pod)}
+        found = await self.secrets.versions((DATASETS.kind, key), names)
+        return short_hash(json.dumps(sorted(found.items()))) if found else ""
 
     async def _adopt(self, binding: Binding) -> None:
         """The runtime belongs to the Dataset from now on, and neither goes before the cache is down."""
@@ -276,7 +295,7 @@ class DatasetController(Controller):
             said["datasetRef"] = [str(name) for name in names]
         await self._bypass.keep(binding, said)
         if await patch_status(self.client, DATASETS, binding.dataset, said, optional=OURS_IN_STATUS):
-            await self._remounts.slower(binding.dataset, said)
+            await self._remounts.warn(binding.dataset, said)
         wanted = status.runtime_status(binding, seen, said.get("cacheStates") or {}, datetime.now(UTC))
         if await patch_status(
             self.client, binding.backend.resource, binding.runtime, wanted, optional=OURS_IN_STATUS
@@ -336,6 +355,7 @@ class DatasetController(Controller):
     def _forget(self, key: Key) -> None:
         self.measurements.forget(key)
         self.credentials.forget(key)
+        self.secrets.forget((DATASETS.kind, key))
         self._remounts.forget(key)
         self.executions.forget(key)
 

@@ -8,7 +8,7 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client, Key
 from addon_framework.kube.events import EventRecorder
-from addons.cache_runtime.agent.names import FIELD_MANAGER, SLOWER
+from addons.cache_runtime.agent.names import FIELD_MANAGER, SLOWER, WAITING_CHANGES
 from addons.cache_runtime.agent.reports import Reports
 
 # What a client's pod reports -> Fluid's reason, and whether it is a warning.
@@ -43,12 +43,13 @@ class RemountEvents:
                 await self._recorder.record(dataset, reason, message, warning=warning, name=name)
                 told[at] = name
 
-    async def slower(self, dataset: Json, status: Json) -> None:
-        """Once each time that a cache is found to be slower than its source."""
-        before = get_condition((dataset.get("status") or {}).get("conditions") or [], SLOWER) or {}
-        found = get_condition(status["conditions"], SLOWER) or {}
-        if found.get("status") == "True" and before.get("status") != "True":
-            await self._recorder.record(dataset, SLOWER, found["message"], warning=True)
+    async def warn(self, dataset: Json, status: Json) -> None:
+        """Once each time that a cache is found to be slower than its source, or that a change waits."""
+        for kind in (SLOWER, WAITING_CHANGES):
+            before = get_condition((dataset.get("status") or {}).get("conditions") or [], kind) or {}
+            found = get_condition(status["conditions"], kind) or {}
+            if found.get("status") == "True" and before.get("status") != "True":
+                await self._recorder.record(dataset, kind, found["message"], warning=True)
 
     async def scaled(self, runtime: Json, status: Json) -> None:
         """Once each time that there are more or fewer workers, or that their files have to stay."""

@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from addon_framework.api.core import CLUSTERROLES, ROLEBINDINGS
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addon_framework.kube import ApiError, Client, Forbidden, Key
+from addon_framework.kube import ApiError, Client, Key
 from addon_framework.kube.execute import ExecuteError, execute
 from addons.cache_runtime.admission.names import EXEC_ROLE
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import FIELD_MANAGER, labels, owner_reference, short_hash
+from addons.cache_runtime.agent.names import short_hash
+from addons.cache_runtime.agent.rights import Rights
 from runtimes.interface import CacheState, Exec
 
 log = structlog.get_logger(__name__)
 _MIN_RETRY, _MAX_RETRY = 1.0, 20.0
-_SOON = (0.1, 0.5, 2.0)  # seconds after which the API server has surely heard of a RoleBinding
 _NOT_YET = "the sources are not mounted yet"
 # Seconds between two looks at a cache's state: while things happen to its Dataset, and while nothing does.
 # A look starts a program in the master, often a Java machine.
@@ -52,8 +51,8 @@ class _Followed:
 class Executions:
     """Runs each again when its inputs change, and until it succeeds."""
 
-    def __init__(self, client: Client, changed: Callable[[Key], None], install_namespace: str) -> None:
-        self._client, self._changed, self._install_namespace = client, changed, install_namespace
+    def __init__(self, client: Client, changed: Callable[[Key], None], rights: Rights) -> None:
+        self._client, self._changed, self._rights = client, changed, rights
         self._by_key: dict[Key, _Followed] = {}
 
     def follow(self, key: Key, binding: Binding, pods: Callable[[str], Sequence[Json]]) -> None:
@@ -146,32 +145,11 @@ class Executions:
     async def _execute(self, binding: Binding, pod: Json, command: Exec) -> str:
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]["name"]
         at = (metadata["namespace"], metadata["name"], container)
-        for delay in _SOON:
-            try:
-                return await execute(self._client, *at, command.command, timeout=command.timeout)
-            except Forbidden:
-                await self._allow(binding)
-                await asyncio.sleep(delay)
-        return await execute(self._client, *at, command.command, timeout=command.timeout)
 
-    async def _allow(self, binding: Binding) -> None:
-        """Ourselves to run commands in the Dataset's namespace, for as long as it has this runtime."""
-        metadata: Json = {
-            "name": f"{binding.cache.name}-{binding.backend.type}-exec",
-            "namespace": binding.cache.namespace,
-            "labels": labels(Key(binding.cache.namespace, binding.cache.name), "exec"),
-            "ownerReferences": [owner_reference(binding.runtime)],
-        }
-        account = f"{FIELD_MANAGER}-agent"
-        subject = {"kind": "ServiceAccount", "name": account, "namespace": self._install_namespace}
-        bound = {
-            "apiVersion": ROLEBINDINGS.api_version,
-            "kind": ROLEBINDINGS.kind,
-            "metadata": metadata,
-            "roleRef": {"apiGroup": CLUSTERROLES.group, "kind": CLUSTERROLES.kind, "name": EXEC_ROLE},
-            "subjects": [subject],
-        }
-        await self._client.apply(bound, field_manager=FIELD_MANAGER, resource=ROLEBINDINGS)
+        async def act() -> str:
+            return await execute(self._client, *at, command.command, timeout=command.timeout)
+
+        return await self._rights.using(EXEC_ROLE, binding, act)
 
 
 def _was_done(binding: Binding) -> bool:

@@ -33,6 +33,7 @@ HUB_SECRET_ANNOTATION = "data.boundaryless.io/hub-secret"
 # On the hub's copy: the namespace whose Datasets may have it. Anyone may name any copy in the annotation.
 HUB_SECRET_FOR_LABEL = "data.boundaryless.io/hub-secret-for"
 HASH_ANNOTATION = "data.boundaryless.io/hash"
+CREDENTIALS_ANNOTATION = "data.boundaryless.io/credentials"  # of pods: a hash of the Secrets they read
 CONTENTS_ANNOTATION = "data.boundaryless.io/contents"  # of a DataBackup, "true": the files too
 CAPACITY_ANNOTATION = "pvc.fluid.io/resources.requests.storage"
 
@@ -52,6 +53,7 @@ SIDECAR_DONE_LABEL = "done.sidecar.fluid.io/inject"  # by the webhook too, on po
 # On a Dataset, "auto": where its cache is slower than its source, labelled pods read a copy (see bypass).
 BYPASS_ANNOTATION = "data.boundaryless.io/bypass"
 SLOWER, BYPASSED = "CacheSlowerThanSource", "Bypassed"  # conditions
+WAITING_CHANGES = "ChangesPending"  # a condition
 AFFINITY_LABEL = "fuse.serverful.fluid.io/inject"  # on pods, "true": the webhook brings them to their data
 # On a Dataset, "true": it goes although pods use its data, and their mounts break.
 FORCE_ANNOTATION = "data.boundaryless.io/force-delete"
@@ -166,15 +168,24 @@ def pods_using(pods: AnyInformer, key: Key, node: str = "") -> list[str]:
 
 def nodes_using(pods: AnyInformer, key: Key) -> set[str]:
     """Nodes with pods that mount a Dataset's claim by the node's own client, and have not ended."""
+    return {pod["spec"]["nodeName"] for pod in _mounting(pods, key)}
+
+
+def pods_mounting(pods: AnyInformer, key: Key, node: str) -> list[str]:
+    """Those pods on one node."""
+    return sorted(p["metadata"]["name"] for p in _mounting(pods, key) if p["spec"]["nodeName"] == node)
+
+
+def _mounting(pods: AnyInformer, key: Key) -> list[Json]:
     pods.add_index(
         "claim", lambda pod: [str(Key(pod["metadata"]["namespace"], name)) for name in mounted_claims(pod)]
     )
-    return {
-        node
+    return [
+        pod
         for pod in pods.by_index("claim", str(key))
-        if (node := pod["spec"].get("nodeName"))
+        if pod["spec"].get("nodeName")
         and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-    }
+    ]
 
 
 def is_forced(dataset: Json) -> bool:

@@ -24,9 +24,9 @@ from addons.cache_runtime.agent.operations.load import Load
 from addons.cache_runtime.agent.operations.migrate import Migrate
 from addons.cache_runtime.agent.operations.process import Process
 from addons.cache_runtime.agent.operations.shared import Shared
-from addons.cache_runtime.agent.operations.turns import Name
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.scores import publish_scores
+from addons.cache_runtime.agent.secrets import Name
 from runtimes.interface import Backend
 from runtimes.node_directories import NodeDirectories
 
@@ -116,6 +116,7 @@ class _Agent:
         self.shared.close()
         self.datasets.measurements.close()
         self.datasets.executions.close()
+        self.datasets.secrets.close()
         self._reports.close()
 
     def _wake(self, name: Name) -> None:

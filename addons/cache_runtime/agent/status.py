@@ -12,7 +12,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import key_of
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import SLOWER, labels
+from addons.cache_runtime.agent.names import SLOWER, WAITING_CHANGES, labels
 from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
 from runtimes.interface import CacheState
 
@@ -57,6 +57,9 @@ class Observed:
     operations: Mapping[str, Sequence[str]] = field(default_factory=dict)  # that execute now, by kind
     in_use: str = ""  # why it is not deleted yet
     leaving: str = ""  # nodes that left the cache, and who keeps them from being cleaned
+    outdated: str = ""  # which change waits for clients that are in use
+    old_mounts: bool = False  # and whether the mounts are among it
+    fixed: str = ""  # which change cannot be made
     broken: str = ""  # which pods do not work though others do, and where
     unreadable: str = ""  # why the source cannot be counted
     speeds: Sequence[Json] = ()  # what loads measured, one of each node
@@ -80,12 +83,14 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         put("Ready", False, "RuntimeNotFound", "no runtime has the name of this Dataset")
         return status
     _remarks(binding, conditions, put)
+    _changes(seen, conditions, put)
     _readiness(binding.runtime.get("kind", ""), seen, conditions, put)
     _sources(status["phase"], seen, conditions, put)
     cache = binding.cache
     named = {"name": cache.name, "namespace": cache.namespace}
     status["runtimes"] = [{**named, "category": "Accelerate", "type": binding.backend.type}]
-    mounts = (dataset.get("spec") or {}).get("mounts") or [] if seen.mounted else old.get("mounts") or []
+    applied = dataset.get("spec") or {} if seen.mounted and not seen.old_mounts else old
+    mounts = applied.get("mounts") or []
     status["mounts"] = [{k: v for k, v in mount.items() if k != "encryptOptions"} for mount in mounts]
     if endpoint := binding.backend.hcfs(cache):
         status["hcfs"] = {"endpoint": endpoint}
@@ -156,6 +161,15 @@ def _remarks(binding: Binding, conditions: list[Json], put: Put) -> None:
         put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "")
     if binding.notes or get_condition(conditions, WITHOUT_EFFECT) is not None:
         put(WITHOUT_EFFECT, bool(binding.notes), "NoEffect", "; ".join(binding.notes))
+
+
+def _changes(seen: Observed, conditions: list[Json], put: Put) -> None:
+    """What was changed and is not seen by everyone yet, or will never be."""
+    text = "; ".join(filter(None, (seen.fixed, seen.outdated)))
+    if text:
+        put(WAITING_CHANGES, True, "VolumeCannotChange" if seen.fixed else "ClientsInUse", text)
+    elif get_condition(conditions, WAITING_CHANGES) is not None:
+        put(WAITING_CHANGES, False, "ChangesApplied", "")
 
 
 def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:

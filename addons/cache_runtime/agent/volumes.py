@@ -91,6 +91,21 @@ def claim(binding: Binding) -> Json:
     }
 
 
+def fixed(binding: Binding, live: Json | None) -> str:
+    """What the volume that there is would have to be and cannot become; "" when it is as wanted."""
+    if live is None:
+        return ""
+    wanted = persistent_volume(binding)["spec"]
+    names = ("accessModes", "capacity", "hostPath", "nodeAffinity")
+    changed = [name for name in names if live["spec"].get(name) != wanted.get(name)]
+    if not changed:
+        return ""
+    return (
+        f"PersistentVolume {live['metadata']['name']} cannot change: its {', '.join(changed)} would be other "
+        "ones by now; change that back, or delete the Dataset and create it anew"
+    )
+
+
 def referring_volume(binding: Binding, dataset: Json) -> Json:
     """The same directory, for a Dataset that refers to the binding's or, by subPaths, to a part of it."""
     made = persistent_volume(binding)

@@ -18,8 +18,9 @@ from addons.cache_runtime.agent.operations.kinds import RefusedError
 from addons.cache_runtime.agent.operations.migrate import Migrate
 from addons.cache_runtime.agent.operations.schedule import check_policy
 from addons.cache_runtime.agent.operations.status import PartState, progress
-from addons.cache_runtime.agent.operations.turns import Claim, Name, Turns
+from addons.cache_runtime.agent.operations.turns import Claim, Turns
 from addons.cache_runtime.agent.scores import score_name, score_of
+from addons.cache_runtime.agent.secrets import Name
 from runtimes.interface import Cache
 from runtimes.local import LocalBackend
 

@@ -35,7 +35,8 @@ from addons.cache_runtime.agent.operations.kinds import Kind, Plan, RefusedError
 from addons.cache_runtime.agent.operations.running import Runner
 from addons.cache_runtime.agent.operations.schedule import check_policy
 from addons.cache_runtime.agent.operations.shared import Shared
-from addons.cache_runtime.agent.operations.turns import Claim, Name
+from addons.cache_runtime.agent.operations.turns import Claim
+from addons.cache_runtime.agent.secrets import Name
 
 _LOOK = 2.0  # seconds until what is on its way is looked for again; of much of it there is an event
 
@@ -109,9 +110,6 @@ class OperationController(Controller):
         if op["metadata"].get("deletionTimestamp"):
             await self._end(key, op)
             return None
-        datasets = (self.of(DATASETS).get(target) for target in self.kind.targets(op))
-        if any(self.shared.resolver.of_fleet(dataset) for dataset in datasets):
-            return None  # the hub's, as its Dataset
         there = op["metadata"].get("finalizers") or []
         if self.kind.finalizer not in there:
             await self._patch_metadata(op, {"finalizers": [*there, self.kind.finalizer]})

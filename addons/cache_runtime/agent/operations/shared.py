@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from addon_framework.api.core import SECRETS
-from addon_framework.api.meta import Json
-from addon_framework.kube import ApiError, Client, Informer, Key
+from addon_framework.kube import ApiError, Client
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.credentials import CredentialsError
 from addons.cache_runtime.agent.dataset import DatasetController
-from addons.cache_runtime.agent.names import short_hash
 from addons.cache_runtime.agent.operations.kinds import Kind
-from addons.cache_runtime.agent.operations.turns import Name, Turns
+from addons.cache_runtime.agent.operations.turns import Turns
+from addons.cache_runtime.agent.secrets import Name, SecretWatch
 
 Wake = Callable[[Name], None]
-_SYNC = 30.0
 
 
 class Shared:
@@ -47,62 +43,6 @@ class Shared:
         """Ends all watches."""
         self.secrets.close()
         self.sources.close()
-
-
-class SecretWatch:
-    """Follows each Secret that an operation needs, whoever made it: a new value is a reason to try again."""
-
-    def __init__(self, client: Client, wake: Wake) -> None:
-        self._client, self._wake = client, wake
-        self._followed: dict[Key, tuple[Informer[Json], asyncio.Task[None]]] = {}
-        self._wanted: dict[Name, set[Key]] = {}
-
-    async def versions(self, owner: Name, names: set[Key]) -> dict[Key, str]:
-        """A hash of each Secret's values; "" where there is none."""
-        self._want(owner, names)
-        found: dict[Key, str] = {}
-        for name in sorted(names):
-            if name not in self._followed:
-                self._follow(name)
-            informer, _ = self._followed[name]
-            async with asyncio.timeout(_SYNC):
-                await informer.synced()
-            secret = informer.get(name)
-            data = json.dumps((secret or {}).get("data") or {}, sort_keys=True)
-            found[name] = short_hash(data) if secret is not None else ""
-        return found
-
-    def forget(self, owner: Name) -> None:
-        """It needs none any more."""
-        self._want(owner, set())
-        self._wanted.pop(owner, None)
-
-    def close(self) -> None:
-        """Ends the watches."""
-        for _, task in self._followed.values():
-            task.cancel()
-        self._followed.clear()
-
-    def _want(self, owner: Name, names: set[Key]) -> None:
-        if self._wanted.get(owner) == names:
-            return
-        self._wanted[owner] = names
-        needed = {name for wanted in self._wanted.values() for name in wanted}
-        for name in self._followed.keys() - needed:
-            self._followed.pop(name)[1].cancel()
-
-    def _follow(self, name: Key) -> None:
-        informer: Informer[Json] = Informer(
-            self._client, SECRETS, namespace=name.namespace, field_selector=f"metadata.name={name.name}"
-        )
-
-        def event(old: Json | None, new: Json | None) -> None:
-            for owner, wanted in list(self._wanted.items()):
-                if name in wanted:
-                    self._wake(owner)
-
-        informer.on_event(event)
-        self._followed[name] = (informer, asyncio.create_task(informer.run()))
 
 
 @dataclass

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from addon_framework.kube import Key
-
-Name = tuple[str, Key]  # kind and key of an operation
+from addons.cache_runtime.agent.secrets import Name
 
 
 @dataclass(frozen=True)
