@@ -89,7 +89,7 @@ def render(
       fleetadm addon render hello-addon --placement default/all --variable text=hello -o json
     """
     from addon_framework.hub.addons.render import CannotRender, render_addon
-    from addon_framework.plugins import PluginError, discover
+    from addon_framework.plugins import PluginError, PluginMissing, discover
 
     where = [_split(each, "/", "--placement", "NAMESPACE/NAME") for each in placements]
     given = dict(_split(each, "=", "--variable", "NAME=DEFAULT") for each in variables)
@@ -97,6 +97,8 @@ def render(
         rendered = render_addon(
             discover().require(name), variables=given, namespace=namespace, placements=where
         )
+    except PluginMissing as error:
+        raise NotThere(str(error)) from None
     except (CannotRender, PluginError) as error:
         raise Failure(str(error)) from None
     for note in rendered.notes:
@@ -147,7 +149,7 @@ async def _check_by_hand(client: Client, name: str) -> None:
     except NotFound as error:
         if is_kind_missing(error):
             raise
-        raise NotThere(f"the hub knows no add-on {name}: apply its ClusterManagementAddOn first") from None
+        raise NotThere(f"the hub knows no add-on {name}: it has no ClusterManagementAddOn {name}") from None
     strategy: Any = (found.get("spec") or {}).get("installStrategy") or {}
     if strategy.get("type") == "Placements":
         places = ", ".join(f"{p['namespace']}/{p['name']}" for p in strategy.get("placements") or [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,8 @@ from addon_framework.cli.connect import NotThere, TimedOut, Where, check_hub, cl
 
 if TYPE_CHECKING:
     from addon_framework.kube import Client
+
+_LINE = 240  # progress is to be read as it passes; the ManagedCluster's condition has all of it
 
 
 @click.command()
@@ -98,7 +101,7 @@ async def _until_gone(client: Client, name: str, uid: str, timeout: float) -> No
         nonlocal told
         if not _is_gone(cluster, uid) and (blocking := _blocking(cluster)) not in ("", told):
             told = blocking
-            click.echo(f"{name}: {told}")
+            click.echo(f"{name}: {shorten(told, _LINE, placeholder=' ...')}")
 
     try:
         await wait_for(

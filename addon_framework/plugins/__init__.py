@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from addon_framework.plugins.errors import PluginBusy, PluginError
+from addon_framework.plugins.errors import PluginBusy, PluginError, PluginMissing
 from addon_framework.plugins.hookspecs import Hooks, hookimpl, hookspec
 from addon_framework.plugins.loader import (
     ADDONS,
@@ -68,6 +68,7 @@ __all__ = [
     "Plugin",
     "PluginBusy",
     "PluginError",
+    "PluginMissing",
     "Plugins",
     "Probe",
     "Registration",

@@ -16,7 +16,7 @@ import pluggy
 
 from addon_framework.plugins.answers import Nonsense, check_description, checked
 from addon_framework.plugins.calls import TIMEOUT, Caller
-from addon_framework.plugins.errors import PluginBusy, PluginError
+from addon_framework.plugins.errors import PluginBusy, PluginError, PluginMissing
 from addon_framework.plugins.hookspecs import PROJECT, Hooks
 from addon_framework.plugins.types import AddonDescription
 
@@ -206,11 +206,11 @@ class Plugins:
         return self.by_name.get(name)
 
     def require(self, name: str) -> Plugin:
-        """The plug-in of that name; PluginError naming what exists when there is none."""
+        """The plug-in of that name; PluginMissing naming what exists when there is none."""
         if name in self.by_name:
             return self.by_name[name]
         have = ", ".join(sorted(self.by_name)) or "none"
-        raise PluginError(f'no plug-in is named "{name}"; installed: {have}')
+        raise PluginMissing(f'no plug-in is named "{name}"; installed: {have}')
 
     def made_from(self, source: Any, name: str, make: Callable[[], Plugin]) -> Plugin:
         """What `make` makes of an object in a cache, once for as long as the cache has that very object."""

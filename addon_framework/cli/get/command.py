@@ -50,8 +50,8 @@ def _command(view: View) -> click.Command:
         if namespace and all_namespaces:
             raise click.UsageError("-n and -A exclude each other.")
         if output == "explain":
-            if not name or not namespace:
-                raise click.UsageError("-o explain needs a NAME and -n.")
+            if not name:
+                raise click.UsageError("-o explain needs a NAME.")
             return run(lambda: _explain(where, namespace, name))
         question = Question(view, namespace, name, clusters)
         return run(lambda: _show(where, question, output or "", watch))
@@ -77,7 +77,7 @@ def _command(view: View) -> click.Command:
     return click.command(view.name, help=text, short_help=view.about)(function)
 
 
-async def _explain(where: Where, namespace: str, name: str) -> None:
+async def _explain(where: Where, namespace: str | None, name: str) -> None:
     from addon_framework.cli.get.explain import print_explanation
 
     async with where.client() as client:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from addon_framework.api.cluster import Placement
+from addon_framework.cli.connect import NotThere
 from addon_framework.hub.placement.explain import explain
 from addon_framework.hub.placement.model import Schedule
 from addon_framework.kube import Client
@@ -11,8 +13,9 @@ from addon_framework.kube import Client
 _GAP = "   "
 
 
-async def print_explanation(client: Client, namespace: str, name: str) -> None:
-    """What a placement decides on the hub as it is now, and why. Raises NotFound."""
+async def print_explanation(client: Client, namespace: str | None, name: str) -> None:
+    """What a placement decides on the hub as it is now, and why. Raises NotThere, UsageError."""
+    namespace = await _only_namespace(client, namespace, name)
     found = await explain(client, namespace, name)
     schedule = found.schedule
     click.echo(f"Cluster sets: {', '.join(found.cluster_sets) or 'none is bound to the namespace'}")
@@ -31,6 +34,19 @@ async def print_explanation(client: Client, namespace: str, name: str) -> None:
         decided = ", ".join(sorted(found.decided)) or "no cluster"
         click.echo(f"The hub's present decision is another: {decided}.")
         click.echo(f"Why: kubectl get placementexplanation {name} -n {namespace} -o yaml")
+
+
+async def _only_namespace(client: Client, namespace: str | None, name: str) -> str:
+    """Where the placement is: as everywhere in `get`, no namespace said is all of them."""
+    listed = await client.list(Placement.RESOURCE, namespace, field_selector=f"metadata.name={name}")
+    places = sorted(found["metadata"]["namespace"] for found in listed["items"])
+    if not places:
+        raise NotThere(
+            f"placements: {name} does not exist" + (f" in namespace {namespace}" if namespace else "")
+        )
+    if len(places) > 1:
+        raise click.UsageError(f"Several namespaces have a {name}, say which by -n: {', '.join(places)}.")
+    return str(places[0])
 
 
 def lines(schedule: Schedule) -> list[list[str]]:

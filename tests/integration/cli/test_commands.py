@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
-from addon_framework.api.core import CRDS, CSRS
+from addon_framework.api.core import CRDS, CSRS, NAMESPACES
 from addon_framework.api.crd import load_crds
 from addon_framework.api.data import Dataset
 from addon_framework.api.meta import Json, Resource
@@ -94,6 +94,24 @@ async def test_placements_with_their_clusters(hub: Client, fleetadm: Fleetadm, n
     await decide(hub, namespace, "b", "a")
     shown = await fleetadm("get", "placements", "-n", namespace)
     assert shown.lines[1][:-1] == [namespace, "p", "Unknown", "-", "a,b"]
+
+
+async def test_explaining_a_placement_finds_its_namespace(
+    hub: Client, fleetadm: Fleetadm, namespace: str
+) -> None:
+    another_namespace = f"{namespace}-too"
+    await hub.create(NAMESPACES, obj(NAMESPACES, another_namespace))
+    for place, name in ((namespace, namespace), (namespace, "twice"), (another_namespace, "twice")):
+        await hub.create(Placement.RESOURCE, obj(Placement.RESOURCE, name, place, spec={}))
+    explain = ("get", "placement", "-o", "explain")
+    assert "Cluster sets: none is bound to the namespace" in (await fleetadm(*explain, namespace)).out
+    several = await fleetadm(*explain, "twice")
+    assert several.code == 2
+    assert f"{', '.join(sorted([namespace, another_namespace]))}." in several.err
+    assert (await fleetadm(*explain, "twice", "-n", another_namespace)).code == 0
+    missing = await fleetadm(*explain, "nope", "-n", namespace)
+    assert missing.code == 4
+    assert missing.err == f"Error: placements: nope does not exist in namespace {namespace}\n"
 
 
 async def decide(hub: Client, namespace: str, *clusters: str) -> None:
@@ -184,7 +202,7 @@ async def test_add_ons_by_hand(hub: Client, fleetadm: Fleetadm, namespace: str) 
     name = f"by-hand-{namespace}"
     unknown = await fleetadm("addon", "enable", name, "--clusters", namespace)
     assert unknown.code == 4
-    assert "apply its ClusterManagementAddOn first" in unknown.err
+    assert "it has no ClusterManagementAddOn" in unknown.err
     resource = ClusterManagementAddOn.RESOURCE
     await hub.create(resource, obj(resource, name, spec={}))
     try:

@@ -41,7 +41,9 @@ def test_what_needs_a_controller_on_the_hub_is_refused_with_the_reason() -> None
 
 
 def test_mistakes_are_named() -> None:
-    assert 'no plug-in is named "nope"; installed: cache-runtime' in run("nope").stderr
+    missing = run("nope")
+    assert missing.exit_code == 4
+    assert 'no plug-in is named "nope"; installed: cache-runtime' in missing.stderr
     assert "all is not NAMESPACE/NAME" in run("resource-scorer", "--placement", "all").stderr
     assert "x is not NAME=DEFAULT" in run("resource-scorer", "--variable", "x").stderr
 
