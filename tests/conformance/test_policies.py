@@ -111,6 +111,16 @@ async def test_an_expression_that_runs_away_is_stopped(api: Api, namespace: str,
     assert "operation cancelled: actual cost limit exceeded" in said
 
 
+async def test_all_that_a_policy_says_has_one_budget(api: Api, namespace: str, enforce: Enforce) -> None:
+    slow = "object.data.all(x, object.data.all(y, x != '' || y != ''))"
+    await enforce(*({"expression": f"{slow} && {n} < 60"} for n in range(60)))
+    small = config_map("small", {f"k{n}": "v" for n in range(60)})
+    (await api.post(config_maps(namespace), small, dryRun="All")).ok(201)
+    large = config_map("large", {f"k{n}": "v" for n in range(400)})  # each alone may cost that much
+    said = (await api.post(config_maps(namespace), large, dryRun="All")).is_status(422, "Invalid")["message"]
+    assert "cost" in said
+
+
 async def test_policies_are_checked(api: Api) -> None:
     path = f"{ADMISSION}/validatingadmissionpolicies"
     constraints = {"resourceRules": [CONFIG_MAPS]}
