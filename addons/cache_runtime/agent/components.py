@@ -10,7 +10,7 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.affinities import both, joined
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.making import MADE_FROM_ANNOTATION, made_from, secrets_of
+from addons.cache_runtime.agent.making import MADE_FROM_ANNOTATION, MEASURING, made_from, secrets_of
 from addons.cache_runtime.agent.names import (
     CREDENTIALS_ANNOTATION,
     HASH_ANNOTATION,
@@ -103,7 +103,7 @@ def client_digest(binding: Binding) -> str:
 
 def _unmeasured(container: Json) -> Json:
     """Without what the remounter measures, which changes nothing for users of the mount."""
-    return {**container, "env": []} if container["name"] == "remount" else container
+    return {**container, "env": []} if container["name"] == MEASURING else container
 
 
 def placement(binding: Binding) -> str:

@@ -11,6 +11,7 @@ from addons.cache_runtime.agent.names import short_hash
 
 MADE_FROM_ANNOTATION = "data.boundaryless.io/made-from"
 MOUNTS = "Dataset.spec.mounts"
+MEASURING = "remount"  # the container beside a client's own (see runtimes.fuse)
 _CREDENTIALS = "the values of its Secrets"
 # Fields that are about other pods, or that the agent goes by itself.
 _NOT_OF_CLIENTS = (
@@ -29,9 +30,10 @@ _NOT_OF_CLIENTS = (
 
 
 def secrets_of(pod: Json) -> set[str]:
-    """Names of the Secrets of its namespace that a PodSpec reads."""
+    """Names of the Secrets of its namespace that a PodSpec reads; what measures a mount changes nothing."""
     found = set()
-    for container in [*(pod.get("initContainers") or []), *pod["containers"]]:
+    working = [each for each in pod["containers"] if each.get("name") != MEASURING]
+    for container in [*(pod.get("initContainers") or []), *working]:
         for variable in container.get("env") or []:
             found.add(((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name"))
         found |= {(source.get("secretRef") or {}).get("name") for source in container.get("envFrom") or []}
