@@ -15,6 +15,7 @@ from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import SLOWER, WAITING_CHANGES, labels
 from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
 from runtimes.interface import CacheState
+from runtimes.speed import is_slower
 
 NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
 UPDATING = "Updating"
@@ -138,9 +139,11 @@ def _sources(phase: str, seen: Observed, conditions: list[Json], put: Put) -> No
 def _speeds(known: Json, conditions: list[Json], put: Put) -> None:
     """Whether the cache is slower than its source, once both are measured."""
     cache, source = (known.get(f"{of}BytesPerSecond") for of in ("cache", "source"))
-    if cache and source and (cache < source or get_condition(conditions, SLOWER) is not None):
+    if not cache or not source:
+        return
+    if (slower := is_slower(cache, source)) or get_condition(conditions, SLOWER) is not None:
         text = f"the cache reads {human_size(cache)}/s, the source {human_size(source)}/s"
-        put(SLOWER, cache < source, "CacheMeasured", text)
+        put(SLOWER, slower, "CacheMeasured", text)
 
 
 def _totals(old: Json, seen: Observed) -> Json:
