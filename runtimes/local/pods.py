@@ -105,9 +105,14 @@ def _marks(cache: Cache) -> dict[str, float]:
 
 
 def service(cache: Cache) -> str:
-    """Stands for all workers; at most 63 characters."""
-    name = f"{cache.name}-peers"
-    return name if len(name) <= 63 else f"peers-{hashlib.sha256(cache.name.encode()).hexdigest()[:10]}"
+    """Stands for all workers."""
+    return service_name(cache.name)
+
+
+def service_name(name: str) -> str:
+    """Of the Service of a Dataset's workers; at most 63 characters."""
+    found = f"{name}-peers"
+    return found if len(found) <= 63 else f"peers-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
 
 
 def path(source: Source) -> str:

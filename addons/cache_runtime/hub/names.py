@@ -29,6 +29,7 @@ RUNTIMES: tuple[Resource, ...] = (
 )
 FINALIZER = f"{LOCAL_GROUP}/fleet"
 CLUSTER_ANNOTATION = f"{LOCAL_GROUP}/cluster"  # on a DataMigrate of the hub: where it runs
+PEERS_ANNOTATION = f"{LOCAL_GROUP}/peers"  # on a ManagedCluster: where others reach its caches (see peers)
 # On works and credentials in cluster namespaces: which Dataset they belong to.
 COPY_ANNOTATION = (
     f"{LOCAL_GROUP}/fleet-copy"  # on what a cluster gets: it is never written over the hub's own

@@ -10,6 +10,7 @@ from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.kube import Key, key_of
 from addons.cache_runtime.agent.names import HUB_SECRET_ANNOTATION
 from addons.cache_runtime.hub import payload as data
+from addons.cache_runtime.hub import peers
 from addons.cache_runtime.hub.names import (
     COPY_ANNOTATION,
     HERE,
@@ -70,10 +71,12 @@ def manifest_work(
     migrates: Sequence[Json] = (),
     *,
     here: bool = False,
+    others: Sequence[str] = (),
 ) -> Json:
     """The ManifestWork for one cluster. Without a runtime on the hub: copies on every node.
 
     `here` the cluster is the hub itself, where these names are taken: by the objects that this is made from.
+    `others` are the addresses of other clusters' caches.
     """
     key = key_of(dataset)
     sent = _dataset(dataset, key, by_reference=bool(secrets_of(dataset, migrates)))
@@ -84,7 +87,7 @@ def manifest_work(
         "apiVersion": runtime["apiVersion"],
         "kind": runtime["kind"],
         "metadata": _metadata(runtime),
-        "spec": runtime.get("spec") or {},
+        "spec": peers.joined(runtime, dataset, others),
     }
     objects = [sent, runtime]
     objects += [_operation("DataLoad", load, key) for load in sorted(loads, key=_name)]

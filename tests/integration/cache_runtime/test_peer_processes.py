@@ -18,7 +18,13 @@ from urllib.request import Request
 import pytest
 
 from addon_framework.api.meta import Json
+from addon_framework.kube import Key
 from addon_framework.testing import eventually
+from addons.cache_runtime.hub import payload, peers
+from addons.cache_runtime.hub.names import PEERS_ANNOTATION
+from addons.cache_runtime.hub.works import manifest_work
+from runtimes.interface import Cache
+from runtimes.local import LocalBackend
 from runtimes.local.peers import PORT
 from tests.integration.cache_runtime.faultyproxy import Fault, FaultyProxy, faulty
 from tests.integration.cache_runtime.objectstore import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore
@@ -131,6 +137,34 @@ async def test_a_node_that_comes_later_reads_nothing_from_the_origin(nodes: Node
     before = nodes.proxy.sent
     (said,) = nodes.load(nodes.all[2])
     assert nodes.all[2].cached == nodes.files
+    assert nodes.proxy.sent - before < MIB  # the listing, and what is too small to be asked for
+    assert said["peers"] > TOTAL - MIB
+
+
+async def test_a_cluster_that_comes_later_takes_all_from_the_first(nodes: Nodes) -> None:
+    first, later = nodes.all[:2]
+    clusters = [
+        {"metadata": {"name": node.host, "annotations": {PEERS_ANNOTATION: f"{node.host}:{PORT}"}}}
+        for node in (first, later)
+    ]
+    reached = peers.reached(clusters, Key("models", "llama"), hub_id="")
+    for node in (first, later):  # what the hub sends to each, down to what its pods are told
+        metadata = {"name": "llama", "namespace": "models"}
+        made = payload.dataset(metadata, first.specification["sources"][0]["url"], {})
+        work = manifest_work(made, None, [], node.host, others=peers.others(reached, node.host))
+        _, dataset, runtime, *_ = work["spec"]["workload"]["manifests"]
+        (worker,) = LocalBackend().components(Cache.of(dataset, runtime, image=""))
+        environment = {each["name"]: each.get("value") for each in worker.pod["containers"][0]["env"]}
+        node.specification["peers"] = {
+            **json.loads(environment["CACHE"])["peers"],
+            "service": "nobody.invalid",  # each cluster's own
+        }
+        node.start()
+    await eventually(lambda: all((node.directory / "address").exists() for node in (first, later)))
+    nodes.load(first)
+    before = nodes.proxy.sent
+    (said,) = nodes.load(later)
+    assert later.cached == nodes.files
     assert nodes.proxy.sent - before < MIB  # the listing, and what is too small to be asked for
     assert said["peers"] > TOTAL - MIB
 
