@@ -30,6 +30,7 @@ from addon_framework.kube import (
 from addon_framework.kube.ensure import ensure, remove, set_finalizers
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS, short_hash
+from addons.cache_runtime.hub import peers
 from addons.cache_runtime.hub.known import Known, Sent
 from addons.cache_runtime.hub.names import (
     CLUSTER_ANNOTATION,
@@ -45,7 +46,7 @@ from addons.cache_runtime.hub.names import (
     placement_of,
     work_name,
 )
-from addons.cache_runtime.hub.status import dataset_status, operation_status
+from addons.cache_runtime.hub.status import dataset_status, leaving, operation_status
 from addons.cache_runtime.hub.works import copied_key, credentials, manifest_work, secrets_of
 
 log = structlog.get_logger(__name__)
@@ -56,8 +57,7 @@ MIGRATES = DataMigrate.RESOURCE
 CREDENTIALS = (SECRETS, ROLES, ROLEBINDINGS)
 _LONGEST = 5.0  # seconds between two looks at a status
 _OURS_IN_STATUS = ("observedGeneration", "clusters")  # a hub with upstream's definitions drops them
-# Secrets that no data is read with, and that may be many.
-_PLAIN = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"
+_PLAIN = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"  # many others may be there
 
 
 class NotYetError(Exception):
@@ -115,7 +115,7 @@ class FleetDatasetController(Controller):
             if FINALIZER not in finalizers:
                 return None  # it stays on the hub, and is somebody else's
             left = await self._remove(key, keep=())
-            await self._write(dataset, known, [], why=("Leaving", _leaving(left)))
+            await self._write(dataset, known, [], why=("Leaving", leaving(left)))
             if not left:
                 dataset = self.cache(DATASETS).get(key) or dataset
                 kept = [name for name in finalizers if name != FINALIZER]
@@ -165,7 +165,10 @@ class FleetDatasetController(Controller):
         One cluster's trouble is not the others'.
         """
         runtime, loads = self._runtime(key), self._loads(key)
-        plain = _digest(manifest_work(dataset, runtime, loads, ""), self._values(key, secrets_of(dataset)))
+        named = self.cache(ManagedCluster.RESOURCE)
+        reached = peers.reached((named.get(Key("", cluster)) for cluster in clusters), key, self._hub_id)
+        alike = (manifest_work(dataset, runtime, loads, ""), reached)
+        plain = _digest(alike, self._values(key, secrets_of(dataset)))
         migrates: dict[str, list[Json]] = {}
         for op in self._migrates(key):
             if self._is_whole(key, op):
@@ -177,11 +180,11 @@ class FleetDatasetController(Controller):
             if (sent := known.sent.get(cluster)) is not None and sent.digest == digest:
                 with_values |= {cluster} if sent.credentials else set()
                 continue
-            named = self.cache(ManagedCluster.RESOURCE).get(Key("", cluster))
-            here = is_here(named, self._hub_id)
-            work = manifest_work(dataset, runtime, loads, cluster, mine, here=here)
+            here = is_here(known_as := named.get(Key("", cluster)), self._hub_id)
+            near = peers.others(reached, cluster)
+            work = manifest_work(dataset, runtime, loads, cluster, mine, here=here, others=near)
             # One that was rejected may still hold a certificate: nothing may be left for it to read.
-            values = self._values(key, secrets_of(dataset, mine)) if is_accepted(named) else {}
+            values = self._values(key, secrets_of(dataset, mine)) if is_accepted(known_as) else {}
             with_values |= {cluster} if values else set()
             try:
                 await self._send(key, work)
@@ -358,7 +361,7 @@ class FleetDatasetController(Controller):
         return keys
 
     def _cluster_changed(self, old: Json | None, new: Json | None) -> bool:
-        return acceptance_changed(old, new) or is_here(old, self._hub_id) != is_here(new, self._hub_id)
+        return acceptance_changed(old, new) or peers.moved(old, new, self._hub_id)
 
     def _sent_to(self, cluster: Json) -> Iterable[Key]:
         """The Datasets that a cluster has."""
@@ -393,7 +396,3 @@ class FleetDatasetController(Controller):
 
 def _digest(*parts: object) -> str:
     return short_hash(json.dumps(parts, sort_keys=True))
-
-
-def _leaving(left: list[str]) -> str:
-    return f"Waiting for {', '.join(left)} to remove it" if left else "It is on no cluster"

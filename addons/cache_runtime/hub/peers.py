@@ -37,9 +37,9 @@ def others(known: Mapping[str, list[str]], cluster: str) -> list[str]:
     return [address for other, found in known.items() if other != cluster for address in found]
 
 
-def changed(old: Json | None, new: Json | None) -> bool:
-    """Whether a cluster is reached elsewhere than before."""
-    return _said(old) != _said(new)
+def moved(old: Json | None, new: Json | None, hub_id: str) -> bool:
+    """Whether a cluster is reached elsewhere than before, or its Dataset has another name there."""
+    return _said(old) != _said(new) or is_here(old, hub_id) != is_here(new, hub_id)
 
 
 def _said(cluster: Json | None) -> str:

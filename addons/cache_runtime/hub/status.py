@@ -129,6 +129,11 @@ def operation_status(
     return {**old, "phase": phase, "duration": duration, "conditions": conditions, "infos": infos}
 
 
+def leaving(left: Sequence[str]) -> str:
+    """What a Dataset that is to be on no cluster waits for."""
+    return f"Waiting for {', '.join(left)} to remove it" if left else "It is on no cluster"
+
+
 def _phase(staying: Sequence[Json], why: tuple[str, str] | None) -> str:
     if not staying:
         return NOT_BOUND

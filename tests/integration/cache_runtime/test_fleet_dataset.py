@@ -23,6 +23,7 @@ from addon_framework.cli.connect import Failure, Where
 from addon_framework.kube import Client, ClientConfig, Manager, NotFound
 from addons.cache_runtime.hub import actions, controller, known, payload, status, works
 from addons.cache_runtime.hub.controller import FleetDatasetController
+from addons.cache_runtime.hub.names import PEERS_ANNOTATION
 from tests.integration.hub.conftest import Hub, running
 from tests.integration.hub.objects import binding, labelled, placement
 
@@ -208,6 +209,38 @@ async def test_a_change_of_one_cluster_is_work_for_one(scene: Scene, monkeypatch
     await scene.until(lambda said: said["clusters"][2].get("cachedBytes") == 5)
     assert set(read) == {chosen}
     assert set(made) <= {"", chosen}, "once for all that are alike"
+
+
+async def test_clusters_that_reach_one_another_are_told_where(scene: Scene) -> None:
+    one, two, alone = await scene.clusters(3)
+    await scene.secret()
+    await scene.create()
+
+    async def addresses(cluster: str) -> list[str] | None:
+        if (work := await scene.of(WORKS, cluster, "")) is None:
+            return None
+        manifests = work["spec"]["workload"]["manifests"]
+        runtime = next(each for each in manifests if each["kind"] == "LocalRuntime")
+        found: list[str] = (runtime["spec"].get("peers") or {}).get("addresses", [])
+        return found
+
+    async def told(**wanted: list[str]) -> None:
+        async def probe() -> bool:
+            return [await addresses(c) for c in (one, two, alone)] == [wanted.get(c, []) for c in "abc"]
+
+        await scene.hub.until(probe)
+
+    async def reached(cluster: str, at: str | None) -> None:
+        patch = {"metadata": {"annotations": {PEERS_ANNOTATION: at}}}
+        await scene.client.patch(ManagedCluster.RESOURCE, cluster, patch)
+
+    await told()
+    await reached(one, "10.1.0.1:30465")
+    await reached(two, "{service}.{namespace}.{cluster}.example:9465, nonsense")
+    there = f"llama-peers.{scene.namespace}.{two}.example:9465"
+    await told(a=[there], b=["10.1.0.1:30465"])
+    await reached(one, None)
+    await told()
 
 
 async def test_what_is_missing_is_said_and_what_runs_is_left_alone(scene: Scene) -> None:
