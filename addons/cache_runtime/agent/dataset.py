@@ -30,7 +30,6 @@ from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
 from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.leaving import Leaving
-from addons.cache_runtime.agent.making import secrets_of
 from addons.cache_runtime.agent.measurements import Measurements, is_counted
 from addons.cache_runtime.agent.names import (
     DATALOADS,
@@ -177,7 +176,7 @@ class DatasetController(Controller):
         except CredentialsError as error:
             await self._write(binding, self._observer.observe(key, binding, waiting=str(error)))
             return _CREDENTIALS_RETRY
-        binding = replace(binding, credentials=await self._versions(key, binding))
+        binding = replace(binding, credentials=await self.secrets.read_by(binding))
         try:
             runtimes = (r for backend in self.resolver.backends for r in self.of(backend.resource))
             if await self._ports.ensure(self.client, binding, runtimes):
@@ -198,13 +197,6 @@ class DatasetController(Controller):
         await self._write(binding, replace(seen, outdated=outdated.text, old_mounts=outdated.mounts))
         await self._remounts.tell(key, binding.dataset, self._observer.pods(key, "client"))
         return again
-
-    async def _versions(self, key: Key, binding: Binding) -> str:
-        """Of the Secrets that its pods read when they start."""
-        parts = binding.backend.components(binding.cache)
-        names = {Key(key.namespace, name) for part in parts for name in secrets_of(part.pod)}
-        found = await self.secrets.versions((DATASETS.kind, key), names)
-        return short_hash(json.dumps(sorted(found.items()))) if found else ""
 
     async def _adopt(self, binding: Binding) -> None:
         """The runtime belongs to the Dataset from now on, and neither goes before the cache is down."""

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from addon_framework.api.core import SECRETS
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client, Informer, Key
-from addons.cache_runtime.agent.names import short_hash
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.making import secrets_of
+from addons.cache_runtime.agent.names import DATASETS, short_hash
 
 Name = tuple[str, Key]  # kind and key of whoever needs one
 _SYNC = 30.0  # seconds
@@ -37,6 +39,14 @@ class SecretWatch:
             data = json.dumps((secret or {}).get("data") or {}, sort_keys=True)
             found[name] = short_hash(data) if secret is not None else ""
         return found
+
+    async def read_by(self, binding: Binding) -> str:
+        """A hash of those that a cache's pods read when they start; "" where they read none."""
+        key = Key(binding.cache.namespace, binding.cache.name)
+        parts = binding.backend.components(binding.cache)
+        names = {Key(key.namespace, name) for part in parts for name in secrets_of(part.pod)}
+        found = await self.versions((DATASETS.kind, key), names)
+        return short_hash(json.dumps(sorted(found.items()))) if found else ""
 
     def forget(self, owner: Name) -> None:
         """It needs none any more."""
