@@ -17,20 +17,12 @@ from addon_framework.api.work import ManifestWork
 from addon_framework.hub.acceptance import acceptance_changed, is_accepted
 from addon_framework.hub.addons import lookup
 from addon_framework.hub.addons.works import same_work
-from addon_framework.kube import (
-    ApiError,
-    Controller,
-    Forbidden,
-    Key,
-    NotFound,
-    Watch,
-    key_of,
-    patch_status,
-)
+from addon_framework.kube import ApiError, Controller, Forbidden, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.kube.ensure import ensure, remove, set_finalizers
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS, short_hash
 from addons.cache_runtime.hub import peers
+from addons.cache_runtime.hub.holding import ADDONS, AGENT, is_agent, leaves
 from addons.cache_runtime.hub.known import Known, Sent
 from addons.cache_runtime.hub.names import (
     CLUSTER_ANNOTATION,
@@ -100,6 +92,7 @@ class FleetDatasetController(Controller):
             ),
             Watch(SECRETS, map=self._readers, field_selector=_PLAIN),
             Watch(ManagedCluster.RESOURCE, map=self._sent_to, predicate=self._cluster_changed),
+            Watch(ADDONS, map=self._held_for, predicate=lambda old, new: leaves(old) != leaves(new)),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -228,7 +221,8 @@ class FleetDatasetController(Controller):
             if not (why := str(said.get("message", ""))):
                 return present, ("Undecided", f"Placement {name} has not been decided on yet")
             return [], ("NoCluster", f"Placement {name} chose no cluster: {why}")
-        return sorted(chosen), None
+        addons = self.cache(ADDONS)
+        return sorted(name for name in chosen if not leaves(addons.get(Key(name, AGENT)))), None
 
     def _values(self, key: Key, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
         """What is read with, as the clusters' one Secret has it."""
@@ -365,9 +359,14 @@ class FleetDatasetController(Controller):
 
     def _sent_to(self, cluster: Json) -> Iterable[Key]:
         """The Datasets that a cluster has."""
-        name = cluster["metadata"]["name"]
-        works = self._owned(WORKS).in_namespace(name)
-        return self._touch([key for work in works for key in owner_of(work)], name)
+        return self._on(cluster["metadata"]["name"])
+
+    def _held_for(self, addon: Json) -> Iterable[Key]:
+        return self._on(addon["metadata"]["namespace"]) if is_agent(addon) else ()
+
+    def _on(self, cluster: str) -> Iterable[Key]:
+        works = self._owned(WORKS).in_namespace(cluster)
+        return self._touch([key for work in works for key in owner_of(work)], cluster)
 
     def _decided(self, decision: Json) -> Iterable[Key]:
         for placement in lookup.placement_of(decision):

@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from addon_framework.cli.connect import Failure, Where
 from addon_framework.kube import Client, ClientConfig, Manager, NotFound
 from addons.cache_runtime.hub import actions, controller, known, payload, status, works
 from addons.cache_runtime.hub.controller import FleetDatasetController
-from addons.cache_runtime.hub.names import PEERS_ANNOTATION
+from addons.cache_runtime.hub.holding import ADDONS, AGENT, HoldingController
+from addons.cache_runtime.hub.names import FINALIZER, PEERS_ANNOTATION
 from tests.integration.hub.conftest import Hub, running
 from tests.integration.hub.objects import binding, labelled, placement
 
@@ -108,6 +110,7 @@ async def scene(client: Client, crds_installed: None, namespace: str) -> AsyncIt
     """A hub with the controller."""
     manager = Manager(client, name="fleet-datasets")
     manager.add(FleetDatasetController())
+    manager.add(HoldingController())
     async with running(client) as hub:
         await hub.start()
         task = asyncio.create_task(manager.run())
@@ -183,6 +186,49 @@ async def test_a_rotated_secret_a_new_runtime_and_a_cluster_that_leaves_flow_on(
 
     await scene.hub.until(left)
     assert await scene.of(WORKS, one, "") is not None
+
+
+async def test_the_agent_of_a_cluster_stays_until_its_datasets_have_left(scene: Scene) -> None:
+    one, two = await scene.clusters(2)
+    await scene.secret()
+    await scene.create()
+    for cluster in (one, two):
+        metadata = {"name": AGENT, "namespace": cluster}
+        addon = {"apiVersion": ADDONS.api_version, "kind": ADDONS.kind, "metadata": metadata, "spec": {}}
+        await scene.client.create(ADDONS, addon)
+        await scene.hub.until(partial(_held, scene, cluster))
+    mine = {"metadata": {"finalizers": ["tests/agent"]}}  # as the work agent holds what it has applied
+    await scene.client.patch(WORKS, scene.work, mine, one)
+    await scene.client.delete(ADDONS, AGENT, one)
+
+    async def leaving() -> bool:
+        work = await scene.of(WORKS, one, "")
+        return work is not None and "deletionTimestamp" in work["metadata"]
+
+    await scene.hub.until(leaving)
+    assert await _held(scene, one)
+    await scene.client.patch(WORKS, scene.work, {"metadata": {"finalizers": None}}, one)
+
+    async def gone() -> bool:
+        try:
+            await scene.client.get(ADDONS, AGENT, one)
+        except NotFound:
+            return True
+        return False
+
+    await scene.hub.until(gone)
+    assert await scene.of(WORKS, two, "") is not None
+    await scene.client.delete(DATASETS, "llama", scene.namespace)
+
+    async def free() -> bool:
+        return not await _held(scene, two)
+
+    await scene.hub.until(free)
+
+
+async def _held(scene: Scene, cluster: str) -> bool:
+    addon = await scene.client.get(ADDONS, AGENT, cluster)
+    return FINALIZER in (addon["metadata"].get("finalizers") or [])
 
 
 async def test_a_change_of_one_cluster_is_work_for_one(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
