@@ -161,7 +161,7 @@ async def join(hub: Client, clusters: Sequence[str], say: Callable[[str], None])
 
     await until_reached(lambda: accept_when_asked(hub, clusters, timeout=JOIN_TIMEOUT), timeout=JOIN_TIMEOUT)
     await asyncio.gather(*(until_joined(hub, name, JOIN_TIMEOUT) for name in clusters))
-    say(f"{', '.join(clusters)} joined the hub and are available")
+    say(f"{', '.join(clusters)} joined the hub, available")
 
 
 @contextmanager

@@ -118,6 +118,10 @@ async def accept(client: Client, clusters: Sequence[str], *, requesters: Iterabl
                 f"cluster {name} has not asked to join: there is no ManagedCluster {name} on the hub; "
                 "is its agent running with this hub's bootstrap kubeconfig?"
             ) from None
+        if cluster["metadata"].get("deletionTimestamp"):
+            raise CannotAccept(
+                f"cluster {name} is being deleted: accept it when it has asked to join anew, or --wait"
+            )
         approved, known, refused = await _approve_requests(client, cluster, trusted)
         if not is_accepted(cluster):
             if not (approved or known or is_true(cluster, CONDITION_JOINED)):
@@ -170,7 +174,7 @@ async def accept_when_asked(
 def _has_asked(name: str, requests: Informer[Json], joining: Informer[Json]) -> bool:
     """It is there, and its certificate is asked for, or it was let in before."""
     cluster = joining.get(Key("", name))
-    if cluster is None:
+    if cluster is None or cluster["metadata"].get("deletionTimestamp"):
         return False
     asked = any(
         csr["metadata"]["labels"].get(CLUSTER_NAME_LABEL) == name and not is_settled(csr)

@@ -18,7 +18,7 @@ from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.cli.connect import Failure, NotThere, Where, is_kind_missing
 from addon_framework.cli.get.printer import print_document
 from addon_framework.hub.clustersets import GLOBAL_SET
-from addon_framework.kube import AlreadyExists, Client, NotFound, wait_for
+from addon_framework.kube import Client, NotFound, wait_for
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS
 from addons.cache_runtime.agent.sizes import human_size
 from addons.cache_runtime.hub import payload
@@ -37,9 +37,7 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
     async with where.client() as client:
         for cluster in names:
             await _there(client, ManagedCluster.RESOURCE, cluster)
-        if names:
-            await _bind(client, namespace)
-        else:
+        if not names:
             await _there(client, Placement.RESOURCE, chooser, namespace)
         if said["secret"]:
             await _check_secret(client, said["secret"], namespace)
@@ -48,18 +46,12 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
         options = {"endpoint": said["s3_endpoint"]} if said["s3_endpoint"] else {}
         dataset = payload.dataset(labelled, said["source"], options, said["secret"])
         parts = _parts(metadata, said, chooser, names)
+        await _absent(client, dataset, f"fleetadm dataset delete {name} -n {namespace}")
         for part in parts:
-            await _absent(client, part)
-        try:
-            made = await client.create(DATASETS, dataset)
-        except AlreadyExists:
-            raise Failure(
-                f"Dataset {namespace}/{name} exists; delete it first: fleetadm dataset delete {name}"
-            ) from None
-        except NotFound as error:
-            if is_kind_missing(error):
-                raise _no_kind() from None
-            raise
+            await _absent(client, part, "delete it, or give the Dataset another name")
+        if names:
+            await _bind(client, namespace)
+        made = await client.create(DATASETS, dataset)
         for part in parts:
             part["metadata"] = {**part["metadata"], "ownerReferences": [_owner(made)]}
             await client.apply(part, field_manager=_MANAGER)
@@ -287,14 +279,16 @@ def _parts(metadata: Json, said: dict[str, Any], chooser: str, names: list[str])
     return made
 
 
-async def _absent(client: Client, part: Json) -> None:
+async def _absent(client: Client, part: Json, otherwise: str) -> None:
     """What somebody else has made is not taken over, or it would go with the Dataset."""
     kind, name, namespace = part["kind"], part["metadata"]["name"], part["metadata"]["namespace"]
     try:
         await client.get(await client.resource_for(part["apiVersion"], kind), name, namespace)
-    except NotFound:
+    except NotFound as error:
+        if is_kind_missing(error):
+            raise _no_kind() from None
         return
-    raise Failure(f"{kind} {namespace}/{name} exists; delete it, or give the Dataset another name")
+    raise Failure(f"{kind} {namespace}/{name} exists: {otherwise}")
 
 
 async def _check_secret(client: Client, name: str, namespace: str) -> None:

@@ -98,6 +98,17 @@ async def test_install_twice_changes_nothing(hub: Hub, client: Client) -> None:
     )
 
 
+async def test_a_cluster_that_is_leaving_is_not_let_in(hub: Hub, client: Client) -> None:
+    name = f"c{uuid.uuid4().hex[:8]}"
+    held = cluster_object(name)
+    held["metadata"]["finalizers"] = ["example.org/held"]
+    await client.create(ManagedCluster.RESOURCE, held)
+    await client.delete(ManagedCluster.RESOURCE, name)
+    with pytest.raises(CannotAccept, match=f"cluster {name} is being deleted"):
+        await accept(client, [name])
+    await client.patch(ManagedCluster.RESOURCE, name, {"metadata": {"finalizers": None}})
+
+
 async def test_from_bootstrap_to_rotation(hub: Hub, client: Client) -> None:
     name, key = f"c{uuid.uuid4().hex[:8]}", ec.generate_private_key(ec.SECP256R1())
     hub._clusters.append(name)
