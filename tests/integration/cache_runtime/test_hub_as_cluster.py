@@ -18,14 +18,16 @@ from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, STATEFULSETS
 from addon_framework.api.data import LocalRuntime
 from addon_framework.api.meta import Json
 from addon_framework.hub.admission import BINDINGS, POLICIES
-from addon_framework.kube import Client, Manager, NotFound
+from addon_framework.kube import Client, Forbidden, Manager, NotFound
 from addon_framework.plugins import AgentContext
 from addon_framework.spoke.work.controller import WorkController
 from addon_framework.spoke.work.deletion import AppliedWorkController
 from addon_framework.spoke.work.objects import SpokeObjects
+from addon_framework.testing import eventually
 from addons.cache_runtime.agent.run import run_agent
+from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.controller import FleetDatasetController
-from addons.cache_runtime.hub.names import FINALIZER
+from addons.cache_runtime.hub.names import COPY_ANNOTATION, FINALIZER
 from addons.cache_runtime.hub.policy import policy
 from addons.cache_runtime.plugin import NAME
 from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE, agent_client
@@ -42,6 +44,7 @@ async def scene(client: Client, crds_installed: None, namespace: str) -> AsyncIt
     manager.add(FleetDatasetController())
     for resource, obj in zip((POLICIES, BINDINGS), policy(), strict=True):
         await client.apply(obj, field_manager="tests", resource=resource)
+    await in_force(client, namespace)
     async with running(client) as hub:
         await hub.start()
         task = asyncio.create_task(manager.run())
@@ -53,6 +56,23 @@ async def scene(client: Client, crds_installed: None, namespace: str) -> AsyncIt
             await asyncio.gather(task, return_exceptions=True)
             for resource, obj in zip((POLICIES, BINDINGS), policy(), strict=True):
                 await client.delete(resource, obj["metadata"]["name"])
+
+
+async def in_force(client: Client, namespace: str) -> None:
+    """An API server goes by a policy a moment after it is there."""
+    probe = payload.dataset({"name": "probe", "namespace": namespace}, "s3://m/llama", {}, "")
+    await client.create(DATASETS, probe)
+    marked = {**probe, "metadata": {**probe["metadata"], "annotations": {COPY_ANNOTATION: "x"}}}
+
+    async def refused() -> bool:
+        try:
+            await client.apply(marked, field_manager="tests", resource=DATASETS, dry_run=True)
+        except Forbidden:
+            return True
+        return False
+
+    await eventually(refused, timeout=30)
+    await client.delete(DATASETS, "probe", namespace)
 
 
 @contextlib.asynccontextmanager
