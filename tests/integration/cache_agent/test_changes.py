@@ -5,25 +5,17 @@ No kubelet is there, so the test makes the pods of a FUSE client and says that t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-import structlog
 
 from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import DAEMONSETS, NODES, PODS, SECRETS
 from addon_framework.api.data import Dataset, ThinRuntime
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import ApiError, Client, wait_for
-from addon_framework.plugins import AgentContext
 from addon_framework.testing import eventually
-from addon_framework.testing.servers import free_port
-from addons.cache_runtime.admission.names import CONFIGURATION, VALIDATING
-from addons.cache_runtime.admission.server import Address
-from addons.cache_runtime.agent.run import run_agent
-from addons.cache_runtime.plugin import NAME
-from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE, agent_client
+from tests.integration.cache_runtime.conftest import agent_alone
 
 DATASETS, THIN = Dataset.RESOURCE, ThinRuntime.RESOURCE
 MOUNT: Json = {"mountPoint": "s3://models/llama", "path": "/", "options": {"endpoint": "http://127.0.0.1:1"}}
@@ -37,25 +29,8 @@ SECRET_MOUNT: Json = {
 @pytest.fixture
 async def agent(client: Client, crds_installed: None) -> AsyncIterator[None]:
     """With its own rights, and its webhooks."""
-    async with await agent_client(client) as spoke:
-        context = AgentContext(
-            addon_name=NAME,
-            cluster_name="cluster1",
-            install_namespace=INSTALL_NAMESPACE,
-            hub=None,
-            spoke=spoke,
-            log=structlog.stdlib.get_logger(),
-        )
-        task = asyncio.create_task(
-            run_agent(context, webhooks=Address("127.0.0.1", "127.0.0.1", port=free_port()))
-        )
-        try:
-            await wait_for(client, VALIDATING, CONFIGURATION, until=lambda obj: obj is not None, timeout=30)
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await client.delete(VALIDATING, CONFIGURATION)
+    async with agent_alone(client):
+        yield
 
 
 def obj(resource: Resource, namespace: str, name: str, spec: Json) -> Json:

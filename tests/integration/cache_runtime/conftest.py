@@ -21,6 +21,7 @@ from addon_framework.local.fleet.images import images
 from addon_framework.local.node.config import Image
 from addon_framework.plugins import AgentContext
 from addon_framework.testing import EmbeddedApiServer, eventually
+from addon_framework.testing.servers import free_port
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDATING
 from addons.cache_runtime.admission.server import Address
 from addons.cache_runtime.agent.run import run_agent
@@ -195,6 +196,29 @@ async def agent_client(client: Client) -> Client:
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     token = (await client.request("POST", path, body=request))["status"]["token"]
     return Client(ClientConfig(server=client.server, ca=client.config.ca, token=lambda: str(token)))
+
+
+@contextlib.asynccontextmanager
+async def agent_alone(client: Client) -> AsyncIterator[None]:
+    """The agent with its own rights and its webhooks, against an API server that may have no nodes."""
+    async with await agent_client(client) as spoke:
+        context = AgentContext(
+            addon_name=NAME,
+            cluster_name="cluster1",
+            install_namespace=INSTALL_NAMESPACE,
+            hub=None,
+            spoke=spoke,
+            log=structlog.stdlib.get_logger(),
+        )
+        webhooks = Address("127.0.0.1", "127.0.0.1", port=free_port())
+        task = asyncio.create_task(run_agent(context, webhooks=webhooks))
+        try:
+            await wait_for(client, VALIDATING, CONFIGURATION, until=lambda obj: obj is not None, timeout=30)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await client.delete(VALIDATING, CONFIGURATION)
 
 
 @pytest.fixture

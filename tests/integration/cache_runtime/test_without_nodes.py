@@ -11,7 +11,6 @@ from pathlib import Path
 
 import kubernetes
 import pytest
-import structlog
 
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import (
@@ -27,14 +26,8 @@ from addon_framework.api.core import (
 from addon_framework.api.data import DataBackup, DataLoad, Dataset, LocalRuntime, ThinRuntime
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import ApiError, Client, NotFound, wait_for
-from addon_framework.plugins import AgentContext
 from addon_framework.testing import eventually
-from addon_framework.testing.servers import free_port
-from addons.cache_runtime.admission.names import CONFIGURATION, VALIDATING
-from addons.cache_runtime.admission.server import Address
-from addons.cache_runtime.agent.run import run_agent
-from addons.cache_runtime.plugin import NAME
-from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE, agent_client
+from tests.integration.cache_runtime.conftest import agent_alone
 
 DATASETS = Dataset.RESOURCE
 
@@ -42,24 +35,8 @@ DATASETS = Dataset.RESOURCE
 @pytest.fixture
 async def agent(client: Client, crds_installed: None) -> AsyncIterator[None]:
     """With its own rights, and its webhooks."""
-    async with await agent_client(client) as spoke:
-        context = AgentContext(
-            addon_name=NAME,
-            cluster_name="cluster1",
-            install_namespace=INSTALL_NAMESPACE,
-            hub=None,
-            spoke=spoke,
-            log=structlog.stdlib.get_logger(),
-        )
-        webhooks = Address("127.0.0.1", "127.0.0.1", port=free_port())
-        task = asyncio.create_task(run_agent(context, webhooks=webhooks))
-        try:
-            await wait_for(client, VALIDATING, CONFIGURATION, until=lambda obj: obj is not None, timeout=30)
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await client.delete(VALIDATING, CONFIGURATION)
+    async with agent_alone(client):
+        yield
 
 
 def obj(resource: Resource, namespace: str, name: str, spec: Json) -> Json:

@@ -22,6 +22,7 @@ from addons.cache_runtime.agent.operations.kinds import (
     own_namespace,
     title,
 )
+from runtimes.interface import Task
 from runtimes.pods import on_node
 
 
@@ -73,7 +74,7 @@ class Load(Kind):
         (binding,) = bindings
         spec = op.get("spec") or {}
         self.supports(op, bindings)
-        task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
+        task = _task(op, bindings)
         assert task is not None
         hosts = hosts_of(task, pods)
         if not hosts:
@@ -98,15 +99,18 @@ class Load(Kind):
         now: datetime,
     ) -> Coverage | None:
         """Every node of the cache."""
-        (binding,) = bindings
-        task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
+        task = _task(op, bindings)
         return coverage(task, pods, workloads, _since(op), now) if task is not None else None
 
     def per_node(self, op: Json, bindings: Sequence[Binding]) -> bool:
         """Unless a cache loads itself as a whole."""
-        (binding,) = bindings
-        task = binding.backend.warm(binding.cache, from_dict(DataLoad, op))
+        task = _task(op, bindings)
         return task is not None and not task.once
+
+
+def _task(op: Json, bindings: Sequence[Binding]) -> Task | None:
+    (binding,) = bindings
+    return binding.backend.warm(binding.cache, from_dict(DataLoad, op))
 
 
 def _since(load: Json) -> datetime:
