@@ -29,11 +29,6 @@ def members(cluster_set: Json, clusters: Iterable[Json]) -> list[Json]:
     return [cluster for cluster in clusters if is_member(cluster, cluster_set)]
 
 
-def sets_of(cluster: Json, cluster_sets: Iterable[Json]) -> set[str]:
-    """Names of the sets the cluster is in."""
-    return {s["metadata"]["name"] for s in cluster_sets if is_member(cluster, s)}
-
-
 def eligible_sets(asked: Iterable[str], bound: Iterable[str]) -> list[str]:
     """The sets a placement may choose from: those it asks for, or all bound ones when it asks for none."""
     asked, bound = set(asked), set(bound)

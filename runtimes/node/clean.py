@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtimes.node import publish, remount, speed
+from runtimes.node.mountinfo import mounts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,17 +63,12 @@ def remove(path: Path) -> None:
 
 def mounts_on(path: Path) -> int:
     """How many mounts lie on exactly this path."""
-    return _mount_points().count(str(path))
+    return sum(mount.point == str(path) for mount in mounts())
 
 
 def mounts_below(path: Path) -> bool:
     """Whether anything is mounted on or below the path."""
-    return any(point == str(path) or point.startswith(f"{path}/") for point in _mount_points())
-
-
-def _mount_points() -> list[str]:
-    with Path("/proc/self/mountinfo").open() as lines:
-        return [line.split()[4].replace("\\040", " ") for line in lines]
+    return any(mount.point == str(path) or mount.point.startswith(f"{path}/") for mount in mounts())
 
 
 def _remove_empty(directory: Path) -> None:

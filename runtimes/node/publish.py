@@ -18,6 +18,8 @@ import ctypes
 import os
 from pathlib import Path
 
+from runtimes.node.mountinfo import device_at
+
 _MS_BIND, _MNT_DETACH = 1 << 12, 2
 _LINK = "data"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -68,13 +70,6 @@ def _link(path: Path, target: str) -> None:
     made.unlink(missing_ok=True)
     made.symlink_to(target)
     made.replace(path)
-
-
-def device_at(path: Path) -> str:
-    """Of what is mounted on exactly this path, without asking it, which could take a client's time; or ""."""
-    with open("/proc/self/mountinfo", errors="surrogateescape") as lines:
-        found = [fields[2] for line in lines if (fields := line.split())[4] == str(path)]
-    return found[-1] if found else ""
 
 
 def _mount(source: str, target: Path, kind: str, flags: int, options: str = "") -> None:

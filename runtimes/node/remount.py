@@ -27,10 +27,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 
-from runtimes.node.publish import device_at, live_at, publish, withdraw
+from runtimes.node.mountinfo import FUSE, TABLE, Device, Mount, device_at, mounts
+from runtimes.node.publish import live_at, publish, withdraw
 from runtimes.node.seal import seal
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every architecture since 2019
@@ -43,33 +44,6 @@ _AGAIN = 1000  # milliseconds until another try
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-@dataclass(frozen=True)
-class Device:
-    """What tells one client's mount from another's."""
-
-    number: str  # major:minor
-    type: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A line of mountinfo: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
-
-    device: Device
-    root: str  # what of the file system is mounted: "/", or a subPath
-    point: str
-    options: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, line: str) -> Mount:
-        """From the kernel's words."""
-        left, _, right = line.partition(" - ")
-        fields, (type_, source) = left.split(), right.split()[:2]
-        device = Device(fields[2], type_, source)
-        return cls(device, _plain(fields[3]), _plain(fields[4]), tuple(fields[5].split(",")))
 
 
 def record_of(mount_point: Path) -> Path:
@@ -86,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     try:
-        with _measuring(options.mount_point), open("/proc/self/mountinfo") as table:
+        with _measuring(options.mount_point), TABLE.open() as table:
             changes = select.poll()
             changes.register(table, select.POLLPRI)
             trouble = ""
@@ -134,11 +108,11 @@ def remount(mount_point: Path, proc: Path, *, read_only: bool = False) -> None:
         return
     held: set[Device] = set()
     published = f"/{live_at(mount_point).relative_to(mount_point.parent.parent)}/"
-    for pid, mounts in _namespaces(proc):
+    for pid, table in _namespaces(proc):
         # What is mounted last lies on top.
-        tops = {mount.point: mount for mount in mounts if published not in mount.point}
+        tops = {mount.point: mount for mount in table if published not in mount.point}
         dead = [mount for mount in tops.values() if mount.device in old]
-        held |= {mount.device for mount in mounts}
+        held |= {mount.device for mount in table}
         if dead:
             _repair(proc / str(pid) / "ns" / "mnt", dead, mount_point)
     _save(record, (old & held) | {current})
@@ -227,23 +201,16 @@ def _namespaces(proc: Path) -> Iterator[tuple[int, list[Mount]]]:
             namespace = os.readlink(proc / name / "ns" / "mnt")
             if namespace in seen:
                 continue
-            mounts = _mounts(proc / name / "mountinfo")
+            found = mounts(proc / name / "mountinfo", of=FUSE)
         except OSError:  # it has ended
             continue
-        if mounts:
+        if found:
             seen.add(namespace)
-            yield int(name), mounts
-
-
-def _mounts(table: Path) -> list[Mount]:
-    """Those of FUSE, in the order of mounting."""
-    with table.open(errors="surrogateescape") as lines:
-        mounts = [Mount.parse(line) for line in lines if " - fuse" in line]
-    return [mount for mount in mounts if mount.device.type.startswith("fuse")]
+            yield int(name), found
 
 
 def _current(mount_point: Path) -> Device | None:
-    there = [m for m in _mounts(Path("/proc/self/mountinfo")) if m.point == str(mount_point)]
+    there = [m for m in mounts(of=FUSE) if m.point == str(mount_point)]
     return there[-1].device if there else None
 
 
@@ -275,13 +242,6 @@ def _save(record: Path, devices: set[Device]) -> None:
 
 def _report(what: str, **more: object) -> None:
     print(json.dumps({"report": what, "time": time.time(), **more}), flush=True)
-
-
-def _plain(text: str) -> str:
-    """The kernel writes blanks and backslashes as octal."""
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, char)
-    return text
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from addon_framework.testing import eventually
-from runtimes.node.remount import device_at
+from runtimes.node.mountinfo import device_at
 from runtimes.node.seal import seal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")

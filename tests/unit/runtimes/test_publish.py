@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from runtimes.node import clean
-from runtimes.node.publish import device_at, live_at, publish, published_at, withdraw
+from runtimes.node.mountinfo import device_at
+from runtimes.node.publish import live_at, publish, published_at, withdraw
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runtimes.node import remount
-from runtimes.node.remount import Device, Mount
+from runtimes.node.mountinfo import Device, Mount
 
 LINE = "1245 1170 0:412 /deep\\040er /models\\040a ro,nosuid,nodev master:77 - fuse.s3fs s3fs rw\n"
 
