@@ -12,6 +12,7 @@ from runtimes.local.verification import Verification, verification
 from runtimes.source import Object, SourceError
 
 RANGE = 8 << 20
+ABSENT, THERE, READING, CLAIMED = range(4)  # what a journal says of a range
 _PIECE = 1 << 18  # bytes read at once: what stays in a core's own cache
 
 
@@ -23,10 +24,10 @@ def ranges(size: int) -> int:
 class Assembly:
     """A file of the right size, filled range by range.
 
-    Beside it a journal with one byte per range, 1 once the range's bytes are written, 2 while they are being
-    read from the origin (which only peers look at, see serving). Killing a process
-    loses none of its writes; another boot is the store's matter. The checksum is made while ranges come (see
-    verification), so that little is left to do when the last one has.
+    Beside it a journal with one byte per range: THERE once the range's bytes are written; the others only
+    peers look at (see serving). Killing a process loses none of its writes; another boot is the store's
+    matter. The checksum is made while ranges come (see verification), so that little is left to do when the
+    last one has.
     """
 
     def __init__(self, obj: Object, path: Path) -> None:
@@ -66,9 +67,9 @@ class Assembly:
             count = os.pwrite(self._file, data, offset)
             data, offset = data[count:], offset + count
 
-    def reading(self, number: int) -> None:
-        """A range is about to come from the origin."""
-        os.pwrite(self._marks, b"\2", number)
+    def mark(self, number: int, mark: int) -> None:
+        """Tells peers what becomes of a range."""
+        os.pwrite(self._marks, bytes([mark]), number)
 
     def matches(self) -> bool:
         """Whether the whole file has its checksum, if it has one."""
@@ -84,7 +85,7 @@ class Assembly:
 
     def complete(self, number: int) -> bool:
         """A range is whole; True for the one who has nobody to wait for any more."""
-        os.pwrite(self._marks, b"\1", number)
+        self.mark(number, THERE)
         self._done[number] = 1
         if (verification := self._verification) is not None:
             verification.arrived(number)
@@ -109,10 +110,10 @@ class Assembly:
         """Closes and verifies. Raises SourceError when the bytes are not the object's."""
         digest = self._verification.digest() if self._verification is not None else ""
         self.close()
-        self._journal.unlink(missing_ok=True)
         kind, wanted = self.object.checksum or ("", "")
         if digest and digest != wanted:
             self._path.unlink(missing_ok=True)
+            self._journal.unlink(missing_ok=True)
             raise SourceError(
                 f"{self.object.path}: the bytes that came are not the object's: {kind.upper()} is {digest}, "
                 f"the source says {wanted}"
@@ -131,7 +132,7 @@ class Assembly:
             done = bytearray(self._journal.read_bytes()) if self._path.exists() else bytearray()
         except FileNotFoundError:
             done = bytearray()
-        done = bytearray(mark == 1 for mark in done)
+        done = bytearray(mark == THERE for mark in done)
         return done[: self.count] + bytearray(self.count - len(done[: self.count]))
 
     def _verify(self, obj: Object) -> Verification | None:

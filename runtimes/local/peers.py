@@ -2,8 +2,9 @@
 
 Each node reads from the origin the ranges that it owns (see ownership) among those who are loading the file
 at that moment, and takes the others from whoever has them. Who loads alone owns everything; who comes later
-takes what is there. Nobody waits long: a peer that does not answer is left out for a while, and a node that
-gets nothing takes over one range after the other.
+takes what is there. What others know of one is a moment old, so a range is claimed first (see `claim`).
+Nobody waits long: a peer that does not answer is left out for a while, and a node that gets nothing, while
+the peers get nothing either, takes over one range after the other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runtimes.local import assembly
+from runtimes.local.assembly import ABSENT, CLAIMED, READING, THERE
 from runtimes.local.ownership import owner
 from runtimes.source.connections import Connections
 from runtimes.source.objects import Sink, SourceError
@@ -36,14 +39,18 @@ _AWAY = 5.0  # seconds for which a peer that failed is not asked
 _SOON = 0.2  # seconds that a name may take
 _RESOLVED = 2.0  # seconds for which a name is
 _GRACE, _SHORTEST = 5.0, 0.05  # seconds without a range after which one is taken over
-ORIGIN, LATER = "", "later"
+_OFTEN = 100  # times that a peer says it has what it has not
+_POLL = 0.02  # seconds between looks at a claim that is not settled
+_ASKING = 0.001  # seconds: an answer may be as old for each peer, so that asking many costs little
+ORIGIN, MINE, LATER = "", "mine", "later"
 _KEYS = re.compile(r"SOURCE\d+_(ACCESS_KEY|SECRET_KEY|TOKEN)")
 
 
 @dataclass
 class _View:
     marks: bytes | None = None  # None: it has no part of the file
-    at: float = -1e9
+    written: int = 0  # bytes of the file
+    at: float = -1e9  # when it was asked
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -56,44 +63,68 @@ class Peers:
         token: str,
         own: str = "",
         clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._find, self._headers = find, {"Authorization": f"Bearer {token}"}
-        self._own, self._clock = own, clock
+        self._own, self._clock, self._wait = own, clock, wait
         self._connections = Connections(timeout=_TIMEOUT)
         self._lock = threading.Lock()
         self._found: tuple[str, ...] = ()
         self._views: dict[tuple[str, str], _View] = {}
         self._away: dict[str, float] = {}
-        self._got_at, self._grace = clock(), _GRACE
-        self._turn = 0
+        self._got_at, self._grace, self._coming = clock(), _GRACE, 0
+        self._turn, self._gone = 0, Counter[str]()
         self.bytes = 0
         self._found_at = clock()
         self._look()
 
     def choose(self, file: str, number: int) -> str:
-        """A peer that has the range, ORIGIN to read it there, or LATER when somebody else is about to."""
-        known = {peer: marks for peer in self._members() if (marks := self._marks(peer, file)) is not None}
+        """A peer that has the range; MINE to claim it and read it at the origin; LATER when somebody else is
+        about to, or ORIGIN to read it all the same, since nothing comes."""
+        known = self._known(file, self._clock() - _FRESH)
         with self._lock:
-            if having := [peer for peer, marks in known.items() if marks[number : number + 1] == b"\1"]:
+            if having := [peer for peer, marks in known.items() if _of(marks, number) == THERE]:
                 self._turn += 1
                 return having[self._turn % len(having)]
-            reading = any(marks[number : number + 1] == b"\2" for marks in known.values())
-            loading = [peer for peer, marks in known.items() if b"\0" in marks or b"\2" in marks]
+            reading = any(_of(marks, number) == READING for marks in known.values())
+            loading = [peer for peer, marks in known.items() if any(mark != THERE for mark in marks)]
             if not reading and owner([*loading, self._own], file, number) == self._own:
-                return ORIGIN
+                return MINE
             if self._clock() - self._got_at > self._grace:
                 self._got_at, self._grace = self._clock(), max(_SHORTEST, self._grace / 2)
                 return ORIGIN
             return LATER
 
+    def claim(self, file: str, number: int) -> bool:
+        """Whether a range is to be read here, once peers can see that it is claimed here.
+
+        Of two that claim it, at least the later one sees the other, and both know whose it is: that one waits
+        until the other has given way, or has begun to read (Lamport's bakery, one range a customer).
+        """
+        began = self._clock()
+        while True:
+            looked = self._clock()
+            marks = {peer: _of(known, number) for peer, known in self._known(file, looked).items()}
+            if any(mark in (THERE, READING) for mark in marks.values()):
+                return False
+            claiming = [peer for peer, mark in marks.items() if mark == CLAIMED]
+            if not claiming or looked - began > _TIMEOUT:
+                return True
+            if owner([*claiming, self._own], file, number) != self._own:
+                return False
+            self._wait(_POLL)
+
     def read(self, peer: str, file: str, number: int, length: int, sink: Sink) -> None:
-        """A range. Raises SourceError, after which the peer is not asked for a while."""
+        """A range. Raises SourceError, after which the peer is not asked for a while unless it is stale."""
         with self._answer(peer, f"/{file}/{number}") as response:
+            if response.status == 404:  # the file has just been moved, or evicted
+                response.read()
+                raise self._stale(peer, file)
             if response.status != 200 or response.length != length:
                 raise SourceError(f"{peer}: has not {length} bytes of range {number} of {file}")
             self._connections.pour(response, 0, length, sink, f"{peer}: {file}")
         with self._lock:
-            self._got_at, self._grace = self._clock(), _GRACE
+            self._got(length)
             self.bytes += length
 
     def compiled(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -145,27 +176,56 @@ class Peers:
         with self._lock:
             self._found = found
 
-    def _marks(self, peer: str, file: str) -> bytes | None:
+    def _stale(self, peer: str, file: str) -> SourceError:
+        with self._lock:
+            self._views[peer, file].at = -1e9
+            self._gone[peer] += 1
+            often = self._gone[peer] > _OFTEN
+        return SourceError(f"{peer}: has {file} no more", stale=not often)
+
+    def _got(self, length: int) -> None:
+        """Bytes have come, here or to a peer. A range's worth is a reason to wait for more."""
+        self._coming += length
+        if self._coming >= assembly.RANGE:
+            self._got_at, self._grace, self._coming = self._clock(), _GRACE, 0
+
+    def _known(self, file: str, since: float) -> dict[str, bytes]:
+        """What peers say of the file's ranges; those who load it, after `since`."""
+        members = self._members()
+        views = {peer: self._view(peer, file, since, len(members) * _ASKING) for peer in members}
+        return {peer: marks for peer, marks in views.items() if marks is not None}
+
+    def _view(self, peer: str, file: str, since: float, idle: float) -> bytes | None:
         with self._lock:
             view = self._views.setdefault((peer, file), _View())
         with view.lock:
-            if self._clock() - view.at > _FRESH and self._away.get(peer, 0.0) <= self._clock():
-                try:
-                    view.marks = self._ask(peer, file)
-                except SourceError:
-                    view.marks = None
-                    self.drop(peer)
+            old = view.at < (since if view.marks is not None else since - idle)
+            if old and self._away.get(peer, 0.0) <= self._clock():
                 view.at = self._clock()
+                try:
+                    marks, written = self._ask(peer, file)
+                except SourceError:
+                    marks, written = None, 0
+                    self.drop(peer)
+                if marks is not None and view.marks is not None:
+                    with self._lock:
+                        self._got(max(written - view.written, 0))
+                view.marks, view.written = marks, written
             return view.marks
 
-    def _ask(self, peer: str, file: str) -> bytes | None:
+    def _ask(self, peer: str, file: str) -> tuple[bytes | None, int]:
         with self._answer(peer, f"/{file}") as response:
             body = bytes(response.read())
             if response.status == 404:
-                return None
+                return None, 0
             if response.status != 200 or response.headers.get("Range-Size") != str(assembly.RANGE):
                 raise SourceError(f"{peer}: answers {response.status}, or has ranges of another size")
-            return body
+            return body, int(response.headers.get("Written") or 0)
+
+
+def _of(marks: bytes, number: int) -> int:
+    """A file that has just been opened is still short."""
+    return marks[number] if number < len(marks) else ABSENT
 
 
 def token_of(environment: Mapping[str, str]) -> str:

@@ -1,7 +1,8 @@
 """Gives other caches of the same Dataset what this node has: complete files, and ranges of unfinished ones.
 
-    GET /FILE           a byte for each range: 0 absent, 1 there, 2 being read from the origin; only of what
-                        is there or what a loader is working on, else 404
+    GET /FILE           a byte for each range: 0 absent, 1 there, 2 being read from the origin, 3 claimed for
+                        that; only of what is there or what a loader is working on, else 404. The header
+                        `Written` is how many bytes have come of what a loader is working on
     GET /FILE/NUMBER    the range
     GET /compiled       compiled code of engines (see compiled): JSON, name and bytes of each archive
     GET /compiled/NAME  the archive
@@ -50,20 +51,22 @@ class PeerServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def found(self, file: str) -> tuple[Path, bytes] | None:
-        """The bytes of a file and its ranges; None when it is neither here nor coming."""
+    def found(self, file: str) -> tuple[Path, bytes, int] | None:
+        """The bytes of a file, its ranges, how much of it is written; None: neither here nor coming."""
         store = Store(self.directory)
         if (path := self._complete(store).get(file)) is not None:
-            return path, b"\1" * assembly.ranges(path.stat().st_size)
+            size = path.stat().st_size
+            return path, bytes([assembly.THERE]) * assembly.ranges(size), size
         if not self._loading():
             return None
         part = store.partial / f"{file}.part"
         try:
-            count = assembly.ranges(part.stat().st_size)
+            stat = part.stat()
+            count = assembly.ranges(stat.st_size)
             marks = part.with_suffix(".done").read_bytes()[:count]
         except FileNotFoundError:
             return None
-        return part, marks + bytes(count - len(marks))
+        return part, marks + bytes(count - len(marks)), stat.st_blocks * 512
 
     def _complete(self, store: Store) -> Mapping[str, Path]:
         """Read again only when the index was replaced."""
@@ -106,8 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
             if match is None or found is None:
                 self._answer(404)
             elif match[2] is None:
-                self._answer(200, found[1])
-            elif int(match[2]) < len(found[1]) and found[1][int(match[2])] == 1:
+                self._answer(200, found[1], Written=found[2])
+            elif int(match[2]) < len(found[1]) and found[1][int(match[2])] == assembly.THERE:
                 self._part(found[0], int(match[2]) * assembly.RANGE, assembly.RANGE)
             else:
                 self._answer(404)
@@ -133,12 +136,14 @@ class _Handler(BaseHTTPRequestHandler):
             if self.connection.sendfile(file, start, count) != count:
                 self.close_connection = True
 
-    def _answer(self, status: int, body: bytes = b"") -> None:
-        self._head(status, len(body))
+    def _answer(self, status: int, body: bytes = b"", **headers: int) -> None:
+        self._head(status, len(body), **headers)
         self.wfile.write(body)
 
-    def _head(self, status: int, length: int) -> None:
+    def _head(self, status: int, length: int, **headers: int) -> None:
         self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, str(value))
         self.send_header("Content-Length", str(length))
         self.send_header("Range-Size", str(assembly.RANGE))
         self.end_headers()

@@ -51,6 +51,7 @@ class Store:
         self._boot = boot if boot is not None else (_BOOT.read_text().strip() if _BOOT.exists() else "")
         self._lock = Lock()
         self._write_at = 0.0
+        self._parts: list[Path] = []  # of files that are complete and not written down
         self._entries: dict[str, Entry] = {}
 
     @contextmanager
@@ -64,6 +65,7 @@ class Store:
                 for leftover in self.partial.iterdir():
                     leftover.unlink()
                 self.drop_unknown()
+            self._drop_parts()
             self._write(durable=True)  # the boot, above all: without it no other boot would be noticed
             try:
                 yield
@@ -118,7 +120,10 @@ class Store:
         return found.f_bavail * found.f_frsize
 
     def add(self, path: str, url: str, obj: Object, temporary: Path) -> None:
-        """Moves a complete file to where pods see it."""
+        """Puts a complete file where pods see it, if it is not there already.
+
+        Peers have it from `temporary` until it is written down.
+        """
         target = self.data / path
         temporary.chmod(0o444)
         self._give(temporary)
@@ -127,10 +132,23 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             for above in missing:
                 self._give(above)
-            temporary.replace(target)
+            if temporary != target:
+                whole = temporary.with_suffix(".whole")
+                whole.unlink(missing_ok=True)
+                whole.hardlink_to(temporary)
+                whole.replace(target)
+                self._parts.append(temporary)
             self._entries[path] = Entry(obj.size, obj.etag, url, self._boot)
             if obj.size >= _LARGE or time.monotonic() >= self._write_at:
                 self._write()
+
+    def _drop_parts(self) -> None:
+        """Of files that are complete: a process was killed before it did. They would keep evicted bytes."""
+        leftovers = list(self.partial.iterdir())
+        complete = self.identities() if leftovers else {}
+        for leftover in leftovers:
+            if leftover.stem in complete:
+                leftover.unlink()
 
     def give(self) -> None:
         """What is there already gets its owner. Raises OSError."""
@@ -240,6 +258,10 @@ class Store:
         fresh.replace(self._index)
         if durable:
             _flush(self._directory)
+        parts, self._parts = self._parts, []
+        for part in parts:
+            part.unlink(missing_ok=True)
+            part.with_suffix(".done").unlink(missing_ok=True)
         # A tenth of the time at most; a file that a kill leaves out of the index is read again.
         ended = time.monotonic()
         self._write_at = ended + max(_WRITE_PERIOD, 10 * (ended - began))

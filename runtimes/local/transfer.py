@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from runtimes.local.assembly import Assembly
-from runtimes.local.peers import LATER, ORIGIN, Peers
+from runtimes.local.assembly import ABSENT, CLAIMED, READING, Assembly
+from runtimes.local.peers import LATER, MINE, ORIGIN, Peers
 from runtimes.local.store import Store
 from runtimes.reporting import Progress
 from runtimes.source import Object, ObjectSource, Sink, SourceError
@@ -126,7 +126,7 @@ class Transfer:
                 self._ranges.append((item, assembly, number))
             return
         if giver == ORIGIN:
-            assembly.reading(number)
+            assembly.mark(number, READING)
 
         def attempt() -> bool:
             position = start
@@ -154,10 +154,11 @@ class Transfer:
 
         try:
             trusted = attempt() if giver else self._again(attempt)
-        except SourceError:
+        except SourceError as error:
             if not giver or self._peers is None:
                 raise
-            self._peers.drop(giver)
+            if not error.stale:
+                self._peers.drop(giver)
             with self._lock:
                 self._ranges.append((item, assembly, number))
             return
@@ -179,7 +180,13 @@ class Transfer:
             return ORIGIN
         if item.object.size < _SMALLEST:
             return ORIGIN  # asking who has it costs as much
-        return self._peers.choose(assembly.name, number)
+        if (giver := self._peers.choose(assembly.name, number)) != MINE:
+            return giver
+        assembly.mark(number, CLAIMED)
+        if self._peers.claim(assembly.name, number):
+            return ORIGIN
+        assembly.mark(number, ABSENT)
+        return LATER
 
     def _peers_read(self, peer: str, assembly: Assembly, number: int, sink: Sink) -> None:
         assert self._peers is not None

@@ -127,7 +127,7 @@ async def test_nodes_that_load_at_once_read_each_byte_from_the_origin_once(nodes
     await nodes.start()
     said = nodes.load()
     assert [node.cached for node in nodes.all] == [nodes.files] * 3
-    assert nodes.proxy.sent < 1.5 * TOTAL  # alone they read 3 times as much
+    assert nodes.proxy.sent < 1.1 * TOTAL  # alone they read 3 times as much
     assert sum(each["origin"] + each["peers"] for each in said) == 3 * TOTAL
 
 

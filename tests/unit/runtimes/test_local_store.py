@@ -81,7 +81,20 @@ def test_a_file_appears_whole_and_read_only(store: Store) -> None:
     assert target.stat().st_mode & 0o777 == 0o444
     assert (progress.bytes, progress.files) == (12_345, 1)
     assert store.has("dir/f", "mem://f", source.object())
+    store.flush()
     assert not list(store.partial.iterdir())
+
+
+def test_what_a_kill_leaves_beside_a_complete_file_goes(tmp_path: Path) -> None:
+    source, store = Memory(b"whole"), Store(tmp_path)
+    with store.exclusive():
+        copy(store, source)
+    part = store.temporary("dir/f", "mem://f", source.object())
+    part.hardlink_to(store.data / "dir/f")
+    part.with_suffix(".done").write_bytes(b"\1")
+    with store.exclusive():
+        assert not list(store.partial.iterdir())
+    assert (store.data / "dir/f").read_bytes() == b"whole"
 
 
 def test_failures_are_tried_again_and_counted_once(store: Store) -> None:
