@@ -96,9 +96,11 @@ async def serve(options: argparse.Namespace) -> None:
         namespaces.sync(namespace["metadata"]["name"])
 
     runner = await _listen(server, options, pki)
-    # What is alive now stays: collections that walk it again and again would be felt as pauses.
+    # What is alive now stays, and so does most of what is stored later: collections that walk it again and
+    # again would be felt as pauses, and the more objects there are the longer ones.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

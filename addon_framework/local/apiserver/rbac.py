@@ -16,6 +16,8 @@ GROUP = "rbac.authorization.k8s.io"
 _ROLES, _CLUSTER_ROLES = f"roles.{GROUP}", f"clusterroles.{GROUP}"
 _BINDINGS, _CLUSTER_BINDINGS = f"rolebindings.{GROUP}", f"clusterrolebindings.{GROUP}"
 
+Subject = tuple[str, str]  # User or Group, and its name
+
 
 @dataclass(frozen=True)
 class Access:
@@ -39,7 +41,10 @@ class Authorizer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._index: dict[tuple[str, str], list[Json]] | None = None
+        self._index: dict[Subject, dict[str, Json]] = {}  # the bindings of each by their uid
+        for resource in (_BINDINGS, _CLUSTER_BINDINGS):
+            for binding in store.list(resource):
+                self._bind(None, binding)
         store.listen(self._changed)
 
     def allowed(self, user: User, access: Access) -> bool:
@@ -76,31 +81,36 @@ class Authorizer:
                 missing.append(f"{access.verb} {access.path or access.what()}{name}")
         return missing
 
-    def _bindings(self, user: User) -> Iterator[Json]:
-        if self._index is None:
-            self._index = self._build()
-        seen: set[str] = set()
+    def _bindings(self, user: User) -> Iterable[Json]:
+        found: dict[str, Json] = {}
         for subject in (("User", user.name), *(("Group", group) for group in user.groups)):
-            for binding in self._index.get(subject, ()):
-                if binding["metadata"]["uid"] not in seen:
-                    seen.add(binding["metadata"]["uid"])
-                    yield binding
-
-    def _build(self) -> dict[tuple[str, str], list[Json]]:
-        index: dict[tuple[str, str], list[Json]] = {}
-        for resource in (_BINDINGS, _CLUSTER_BINDINGS):
-            for binding in self._store.list(resource):
-                for subject in binding.get("subjects") or ():
-                    kind, name = subject["kind"], subject["name"]
-                    if kind == "ServiceAccount":
-                        namespace = subject.get("namespace") or binding["metadata"].get("namespace", "")
-                        kind, name = "User", f"system:serviceaccount:{namespace}:{name}"
-                    index.setdefault((kind, name), []).append(binding)
-        return index
+            found |= self._index.get(subject, {})
+        return found.values()
 
     def _changed(self, event: Event) -> None:
         if event.resource in (_BINDINGS, _CLUSTER_BINDINGS):
-            self._index = None
+            self._bind(event.old, None if event.type == "DELETED" else event.obj)
+
+    def _bind(self, old: Json | None, new: Json | None) -> None:
+        """One binding only: every cluster of a hub has several."""
+        if old is not None:
+            for subject in _subjects(old):
+                bindings = self._index.get(subject, {})
+                bindings.pop(old["metadata"]["uid"], None)
+                if not bindings:
+                    self._index.pop(subject, None)
+        if new is not None:
+            for subject in _subjects(new):
+                self._index.setdefault(subject, {})[new["metadata"]["uid"]] = new
+
+
+def _subjects(binding: Json) -> Iterator[Subject]:
+    for subject in binding.get("subjects") or ():
+        kind, name = subject["kind"], subject["name"]
+        if kind == "ServiceAccount":
+            namespace = subject.get("namespace") or binding["metadata"].get("namespace", "")
+            kind, name = "User", f"system:serviceaccount:{namespace}:{name}"
+        yield kind, name
 
 
 def covers(rule: Json, access: Access) -> bool:

@@ -83,13 +83,13 @@ class Store:
             INSERT OR IGNORE INTO meta VALUES ('version', 1);
             """
         )
-        self._objects: dict[str, dict[ObjectKey, Json]] = {}
+        self._objects: dict[str, dict[str, dict[str, Json]]] = {}  # by resource, namespace and name
         self._uids: dict[str, tuple[str, ObjectKey]] = {}
         for resource, namespace, name, body in self._db.execute(
             "SELECT resource, namespace, name, body FROM objects ORDER BY resource, namespace, name"
         ):
             obj = orjson.loads(body)
-            self._objects.setdefault(resource, {})[(namespace, name)] = obj
+            self._objects.setdefault(resource, {}).setdefault(namespace, {})[name] = obj
             self._uids[obj["metadata"]["uid"]] = (resource, (namespace, name))
         self.version: int = self._db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
         self._history: deque[Event] = deque(self._remembered())
@@ -120,7 +120,7 @@ class Store:
 
     def get(self, resource: str, key: ObjectKey) -> Json | None:
         """The object as stored; do not change it."""
-        return self._objects.get(resource, {}).get(key)
+        return self._objects.get(resource, {}).get(key[0], {}).get(key[1])
 
     def by_uid(self, uid: str) -> tuple[str, ObjectKey] | None:
         """Where an object with this uid is."""
@@ -128,19 +128,21 @@ class Store:
 
     def list(self, resource: str, namespace: str = "") -> list[Json]:
         """All objects of a resource, sorted by namespace and name as etcd would have them."""
-        objects = self._objects.get(resource, {})
-        keys = sorted(key for key in objects if not namespace or key[0] == namespace)
-        return [objects[key] for key in keys]
+        spaces = self._objects.get(resource, {})
+        if namespace:
+            spaces = {namespace: spaces.get(namespace, {})}
+        return [objects[name] for _, objects in sorted(spaces.items()) for name in sorted(objects)]
 
     def everything(self) -> Iterator[tuple[str, ObjectKey, Json]]:
         """Every object, for controllers that start."""
-        for resource, objects in list(self._objects.items()):
-            for key, obj in list(objects.items()):
-                yield resource, key, obj
+        for resource, spaces in list(self._objects.items()):
+            for namespace, objects in list(spaces.items()):
+                for name, obj in list(objects.items()):
+                    yield resource, (namespace, name), obj
 
     def count(self, resource: str) -> int:
         """How many objects there are."""
-        return len(self._objects.get(resource, {}))
+        return sum(map(len, self._objects.get(resource, {}).values()))
 
     # Writes
 
@@ -157,9 +159,9 @@ class Store:
             )
             self._db.execute("UPDATE meta SET value = ? WHERE name = 'version'", (version,))
         self.version = version
-        objects = self._objects.setdefault(resource, {})
-        old = objects.get(key)
-        objects[key] = obj
+        objects = self._objects.setdefault(resource, {}).setdefault(key[0], {})
+        old = objects.get(key[1])
+        objects[key[1]] = obj
         self._uids[obj["metadata"]["uid"]] = (resource, key)
         self._publish(Event(version, resource, "MODIFIED" if old else "ADDED", key, obj, old, self._clock()))
         return obj
@@ -167,7 +169,9 @@ class Store:
     def remove(self, resource: str, key: ObjectKey) -> Json:
         """Removes an object; returns its last state under the version of its removal."""
         version = self.version + 1
-        old = self._objects[resource][key]
+        namespace, name = key
+        objects = self._objects[resource][namespace]
+        old = objects[name]
         last = _at_version(old, version)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -177,7 +181,9 @@ class Store:
             )
             self._db.execute("UPDATE meta SET value = ? WHERE name = 'version'", (version,))
         self.version = version
-        del self._objects[resource][key]
+        del objects[name]
+        if not objects:
+            del self._objects[resource][namespace]
         self._uids.pop(old["metadata"]["uid"], None)
         self._publish(Event(version, resource, "DELETED", key, last, old, self._clock()))
         return last
