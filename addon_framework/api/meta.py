@@ -146,3 +146,12 @@ def to_dict(obj: Any) -> Json:
     built = msgspec.to_builtins(obj)
     assert isinstance(built, dict)
     return built
+
+
+def copy_json(value: Any) -> Any:
+    """A deep copy of plain JSON; several times faster than copy.deepcopy."""
+    if isinstance(value, dict):
+        return {key: copy_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_json(item) for item in value]
+    return value

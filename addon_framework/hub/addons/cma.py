@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
 from addon_framework.api.cluster import PlacementDecision
 from addon_framework.api.conditions import get_condition, set_condition
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.hub.addons.config_objects import ConfigObjects
 from addon_framework.hub.addons.configs import Reference, desired_references
 from addon_framework.hub.addons.install import spec_changed
@@ -26,6 +25,8 @@ from addon_framework.kube.ensure import write_status
 from addon_framework.kube.pace import Pace
 
 PAUSE = 0.5  # seconds between two counts of one add-on: a thousand clusters change in a burst
+_COMPLETED, _FAILED = "Completed", "Failed"
+_TOLD = (_COMPLETED, _FAILED, WAITING)  # the reasons of Progressing that are counted
 
 
 class CmaStatusController(Controller):
@@ -54,7 +55,7 @@ class CmaStatusController(Controller):
             return None
         if (wait := self._pace.wait(key)) is not None:
             return wait
-        status = copy.deepcopy(cma.get("status") or {})
+        status = copy_json(cma.get("status") or {})
         with self._pace.work(key):
             status["defaultconfigReferences"] = await self._references(cma)
             if is_managed(cma):  # otherwise its author installs it, and says how far it is
@@ -66,16 +67,15 @@ class CmaStatusController(Controller):
 
     async def _progressions(self, cma: Json, present: list[Json]) -> list[Json]:
         before = {(p.get("namespace"), p.get("name")): p for p in present}
-        addons = self.cache(ManagedClusterAddOn.RESOURCE)
+        fares = {reason: self._on(cma["metadata"]["name"], reason) for reason in _TOLD}
         result = []
         for placement in install_placements(cma):
             where = (placement["namespace"], placement["name"])
             old = before.get(where) or {}
             clusters = chosen_clusters(self, Key(*where)) or set()
-            instances = [addons.get(Key(cluster, cma["metadata"]["name"])) for cluster in sorted(clusters)]
-            conditions = copy.deepcopy(old.get("conditions") or [])
+            conditions = copy_json(old.get("conditions") or [])
             problem = strategy_problem(placement)
-            summary = ("False", "Failed", problem) if problem else _summary(instances)
+            summary = ("False", "Failed", problem) if problem else _summary(clusters, fares)
             set_condition(conditions, "Progressing", *summary)
             entry: Json = {"namespace": where[0], "name": where[1], "conditions": conditions}
             if references := await self._references(cma, placement):
@@ -83,6 +83,12 @@ class CmaStatusController(Controller):
                 _mark_applied(references, old.get("configReferences") or [], summary[1] == "Completed")
             result.append(entry)
         return result
+
+    def _on(self, addon: str, reason: str) -> set[str]:
+        """The clusters where the add-on fares so: by an index, a fleet's add-ons are many to look at."""
+        cache = self.cache(ManagedClusterAddOn.RESOURCE)
+        cache.add_index("fares", lambda each: [f"{each['metadata']['name']} {_reason(each)}"])
+        return {key.namespace for key in cache.keys_by_index("fares", f"{addon} {reason}")}
 
     async def _references(self, cma: Json, placement: Json | None = None) -> list[Json]:
         """The default configurations, or those of a placement, as they are wanted now."""
@@ -133,12 +139,10 @@ def _which(reference: Json) -> tuple[str, ...]:
     return *kind, desired.get("namespace", ""), desired.get("name", "")
 
 
-def _summary(instances: list[Json | None]) -> tuple[str, str, str]:
-    reasons = [_reason(instance) for instance in instances]
-    total, done, waiting = len(instances), reasons.count("Completed"), reasons.count(WAITING)
-    pairs = zip(instances, reasons, strict=True)
-    failed = sorted(i["metadata"]["namespace"] for i, reason in pairs if i is not None and reason == "Failed")
-    if failed:
+def _summary(clusters: set[str], fares: Mapping[str, set[str]]) -> tuple[str, str, str]:
+    total = len(clusters)
+    done, waiting = (len(clusters & fares[reason]) for reason in (_COMPLETED, WAITING))
+    if failed := sorted(clusters & fares[_FAILED]):
         names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
         return "False", "Failed", f"{done}/{total} completed, {len(failed)} failed: {names}"
     if not total:
@@ -149,8 +153,8 @@ def _summary(instances: list[Json | None]) -> tuple[str, str, str]:
     return "True", "Progressing", text
 
 
-def _reason(addon: Json | None) -> str:
-    condition = get_condition(addon, "Progressing") if addon is not None else None
+def _reason(addon: Json) -> str:
+    condition = get_condition(addon, "Progressing")
     return str(condition["reason"]) if condition else ""
 
 

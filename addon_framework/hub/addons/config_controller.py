@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from addon_framework.api.addon import (
 )
 from addon_framework.api.cluster import PlacementDecision
 from addon_framework.api.conditions import set_condition
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons.config_objects import ConfigObjects
 from addon_framework.hub.addons.configs import (
@@ -85,7 +84,7 @@ class AddonConfigController(Controller):
             return None
         if await self._own(addon, cma):
             return None  # that write calls us again
-        status = copy.deepcopy(addon.get("status") or {})
+        status = copy_json(addon.get("status") or {})
         conditions = status.setdefault("conditions", [])
         decided = self._decided(cma, key.namespace)
         wanted = desired_references(cma, addon, decided)

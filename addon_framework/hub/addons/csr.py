@@ -13,7 +13,7 @@ from addon_framework.hub.acceptance import is_accepted
 from addon_framework.hub.addons.identity import check_addon_csr
 from addon_framework.hub.addons.sources import BUSY, RETRY_PLUGIN, source_of
 from addon_framework.hub.registration.csr import CsrError, approve, is_settled, subject_of
-from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube import Controller, Key, Watch, key_of
 from addon_framework.plugins import KubeClient, PluginBusy, PluginError, Plugins
 
 log = structlog.get_logger(__name__)
@@ -41,8 +41,7 @@ class AddonCsrController(Controller):
         csr = self.cache(CSRS, label_selector=_LABELS).get(key)
         if csr is None or is_settled(csr):
             return None
-        labels = csr["metadata"]["labels"]
-        cluster_name, addon_name = labels[CLUSTER_NAME_LABEL], labels[ADDON_NAME_LABEL]
+        cluster_name, addon_name = _addon_of(csr)
         addon = self.cache(ManagedClusterAddOn.RESOURCE).get(Key(cluster_name, addon_name))
         cluster = self.cache(ManagedCluster.RESOURCE).get(Key("", cluster_name))
         plugin = (
@@ -71,14 +70,15 @@ class AddonCsrController(Controller):
         return None
 
     def _pending(self, addon: Json) -> list[Key]:
-        wanted = (addon["metadata"]["namespace"], addon["metadata"]["name"])
-        return [
-            Key("", csr["metadata"]["name"])
-            for csr in self.cache(CSRS, label_selector=_LABELS).items()
-            if not is_settled(csr)
-            and (csr["metadata"]["labels"][CLUSTER_NAME_LABEL], csr["metadata"]["labels"][ADDON_NAME_LABEL])
-            == wanted
-        ]
+        requests = self.cache(CSRS, label_selector=_LABELS)
+        requests.add_index("addon", lambda csr: [str(_addon_of(csr))])
+        found = requests.by_index("addon", str(key_of(addon)))
+        return [key_of(csr) for csr in found if not is_settled(csr)]
+
+
+def _addon_of(csr: Json) -> Key:
+    labels = csr["metadata"]["labels"]
+    return Key(labels[CLUSTER_NAME_LABEL], labels[ADDON_NAME_LABEL])
 
 
 def _registrations_changed(old: Json | None, new: Json | None) -> bool:

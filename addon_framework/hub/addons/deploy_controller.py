@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -14,7 +13,7 @@ from addon_framework.api.addon import (
 )
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, is_true, set_condition
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.api.names import CONDITION_AVAILABLE
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.acceptance import is_accepted
@@ -100,7 +99,7 @@ class AddonDeployController(Controller):
         owners = addon["metadata"].get("ownerReferences") or []
         if not any(owner.get("uid") == cma["metadata"]["uid"] for owner in owners):
             return None  # the owner comes first, as with OCM
-        status = copy.deepcopy(addon.get("status") or {})
+        status = copy_json(addon.get("status") or {})
         conditions = status.setdefault("conditions", [])
         if not (accepted := is_accepted(cluster)):
             # A certificate cannot be taken back; what it is good for can.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,7 +11,7 @@ import structlog
 
 from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.conditions import get_condition, set_condition
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons.health import Verdict
 from addon_framework.hub.addons.lookup import all_works_of
@@ -57,7 +56,7 @@ async def finish(
         left = seconds_left(addon, deadline, now)
         waiting = [*problems, *await _blocking(controller, addon, hooks, ship=left > 0)]
         found = verdict(waiting, [note for note in notes if note], deadline, left)
-        status = copy.deepcopy(addon.get("status") or {})
+        status = copy_json(addon.get("status") or {})
         set_condition(status.setdefault("conditions", []), CONDITION, *found)
         if await write_status(controller.client, ManagedClusterAddOn.RESOURCE, addon, status):
             await _tell(controller, addon, found)

@@ -7,11 +7,10 @@ itself (config_controller, cma) the hashes come with the references.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.hub.addons.config_objects import ConfigObjects
 from addon_framework.hub.addons.configs import Kind, Reference
 from addon_framework.kube import Controller, Key, Watch, key_of
@@ -48,7 +47,7 @@ class SpecHashController(Controller):
         obj = self.cache(resource).get(key)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return None
-        status = copy.deepcopy(obj.get("status") or {})
+        status = copy_json(obj.get("status") or {})
         own = (obj.get("spec") or {}).get("configs") or []
         named = {_reference(config, config) for config in own}
         for entry in _entries(status):

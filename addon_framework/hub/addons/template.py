@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from addon_framework.api.addon import AddOnTemplate
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.plugins import (
     ADDON_DEPLOYMENT_CONFIG,
@@ -182,12 +181,12 @@ def _fill(value: Any, variables: Mapping[str, str]) -> Any:
 def _inject(obj: Json, env: list[Json], volumes: list[tuple[Json, Json]]) -> None:
     pod = ((obj.get("spec") or {}).get("template") or {}).get("spec") or {}
     for container in pod.get("containers") or []:
-        container["env"] = [*(container.get("env") or []), *copy.deepcopy(env)]
+        container["env"] = [*(container.get("env") or []), *copy_json(env)]
         if volumes:
             mounts = [dict(mount) for _, mount in volumes]
             container["volumeMounts"] = [*(container.get("volumeMounts") or []), *mounts]
     if volumes and pod:
-        pod["volumes"] = [*(pod.get("volumes") or []), *(copy.deepcopy(volume) for volume, _ in volumes)]
+        pod["volumes"] = [*(pod.get("volumes") or []), *(copy_json(volume) for volume, _ in volumes)]
 
 
 def _custom_signer(config: Json, where: str) -> CustomSigner:

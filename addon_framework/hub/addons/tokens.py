@@ -5,7 +5,6 @@ Names, labels and the condition with the account's uid are those that OCM's agen
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 import structlog
@@ -14,7 +13,7 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES, SERVICEACCOUNTS
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, copy_json
 from addon_framework.api.names import ADDON_GROUP, CONDITION_TOKENS
 from addon_framework.hub.acceptance import acceptance_changed, is_accepted
 from addon_framework.hub.addons.identity import RBAC, token_account, uses_tokens
@@ -82,7 +81,7 @@ class AddonTokenController(Controller):
         if addon is None or not _wants_tokens(addon):
             await self._clean(key)
             if addon is not None and get_condition(addon, CONDITION_TOKENS) is not None:
-                status = copy.deepcopy(addon["status"])
+                status = copy_json(addon["status"])
                 status["conditions"] = [c for c in status["conditions"] if c["type"] != CONDITION_TOKENS]
                 await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, status)
             return None
@@ -115,7 +114,7 @@ class AddonTokenController(Controller):
                     await remove(self.client, resource, live)
 
     async def _condition(self, addon: Json, status: str, reason: str, message: str) -> None:
-        wanted = copy.deepcopy(addon.get("status") or {})
+        wanted = copy_json(addon.get("status") or {})
         set_condition(wanted.setdefault("conditions", []), CONDITION_TOKENS, status, reason, message)
         if await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, wanted):
             log.info("tokens", addon=str(key_of(addon)), status=status, reason=reason)

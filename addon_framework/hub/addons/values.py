@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.api.names import VALUES_ANNOTATION
 from addon_framework.hub.addons.images import mirrored
 from addon_framework.plugins import DEFAULT_INSTALL_NAMESPACE, AddonDescription
@@ -65,7 +64,7 @@ def moves(description: AddonDescription, configs: Iterable[Json]) -> bool:
 
 def relocate(manifests: Sequence[Json], namespace: str) -> list[Json]:
     """Move everything namespaced, what binds it, and the Namespace itself, as OCM does for templates."""
-    result = [copy.deepcopy(obj) for obj in manifests]
+    result = [copy_json(obj) for obj in manifests]
     for obj in result:
         metadata = obj.setdefault("metadata", {})
         if metadata.get("namespace"):
@@ -86,7 +85,7 @@ def decorate(
 
     `mirrors` are the cluster's, for images of which no configuration knows.
     """
-    result = [copy.deepcopy(obj) for obj in manifests]
+    result = [copy_json(obj) for obj in manifests]
     specs = [config.get("spec") or {} for config in configs]
     registries = [registry for spec in specs for registry in spec.get("registries") or []]
     bundles: dict[str, Json] = {}

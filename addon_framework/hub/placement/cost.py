@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 import structlog
@@ -10,7 +9,7 @@ import structlog
 from addon_framework.api.cluster import AddOnPlacementScore, ManagedCluster
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.core import CONFIGMAPS
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.hub.acceptance import is_accepted
 from addon_framework.hub.placement.prices import BadPrice, Book, prices_of, read_book
 from addon_framework.hub.roles import HUB_NAMESPACE
@@ -80,7 +79,7 @@ class CostController(Controller):
         ):
             live = await self.client.get(AddOnPlacementScore.RESOURCE, SCORE, key.name)
         assert live is not None  # ensure makes it
-        status = copy.deepcopy(live.get("status") or {})
+        status = copy_json(live.get("status") or {})
         status["scores"] = [{"name": name, "value": value} for name, value in scores.items()]
         set_condition(status.setdefault("conditions", []), "Priced", reason == "Priced", reason, message)
         await write_status(self.client, AddOnPlacementScore.RESOURCE, live, status)

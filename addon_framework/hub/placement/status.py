@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 from addon_framework.api.cluster import PlacementDecision
 from addon_framework.api.conditions import set_condition
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.api.names import (
     DECISION_GROUP_INDEX_LABEL,
     DECISION_GROUP_NAME_LABEL,
@@ -57,7 +56,7 @@ def placement_status(
     placement: Json, candidates: Candidates, result: Schedule, slices: Sequence[Slice]
 ) -> Json:
     """The whole status; equal to the present one when nothing changed."""
-    status = copy.deepcopy(placement.get("status") or {})
+    status: Json = copy_json(placement.get("status") or {})
     conditions = status.setdefault("conditions", [])
     error = result.misconfigured
     if error is not None:

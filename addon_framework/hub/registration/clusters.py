@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 import structlog
@@ -11,7 +10,7 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, is_true, set_condition
 from addon_framework.api.core import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, ROLEBINDINGS
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, copy_json
 from addon_framework.api.names import (
     CLEANUP_PRIORITY_ANNOTATION,
     CLUSTER_CLEANUP_FINALIZER,
@@ -158,7 +157,7 @@ class ClusterController(Controller):
         return found
 
     async def _condition(self, cluster: Json, kind: str, status: str, reason: str, message: str) -> bool:
-        wanted = copy.deepcopy(cluster.get("status") or {})
+        wanted = copy_json(cluster.get("status") or {})
         set_condition(wanted.setdefault("conditions", []), kind, status, reason, message)
         if await write_status(self.client, ManagedCluster.RESOURCE, cluster, wanted):
             name = cluster["metadata"]["name"]

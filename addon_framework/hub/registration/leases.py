@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +11,7 @@ from addon_framework.api.addon import ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import LEASES
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.api.names import (
     CLUSTER_LEASE,
     CLUSTER_NAME_LABEL,
@@ -56,7 +55,11 @@ class LeaseController(Controller):
         return [
             Watch(ManagedCluster.RESOURCE),
             Watch(LEASES, map=_cluster_of_lease, label_selector=CLUSTER_NAME_LABEL),
-            Watch(ManagedClusterAddOn.RESOURCE, map=lambda obj: [Key("", obj["metadata"]["namespace"])]),
+            Watch(
+                ManagedClusterAddOn.RESOURCE,
+                map=lambda obj: [Key("", obj["metadata"]["namespace"])],
+                predicate=_may_be_alive,
+            ),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -123,7 +126,7 @@ class LeaseController(Controller):
         current = get_condition(cluster, CONDITION_AVAILABLE)
         if current is not None and current["status"] == "Unknown":
             return
-        status = copy.deepcopy(cluster.get("status") or {})
+        status = copy_json(cluster.get("status") or {})
         message = "Registration agent stopped updating its lease."
         set_condition(status.setdefault("conditions", []), CONDITION_AVAILABLE, "Unknown", STOPPED, message)
         if await write_status(self.client, ManagedCluster.RESOURCE, cluster, status):
@@ -134,7 +137,7 @@ class LeaseController(Controller):
             current = get_condition(addon, "Available")
             if current is not None and current["status"] == "Unknown":
                 continue
-            status = copy.deepcopy(addon.get("status") or {})
+            status = copy_json(addon.get("status") or {})
             set_condition(
                 status.setdefault("conditions", []),
                 "Available",
@@ -145,7 +148,7 @@ class LeaseController(Controller):
             await write_status(self.client, ManagedClusterAddOn.RESOURCE, addon, status)
 
     async def _clock(self, cluster: Json, ahead: timedelta) -> None:
-        status = copy.deepcopy(cluster.get("status") or {})
+        status = copy_json(cluster.get("status") or {})
         conditions = status.setdefault("conditions", [])
         if ahead:
             where = "future" if ahead > timedelta() else "past"
@@ -155,6 +158,16 @@ class LeaseController(Controller):
             message = "The clock of the managed cluster is synced with the hub."
             set_condition(conditions, CONDITION_CLOCK, "True", "ManagedClusterClockSynced", message)
         await write_status(self.client, ManagedCluster.RESOURCE, cluster, status)
+
+
+def _may_be_alive(old: Json | None, new: Json | None) -> bool:
+    """Whether an event is that an add-on says of itself what only a cluster that is heard of can."""
+    return new is not None and _status(new) != "Unknown" and (old is None or _status(old) != _status(new))
+
+
+def _status(addon: Json) -> str:
+    available = get_condition(addon, "Available")
+    return available["status"] if available else ""
 
 
 def _cluster_of_lease(lease: Json) -> Iterable[Key]:

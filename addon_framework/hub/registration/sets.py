@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterable
 
 from addon_framework.api.cluster import ManagedCluster, ManagedClusterSet, ManagedClusterSetBinding
 from addon_framework.api.conditions import set_condition
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.api.names import CLUSTER_SET_LABEL, SET_AUTOUPDATE_ANNOTATION
 from addon_framework.hub.clustersets import (
     DEFAULT_SET,
@@ -22,8 +21,10 @@ from addon_framework.hub.selectors import SelectorError
 from addon_framework.kube import Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import ensure, write_status
 from addon_framework.kube.informer import AnyInformer
+from addon_framework.kube.pace import Pace
 
 MANAGER = "boundaryless-registration"
+_PAUSE = 0.5  # seconds between two counts of one set: a fleet comes in a burst
 _SELECTORS: dict[str, Json] = {
     DEFAULT_SET: {"selectorType": EXCLUSIVE},
     GLOBAL_SET: {"selectorType": LABEL_SELECTOR, "labelSelector": {}},
@@ -103,6 +104,9 @@ class ClusterSetController(Controller):
 
     name = "registration-set"
 
+    def __init__(self) -> None:
+        self._pace = Pace[Key](_PAUSE)
+
     def watches(self) -> list[Watch]:
         """Sets, and clusters that enter or leave them."""
         return [
@@ -124,14 +128,18 @@ class ClusterSetController(Controller):
         return labels_changed(old, new) and set(self._sets_of(old)) != set(self._sets_of(new))
 
     async def reconcile(self, key: Key) -> float | None:
-        """Count the members."""
+        """Count the members, less often where there are many."""
         cluster_set = self.cache(ManagedClusterSet.RESOURCE).get(key)
         if cluster_set is None:
+            self._pace.forget(key)
             return None
-        status = copy.deepcopy(cluster_set.get("status") or {})
+        if (wait := self._pace.wait(key)) is not None:
+            return wait
+        status = copy_json(cluster_set.get("status") or {})
         conditions = status.setdefault("conditions", [])
         try:
-            count = len(members(cluster_set, self.cache(ManagedCluster.RESOURCE).items()))
+            with self._pace.work(key):
+                count = len(members(cluster_set, self.cache(ManagedCluster.RESOURCE).items()))
         except SelectorError as error:
             set_condition(conditions, "ClusterSetEmpty", "Unknown", "InvalidSelector", str(error))
         else:
@@ -175,7 +183,7 @@ class BindingController(Controller):
         binding = self.cache(ManagedClusterSetBinding.RESOURCE).get(key)
         if binding is None:
             return None
-        status = copy.deepcopy(binding.get("status") or {})
+        status = copy_json(binding.get("status") or {})
         conditions = status.setdefault("conditions", [])
         if self.cache(ManagedClusterSet.RESOURCE).get(Key("", key.name)) is None:
             message = f"ManagedClusterSet {key.name} does not exist"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from addon_framework.api.conditions import get_condition, set_condition
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.hub.work.rollout import Plan, Progress, State
 
 VERIFIED, ROLLED_OUT, APPLIED = "PlacementVerified", "PlacementRolledOut", "ManifestworkApplied"
@@ -36,7 +35,7 @@ class Part:
 
 def status_of(replica_set: Json, parts: Sequence[Part], works: Iterable[Json], errors: Sequence[str]) -> Json:
     """The whole status, from its placements, its works as they are, and what could not be written."""
-    status: Json = copy.deepcopy(replica_set.get("status") or {})
+    status: Json = copy_json(replica_set.get("status") or {})
     alive = [work for work in works if not work["metadata"].get("deletionTimestamp")]
     by_cluster = {work["metadata"]["namespace"]: work for work in alive}
     given = {cluster for part in parts for cluster in part.plan.wanted}
@@ -62,7 +61,7 @@ def status_of(replica_set: Json, parts: Sequence[Part], works: Iterable[Json], e
 
 def refused(replica_set: Json, problem: str) -> Json:
     """The status when no work can be made at all."""
-    status: Json = copy.deepcopy(replica_set.get("status") or {})
+    status: Json = copy_json(replica_set.get("status") or {})
     generation = replica_set["metadata"].get("generation")
     conditions = status.setdefault("conditions", [])
     set_condition(conditions, APPLIED, False, NOT_AS_EXPECTED, problem, generation=generation)
@@ -71,7 +70,7 @@ def refused(replica_set: Json, problem: str) -> Json:
 
 def deleting(replica_set: Json, works: Sequence[Json]) -> Json:
     """The status while a foreground deletion waits for the works: for which, and what holds them."""
-    status: Json = copy.deepcopy(replica_set.get("status") or {})
+    status: Json = copy_json(replica_set.get("status") or {})
     left = sorted(
         f"{work['metadata']['namespace']}/{work['metadata']['name']}{_held(work)}" for work in works
     )

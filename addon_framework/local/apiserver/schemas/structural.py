@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from types import NoneType
 from typing import Any
 
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, copy_json
 from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.celbudget import runs_away
 from addon_framework.local.apiserver.schemas.celtext import hidden
 from addon_framework.local.apiserver.schemas.crd import compile_schema
-from addon_framework.local.apiserver.schemas.defaulting import copy_json
 from addon_framework.local.apiserver.schemas.fields import prune
 from addon_framework.local.apiserver.schemas.rules import compile_rule, escape
 from addon_framework.local.apiserver.schemas.validate import check
