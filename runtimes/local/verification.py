@@ -7,13 +7,12 @@ parts is read from its beginning, as far as it is there.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import Protocol
 
 from runtimes.source import Object
-from runtimes.source.checksums import CRC32, hasher, joined, of_digests
+from runtimes.source.checksums import Crc, crc, hasher, of_digests
 
 Bounds = tuple[int, int]
 Read = Callable[[int, int], Iterator[memoryview]]  # the bytes [start, end) of the file, in pieces
@@ -37,19 +36,19 @@ def verification(obj: Object, ranges: list[Bounds], there: bytearray, read: Read
     if obj.checksum is None:
         return None
     kind = obj.checksum[0]
-    if kind == CRC32:
-        return _Sums(obj, ranges, read)
+    if (found := crc(kind)) is not None:
+        return _Sums(obj, found, ranges, read)
     if obj.parts:
         return _Parts(kind, obj.parts, ranges, there, read)
     return _InOrder(kind, ranges, there, read)
 
 
 class _Sums:
-    """CRC32: of pieces that end where ranges or parts do."""
+    """A CRC: of pieces that end where ranges or parts do."""
 
-    def __init__(self, obj: Object, ranges: list[Bounds], read: Read) -> None:
-        self._ranges, self._read, self._size = ranges, read, obj.size
-        self._part = obj.parts
+    def __init__(self, obj: Object, crc: Crc, ranges: list[Bounds], read: Read) -> None:
+        self._crc, self._ranges, self._read, self._size = crc, ranges, read, obj.size
+        self._kind, self._part = (obj.checksum or ("", ""))[0], obj.parts
         self._pieces: dict[int, list[tuple[int, int]]] = {}  # of a range: lengths and sums
 
     def passes(self, number: int, data: memoryview, offset: int) -> None:
@@ -62,15 +61,15 @@ class _Sums:
                 length, value = pieces.pop()
             else:
                 length, value = 0, 0
-            pieces.append((length + len(piece), zlib.crc32(piece, value)))
+            pieces.append((length + len(piece), self._crc.of(piece, value)))
             data, offset = data[len(piece) :], offset + len(piece)
 
     def arrived(self, number: int) -> None:
         """Nothing is left to do."""
 
     def digest(self) -> str:
-        sums = [value.to_bytes(4, "big") for value in self._of_parts()]
-        return of_digests(CRC32, sums) if self._part else (sums[0] if sums else bytes(4)).hex()
+        sums = [self._crc.digest(value) for value in self._of_parts()]
+        return of_digests(self._kind, sums) if self._part else (sums or [self._crc.digest(0)])[0].hex()
 
     def _of_parts(self) -> Iterator[int]:
         value, filled, part = 0, 0, self._part or self._size
@@ -80,7 +79,7 @@ class _Sums:
                     self.passes(number, data, start)
                     start += len(data)
             for length, piece in self._pieces.get(number, ()):
-                value, filled = joined(value, piece, length), filled + length
+                value, filled = self._crc.joined(value, piece, length), filled + length
                 if filled == part:
                     yield value
                     value, filled = 0, 0

@@ -8,13 +8,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-import zlib
 from collections.abc import Iterable
 from typing import Protocol
 
-CRC32 = "crc32"
+KINDS = (
+    "sha256",
+    "crc64nvme",
+    "crc32c",
+    "crc32",
+    "sha1",
+)  # of S3: the surest, then the fastest
+_CRCS = {"crc64nvme": ("CRC64-NVME", 8), "crc32c": ("CRC32C", 4), "crc32": ("CRC32", 4)}
 _PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
-_POLYNOMIAL, _ONE = 0xEDB88320, 1 << 31  # reflected: the highest bit is x^0
 
 
 class Hasher(Protocol):
@@ -31,10 +36,38 @@ class Hasher(Protocol):
 
 
 def hasher(kind: str, part_size: int = 0) -> Hasher:
-    """`md5`, `sha256`, `crc32`; given the size of parts, of their digests, followed by how many."""
+    """`md5`, or one of KINDS; given the size of parts, of their digests, followed by how many."""
     if part_size:
         return _Parts(kind, part_size)
-    return _Crc32() if kind == CRC32 else hashlib.new(kind, usedforsecurity=False)
+    found = crc(kind)
+    return hashlib.new(kind, usedforsecurity=False) if found is None else _Running(found)
+
+
+class Crc:
+    """One kind of CRC: sums of pieces, that of pieces one after the other, and the bytes that S3 stores."""
+
+    def __init__(self, name: str, length: int) -> None:
+        import anycrc  # not before it is needed: a loader that needs none starts sooner
+
+        self._model, self._length = anycrc.Model(name), length
+
+    def of(self, data: bytes | memoryview, before: int = 0) -> int:
+        """Of bytes after others, which have the sum `before`."""
+        return int(self._model.calc(data, before))
+
+    def joined(self, first: int, second: int, length: int) -> int:
+        """Of two pieces one after the other, by theirs; the second has `length` bytes."""
+        return int(self._model.combine(first, second, length))
+
+    def digest(self, value: int) -> bytes:
+        """As it is stored."""
+        return value.to_bytes(self._length, "big")
+
+
+@functools.cache
+def crc(kind: str) -> Crc | None:
+    """None for what is none."""
+    return Crc(*_CRCS[kind]) if kind in _CRCS else None
 
 
 def parts_of(etag: str) -> int:
@@ -49,36 +82,6 @@ def of_digests(kind: str, digests: Iterable[bytes]) -> str:
     for count, digest in enumerate(digests, 1):  # noqa: B007 - of the last
         whole.update(digest)
     return f"{whole.hexdigest()}-{count}"
-
-
-def joined(first: int, second: int, length: int) -> int:
-    """The CRC32 of two pieces one after the other, by theirs; the second has `length` bytes.
-
-    The first is multiplied by x^(8 * length), as if so many zeros followed. https://zlib.net/crc_v3.txt
-    """
-    return _product(first, _power(8 * length)) ^ second
-
-
-def _product(a: int, b: int) -> int:
-    """Of two polynomials, modulo that of CRC32."""
-    result, bit = 0, _ONE
-    while a:
-        if a & bit:
-            result, a = result ^ b, a ^ bit
-        bit >>= 1
-        b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
-    return result
-
-
-@functools.lru_cache(256)
-def _power(exponent: int) -> int:
-    """x to it; nearly all pieces are of the same length."""
-    result, square = _ONE, _ONE >> 1
-    while exponent:
-        if exponent & 1:
-            result = _product(result, square)
-        square, exponent = _product(square, square), exponent >> 1
-    return result
 
 
 class _Parts:
@@ -106,15 +109,15 @@ class _Parts:
         return of_digests(self._kind, [*self._digests, *last])
 
 
-class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
+class _Running:
+    def __init__(self, crc: Crc) -> None:
+        self._crc, self._value = crc, 0
 
     def update(self, data: bytes | memoryview, /) -> None:
-        self._value = zlib.crc32(data, self._value)
+        self._value = self._crc.of(data, self._value)
 
     def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
+        return self._crc.digest(self._value)
 
     def hexdigest(self) -> str:
         return self.digest().hex()

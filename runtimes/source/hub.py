@@ -54,9 +54,9 @@ class HubSource:
                 large = entry.get("lfs") or {}
                 digest = str(large.get("oid", "")).removeprefix("sha256:")
                 size = int(large.get("size") or entry.get("size") or 0)
-                yield Object(
-                    checked(name, self.url), size, digest or str(entry.get("oid", "")), sha256=digest
-                )
+                stored = ("sha256", digest) if digest else None
+                version = digest or str(entry.get("oid", ""))
+                yield Object(checked(name, self.url), size, version, stored=stored)
 
     def detailed(self, obj: Object) -> Object:
         """Nothing more is known."""
@@ -68,7 +68,7 @@ class HubSource:
         kind = "" if self._kind == "models" else f"{self._kind}/"
         url = f"{self._endpoint}/{kind}{self._repo}/resolve/{quote(self._commit, safe='')}/{quote(path)}"
         self._requests.range(url, obj, start, end, sink)
-        return bool(obj.sha256)
+        return obj.stored is not None
 
     def _json(self, url: str) -> tuple[Any, str | None]:
         """The answer, and the URL of the next page."""

@@ -27,22 +27,21 @@ class SourceError(OSError):
 class Object:
     """A file at the source. `path` is relative; checksums are known only where the source says so.
 
-    One that ends in `-N` is that of the checksums of N parts, all but the last of `part_size` bytes.
+    `stored` is the kind (see checksums.hasher) and the digest that the source keeps beside the file. A digest
+    that ends in `-N` is that of the checksums of N parts, all but the last of `part_size` bytes.
     """
 
     path: str
     size: int
     etag: str = ""
     md5: str = ""
-    sha256: str = ""
-    crc32: str = ""
+    stored: tuple[str, str] | None = None
     part_size: int = 0
 
     @property
     def checksum(self) -> tuple[str, str] | None:
-        """The name of the algorithm (see checksums.hasher) and the digest; MD5, the slowest, last."""
-        known = {"sha256": self.sha256, "crc32": self.crc32, "md5": self.md5}
-        return next(((kind, digest) for kind, digest in known.items() if digest), None)
+        """Kind and digest; MD5, the slowest, last."""
+        return self.stored or (("md5", self.md5) if self.md5 else None)
 
     @property
     def parts(self) -> int:

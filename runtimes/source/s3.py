@@ -15,7 +15,7 @@ from email.message import Message
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from runtimes.source.checksums import parts_of
+from runtimes.source.checksums import KINDS, parts_of
 from runtimes.source.connections import Connections
 from runtimes.source.objects import Object, Sink, SourceError, checked
 from runtimes.source.sigv4 import Credentials, encode_query, signed_headers
@@ -54,9 +54,9 @@ class S3Source:
         """The checksum that was stored with it, else its ETag where that is one; of parts, their size too."""
         said = self._head(obj, {})
         in_parts = said.get("x-amz-checksum-type") == "COMPOSITE"
-        sha256, crc32 = (_hexadecimal(said, kind, in_parts=in_parts) for kind in ("sha256", "crc32"))
-        if sha256 or crc32:
-            obj = replace(obj, md5="", sha256=sha256, crc32=crc32)
+        digests = ((kind, _hexadecimal(said, kind, in_parts=in_parts)) for kind in KINDS)
+        if stored := next((found for found in digests if found[1]), None):
+            obj = replace(obj, stored=stored)
         elif parts_of(obj.etag) and _is_md5(said):
             obj = replace(obj, md5=obj.etag)
         count = int(obj.checksum[1].partition("-")[2] or 0) if obj.checksum else 0
@@ -65,7 +65,7 @@ class S3Source:
         size = self._part_size(obj)
         if size and -(-obj.size // size) == count:
             return replace(obj, part_size=size)
-        return replace(obj, md5="", sha256="", crc32="")
+        return replace(obj, md5="", stored=None)
 
     def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
         """One ranged GET; refuses an object that changed since it was listed."""
@@ -78,7 +78,7 @@ class S3Source:
                     f"{self.url}: {obj.path}: the server does not answer ranges", permanent=True
                 )
             self._connections.pour(response, start, end, sink, f"{self.url}: {obj.path}")
-            return bool(obj.sha256 or obj.crc32) or _is_md5(response.headers)
+            return obj.stored is not None or _is_md5(response.headers)
 
     def _head(self, obj: Object, query: Mapping[str, str]) -> Message:
         headers = {"x-amz-checksum-mode": "ENABLED", **_if_match(obj)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from addon_framework.api.meta import Json
 from addon_framework.testing import eventually
 from runtimes.local import loader
 from runtimes.source import SourceError
+from runtimes.source.checksums import crc
 from tests.integration.cache_runtime.faultyproxy import Asked, Fault, FaultyProxy, faulty
 from tests.integration.cache_runtime.objectstore import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore
 
@@ -165,6 +167,44 @@ def test_uploads_in_parts_are_verified_by_their_parts(
     client = bench.store.client(checksums="when_required")  # else boto3 asks for CRC32 unasked
     client.upload_fileobj(io.BytesIO(content), BUCKET, f"{bench.prefix}/big", Config=parts, ExtraArgs=asked)
     assert "-4" in bench.client.head_object(Bucket=BUCKET, Key=f"{bench.prefix}/big")["ETag"]
+    bench.proxy.rule = lambda asked: Fault(flip=True) if asked.range == "bytes=8388608-16777215" else None
+    with pytest.raises(SourceError, match=f"big: the bytes that came are not the object's: {kind} is"):
+        bench.load()
+    assert bench.cached == {}
+    bench.proxy.rule = lambda asked: None
+    assert bench.load() == 0
+    assert said(capsys, "done")[0]["unverified"] == 0
+    assert bench.cached == {"big": content}
+
+
+def upload(bench: Bench, content: bytes, kind: str, of: str) -> None:
+    """In parts, with the checksums that Amazon's SDKs send unasked. The store refuses wrong ones."""
+    found = crc(kind.lower())
+    assert found is not None
+    key = {"Bucket": BUCKET, "Key": f"{bench.prefix}/big"}
+
+    def checksum(data: bytes) -> dict[str, str]:
+        return {f"Checksum{kind}": base64.b64encode(found.digest(found.of(data))).decode()}
+
+    begun = bench.client.create_multipart_upload(**key, ChecksumAlgorithm=kind, ChecksumType=of)
+    key["UploadId"] = begun["UploadId"]
+    parts = []
+    for number, at in enumerate(range(0, len(content), 6 * MIB), 1):
+        part = content[at : at + 6 * MIB]
+        answer = bench.client.upload_part(**key, PartNumber=number, Body=part, **checksum(part))
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], **checksum(part)})
+    whole = checksum(content) if of == "FULL_OBJECT" else {}
+    bench.client.complete_multipart_upload(**key, MultipartUpload={"Parts": parts}, ChecksumType=of, **whole)
+
+
+@pytest.mark.parametrize(
+    ("kind", "of"), [("CRC64NVME", "FULL_OBJECT"), ("CRC32C", "FULL_OBJECT"), ("CRC32C", "COMPOSITE")]
+)
+def test_what_amazons_sdks_upload_is_verified(
+    bench: Bench, capsys: pytest.CaptureFixture[str], kind: str, of: str
+) -> None:
+    content = random.Random(1).randbytes(19 * MIB)
+    upload(bench, content, kind, of)
     bench.proxy.rule = lambda asked: Fault(flip=True) if asked.range == "bytes=8388608-16777215" else None
     with pytest.raises(SourceError, match=f"big: the bytes that came are not the object's: {kind} is"):
         bench.load()
