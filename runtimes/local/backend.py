@@ -55,11 +55,13 @@ class LocalBackend(SourceBackend):
             extra["threads"] = int(load.spec.options["threads"])
         if load.spec.options.get("pin") == "true":
             extra["pin"] = True
+        if given := checks.givers(load):
+            extra["from"] = given
         return Task(pods.pod(cache, "runtimes.local.loader", extra, credentials=True))
 
     def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
         """Options; each load lists the source anew, so `loadMetadata` needs nothing more."""
-        return option_problems(load, ("threads", "pin"))
+        return [*option_problems(load, ("threads", "pin", "from")), *checks.from_problems(cache, load)]
 
     def clean(self, cache: Cache) -> Task:
         """Removes the directory."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from addon_framework.api.data import DataLoad
 from runtimes.interface import Cache, Source, level_paths
 from runtimes.local.pods import FILES, NEAR, path, peers, shares
 from runtimes.options import unknown_options
@@ -14,6 +16,7 @@ from runtimes.tiers import watermarks
 _SCHEMES = (*SCHEMES, "pvc")
 _OPTIONS = {"s3": s3.OPTIONS, "hf": hub.OPTIONS}
 _SECRETS = {"s3": tuple(CREDENTIALS), "hf": ("token",), "http": ("token",), "https": ("token",)}
+_ADDRESS = re.compile(r"[\w.-]+:\d{1,5}")
 WITHOUT_EFFECT = {"Dataset.spec.mounts.shared": "a copy is of the Dataset alone"}
 
 
@@ -46,6 +49,20 @@ def _peers(cache: Cache) -> Iterator[str]:
     if said.get("addresses") and said.get("enabled", True) and not shares(cache):
         kinds = ", ".join(f"{scheme}://" for scheme in NEAR)
         yield f"{cache.title}: spec.peers.addresses: of {kinds} nodes share only with a tokenSecret"
+
+
+def givers(load: DataLoad) -> list[str]:
+    """Where the caches are reached that a load is to take everything from; none: whoever has it."""
+    return [each.strip() for each in load.spec.options.get("from", "").split(",") if each.strip()]
+
+
+def from_problems(cache: Cache, load: DataLoad) -> Iterator[str]:
+    """What is wrong with them."""
+    for address in givers(load):
+        if not _ADDRESS.fullmatch(address):
+            yield f"spec.options.from: {address!r} must be host:port"
+    if load.spec.options.get("from") and not shares(cache):
+        yield f"spec.options.from: the nodes of {cache.title} share nothing (spec.peers)"
 
 
 def _tier(cache: Cache) -> list[str]:

@@ -1,7 +1,8 @@
 """Fills a node's cache: `python -m runtimes.local.loader`, told what by the environment.
 
 CACHE is JSON: directory, quota, owner (how messages call the runtime), ids (uid and gid of the files),
-sources [{url, path, options}], targets, threads, pin, high and low (parts of the quota, see _room), peers.
+sources [{url, path, options}], targets, threads, pin, high and low (parts of the quota, see _room), peers,
+from (host:port of those caches that are to give everything, in place of the sources and other peers).
 SOURCE<n>_ACCESS_KEY, SOURCE<n>_SECRET_KEY and SOURCE<n>_TOKEN are the credentials of the n-th source. Exit
 status 0: complete; 3: trying again will not help; 1: it may.
 """
@@ -86,7 +87,8 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     with Reporting(progress, began):
         threads = int(specification.get("threads") or THREADS)
         peers = other_nodes(specification, environment)
-        transfer = Transfer(store, missing, progress, threads=threads, peers=peers)
+        strictly = bool(specification.get("from"))
+        transfer = Transfer(store, missing, progress, threads=threads, peers=peers, strictly=strictly)
         transfer.run()
     seconds = time.monotonic() - began
     numbers = progress.numbers(seconds)

@@ -72,6 +72,7 @@ class Peers:
         self._found: tuple[str, ...] = ()
         self._views: dict[tuple[str, str], _View] = {}
         self._away: dict[str, float] = {}
+        self._why: dict[str, str] = {}  # what was wrong with a peer when it was last asked
         self._got_at, self._grace, self._coming = clock(), _GRACE, 0
         self._turn, self._gone = 0, Counter[str]()
         self.bytes = 0
@@ -146,10 +147,16 @@ class Peers:
         with self._lock:
             self._got_at = self._clock()
 
-    def drop(self, peer: str, seconds: float = _AWAY) -> None:
+    def drop(self, peer: str, why: str, seconds: float = _AWAY) -> None:
         """It failed."""
         with self._lock:
-            self._away[peer] = self._clock() + seconds
+            self._away[peer], self._why[peer] = self._clock() + seconds, why
+
+    def lacking(self) -> str:
+        """Why nobody gives a file that nobody seems to have."""
+        with self._lock:
+            others = [peer for peer in self._found if peer != self._own]
+            return "; ".join(self._why.get(p) or f"{p}: has it not in its cache" for p in others)
 
     def _answer(self, peer: str, path: str) -> AbstractContextManager[http.client.HTTPResponse]:
         return self._connections.request("GET", urlsplit(f"http://{peer}"), path, self._headers)
@@ -204,9 +211,12 @@ class Peers:
                 view.at = self._clock()
                 try:
                     marks, written = self._ask(peer, file)
-                except SourceError:
+                except SourceError as error:
                     marks, written = None, 0
-                    self.drop(peer)
+                    self.drop(peer, str(error))
+                else:
+                    with self._lock:
+                        self._why.pop(peer, None)
                 if marks is not None and view.marks is not None:
                     with self._lock:
                         self._got(max(written - view.written, 0))
@@ -237,7 +247,10 @@ def token_of(environment: Mapping[str, str]) -> str:
 
 
 def other_nodes(specification: Mapping[str, Any], environment: Mapping[str, str]) -> Peers | None:
-    """The other nodes, if the cache has peers; the worker of this node has written down its address."""
+    """The other nodes, if the cache has peers, or those that it is to be filled `from`.
+
+    The worker of this node has written down its address.
+    """
     said = specification.get("peers")
     if not said:
         return None
@@ -245,7 +258,9 @@ def other_nodes(specification: Mapping[str, Any], environment: Mapping[str, str]
         own = (Path(specification["directory"]) / "address").read_text()
     except FileNotFoundError:
         own = ""
-    return Peers(resolver(said["service"], said.get("addresses") or ()), token_of(environment), own)
+    given = specification.get("from")
+    find = (lambda: given) if given else resolver(said["service"], said.get("addresses") or ())
+    return Peers(find, token_of(environment), own)
 
 
 def resolver(name: str, more: Sequence[str] = (), port: int = PORT) -> Callable[[], Sequence[str]]:

@@ -23,6 +23,7 @@ _BASE, _MAX = 0.1, 5.0
 _SMALLEST = 1 << 18  # bytes of a file that peers are asked for
 _LARGE = 8 << 20  # bytes of a file whose MD5 costs more than asking for something better
 _POLL = 0.02  # seconds between looks at a range that a peer is about to have
+_NOBODY = 10.0  # seconds without a byte after which what only peers may give is given up
 
 
 @dataclass
@@ -44,7 +45,10 @@ class _DiskFaultError(Exception):
 
 
 class Transfer:
-    """Runs the copy. `patience` is how long it goes on without a single byte arriving."""
+    """Runs the copy. `patience` is how long it goes on without a single byte arriving.
+
+    `strictly`: what a checksum will vouch for comes from peers, or not at all.
+    """
 
     def __init__(
         self,
@@ -54,12 +58,14 @@ class Transfer:
         *,
         threads: int = THREADS,
         peers: Peers | None = None,
+        strictly: bool = False,
         patience: float = 300,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
     ) -> None:
         self._store, self._progress, self._threads = store, progress, threads
         self._peers, self._givers = peers, dict[Assembly, set[str]]()
+        self._strictly = strictly
         self._patience, self._clock = patience, clock
         self._items = deque(items)
         self._ranges: deque[tuple[Item, Assembly, int]] = deque()
@@ -158,7 +164,7 @@ class Transfer:
             if not giver or self._peers is None:
                 raise
             if not error.stale:
-                self._peers.drop(giver)
+                self._peers.drop(giver, str(error))
             with self._lock:
                 self._ranges.append((item, assembly, number))
             return
@@ -178,6 +184,8 @@ class Transfer:
         """Peers are only believed where a checksum will tell, and where all know the version by a name."""
         if self._peers is None or not assembly.verified or not item.object.etag:
             return ORIGIN
+        if self._strictly and item.object.size:
+            return self._given(item, assembly, number)
         if item.object.size < _SMALLEST:
             return ORIGIN  # asking who has it costs as much
         if (giver := self._peers.choose(assembly.name, number)) != MINE:
@@ -186,6 +194,16 @@ class Transfer:
         if self._peers.claim(assembly.name, number):
             return ORIGIN
         assembly.mark(number, ABSENT)
+        return LATER
+
+    def _given(self, item: Item, assembly: Assembly, number: int) -> str:
+        """A peer that has it, or LATER. Raises SourceError when none gives anything for long."""
+        assert self._peers is not None
+        giver = self._peers.choose(assembly.name, number)
+        if giver not in (MINE, ORIGIN, LATER):
+            return giver
+        if self._clock() - self._moved_at > _NOBODY:
+            raise SourceError(f"{item.path}: {self._peers.lacking()}", permanent=True)
         return LATER
 
     def _peers_read(self, peer: str, assembly: Assembly, number: int, sink: Sink) -> None:
@@ -201,7 +219,7 @@ class Transfer:
         if self._peers is None or not givers or assembly.distrusted or assembly.matches():
             return False
         for peer in givers:
-            self._peers.drop(peer, float("inf"))
+            self._peers.drop(peer, f"{peer}: gave wrong bytes", float("inf"))
         self._progress.trouble = (
             f"{item.object.path}: wrong bytes from {', '.join(sorted(givers))}; read anew"
         )

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 
 from runtimes.local import assembly as assembly_module
 from runtimes.local import peers as peers_module
+from runtimes.local import transfer as transfer_module
 from runtimes.local.ownership import owner
 from runtimes.local.peers import Peers
 from runtimes.local.serving import PeerServer
 from runtimes.local.store import Store
 from runtimes.local.transfer import Item, Transfer
 from runtimes.reporting import Progress
-from runtimes.source import Object, Sink
+from runtimes.source import Object, Sink, SourceError
 
 RANGE, TOKEN = 10_000, "a-token"
 CONTENT = random.Random(5).randbytes(100 * RANGE + 17)
@@ -66,11 +67,13 @@ class Node:
         self.address = "{}:{}".format(*self.server.server_address[:2])
         self.progress = Progress()
 
-    def load(self, addresses: list[str], threads: int = 3) -> Transfer:
+    def load(self, addresses: list[str], threads: int = 3, *, strictly: bool = False) -> Transfer:
         item = Item("f", "mem://f", self.origin, self.origin.object())
         peers = Peers(lambda: addresses, TOKEN, self.address)
         with self.store.exclusive():
-            transfer = Transfer(self.store, [item], self.progress, threads=threads, peers=peers)
+            transfer = Transfer(
+                self.store, [item], self.progress, threads=threads, peers=peers, strictly=strictly
+            )
             transfer.run()
         assert (self.directory / "data/f").read_bytes() == CONTENT
         assert self.progress.bytes == len(CONTENT)
@@ -158,6 +161,32 @@ def test_wrong_bytes_are_found_and_read_from_the_origin(nodes: list[Node], origi
     done = nodes[1].load([nodes[0].address])
     assert done.origin == len(CONTENT)
     assert nodes[1].progress.moved == 2 * len(CONTENT)
+
+
+def test_a_load_from_peers_alone_asks_the_origin_for_nothing(nodes: list[Node], origin: Origin) -> None:
+    nodes[0].load([])
+    before = origin.sent
+    done = nodes[1].load([nodes[0].address], strictly=True)
+    assert (done.origin, done.from_peers, origin.sent) == (0, len(CONTENT), before)
+
+
+def test_a_load_from_peers_alone_says_why_nobody_gives(
+    nodes: list[Node], origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer_module, "_NOBODY", 1.0)
+    empty, spoilt, gone = (node.address for node in nodes[1:])
+    with pytest.raises(SourceError, match=f"f: {empty}: has it not in its cache"):
+        nodes[0].load([empty], strictly=True)
+    nodes[2].load([])
+    before, file = origin.sent, nodes[2].directory / "data/f"
+    file.chmod(0o644)
+    file.write_bytes(bytes(len(CONTENT)))
+    with pytest.raises(SourceError, match=f"f: {spoilt}: gave wrong bytes"):
+        nodes[0].load([spoilt], strictly=True)
+    nodes[3].server.close()
+    with pytest.raises(SourceError, match=gone):
+        nodes[0].load([gone], strictly=True)
+    assert origin.sent == before
 
 
 def test_a_peer_that_is_not_there_costs_little(nodes: list[Node], origin: Origin) -> None:
