@@ -15,6 +15,7 @@ import msgspec
 import yaml
 
 from addon_framework.api import addon, addon_v1beta1, cluster, data, inference, placement, work
+from addon_framework.api.descriptions import field_texts
 from addon_framework.api.meta import Definition, Json, ObjectMeta, Resource
 
 KINDS: tuple[type[msgspec.Struct], ...] = (
@@ -141,8 +142,11 @@ def _rules(rules: Iterable[tuple[str, str]]) -> list[Json]:
 def _struct(info: msgspec.inspect.StructType) -> Json:
     properties: Json = {}
     required = []
+    texts = field_texts(info.cls)
     for field in info.fields:
         properties[field.encode_name], said = _field(field.type)
+        if said_of_it := texts.get(field.name):
+            properties[field.encode_name]["description"] = said_of_it
         if said.get("required"):
             required.append(field.encode_name)
     node: Json = {"type": "object", "properties": properties}
@@ -156,10 +160,14 @@ def _struct(info: msgspec.inspect.StructType) -> Json:
 def _field(info: msgspec.inspect.Type) -> tuple[Json, Json]:
     """The schema of a field, and what its annotation said."""
     said: Json = {}
+    text = ""
     while isinstance(info, msgspec.inspect.Metadata):
         said = (info.extra or {}).get("schema", {}) | said
+        text = text or (info.extra_json_schema or {}).get("description", "")
         info = info.type
     node = _type(info, said)
+    if text:
+        node["description"] = text
     node |= {name: value for name, value in said.items() if name in _PLAIN}
     if "default" in said:
         node["default"] = said["default"]

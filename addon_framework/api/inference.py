@@ -24,6 +24,7 @@ class LocalReference(Struct, frozen=True):
     """An object in the same namespace."""
 
     name: Annotated[str, schema(required=True, minLength=1)] = ""
+    """The object's name."""
 
 
 class Model(Struct, frozen=True):
@@ -36,9 +37,13 @@ class Model(Struct, frozen=True):
     name: Annotated[
         str, schema(required=True, minLength=1, maxLength=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")
     ] = ""
+    """The name under which engines serve it."""
     source: Annotated[str, schema(required=True, minLength=5, pattern=r"^[a-z0-9]+://.+")] = ""
+    """Where its files are: s3://bucket/prefix, hf://owner/name, or another that the cache's runtime reads."""
     options: dict[str, str] = {}
+    """Options of the source, such as endpoint and region."""
     credentials_ref: LocalReference | None = None
+    """The Secret on the hub with accessKeyId and secretAccessKey. Default: none are needed."""
 
 
 class Cache(Struct, frozen=True):
@@ -50,48 +55,79 @@ class Cache(Struct, frozen=True):
     """
 
     runtime: Annotated[str, schema(default="local", minLength=1)] = "local"
+    """The backend that caches it, such as local or juicefs. Default: local."""
     preload: Annotated[bool, schema(default=True)] = True
+    """False: nothing is loaded but what the engine reads. Default: true."""
     compiled: bool = False
+    """True: engines share what they have compiled, on and between nodes; with runtime local only. Default:
+    false.
+    """
     bypass: Annotated[str, schema(enum=["never", "auto"])] = ""
+    """auto: replicas that start while the cache is slower than its source read a copy instead. Default:
+    never.
+    """
     quota: Annotated[str, schema(pattern=r"^([0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?)?$")] = ""
+    """How much of each node's disk it may take, such as 200Gi. Default: no limit."""
     options: dict[str, str] = {}
+    """Options of the backend, by name."""
 
 
 class EnvVar(Struct, frozen=True):
     """As in a Pod's container; `valueFrom` names objects in the same namespace on the cluster."""
 
     name: Annotated[str, schema(required=True, pattern="^[-._a-zA-Z][-._a-zA-Z0-9]*$")] = ""
+    """The variable's name."""
     value: str = ""
+    """Its value."""
     value_from: Raw = {}
+    """Where its value is, as in a Pod's container: a Secret or ConfigMap of the same namespace on the
+    cluster.
+    """
 
 
 class Engine(Struct, frozen=True):
     """What serves it. The shared launcher imports once per node; stock is the image's own entry point."""
 
     name: Annotated[str, schema(default="vllm", minLength=1)] = "vllm"
+    """Which engine. Default: vllm."""
     image: str = ""
+    """Its image. Default: the engine's usual one."""
     args: list[str] = []
+    """More arguments of the engine, such as --max-model-len=4096."""
     env: Annotated[list[EnvVar], schema(list_map_keys=["name"])] = []
+    """More variables of the engine's container."""
     launcher: Annotated[str, schema(default="shared", enum=["shared", "stock"])] = "shared"
+    """shared: engines of a node start from one process that has imported already; stock: the image's own
+    entry point. Default: shared.
+    """
 
 
 class ResourceRequirements(Struct, frozen=True):
     """As in a Pod's container, which gets it as it is."""
 
     limits: Annotated[dict[str, Any], schema(quantities=True)] = {}
+    """The most that a replica gets, such as nvidia.com/gpu: 1."""
     requests: Annotated[dict[str, Any], schema(quantities=True)] = {}
+    """What a node must have free for it. Default: its limits."""
     claims: RawList = []
+    """Devices that ResourceClaims of the pod have."""
 
 
 class InferenceDeploymentSpec(Struct, frozen=True):
     """A model on the best clusters; `replicas` is per cluster."""
 
     model: Annotated[Model, REQUIRED] = Model()
+    """What to serve."""
     cache: Annotated[Cache, schema(default={})] = Cache()
+    """How the model gets near the GPUs."""
     engine: Annotated[Engine, schema(default={})] = Engine()
+    """What serves it."""
     resources: ResourceRequirements = ResourceRequirements()
+    """What each replica needs, as in a Pod's container."""
     replicas: Annotated[int, schema(default=1, minimum=0, format="int32")] = 1
+    """Replicas on each cluster that is chosen. Default: 1."""
     placement: PlacementSpec = PlacementSpec()
+    """The clusters: a Placement's spec. Default: every cluster of the namespace's sets."""
 
 
 class ReplicaTimeline(Struct, frozen=True):

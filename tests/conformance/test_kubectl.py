@@ -147,6 +147,16 @@ async def test_25_our_definitions_apply_from_a_folder(k: Kubectl, tmp_path: Path
     await k("wait", "--for", "condition=Established", "crd", "--all", "--timeout=20s")
 
 
+async def test_55_explain_says_what_our_fields_mean(k: Kubectl, our_crds: None) -> None:
+    for path, words in {
+        "dataset.spec.mounts.mountPoint": "Where the data is",
+        "dataload.spec.target.path": "A directory or file of the Dataset",
+        "juicefsruntime.spec.fuse.cleanPolicy": "When the client on a node goes",
+        "inferencedeployment.spec.replicas": "Replicas on each cluster",
+    }.items():
+        assert words in await k("explain", path)
+
+
 async def test_55_patches(k: Kubectl) -> None:
     await k("apply", "-f", "-", given=manifest(deployment("web", a="1", b="2")))
     strategic = '{"spec":{"template":{"spec":{"containers":[{"name":"b","image":"3"}]}}}}'

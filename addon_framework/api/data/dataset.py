@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from addon_framework.api.meta import REQUIRED, Definition, ObjectMeta, Raw, RawList, Resource, Struct, schema
+from addon_framework.api.data.fields import Tolerations
+from addon_framework.api.meta import REQUIRED, Definition, ObjectMeta, Raw, Resource, Struct, schema
 
 GROUP = "data.fluid.io"
 AGE = ("Age", "date", ".metadata.creationTimestamp")
@@ -15,32 +16,53 @@ class SecretKeySelector(Struct, frozen=True):
     """A key of a Secret in the same namespace."""
 
     name: Annotated[str, REQUIRED] = ""
+    """The Secret's name."""
     key: str = ""
+    """The key in it."""
 
 
 class EncryptOptionSource(Struct, frozen=True):
     """Where a secret option's value is."""
 
     secret_key_ref: SecretKeySelector | None = None
+    """A key of a Secret in the object's namespace; a new value there is followed."""
 
 
 class EncryptOption(Struct, frozen=True):
     """An option whose value is kept in a Secret."""
 
     name: Annotated[str, REQUIRED] = ""
+    """The option's name, such as aws.secretKey."""
     value_from: EncryptOptionSource = EncryptOptionSource()
+    """Where its value is."""
 
 
 class Mount(Struct, frozen=True):
     """Data and where it appears in the Dataset."""
 
     mount_point: Annotated[str, schema(required=True, minLength=5)] = ""
+    """Where the data is, such as s3://bucket/prefix, https://host/directory/, hf://owner/model,
+    juicefs:///path, pvc://claim/path, local:///path of the nodes, or dataset://namespace/name for the cache
+    of another Dataset. The runtime says which of them it can read.
+    """
     name: Annotated[str, schema(minLength=0)] = ""
+    """The mount's name; also its directory in the Dataset, unless `path` names another."""
     path: str = ""
+    """Its directory in the Dataset, such as /weights; / for the whole of it. Default: /name."""
     options: dict[str, str] = {}
+    """Options of the source, such as endpoint and region. They win over `sharedOptions`."""
     read_only: bool = False
+    """True: nobody writes to this mount, though the Dataset be writable. Refused where a runtime can only
+    make the whole of it read-only.
+    """
     shared: bool = False
+    """True: all users of the cache may see what is mounted. It means something to AlluxioRuntime, profiles
+    and classes only.
+    """
     encrypt_options: list[EncryptOption] = []
+    """Options whose values are in Secrets, such as aws.accessKeyId and aws.secretKey of s3://. They win over
+    `sharedEncryptOptions`.
+    """
 
 
 class DataCondition(Struct, frozen=True):
@@ -59,47 +81,79 @@ class User(Struct, frozen=True):
     """Who the files belong to."""
 
     uid: Annotated[int, schema(required=True, format="int64")] = 0
+    """The user's number, 0 or more."""
     gid: Annotated[int, schema(required=True, format="int64")] = 0
+    """The group's number, 0 or more."""
     user: Annotated[str, REQUIRED] = ""
+    """The user's name."""
     group: Annotated[str, REQUIRED] = ""
+    """The group's name."""
 
 
 class RuntimeReference(Struct, frozen=True):
     """The runtime a Dataset is bound to."""
 
     name: str = ""
+    """The runtime's name."""
     namespace: str = ""
+    """Its namespace."""
     category: str = ""
+    """Accelerate."""
     type: str = ""
+    """The backend, such as local or juicefs."""
     master_replicas: Annotated[int, schema(format="int32")] = 0
+    """How many masters it has."""
 
 
 class DataRestoreLocation(Struct, frozen=True):
     """The backup to begin from: local:///path of the node, or pvc://claim/path."""
 
     path: str = ""
+    """The directory of the backup: local:///directory of a node, or pvc://claim/directory."""
     node_name: str = ""
+    """With local://, the node that has the directory."""
 
 
 class CacheAffinity(Struct, frozen=True):
     """The nodes that may hold the cache: a NodeSelector."""
 
     required: Raw = {}
+    """A NodeSelector: `nodeSelectorTerms`, of which one must fit. Default: every node."""
 
 
 class DatasetSpec(Struct, frozen=True):
     """What data, where the cache may be."""
 
     mounts: Annotated[list[Mount], schema(minItems=1)] = []
+    """The sources, each at a directory of its own. How many there may be is the runtime's to say; Vineyard
+    takes none. They may change while the Dataset is Bound.
+    """
     owner: User | None = None
+    """Whom the files seem to belong to. All four are needed. Runtimes that cannot do it say so by a warning.
+    """
     node_affinity: CacheAffinity = CacheAffinity()
-    tolerations: RawList = []
+    """The nodes that may hold the cache. Default: every node."""
+    tolerations: Tolerations = []
+    """Taints that do not keep the pods of the cache away, as in a Pod."""
     access_modes: list[str] = []
+    """As of a PersistentVolumeClaim. With ReadOnlyMany, or without any, nobody writes; ReadWriteMany,
+    ReadWriteOnce, ReadWriteOncePod: the data may be written to where the runtime can. Default: ReadOnlyMany.
+    Fixed once the Dataset is Bound.
+    """
     runtimes: list[RuntimeReference] = []
+    """Has no effect: the runtime of a Dataset is the one of its name."""
     data_restore_location: DataRestoreLocation | None = None
+    """A DataBackup to begin from, so that what is known or kept need not be read again. Read once, before the
+    Dataset is Bound.
+    """
     placement: Annotated[str, schema(enum=["Exclusive", "", "Shared"])] = ""
+    """Exclusive: no other Dataset that wants that has workers on this one's nodes. Shared: others may be
+    there. Default: Exclusive.
+    """
     shared_options: dict[str, str] = {}
+    """Options of all mounts; those of a mount win."""
     shared_encrypt_options: list[EncryptOption] = []
+    """Options of all mounts whose values are in Secrets; those of a mount win."""
 
 
 _INT64 = schema(format="int64")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from addon_framework.api.data.dataset import AGE, SPOKE, SecretKeySelector
+from addon_framework.api.data.fields import NodeSelector, Resources, Tolerations
 from addon_framework.api.data.parts import SCALE, PodMetadata
 from addon_framework.api.data.runtimes import RuntimeStatus, TieredStore
-from addon_framework.api.meta import Definition, ObjectMeta, Raw, RawList, Resource, Struct, schema
+from addon_framework.api.meta import Definition, ObjectMeta, Resource, Struct, schema
 
 LOCAL_GROUP = "data.boundaryless.io"
 
@@ -19,16 +20,21 @@ class LocalPeers(Struct, frozen=True):
     """
 
     enabled: Annotated[bool, schema(default=True)] = True
+    """False: nodes read the origin only. Default: true."""
     token_secret: SecretKeySelector | None = None
+    """The Secret with the token. Default: a token that follows from the sources' credentials; without such,
+    as with pvc://, nodes then do not share.
+    """
     addresses: list[str] = []
+    """Workers elsewhere that have the data, as host:port, such as another cluster's."""
 
 
 class LocalWorker(Struct, frozen=True):
     """Where the cache is, and what its workers and loads may use."""
 
-    node_selector: dict[str, str] = {}
-    tolerations: RawList = []
-    resources: Raw = {}
+    node_selector: NodeSelector = {}
+    tolerations: Tolerations = []
+    resources: Resources = {}
     pod_metadata: PodMetadata = PodMetadata()
 
 
@@ -36,8 +42,11 @@ class LocalRuntimeSpec(Struct, frozen=True):
     """Copies on the nodes' own disks. `replicas` 0 means every node that fits."""
 
     replicas: Annotated[int, schema(minimum=0, format="int32")] = 0
+    """On how many nodes a copy is. Default: 0, every node that fits."""
     tieredstore: TieredStore = TieredStore()
+    """The directory and its size: one level, on the node's disk or in its memory."""
     worker: LocalWorker = LocalWorker()
+    """The pods that own the copies, and what they and loads may use."""
     peers: LocalPeers = LocalPeers()
 
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from addon_framework.api.data.dataset import GROUP, SPOKE, User
+from addon_framework.api.data.fields import (
+    CleanPolicy,
+    DisablePrometheus,
+    EnvList,
+    Image,
+    ImageTag,
+    NetworkMode,
+    NodeSelector,
+    PortList,
+    PullPolicy,
+    PullSecrets,
+    Replicas,
+    Resources,
+    VolumeMounts,
+    Volumes,
+)
 from addon_framework.api.data.parts import (
     WORKER_COLUMNS,
-    NetworkMode,
     PodMetadata,
-    Replicas,
     RuntimeManagement,
 )
 from addon_framework.api.data.runtimes import RuntimeStatus, TieredStore
@@ -18,7 +32,6 @@ from addon_framework.api.meta import (
     Definition,
     ObjectMeta,
     Raw,
-    RawList,
     Resource,
     Struct,
     schema,
@@ -28,24 +41,27 @@ from addon_framework.api.meta import (
 class ThinPart(Struct, frozen=True):
     """What client and workers say alike, of their container and of their pod."""
 
-    image: str = ""
-    image_tag: str = ""
-    image_pull_policy: str = ""
-    image_pull_secrets: RawList = []
-    ports: RawList = []
-    env: RawList = []
-    resources: Raw = {}
-    node_selector: dict[str, str] = {}
+    image: Image = ""
+    image_tag: ImageTag = ""
+    image_pull_policy: PullPolicy = ""
+    image_pull_secrets: PullSecrets = []
+    ports: PortList = []
+    env: EnvList = []
+    resources: Resources = {}
+    node_selector: NodeSelector = {}
     network_mode: NetworkMode = ""
     liveness_probe: Raw = {}
+    """When the container is restarted, as in a Pod's container."""
     readiness_probe: Raw = {}
-    volume_mounts: RawList = []
+    """When it is ready, as in a Pod's container. Default: once its file system is mounted."""
+    volume_mounts: VolumeMounts = []
 
 
 class ThinWorker(ThinPart, frozen=True):
     """Pods beside the clients, where a file system wants some; nothing is expected of them."""
 
     enabled: bool = False
+    """True: there are workers. Default: none."""
     replicas: Replicas | None = None
 
 
@@ -53,25 +69,44 @@ class ThinFuse(ThinPart, frozen=True):
     """The client."""
 
     command: list[str] = []
+    """The container's command. Default: the image's own."""
     args: list[str] = []
+    """The command's arguments."""
     options: dict[str, str] = {}
+    """Options of the mount, by name; the image finds them in MOUNT_OPTIONS and config.json. The runtime's win
+    over the profile's.
+    """
     lifecycle: Raw = {}
+    """What runs before the container stops (preStop), as in a Pod's container. Default: it unmounts.
+    postStart is refused.
+    """
     pod_metadata: PodMetadata = PodMetadata()
-    clean_policy: str = ""
+    clean_policy: CleanPolicy = ""
 
 
 class ThinRuntimeSpec(Struct, frozen=True):
     """Any FUSE file system; what is not here comes from the profile."""
 
     profile_name: str = ""
+    """The ThinRuntimeProfile, or one of the built-in s3fs and rclone. Empty where the Dataset is of
+    dataset://. Fixed once the Dataset is Bound.
+    """
     worker: ThinWorker = ThinWorker()
+    """Pods beside the clients, where `enabled`."""
     fuse: ThinFuse = ThinFuse()
+    """The clients; what is not here comes from the profile."""
     tieredstore: TieredStore = TieredStore()
+    """A directory in which clients keep what they read: one level. rclone and profiles use it, s3fs keeps
+    nothing.
+    """
     replicas: Annotated[int, schema(minimum=0, format="int32")] = 0
+    """How many workers, where they are enabled. 0 is 1."""
     run_as: User | None = None
-    disable_prometheus: bool = False
-    volumes: RawList = []
-    image_pull_secrets: RawList = []
+    """Has no effect: a client mounts as root."""
+    disable_prometheus: DisablePrometheus = False
+    """Has no effect: clients are not scraped."""
+    volumes: Volumes = []
+    image_pull_secrets: PullSecrets = []
     management: RuntimeManagement = RuntimeManagement()
 
 
@@ -90,10 +125,15 @@ class ThinRuntimeProfileSpec(Struct, frozen=True):
     """How to run one kind of FUSE file system."""
 
     file_system_type: Annotated[str, REQUIRED] = ""
+    """The file system's type as `mount` shows it, such as fuse.s3fs or nfs: a client is ready when that, or
+    any of FUSE, is mounted.
+    """
     worker: ThinWorker = ThinWorker()
+    """Pods beside the clients, where `enabled`."""
     fuse: ThinFuse = ThinFuse()
-    volumes: RawList = []
-    image_pull_secrets: RawList = []
+    """The clients. Image, command, args, probes and options are a runtime's unless it says otherwise."""
+    volumes: Volumes = []
+    image_pull_secrets: PullSecrets = []
     node_publish_secret_policy: Annotated[
         str,
         schema(
@@ -105,6 +145,9 @@ class ThinRuntimeProfileSpec(Struct, frozen=True):
             ],
         ),
     ] = "MountNodePublishSecretIfExists"
+    """Of pvc:// mounts, which clients do not have here. CopyNodePublishSecretAndMountIfNotExists is refused,
+    the others have nothing to do.
+    """
 
 
 class ThinRuntimeProfile(Struct, frozen=True):
