@@ -57,3 +57,17 @@ def test_the_history_is_bounded(tmp_path: Path) -> None:
     assert len(seen(store.watch("things", store.version - 10))) == 10
     with pytest.raises(TooOldError):
         store.watch("things", store.version - 11)
+
+
+def test_a_list_is_of_one_namespace_or_of_all_in_order(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.db")
+    for namespace, name in (("b", "x"), ("a", "y"), ("a", "x"), ("", "z")):
+        metadata = {"name": name, "namespace": namespace, "uid": f"{namespace}/{name}"}
+        store.put("things", (namespace, name), {"metadata": metadata})
+    store.remove("things", ("b", "x"))
+    for again in (store, Store(tmp_path / "store.db")):
+        assert [obj["metadata"]["uid"] for obj in again.list("things")] == ["/z", "a/x", "a/y"]
+        assert [obj["metadata"]["uid"] for obj in again.list("things", "a")] == ["a/x", "a/y"]
+        assert again.list("things", "b") == again.list("others") == []
+        assert again.count("things") == 3
+        again.close()
