@@ -101,7 +101,7 @@ def run_command(
                 addon_auth=addon_auth,
             )
 
-    run(work, verbosity=verbosity)
+    run(work, verbosity=verbosity, serves=True)
 
 
 def _by_token(server: str, token: Path, ca: Path | None) -> dict[str, Any]:

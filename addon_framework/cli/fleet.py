@@ -135,7 +135,7 @@ async def bring_up(
     from addon_framework.hub.install import bootstrap_kubeconfig, install
     from addon_framework.kube import until_reached
     from addon_framework.local.fleet import Fleet, processes, programs
-    from addon_framework.local.pki import write_private
+    from addon_framework.local.private import write_private
 
     programs.require(["envoy"])
     fleet = Fleet(directory)

@@ -15,7 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from addon_framework.local.pki import Authority, kubeconfig, write_private
+from addon_framework.local.pki import Authority, kubeconfig
+from addon_framework.local.private import write_private
 
 
 class ApiServer(Protocol):

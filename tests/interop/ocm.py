@@ -14,7 +14,8 @@ import yaml
 from addon_framework.api.meta import Json, Resource
 from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.kube import Client, apply_crds
-from addon_framework.local.pki import Authority, write_private
+from addon_framework.local.pki import Authority
+from addon_framework.local.private import write_private
 from addon_framework.spoke.names import AGENT_NAMESPACE
 from addon_framework.testing.servers import free_port
 from tests.interop.parts import PARTS, REGISTRATION_AGENT, WORK_AGENT

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from addon_framework.api.addon_v1beta1 import NEW, OLD, convert
-from addon_framework.local.pki import Authority, write_private
+from addon_framework.local.pki import Authority
+from addon_framework.local.private import write_private
 from addon_framework.testing import eventually
 from addon_framework.testing.servers import free_port
 from tests.interop.programs import Programs

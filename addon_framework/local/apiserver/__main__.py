@@ -34,7 +34,8 @@ from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.server import Server
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.webhooks import Webhooks
-from addon_framework.local.pki import Authority, kubeconfig, private_pem, write_private
+from addon_framework.local.pki import Authority, kubeconfig, private_pem
+from addon_framework.local.private import write_private
 from addon_framework.logs import configure
 
 

@@ -39,7 +39,8 @@ from addon_framework.local.fleet.state import (
 )
 from addon_framework.local.fleet.supervisor import ProcessSpec, ProcessStatus, hold
 from addon_framework.local.node.config import NodeConfig
-from addon_framework.local.pki import Authority, write_private
+from addon_framework.local.pki import Authority
+from addon_framework.local.private import write_private
 
 READY_TIMEOUT = 60.0
 _PROBE = 0.02

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from addon_framework.local.fleet import network
-from addon_framework.local.pki import write_private
+from addon_framework.local.private import write_private
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-southeast-1", "us-west-2", "sa-east-1")
 API_PORT = 6443

@@ -16,7 +16,8 @@ from typing import Any
 from addon_framework.api.core import NAMESPACES, NODES, PODS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Client, wait_for
-from addon_framework.local.pki import Authority, write_private
+from addon_framework.local.pki import Authority
+from addon_framework.local.private import write_private
 from addon_framework.testing import EmbeddedApiServer
 
 PREFIX = Path(sys.executable).parent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -46,12 +46,14 @@ _RAW = frozenset(
 _FIELDS = "$defs"
 
 
-def definitions_source() -> Traversable:
+def definitions_source() -> Path:
     """The newest document in the package: every definition with its description."""
-    root = files("kubernetes_validate").joinpath("kubernetes-json-schema")
-    versions = [each for each in root.iterdir() if each.name.endswith("-local")]
+    package = find_spec("kubernetes_validate")  # not imported: its code needs 50 modules, and we its files
+    assert package is not None
+    assert package.origin is not None
+    versions = Path(package.origin).with_name("kubernetes-json-schema").glob("*-local")
     newest = max(versions, key=lambda each: [int(n) for n in each.name[1:].split("-")[0].split(".")])
-    return newest.joinpath("_definitions.json")
+    return newest / "_definitions.json"
 
 
 def load_definitions() -> Json:
