@@ -29,9 +29,10 @@ class ContainerProcess:
     """A running container. `exited` is done with the exit code."""
 
     def __init__(
-        self, spawned: Spawned, init: int, sandbox: Sandbox, log_file: LogFile, cgroup: Cgroup | None
+        self, spawned: Spawned, told: Told, sandbox: Sandbox, log_file: LogFile, cgroup: Cgroup | None
     ) -> None:
-        self._process, self.stdio, self._init, self.sandbox = spawned.process, spawned.stdio, init, sandbox
+        self._process, self.stdio, self.sandbox = spawned.process, spawned.stdio, sandbox
+        self._told, self._init = told, told.child or spawned.process.pid
         self.log, self._cgroup = log_file, cgroup
         self.oom_killed = False
         self.started_at = datetime.now(UTC)
@@ -76,6 +77,19 @@ class ContainerProcess:
             await asyncio.sleep(_FORKING)
         return self.pid
 
+    async def made(self) -> None:
+        """Until its root is in place. Raises SandboxError when that was not possible: no command has run.
+
+        A volume may have gone since it was looked at; a kubelet tries such a container again, whatever the
+        restart policy.
+        """
+        await self._begun()
+        if self.exited.done() and not self._told.exit_code and await self.exited == 1:
+            why = self.log.tail(1).decode(errors="replace").strip()
+            if not why.startswith("bwrap: execvp"):
+                self.log.path.unlink()  # no container wrote it
+                raise SandboxError(f"the container could not be made: {why.removeprefix('bwrap: ')}")
+
     async def execute(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
         """Runs a command inside the container: exit code and output, as exec probes and hooks need."""
         spawned = await self.enter(command)
@@ -94,6 +108,7 @@ class ContainerProcess:
         ]
         try:
             code = await self._process.wait()
+            self._told.rest()
             await asyncio.wait(pumps, timeout=0.5)
         finally:
             for pump in pumps:
@@ -105,6 +120,46 @@ class ContainerProcess:
                 self.oom_killed = self._cgroup.oom_kills > 0
                 self._cgroup.remove()
         return 128 - code if code < 0 else code
+
+
+class Told:
+    """What bubblewrap says on its status pipe: its child once it has cloned, how a command that ran ended."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._text = descriptor, b""
+        os.set_blocking(descriptor, False)
+
+    @property
+    def child(self) -> int | None:
+        """The namespace's first process; None when bubblewrap ended before there was one."""
+        first, end, _ = self._text.partition(b"\n")
+        return int(json.loads(first)["child-pid"]) if end else None
+
+    @property
+    def exit_code(self) -> bool:
+        """Whether it told one: then the command had been started."""
+        return b'"exit-code"' in self._text
+
+    async def begin(self) -> None:
+        """Until there is a child, or will be none."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._descriptor, readable.set)
+        try:
+            while b"\n" not in self._text:
+                await readable.wait()
+                readable.clear()
+                if not (piece := os.read(self._descriptor, 4096)):
+                    return
+                self._text += piece
+        finally:
+            loop.remove_reader(self._descriptor)
+
+    def rest(self) -> None:
+        """All that it has written, once it has ended."""
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(self._descriptor, 4096):
+                self._text += piece
 
 
 class Spawned:
@@ -177,14 +232,16 @@ async def _start(
             line, env=environment, pass_fds=descriptors, stdin=stdin, tty="/dev" if tty else "", cgroup=cgroup
         )
         theirs.close()
-        init = await _child_pid(status_read) or spawned.process.pid
-        started = ContainerProcess(spawned, init, sandbox, LogFile(log_path), cgroup)
+        told = Told(status_read)
+        await told.begin()
+        started = ContainerProcess(spawned, told, sandbox, LogFile(log_path), cgroup)
         # bubblewrap writes to its status pipe once more when it ends, so it must still be open then.
         keep = ours.pop_all()
         started.exited.add_done_callback(lambda _: keep.close())
     if go is not None:
-        await _graft(started, init)
+        await _graft(started, told.child or spawned.process.pid)
         os.write(go, b"go")
+    await started.made()
     return started
 
 
@@ -257,25 +314,6 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-
-
-async def _child_pid(descriptor: int) -> int | None:
-    """What bubblewrap reports, piece by piece, once it has cloned; None when it ends before that."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(descriptor, readable.set)
-    line = b""
-    try:
-        while b"\n" not in line:
-            await readable.wait()
-            readable.clear()
-            piece = os.read(descriptor, 4096)
-            if not piece:
-                return None
-            line += piece
-    finally:
-        loop.remove_reader(descriptor)
-    return int(json.loads(line.partition(b"\n")[0])["child-pid"])
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

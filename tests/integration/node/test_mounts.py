@@ -140,3 +140,36 @@ def _write(path: Path) -> bool:
         return False
     path.write_text(f"by {path.name}\n")
     return True
+
+
+async def test_a_container_whose_volume_has_gone_is_made_once_it_is_back(
+    cluster: Cluster,
+) -> None:
+    """As with an engine that cannot create it: the pod has not failed, though it is never restarted."""
+    parent = f"/var/lib/boundaryless/mounts/{cluster.namespace}"
+    there = {"name": "there", "hostPath": {"path": f"{parent}/there", "type": "DirectoryOrCreate"}}
+    taking = {
+        "name": "taking",
+        "image": PYTHON_IMAGE,
+        "command": ["rmdir", "/parent/there"],
+        "volumeMounts": [{"name": "shared", "mountPath": "/parent"}],
+    }
+    await cluster.pod(
+        "reader",
+        "cat /data/file",
+        container={"volumeMounts": [{"name": "there", "mountPath": "/data"}]},
+        volumes=[*volume(cluster), there],
+        initContainers=[taking],
+        restartPolicy="Never",
+    )
+
+    async def waits() -> bool:
+        pod = await cluster.client.get(PODS, "reader", cluster.namespace)
+        state = ((pod.get("status") or {}).get("containerStatuses") or [{}])[0].get("state") or {}
+        return (state.get("waiting") or {}).get("reason") == "CreateContainerError"
+
+    await eventually(waits)
+    back = cluster.node.host / f"{parent}/there".lstrip("/")
+    back.mkdir()
+    (back / "file").write_text("here\n")
+    assert await cluster.output("reader") == "here\n"
