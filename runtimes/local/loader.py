@@ -18,13 +18,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runtimes.local.awaiting import Waiter, below
 from runtimes.local.compiled import fetch
 from runtimes.local.eviction import evict
+from runtimes.local.order import Item
 from runtimes.local.peers import other_nodes
 from runtimes.local.restore import restore
 from runtimes.local.speed import speeds
 from runtimes.local.store import Store
-from runtimes.local.transfer import THREADS, Item, Transfer
+from runtimes.local.transfer import THREADS, Transfer
 from runtimes.reporting import Progress, Reporting, report
 from runtimes.source import Credentials, SourceError, from_environment, open_source
 
@@ -55,24 +57,63 @@ def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> int
     store = Store(directory, ids=specification.get("ids"))
     report("start")
     restore(store, directory, specification.get("restore"), environment.get("NODE_NAME", ""))
-    with store.exclusive():
-        store.give()
-        for attempt in range(_ATTEMPTS):
-            try:
-                code = _copy(store, specification, environment)
-            except SourceError as error:
-                if not error.stale or attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                return code
-    return 1
+    brought = _Brought(store, specification, environment)
+    waiter = Waiter(directory, _targets(specification), brought.complete)
+    try:
+        with store.exclusive(waiter.look) as alone:
+            waiter.end()
+            return _alone(store, specification, environment) if alone else brought.report()
+    finally:
+        waiter.end()
+
+
+class _Brought:
+    """What another load that has the directory brings for this one."""
+
+    def __init__(self, store: Store, said: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self._store, self._specification, self._environment = store, said, environment
+        self._progress, self._items = Progress(), list[Item]()
+        self._began = time.monotonic()
+
+    def complete(self) -> bool:
+        """Whether all of it is there. What is to be pinned still needs the directory."""
+        if not self._items:
+            self._items = patiently(lambda: plan(self._specification, self._environment))
+        self._store.open()
+        there = [item for item in self._items if self._store.has(item.path, item.url, item.object)]
+        progress, before = self._progress, self._progress.files
+        progress.total, progress.total_files = sum(i.object.size for i in self._items), len(self._items)
+        progress.bytes, progress.files = sum(i.object.size for i in there), len(there)
+        if progress.files != before:
+            report("progress", **progress.numbers(0))
+        return len(there) == len(self._items) and not self._specification.get("pin")
+
+    def report(self) -> int:
+        """This load has moved nothing itself."""
+        if peers := other_nodes(self._specification, self._environment):
+            fetch(self._store.directory, peers)
+        seconds = round(time.monotonic() - self._began, 3)
+        report("done", seconds=seconds, origin=0, peers=0, unverified=0, **self._progress.numbers(0))
+        return 0
+
+
+def _alone(store: Store, specification: Mapping[str, Any], environment: Mapping[str, str]) -> int:
+    """With the directory to itself; anew when the source changes meanwhile."""
+    store.give()
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _copy(store, specification, environment)
+        except SourceError as error:
+            if not error.stale:
+                raise
+    return _copy(store, specification, environment)
 
 
 def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[str, str]) -> int:
     """The source as it is now, once."""
     progress = Progress()
     items = patiently(lambda: plan(specification, environment))
-    if all(not target.strip("/") for target in specification.get("targets") or ["/"]):
+    if not any(_targets(specification)):
         parts = {store.temporary(i.path, i.url, i.object).stem for i in items}
         store.keep_only({item.path for item in items}, parts)
     progress.total, progress.total_files = sum(item.object.size for item in items), len(items)
@@ -118,7 +159,7 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
 
 def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> list[Item]:
     """Every file of the targets, as the sources have them now."""
-    targets = [target.strip("/") for target in specification.get("targets") or ["/"]]
+    targets = _targets(specification)
     items: dict[str, Item] = {}
     for number, source in enumerate(specification["sources"]):
         opened = open_source(source["url"], source.get("options") or {}, credentials(number, environment))
@@ -129,7 +170,7 @@ def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> li
                     f"{source['url']} and {items[path].url} both have {path}; give each mount its own path",
                     permanent=True,
                 )
-            if any(not t or path == t or path.startswith(f"{t}/") for t in targets):
+            if below(path, targets):
                 items[path] = Item(path, source["url"], opened, obj)
     for path in items:
         if above := next((str(p) for p in PurePosixPath(path).parents if str(p) in items), None):
@@ -142,6 +183,11 @@ def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> li
         where = ", ".join(source["url"] for source in specification["sources"])
         raise SourceError(f"{where}: there is nothing below {', '.join(targets) or '/'}", permanent=True)
     return list(items.values())
+
+
+def _targets(specification: Mapping[str, Any]) -> list[str]:
+    """Paths within the Dataset; "" is all of it."""
+    return [target.strip("/") for target in specification.get("targets") or ["/"]]
 
 
 def credentials(number: int, environment: Mapping[str, str]) -> Credentials | None:

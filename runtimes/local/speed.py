@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtimes.local.transfer import Item
+from runtimes.local.order import Item
 from runtimes.speed import SMALLEST, of_file, of_source
 
 _CLEAR = 1.5  # times as fast as the load was: then the source need not be asked again

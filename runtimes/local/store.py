@@ -14,11 +14,12 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
+from typing import IO
 
 from runtimes.source import Object
 
@@ -47,7 +48,7 @@ class Store:
         """`ids` are uid and gid of who owns the files that pods see, if not this process."""
         self._ids = ids
         self.data, self.partial = directory / "data", directory / "partial"
-        self._directory, self._index = directory, directory / "index.json"
+        self.directory, self._index = directory, directory / "index.json"
         self._boot = boot if boot is not None else (_BOOT.read_text().strip() if _BOOT.exists() else "")
         self._lock = Lock()
         self._write_at = 0.0
@@ -55,12 +56,19 @@ class Store:
         self._entries: dict[str, Entry] = {}
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Waits until no other process works on the directory. The lock ends with its holder."""
+    def exclusive(self, meanwhile: Callable[[], bool] | None = None) -> Iterator[bool]:
+        """Waits until no other process works on the directory. The lock ends with its holder.
+
+        `meanwhile` is called again and again while one does; when it says that there is nothing left to do,
+        the block runs without the lock, and with False.
+        """
         self.data.mkdir(parents=True, exist_ok=True)
         self.partial.mkdir(exist_ok=True)
-        with (self._directory / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with (self.directory / "lock").open("w") as file:
+            while not _locked(file, wait=meanwhile is None):
+                if meanwhile is not None and meanwhile():
+                    yield False
+                    return
             if self.open() not in (None, self._boot):
                 for leftover in self.partial.iterdir():
                     leftover.unlink()
@@ -68,7 +76,7 @@ class Store:
             self._drop_parts()
             self._write(durable=True)  # the boot, above all: without it no other boot would be noticed
             try:
-                yield
+                yield True
             finally:
                 self._write(durable=True)
 
@@ -116,7 +124,7 @@ class Store:
 
     def free(self) -> int:
         """Bytes the disk still has for us."""
-        found = os.statvfs(self._directory)
+        found = os.statvfs(self.directory)
         return found.f_bavail * found.f_frsize
 
     def add(self, path: str, url: str, obj: Object, temporary: Path) -> None:
@@ -140,6 +148,12 @@ class Store:
                 self._parts.append(temporary)
             self._entries[path] = Entry(obj.size, obj.etag, url, self._boot)
             if obj.size >= _LARGE or time.monotonic() >= self._write_at:
+                self._write()
+
+    def tell(self) -> None:
+        """Writes down what is complete, now: somebody waits for it."""
+        with self._lock:
+            if self._parts:
                 self._write()
 
     def _drop_parts(self) -> None:
@@ -207,7 +221,7 @@ class Store:
 
     def _above(self, path: str) -> list[Path]:
         """The directories in which a file was made, up to the cache's own."""
-        return [self.data / parent for parent in Path(path).parents] + [self._directory]
+        return [self.data / parent for parent in Path(path).parents] + [self.directory]
 
     def _give(self, path: Path) -> None:
         if not self._ids:
@@ -257,7 +271,7 @@ class Store:
             _flush(fresh)
         fresh.replace(self._index)
         if durable:
-            _flush(self._directory)
+            _flush(self.directory)
         parts, self._parts = self._parts, []
         for part in parts:
             part.unlink(missing_ok=True)
@@ -265,6 +279,14 @@ class Store:
         # A tenth of the time at most; a file that a kill leaves out of the index is read again.
         ended = time.monotonic()
         self._write_at = ended + max(_WRITE_PERIOD, 10 * (ended - began))
+
+
+def _locked(file: IO[str], *, wait: bool) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _identity(path: str, url: str, size: int, etag: str) -> str:

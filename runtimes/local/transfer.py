@@ -6,16 +6,17 @@ import functools
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TypeVar
 
 from runtimes.local.assembly import ABSENT, CLAIMED, READING, Assembly
+from runtimes.local.awaiting import Awaited
+from runtimes.local.order import Item, Order
 from runtimes.local.peers import LATER, MINE, ORIGIN, Peers
 from runtimes.local.store import Store
 from runtimes.reporting import Progress
-from runtimes.source import Object, ObjectSource, Sink, SourceError
+from runtimes.source import Sink, SourceError
 
 T = TypeVar("T")
 THREADS = 16
@@ -24,16 +25,6 @@ _SMALLEST = 1 << 18  # bytes of a file that peers are asked for
 _LARGE = 8 << 20  # bytes of a file whose MD5 costs more than asking for something better
 _POLL = 0.02  # seconds between looks at a range that a peer is about to have
 _NOBODY = 10.0  # seconds without a byte after which what only peers may give is given up
-
-
-@dataclass
-class Item:
-    """One file to copy: its source, and where it will be in the Dataset."""
-
-    path: str
-    url: str
-    source: ObjectSource
-    object: Object
 
 
 class _DiskFaultError(Exception):
@@ -67,9 +58,8 @@ class Transfer:
         self._peers, self._givers = peers, dict[Assembly, set[str]]()
         self._strictly = strictly
         self._patience, self._clock = patience, clock
-        self._items = deque(items)
-        self._ranges: deque[tuple[Item, Assembly, int]] = deque()
-        self._open: set[Assembly] = set()
+        self._awaited = Awaited(store.directory)
+        self._order = Order(items, self._begin, self._first, ahead=threads)
         self._lock = threading.Lock()
         self._error: Exception | None = None
         self._stop = threading.Event()
@@ -90,46 +80,45 @@ class Transfer:
             thread.start()
         for thread in threads:
             thread.join()
-        for assembly in self._open:
+        for assembly in self._order.open:
             assembly.close()
         if self._error is not None:
             raise self._error
 
     def _work(self) -> None:
         try:
-            while not self._stop.is_set() and (job := self._next()) is not None:
+            while (job := self._order.next()) is not None:
                 self._range(*job)
+                self._order.done()
         except Exception as error:  # whatever it is, the copy is not complete
             self._error = self._error or error
             self._stop.set()
+            self._order.end()
 
-    def _next(self) -> tuple[Item, Assembly, int] | None:
-        """The next range; files are opened only when their turn has come."""
-        with self._lock:
-            while not self._ranges:
-                if not self._items:
-                    return None
-                item = self._items.popleft()
-                if item.object.checksum is None or (item.object.md5 and item.object.size >= _LARGE):
-                    item.object = self._again(functools.partial(item.source.detailed, item.object))
-                assembly = Assembly(item.object, self._store.temporary(item.path, item.url, item.object))
-                self._progress.add(assembly.present)
-                self._progress.moved -= assembly.present
-                missing = assembly.missing
-                if not missing:  # killed between the last byte and the rename
-                    self._finish(item, assembly)
-                    continue
-                self._open.add(assembly)
-                self._ranges.extend((item, assembly, number) for number in missing)
-            return self._ranges.popleft()
+    def _begin(self, item: Item) -> Assembly | None:
+        """Files are opened only when their turn has come."""
+        if item.object.checksum is None or (item.object.md5 and item.object.size >= _LARGE):
+            item.object = self._again(functools.partial(item.source.detailed, item.object))
+        assembly = Assembly(item.object, self._store.temporary(item.path, item.url, item.object))
+        with self._progress.lock:
+            self._progress.bytes += assembly.present
+        if assembly.missing:
+            return assembly
+        self._finish(item, assembly)  # killed between the last byte and the rename
+        return None
+
+    def _first(self) -> Collection[str] | None:
+        """What others wait for, if that has changed; who has just come may wait for what is complete."""
+        if (targets := self._awaited.changed()) is not None:
+            self._store.tell()
+        return targets
 
     def _range(self, item: Item, assembly: Assembly, number: int) -> None:
         start, end = assembly.bounds(number)
         giver = self._giver(item, assembly, number)
         if giver == LATER:
             self._wait(_POLL)
-            with self._lock:
-                self._ranges.append((item, assembly, number))
+            self._order.again(item, assembly, [number])
             return
         if giver == ORIGIN:
             assembly.mark(number, READING)
@@ -165,8 +154,7 @@ class Transfer:
                 raise
             if not error.stale:
                 self._peers.drop(giver, str(error))
-            with self._lock:
-                self._ranges.append((item, assembly, number))
+            self._order.again(item, assembly, [number])
             return
         if not trusted:
             assembly.distrust()
@@ -176,8 +164,6 @@ class Transfer:
             if self._peers is not None:
                 self._peers.arrived()
         if assembly.complete(number) and not self._deceived(item, assembly):
-            with self._lock:
-                self._open.discard(assembly)
             self._finish(item, assembly)
 
     def _giver(self, item: Item, assembly: Assembly, number: int) -> str:
@@ -225,8 +211,7 @@ class Transfer:
         )
         self._progress.add(-item.object.size)
         assembly.restart()
-        with self._lock:
-            self._ranges.extend((item, assembly, number) for number in assembly.missing)
+        self._order.again(item, assembly, assembly.missing)
         return True
 
     def _again(self, attempt: Callable[[], T]) -> T:
@@ -247,6 +232,9 @@ class Transfer:
         """A file whose checksum is wrong is read once more from the start, by a later run."""
         if assembly.distrusted:
             assembly.trust(self._again(lambda: item.source.detailed(replace(item.object, md5=""))))
-        self.unverified += not assembly.verified and item.object.size > 0
+        with self._lock:
+            self.unverified += not assembly.verified and item.object.size > 0
         self._store.add(item.path, item.url, item.object, assembly.finish())
         self._progress.complete()
+        if self._order.finished(item, assembly):
+            self._store.tell()

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from runtimes.local.loader import PERMANENT, patiently, plan
-from runtimes.local.transfer import Item
+from runtimes.local.order import Item
 from runtimes.migrate.targets import PART, Target, open_target
 from runtimes.reporting import Progress, Reporting, report
 from runtimes.source import SourceError, from_environment
