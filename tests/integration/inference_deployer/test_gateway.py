@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from addon_framework.kube import Client
+from addon_framework.kube import Client, NotFound
 from addon_framework.testing import eventually
 from addon_framework.testing.servers import free_port
 from addons.inference_deployer.gateway.envoy import GatewayError, find_envoy
@@ -91,7 +92,7 @@ class Gateway:
             str(directory),
         ]
         self.log = directory / "log"
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", program, *arguments], stdout=log, stderr=subprocess.STDOUT
@@ -109,6 +110,25 @@ class Gateway:
                 if str(self.log.parent).encode() in command and b"--disable-hot-restart" in command:
                     found.append(int(entry.name))
         return found
+
+
+@pytest.fixture
+async def empty(
+    client: Client, kubeconfig: Path, crds_installed: None, tmp_path: Path
+) -> AsyncIterator[Gateway]:
+    """One whose hub has no model, whatever other tests left."""
+
+    async def none() -> bool:
+        left = await client.list(INFERENCEDEPLOYMENTS)
+        for each in left["items"]:
+            await client.delete(INFERENCEDEPLOYMENTS, each["metadata"]["name"], each["metadata"]["namespace"])
+        return not left["items"]
+
+    await eventually(none, swallow=NotFound)
+    it = Gateway(kubeconfig, tmp_path / "empty")
+    yield it
+    it.process.terminate()
+    it.process.wait(15)
 
 
 @pytest.fixture
@@ -232,7 +252,49 @@ async def test_a_request_larger_than_one_buffer(
     assert status == 200
 
 
-async def test_sigterm_ends_envoy_and_kill_too(gateway: Gateway, kubeconfig: Path, tmp_path: Path):
+async def test_without_a_model_there_is_no_envoy_and_when_it_comes_every_request_is_answered(
+    client: Client, namespace: str, upstreams: list[Upstream], empty: Gateway
+):
+    url = empty.url
+    text = await answers(url, "any", 404)
+    assert json.loads(text)["error"]["code"] == "model_not_found"
+    assert (await ask(url, "any", path="/elsewhere"))[0] == 404
+    async with aiohttp.ClientSession() as session:
+        for path, said in (("/healthz", "ok"), ("/v1/models", '{"object": "list", "data": []}')):
+            async with session.get(url + path) as response:
+                assert (response.status, await response.text()) == (200, said)
+    assert not empty.envoys()
+    await serve(client, namespace, "a", namespace, upstreams[0])
+    statuses = []
+    while statuses[-3:] != [200] * 3:  # each over a connection of its own, which nobody refuses
+        statuses.append((await ask(url, namespace))[0])
+    assert statuses == sorted(statuses, key=[404, 503, 200].index)
+    assert empty.envoys()
+
+
+async def test_what_an_earlier_run_served_is_served_while_the_hub_is_away(
+    gateway: Gateway, client: Client, namespace: str, upstreams: list[Upstream], kubeconfig: Path
+):
+    await serve(client, namespace, "a", namespace, upstreams[0])
+    await answers(gateway.url, namespace)
+    gateway.process.terminate()
+    gateway.process.wait(10)
+    directory = gateway.log.parent
+    nowhere = directory.with_name("nowhere.kubeconfig")
+    text = await asyncio.to_thread(kubeconfig.read_text)
+    nowhere.write_text(re.sub(r"server: \S+", "server: https://127.0.0.1:9", text))
+    again = Gateway(nowhere, directory)
+    try:
+        assert "one first" in await answers(again.url, namespace)
+    finally:
+        again.process.terminate()
+        again.process.wait(10)
+
+
+async def test_sigterm_ends_envoy_and_kill_too(
+    gateway: Gateway, client: Client, namespace: str, kubeconfig: Path, tmp_path: Path
+):
+    await serve(client, namespace, "a", namespace)
     await eventually(gateway.envoys)
     async with aiohttp.ClientSession() as session:
 
