@@ -18,6 +18,7 @@ from runtimes.interface import CacheState
 from runtimes.speed import is_slower
 
 NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
+NO_RUNTIME = "RuntimeNotFound"  # a reason
 UPDATING = "Updating"
 MIGRATING = "DataMigrating"
 WITHOUT_EFFECT = "FieldsWithoutEffect"  # a condition
@@ -81,7 +82,7 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     status: Json = {"phase": _phase(binding, seen), "conditions": conditions}
     status["observedGeneration"] = dataset["metadata"].get("generation", 0)
     if binding is None:
-        put("Ready", False, "RuntimeNotFound", "no runtime has the name of this Dataset")
+        put("Ready", False, NO_RUNTIME, "no runtime has the name of this Dataset")
         return status
     _remarks(binding, conditions, put)
     _changes(seen, conditions, put)

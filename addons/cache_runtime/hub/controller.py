@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -11,7 +12,6 @@ import structlog
 from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import NAMESPACES, ROLEBINDINGS, ROLES, SECRETS
-from addon_framework.api.data import DataMigrate
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.acceptance import acceptance_changed, is_accepted
@@ -22,15 +22,14 @@ from addon_framework.kube.ensure import ensure, remove, set_finalizers
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS, short_hash
 from addons.cache_runtime.hub import peers
-from addons.cache_runtime.hub.holding import ADDONS, AGENT, is_agent, leaves
+from addons.cache_runtime.hub.holding import ADDONS, AGENT, agent_changed, leaves
 from addons.cache_runtime.hub.known import Known, Sent
+from addons.cache_runtime.hub.migration import Place
 from addons.cache_runtime.hub.names import (
-    CLUSTER_ANNOTATION,
     FINALIZER,
     LOCAL_CLUSTER_LABEL,
     OWNER_NAME_LABEL,
     RUNTIMES,
-    cluster_of,
     dataset_of,
     is_here,
     migrated,
@@ -38,14 +37,14 @@ from addons.cache_runtime.hub.names import (
     placement_of,
     work_name,
 )
-from addons.cache_runtime.hub.status import dataset_status, leaving, operation_status
+from addons.cache_runtime.hub.operations import MIGRATES, Operations, cached
+from addons.cache_runtime.hub.status import dataset_status, leaving
 from addons.cache_runtime.hub.works import copied_key, credentials, manifest_work, secrets_of
 
 log = structlog.get_logger(__name__)
 
 MANAGER = "fleet-datasets"
 WORKS, PLACEMENTS, DECISIONS = ManifestWork.RESOURCE, Placement.RESOURCE, PlacementDecision.RESOURCE
-MIGRATES = DataMigrate.RESOURCE
 CREDENTIALS = (SECRETS, ROLES, ROLEBINDINGS)
 _LONGEST = 5.0  # seconds between two looks at a status
 _OURS_IN_STATUS = ("observedGeneration", "clusters")  # a hub with upstream's definitions drops them
@@ -92,7 +91,7 @@ class FleetDatasetController(Controller):
             ),
             Watch(SECRETS, map=self._readers, field_selector=_PLAIN),
             Watch(ManagedCluster.RESOURCE, map=self._sent_to, predicate=self._cluster_changed),
-            Watch(ADDONS, map=self._held_for, predicate=lambda old, new: leaves(old) != leaves(new)),
+            Watch(ADDONS, map=self._served, predicate=agent_changed),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -107,6 +106,7 @@ class FleetDatasetController(Controller):
         if dataset["metadata"].get("deletionTimestamp") or not placement_of(dataset):
             if FINALIZER not in finalizers:
                 return None  # it stays on the hub, and is somebody else's
+            known.lacking = frozenset()
             left = await self._remove(key, keep=())
             await self._write(dataset, known, [], why=("Leaving", leaving(left)))
             if not left:
@@ -125,10 +125,8 @@ class FleetDatasetController(Controller):
             owned = (self._keys(resource, key) for resource in (WORKS, *CREDENTIALS))
             self._known[key] = Known({found.namespace for keys in owned for found in keys})
         known = self._known[key]
-        operations = {("DataLoad", load["metadata"]["name"]) for load in self._loads(key)}
-        operations |= {("DataMigrate", op["metadata"]["name"]) for op in self._migrates(key)}
-        if known.operations != operations:
-            known.operations = frozenset(operations)
+        if known.operations != (names := self._operations(key).names()):
+            known.operations = names
             known.touched |= known.said.keys()
         touched, known.touched = known.touched, set()
         known.look((cluster, self._work(key, cluster)) for cluster in touched)
@@ -137,44 +135,47 @@ class FleetDatasetController(Controller):
     async def _distribute(self, key: Key, dataset: Json, known: Known) -> float | None:
         why: tuple[str, str] | None = None
         failures: list[ApiError] = []
-        clusters = known.present()
+        place = self._place(key, dataset, known, known.present(), None)
         try:
             self._values(key, secrets_of(dataset))  # nothing is written where one is missing
-            clusters, why = self._clusters(key, dataset, clusters)
-            failures, with_values = await self._send_all(key, dataset, known, clusters)
+            clusters, why = self._clusters(key, dataset, known)
+            place = self._place(key, dataset, known, clusters, self._runtime(key))
+            failures, with_values = await self._send_all(key, place, known)
             await self._remove(key, keep=clusters, credentials=with_values)
         except NotYetError as error:
             why = error.reason, str(error)
-        wait = await self._report(dataset, known, clusters, why)
+        wait = await self._report(key, place, known, why)
         if failures:
             raise failures[0]
         return wait
 
-    async def _send_all(
-        self, key: Key, dataset: Json, known: Known, clusters: Sequence[str]
-    ) -> tuple[list[ApiError], set[str]]:
+    def _place(
+        self, key: Key, dataset: Json, known: Known, clusters: Sequence[str], runtime: Json | None
+    ) -> Place:
+        named = self.cache(ManagedCluster.RESOURCE)
+        reached = peers.reached((named.get(Key("", cluster)) for cluster in clusters), key, self._hub_id)
+        return Place(dataset, runtime, clusters, reached, cached(known))
+
+    async def _send_all(self, key: Key, place: Place, known: Known) -> tuple[list[ApiError], set[str]]:
         """To each what it has not got yet: what failed, and who has credentials.
 
         One cluster's trouble is not the others'.
         """
-        runtime, loads = self._runtime(key), self._loads(key)
+        dataset, runtime, operations = place.dataset, place.runtime, self._operations(key)
         named = self.cache(ManagedCluster.RESOURCE)
-        reached = peers.reached((named.get(Key("", cluster)) for cluster in clusters), key, self._hub_id)
-        alike = (manifest_work(dataset, runtime, loads, ""), reached)
+        alike = (manifest_work(dataset, runtime, operations.loads, ""), place.reached)
         plain = _digest(alike, self._values(key, secrets_of(dataset)))
-        migrates: dict[str, list[Json]] = {}
-        for op in self._migrates(key):
-            if self._is_whole(key, op):
-                migrates.setdefault(cluster_of(op), []).append(op)
+        sent_to = operations.sent(place)
         failures, with_values = [], set()
-        for cluster in clusters:
-            mine = migrates.get(cluster, [])
-            digest = plain if not mine else _digest(plain, self._values(key, secrets_of({}, mine)), mine)
+        for cluster in place.clusters:
+            digest, (moves, mine) = plain, sent_to.get(cluster, ([], []))
+            if moves or mine:
+                digest = _digest(plain, self._values(key, secrets_of({}, mine)), moves, mine)
             if (sent := known.sent.get(cluster)) is not None and sent.digest == digest:
                 with_values |= {cluster} if sent.credentials else set()
                 continue
             here = is_here(known_as := named.get(Key("", cluster)), self._hub_id)
-            near = peers.others(reached, cluster)
+            near, loads = peers.others(place.reached, cluster), [*operations.loads, *moves]
             work = manifest_work(dataset, runtime, loads, cluster, mine, here=here, others=near)
             # One that was rejected may still hold a certificate: nothing may be left for it to read.
             values = self._values(key, secrets_of(dataset, mine)) if is_accepted(known_as) else {}
@@ -191,23 +192,25 @@ class FleetDatasetController(Controller):
         return failures, with_values
 
     async def _report(
-        self, dataset: Json, known: Known, clusters: list[str], why: tuple[str, str] | None
+        self, key: Key, place: Place, known: Known, why: tuple[str, str] | None
     ) -> float | None:
         """Statuses, of all clusters at once, for a tenth of the time; seconds until it may be done again."""
         clock = asyncio.get_running_loop().time
         if (wait := known.again - clock()) > 0:
             return wait
         began = clock()
-        await self._write(dataset, known, clusters, why=why)
-        await self._write_operations(key_of(dataset), known, clusters)
+        await self._write(place.dataset, known, place.clusters, why=why)
+        for resource, op, status in self._operations(key).statuses(known, place):
+            await patch_status(self.client, resource, op, status)
         known.again = clock() + min(9 * (clock() - began), _LONGEST)
         return None
 
-    def _clusters(
-        self, key: Key, dataset: Json, present: list[str]
-    ) -> tuple[list[str], tuple[str, str] | None]:
-        """Where it goes, and what is wrong with the choice. Without a decision it stays where it is."""
-        name = placement_of(dataset)
+    def _clusters(self, key: Key, dataset: Json, known: Known) -> tuple[list[str], tuple[str, str] | None]:
+        """Where it goes, and what is wrong with the choice. Without a decision it stays where it is.
+
+        Not to clusters without the agent: what they would get nobody could take away again.
+        """
+        name, present = placement_of(dataset), known.present()
         placement: Json | None = self.cache(PLACEMENTS).get(Key(key.namespace, name))
         if placement is None:
             raise NotYetError(
@@ -220,9 +223,13 @@ class FleetDatasetController(Controller):
             said = get_condition(placement, "PlacementSatisfied") or {}
             if not (why := str(said.get("message", ""))):
                 return present, ("Undecided", f"Placement {name} has not been decided on yet")
+            known.lacking = frozenset()
             return [], ("NoCluster", f"Placement {name} chose no cluster: {why}")
         addons = self.cache(ADDONS)
-        return sorted(name for name in chosen if not leaves(addons.get(Key(name, AGENT)))), None
+        agents = {name: addons.get(Key(name, AGENT)) for name in chosen}
+        known.lacking = {name for name, agent in agents.items() if agent is None or leaves(agent)}
+        kept = {name for name in known.lacking.intersection(present) if not leaves(agents[name])}
+        return sorted({*chosen} - known.lacking | kept), None
 
     def _values(self, key: Key, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
         """What is read with, as the clusters' one Secret has it."""
@@ -248,13 +255,11 @@ class FleetDatasetController(Controller):
         resource, obj = found[0]
         return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
 
-    def _loads(self, key: Key) -> list[Json]:
-        return self._operations(DATALOADS, dataset_of, key)
+    def _operations(self, key: Key) -> Operations:
+        loads, migrates = self._of(DATALOADS, dataset_of, key), self._of(MIGRATES, migrated, key)
+        return Operations(key, loads, migrates, functools.partial(self._is_whole, key))
 
-    def _migrates(self, key: Key) -> list[Json]:
-        return self._operations(MIGRATES, migrated, key)
-
-    def _operations(self, resource: Resource, of: Callable[[Json], Key], key: Key) -> list[Json]:
+    def _of(self, resource: Resource, of: Callable[[Json], Key], key: Key) -> list[Json]:
         cache = self.cache(resource)
         cache.add_index("dataset", lambda op: [str(of(op))])
         return [
@@ -304,31 +309,11 @@ class FleetDatasetController(Controller):
         return sorted(left)
 
     async def _write(
-        self, dataset: Json, known: Known, clusters: list[str], *, why: tuple[str, str] | None
+        self, dataset: Json, known: Known, clusters: Sequence[str], *, why: tuple[str, str] | None
     ) -> None:
         reports = [said.dataset for said in known.of(clusters)]
         status = dataset_status(dataset, known.entries(clusters), reports, why=why)
         await patch_status(self.client, DATASETS, dataset, status, optional=_OURS_IN_STATUS)
-
-    async def _write_operations(self, key: Key, known: Known, clusters: list[str]) -> None:
-        for load in self._loads(key):
-            name = ("DataLoad", load["metadata"]["name"])
-            reports = [said.operations[name] for said in known.of(clusters)]
-            await patch_status(
-                self.client, DATALOADS, load, operation_status("DataLoad", load, reports, len(clusters))
-            )
-        for migrate in self._migrates(key):
-            cluster, why = cluster_of(migrate), ""
-            if not cluster:
-                why = f"annotation {CLUSTER_ANNOTATION} must say which cluster runs it"
-            elif cluster not in clusters:
-                why = f"Dataset {key.name} is not on cluster {cluster}"
-            elif not self._is_whole(key, migrate):
-                why = "a Secret or a key that it names is missing"
-            name = ("DataMigrate", migrate["metadata"]["name"])
-            reports = [said.operations[name] for said in known.of([cluster])] if not why else []
-            status = operation_status("DataMigrate", migrate, reports, len(reports), why=why)
-            await patch_status(self.client, MIGRATES, migrate, status)
 
     def _work(self, key: Key, cluster: str) -> Json | None:
         found: Json | None = self._owned(WORKS).get(Key(cluster, work_name(key)))
@@ -361,8 +346,10 @@ class FleetDatasetController(Controller):
         """The Datasets that a cluster has."""
         return self._on(cluster["metadata"]["name"])
 
-    def _held_for(self, addon: Json) -> Iterable[Key]:
-        return self._on(addon["metadata"]["namespace"]) if is_agent(addon) else ()
+    def _served(self, addon: Json) -> Iterable[Key]:
+        """The Datasets that a cluster has, and those that it would have with an agent."""
+        cluster = addon["metadata"]["namespace"]
+        return [*self._on(cluster), *(key for key, known in self._known.items() if cluster in known.lacking)]
 
     def _on(self, cluster: str) -> Iterable[Key]:
         works = self._owned(WORKS).in_namespace(cluster)

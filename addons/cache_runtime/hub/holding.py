@@ -27,6 +27,11 @@ def leaves(addon: Json | None) -> bool:
     return addon is not None and bool(addon["metadata"].get("deletionTimestamp"))
 
 
+def agent_changed(old: Json | None, new: Json | None) -> bool:
+    """Whether a cluster's agent has come, has been told to go, or is gone."""
+    return is_agent(new or old) and (old is None, leaves(old)) != (new is None, leaves(new))
+
+
 class HoldingController(Controller):
     """A finalizer on the ManagedClusterAddOn while works of Datasets are in its namespace."""
 

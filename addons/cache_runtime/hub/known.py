@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from addon_framework.api.meta import Json
 from addons.cache_runtime.hub.feedback import feedback
 from addons.cache_runtime.hub.names import name_there
-from addons.cache_runtime.hub.status import cluster_status
+from addons.cache_runtime.hub.status import cluster_status, without_agent
 
 
 class Sent(NamedTuple):
@@ -31,12 +31,16 @@ class Said:
 
 @dataclass
 class Known:
-    """Of one Dataset, by cluster. `touched` had an event since they were looked at."""
+    """Of one Dataset, by cluster. `touched` had an event since they were looked at; `lacking` have no agent.
+
+    `operations` are the hub's, with what they are on clusters.
+    """
 
     touched: set[str]
     sent: dict[str, Sent] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
-    operations: frozenset[tuple[str, str]] = frozenset()
+    operations: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    lacking: Set[str] = frozenset()
     again: float = 0.0  # when the status may be written next
 
     def look(self, works: Iterable[tuple[str, Json | None]]) -> None:
@@ -53,13 +57,15 @@ class Known:
         return sorted(cluster for cluster, said in self.said.items() if said.leaving is None)
 
     def entries(self, clusters: Sequence[str]) -> list[Json]:
-        """Of the clusters, and of those that still have to let go."""
+        """Of the clusters, of those that still have to let go, and of those that lack an agent."""
         found = [
             said.entry if (said := self.said.get(cluster)) is not None else cluster_status(cluster, None, [])
             for cluster in clusters
         ]
         staying = set(clusters)
         found += [s.leaving for c, s in self.said.items() if c not in staying and s.leaving is not None]
+        found += [cluster_status(c, None, []) for c in self.lacking - {entry["name"] for entry in found}]
+        found = [without_agent(each) if each["name"] in self.lacking else each for each in found]
         return sorted(found, key=lambda entry: str(entry["name"]))
 
     def of(self, clusters: Iterable[str]) -> list[Said]:
@@ -74,6 +80,9 @@ class Known:
         return Said(
             cluster_status(cluster, work, loads),
             feedback(work, "Dataset"),
-            {(kind, name): feedback(work, kind, name_there(work, name)) for kind, name in self.operations},
+            {
+                op: feedback(work, kind, name_there(work, name))
+                for op, (kind, name) in self.operations.items()
+            },
             leaving,
         )

@@ -29,6 +29,8 @@ RUNTIMES: tuple[Resource, ...] = (
 )
 FINALIZER = f"{LOCAL_GROUP}/fleet"
 CLUSTER_ANNOTATION = f"{LOCAL_GROUP}/cluster"  # on a DataMigrate of the hub: where it runs
+# On one whose data comes from another cluster's cache: which.
+FROM_CLUSTER_ANNOTATION = f"{LOCAL_GROUP}/from-cluster"
 PEERS_ANNOTATION = f"{LOCAL_GROUP}/peers"  # on a ManagedCluster: where others reach its caches (see peers)
 # On works and credentials in cluster namespaces: which Dataset they belong to.
 COPY_ANNOTATION = (
@@ -107,3 +109,8 @@ def migrated(migrate: Json) -> Key:
 def cluster_of(migrate: Json) -> str:
     """Where a DataMigrate runs; "" when it does not say."""
     return str((migrate["metadata"].get("annotations") or {}).get(CLUSTER_ANNOTATION, ""))
+
+
+def source_of(migrate: Json) -> str:
+    """The cluster whose cache a DataMigrate reads; "" for one that reads storage."""
+    return str((migrate["metadata"].get("annotations") or {}).get(FROM_CLUSTER_ANNOTATION, ""))

@@ -61,11 +61,15 @@ def joined(runtime: Json, dataset: Json, others: Iterable[str]) -> Json:
     """A runtime's spec with them, where its nodes share; those that the user gave stay."""
     spec: Json = runtime.get("spec") or {}
     said = spec.get("peers") or {}
-    mounts = (dataset.get("spec") or {}).get("mounts") or []
-    near = any(str(mount.get("mountPoint", "")).partition("://")[0] in NEAR for mount in mounts)
     found = sorted({*(said.get("addresses") or ()), *others})
-    if runtime["kind"] != LocalRuntime.RESOURCE.kind or not said.get("enabled", True):
-        return spec
-    if not found or (near and not said.get("tokenSecret")):
+    if runtime["kind"] != LocalRuntime.RESOURCE.kind or not found or not shares(spec, dataset):
         return spec
     return {**spec, "peers": {**said, "addresses": found}}
+
+
+def shares(spec: Json, dataset: Json) -> bool:
+    """Whether nodes of a LocalRuntime with this spec give one another anything."""
+    said = spec.get("peers") or {}
+    mounts = (dataset.get("spec") or {}).get("mounts") or []
+    near = any(str(mount.get("mountPoint", "")).partition("://")[0] in NEAR for mount in mounts)
+    return bool(said.get("enabled", True)) and (not near or bool(said.get("tokenSecret")))

@@ -9,7 +9,7 @@ from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addons.cache_runtime.agent.sizes import human_size, percentage
-from addons.cache_runtime.agent.status import BOUND, FAILED, NOT_BOUND, PENDING
+from addons.cache_runtime.agent.status import BOUND, FAILED, NO_RUNTIME, NOT_BOUND, PENDING
 from addons.cache_runtime.hub.feedback import feedback, problem
 from addons.cache_runtime.hub.names import name_there
 
@@ -24,6 +24,8 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
     if work is None:
         return entry
     said = feedback(work, "Dataset")
+    if said.get("reason") == NO_RUNTIME:  # for a moment: it is in the same work
+        said = {**said, "phase": PENDING, "message": ""}
     entry["phase"] = str(said.get("phase") or PENDING)
     entry |= {name: said[name] for name in _COPIED if said.get(name) is not None}
     reports = [feedback(work, "DataLoad", name_there(work, name)) for name in loads]
@@ -42,6 +44,12 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
     if why := problem(work) or failed or message:
         entry["message"] = str(why)
     return entry
+
+
+def without_agent(entry: Json) -> Json:
+    """The entry of a cluster that is chosen and caches nothing."""
+    command = f"fleetadm addon enable cache-runtime --clusters {entry['name']}"
+    return {**entry, "message": f"the add-on cache-runtime is not enabled there: {command}"}
 
 
 def load_phase(phases: Iterable[str | None]) -> str:
@@ -97,36 +105,55 @@ def dataset_status(
 
 
 def operation_status(
-    kind: str, op: Json, said: Sequence[Json], expected: int, *, why: str = "", now: str | None = None
+    kind: str,
+    op: Json,
+    said: Sequence[Json],
+    expected: int,
+    *,
+    why: str = "",
+    notes: str = "",
+    now: str | None = None,
 ) -> Json:
     """The whole status of an operation on the hub: phase over its clusters, sums in `infos`.
 
-    `said` is what those of `expected` clusters say that have it; `why` what keeps it from being sent.
+    `said` is what those of `expected` clusters say that have it; `why` what keeps it from being sent, which
+    is nothing to one that is complete.
     """
     old: Json = op.get("status") or {}
-    if not expected and old.get("phase") in ("Complete", "Failed"):
+    if not expected and (old.get("phase") == "Complete" or (old.get("phase") == "Failed" and not why)):
         return old
     phase = load_phase([each.get("phase") for each in said] + [None] * (expected - len(said)))
     infos: dict[str, str] = {}
-    for field in ("originBytes", "bytes", "total"):
+    for field in ("originBytes", "peerBytes", "bytes", "total"):
         values = [int(each[field]) for each in said if str(each.get(field, "")).isdigit()]
         if values:
             infos[field] = str(sum(values))
     if infos.get("total", "0") != "0" and "bytes" in infos:
         infos["percentage"] = percentage(int(infos["bytes"]), int(infos["total"]))
+    if notes:
+        infos["notes"] = notes
     if message := next((each["message"] for each in said if each.get("message")), why):
         infos["message"] = str(message)
-    conditions: list[Json] = copy.deepcopy(old.get("conditions") or [])
-    moment = now or now_rfc3339()
+    conditions: list[Json] = []
     if phase in ("Complete", "Failed"):
-        other = "Failed" if phase == "Complete" else "Complete"
-        conditions = [c for c in conditions if c["type"] != other]
-        set_condition(conditions, phase, True, f"{kind}{phase}", infos.get("message", ""), now=moment)
-    else:
-        conditions = []
+        conditions = _ended(old, phase, f"{kind}{phase}", infos.get("message", ""), now)
     ended = [str(each["duration"]) for each in said if each.get("duration")]
     duration = max(ended, key=len) if phase in ("Complete", "Failed") and ended else "Unfinished"
     return {**old, "phase": phase, "duration": duration, "conditions": conditions, "infos": infos}
+
+
+def refused_status(op: Json, message: str, *, now: str | None = None) -> Json:
+    """The whole status of an operation that cannot be carried out as it is."""
+    old: Json = op.get("status") or {}
+    conditions = _ended(old, "Failed", "DataOperationNotValid", message, now)
+    infos = {"message": message}
+    return {**old, "phase": "Failed", "duration": "-", "conditions": conditions, "infos": infos}
+
+
+def _ended(old: Json, phase: str, reason: str, message: str, now: str | None) -> list[Json]:
+    conditions = [c for c in copy.deepcopy(old.get("conditions") or []) if c["type"] == phase]
+    set_condition(conditions, phase, True, reason, message, now=now or now_rfc3339())
+    return conditions
 
 
 def leaving(left: Sequence[str]) -> str:

@@ -31,12 +31,14 @@ DATASET_PATHS = (
     ("sourceBytes", ".status.numbers.sourceBytes"),
     ("ufsTotal", ".status.ufsTotal"),
     ("fileNum", ".status.fileNum"),
+    ("reason", '.status.conditions[?(@.type=="Ready")].reason'),
     ("message", '.status.conditions[?(@.type=="Ready")].message'),
 )
-_INFOS = ("originBytes", "bytes", "total", "percentage", "rate", "eta", "message")
+_INFOS = ("originBytes", "peerBytes", "bytes", "percentage", "rate", "eta", "message")
 LOAD_PATHS = (
     ("phase", ".status.phase"),
     ("duration", ".status.duration"),
+    ("total", ".status.infos.totalBytes"),
     *((name, f".status.infos.{name}") for name in _INFOS),
 )
 

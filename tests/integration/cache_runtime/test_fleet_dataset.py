@@ -7,9 +7,7 @@ import base64
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +18,8 @@ from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
 from addon_framework.api.data import DataLoad, DataMigrate, Dataset, JuiceFSRuntime
 from addon_framework.api.meta import Json
 from addon_framework.api.work import ManifestWork
-from addon_framework.cli.connect import Failure, Where
-from addon_framework.kube import Client, ClientConfig, Manager, NotFound
-from addons.cache_runtime.hub import actions, controller, known, payload, status, works
+from addon_framework.kube import Client, Manager, NotFound
+from addons.cache_runtime.hub import controller, known, payload, status, works
 from addons.cache_runtime.hub.controller import FleetDatasetController
 from addons.cache_runtime.hub.holding import ADDONS, AGENT, HoldingController
 from addons.cache_runtime.hub.names import FINALIZER, PEERS_ANNOTATION
@@ -44,9 +41,17 @@ class Scene:
     async def clusters(self, count: int) -> list[str]:
         await self.client.create(ManagedClusterSetBinding.RESOURCE, binding(self.namespace))
         names = sorted([await self.hub.cluster(scene=self.label) for _ in range(count)])
+        for name in names:
+            await self.agent(name)
         chosen = placement(self.namespace, predicates=labelled("scene", self.label))
         await self.client.create(Placement.RESOURCE, chosen)
         return names
+
+    async def agent(self, cluster: str) -> None:
+        """The add-on that caches, enabled on a cluster."""
+        metadata = {"name": AGENT, "namespace": cluster}
+        addon = {"apiVersion": ADDONS.api_version, "kind": ADDONS.kind, "metadata": metadata, "spec": {}}
+        await self.client.create(ADDONS, addon)
 
     def metadata(self, name: str = "llama", **labels: str) -> Json:
         return {"name": name, "namespace": self.namespace, "labels": labels}
@@ -71,27 +76,31 @@ class Scene:
             return None
 
     async def report(self, cluster: str, **values: Any) -> None:
-        """What the work agent of a cluster writes."""
+        """A Dataset that is bound, and loaded."""
         await self.hub.until(lambda: self.of(WORKS, cluster, ""))
         load = {"phase": "Complete", "originBytes": "7"}
-        said: Json = {"Dataset": {"phase": "Bound", **values}, "DataLoad": load}
+        said = {("Dataset", "llama"): {"phase": "Bound", **values}, ("DataLoad", "llama"): load}
+        await self.says(cluster, said)
+
+    async def says(self, cluster: str, said: dict[tuple[str, str], Json]) -> None:
+        """What the work agent of a cluster writes, of objects by kind and name."""
         manifests = [
             {
-                "resourceMeta": {"kind": kind, "name": "llama", "namespace": self.namespace},
+                "resourceMeta": {"kind": kind, "name": name, "namespace": self.namespace},
                 "statusFeedback": {
                     "values": [
                         {
-                            "name": name,
+                            "name": field,
                             "fieldValue": {"type": "Integer", "integer": value}
                             if isinstance(value, int)
                             else {"type": "String", "string": value},
                         }
-                        for name, value in fields.items()
+                        for field, value in fields.items()
                     ]
                 },
                 "conditions": [],
             }
-            for kind, fields in said.items()
+            for (kind, name), fields in said.items()
         ]
         status = {"resourceStatus": {"manifests": manifests}}
         await self.client.patch(WORKS, self.work, {"status": status}, cluster, subresource="status")
@@ -193,9 +202,6 @@ async def test_the_agent_of_a_cluster_stays_until_its_datasets_have_left(scene: 
     await scene.secret()
     await scene.create()
     for cluster in (one, two):
-        metadata = {"name": AGENT, "namespace": cluster}
-        addon = {"apiVersion": ADDONS.api_version, "kind": ADDONS.kind, "metadata": metadata, "spec": {}}
-        await scene.client.create(ADDONS, addon)
         await scene.hub.until(partial(_held, scene, cluster))
     mine = {"metadata": {"finalizers": ["tests/agent"]}}  # as the work agent holds what it has applied
     await scene.client.patch(WORKS, scene.work, mine, one)
@@ -368,33 +374,3 @@ async def test_a_rejected_cluster_keeps_no_credentials(scene: Scene) -> None:
         patch = {"spec": {"hubAcceptsClient": accepted}}
         await scene.client.patch(ManagedCluster.RESOURCE, one, patch)
         await scene.hub.until(lambda wanted=accepted: has(wanted))
-
-
-@dataclass(frozen=True)
-class Here(Where):
-    """The API server of the tests."""
-
-    config: ClientConfig = field(kw_only=True)
-
-    def client(self, context: str | None = None) -> Client:
-        return Client(self.config)
-
-
-async def test_create_takes_over_nothing_that_is_there(scene: Scene) -> None:
-    await scene.clusters(1)
-    await scene.client.create(JuiceFSRuntime.RESOURCE, payload.runtime(scene.metadata(), "juicefs"))
-    said = {"name": "llama", "source": "s3://m/llama", "clusters": "", "placement": "p", "secret": ""}
-    more = {"s3_endpoint": "", "quota": "", "no_load": False}
-    where = Here(Path(), config=scene.client.config)
-
-    async def create(runtime: str) -> None:
-        options = {**said, **more, "runtime": runtime}
-        await actions.create(where, namespace=scene.namespace, wait=False, timeout=1, **options)
-
-    with pytest.raises(Failure, match=f"JuiceFSRuntime {scene.namespace}/llama exists"):
-        await create("juicefs")
-    with pytest.raises(NotFound):
-        await scene.get()
-    await create("local")
-    load = await scene.client.get(DATALOADS, "llama", scene.namespace)
-    assert load["metadata"]["ownerReferences"][0]["uid"] == (await scene.get())["metadata"]["uid"]
