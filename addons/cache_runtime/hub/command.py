@@ -72,18 +72,18 @@ def create(where: Where, **said: Any) -> None:
 
 @dataset.command("list")
 @click.option("-n", "--namespace", help="Only of this namespace. [all]")
-@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Another form.")
+@_output
 @cluster_options
 def list_(where: Where, namespace: str | None, output: str | None) -> None:
     """Show the hub's Datasets.
 
     \b
     Example:
-      fleetadm dataset list
+      fleetadm dataset list -o wide
     """
-    from addons.cache_runtime.hub import actions
+    from addons.cache_runtime.hub import showing
 
-    run(lambda: actions.show_all(where, namespace, output or ""))
+    run(lambda: showing.show_all(where, namespace, output or ""))
 
 
 @dataset.command()
@@ -96,9 +96,9 @@ def get(where: Where, name: str, namespace: str, output: str | None) -> None:
     Example:
       fleetadm dataset get llama -o wide
     """
-    from addons.cache_runtime.hub import actions
+    from addons.cache_runtime.hub import showing
 
-    run(lambda: actions.show(where, namespace, name, output or ""))
+    run(lambda: showing.show(where, namespace, name, output or ""))
 
 
 @dataset.command()
@@ -120,22 +120,32 @@ def load(where: Where, name: str, namespace: str, wait: bool, timeout: float) ->
 @click.argument("name")
 @click.option("--to", "target", default="", metavar="URL", help="Copy it there. [--from]")
 @click.option("--from", "source", default="", metavar="URL", help="Copy from there into it.")
+@click.option("--from-cluster", default="", metavar="A", help="Fill a cluster's cache from this one's.")
+@click.option("--to-cluster", default="", metavar="B", help="Which cluster's cache. [--from-cluster]")
 @click.option("--cluster", default="", help="Which of its clusters does it. [the first that has it bound]")
 @click.option("--secret", default="", help="For the other storage: accessKeyId, secretAccessKey.")
 @click.option("--s3-endpoint", default="", metavar="URL", help="Where the other bucket is, if not at AWS.")
 @_options(_namespace, _wait, _timeout)
 def migrate(where: Where, **said: Any) -> None:
-    """Copy its data to other storage or from there, by one DataMigrate on one of its clusters.
+    """Copy its data to other storage or from there, or from one cluster's cache to another's.
+
+    It is one DataMigrate, run by one cluster. Clusters reach each other's caches where annotation
+    data.boundaryless.io/peers of their ManagedClusters says.
 
     \b
     Example:
       fleetadm dataset migrate llama --to s3://archive/llama --secret keys --wait
+      fleetadm dataset migrate llama --from-cluster cluster1 --to-cluster cluster2 --wait
     """
-    from addons.cache_runtime.hub import actions
+    from addons.cache_runtime.hub import migrating
 
-    if bool(said["source"]) == bool(said["target"]):
-        raise click.UsageError("Give either --to or --from.")
-    run(lambda: actions.migrate(where, **said))
+    if bool(said["from_cluster"]) != bool(said["to_cluster"]):
+        raise click.UsageError("--from-cluster and --to-cluster need each other.")
+    if sum(bool(said[option]) for option in ("source", "target", "from_cluster")) != 1:
+        raise click.UsageError("Give either --to, or --from, or --from-cluster and --to-cluster.")
+    if said["from_cluster"] and (unused := [o for o in ("cluster", "secret", "s3_endpoint") if said[o]]):
+        raise click.UsageError(f"--{unused[0].replace('_', '-')} is for other storage, not for clusters.")
+    run(lambda: migrating.migrate(where, **said))
 
 
 @dataset.command()

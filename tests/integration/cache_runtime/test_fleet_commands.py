@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from addon_framework.api.data import JuiceFSRuntime
 from addon_framework.cli.connect import Failure, Where
 from addon_framework.kube import Client, ClientConfig, NotFound
 from addons.cache_runtime.hub import actions, payload
+from addons.cache_runtime.hub.runtimes import RUNTIMES
 from tests.integration.cache_runtime.test_fleet_dataset import DATALOADS, Scene, scene
 
 __all__ = ["scene"]
@@ -26,21 +29,29 @@ class Here(Where):
         return Client(self.config)
 
 
+async def create(scene: Scene, **changed: str) -> None:
+    said: dict[str, Any] = {"name": "llama", "source": "s3://m/llama", "clusters": "", "placement": "p"}
+    said |= {"secret": "", "s3_endpoint": "", "quota": "", "no_load": False, "runtime": "local"}
+    where = Here(Path(), config=scene.client.config)
+    await actions.create(where, namespace=scene.namespace, wait=False, timeout=1, **said | changed)
+
+
+@pytest.mark.parametrize("runtime", sorted(RUNTIMES))
+async def test_what_no_cluster_could_read_is_refused_at_once(scene: Scene, runtime: str) -> None:
+    await scene.clusters(1)
+    with pytest.raises(click.UsageError, match=r"ftp://there/is.* must be"):
+        await create(scene, source="ftp://there/is", runtime=runtime)
+    with pytest.raises(NotFound):
+        await scene.get()
+
+
 async def test_create_takes_over_nothing_that_is_there(scene: Scene) -> None:
     await scene.clusters(1)
     await scene.client.create(JuiceFSRuntime.RESOURCE, payload.runtime(scene.metadata(), "juicefs"))
-    said = {"name": "llama", "source": "s3://m/llama", "clusters": "", "placement": "p", "secret": ""}
-    more = {"s3_endpoint": "", "quota": "", "no_load": False}
-    where = Here(Path(), config=scene.client.config)
-
-    async def create(runtime: str) -> None:
-        options = {**said, **more, "runtime": runtime}
-        await actions.create(where, namespace=scene.namespace, wait=False, timeout=1, **options)
-
     with pytest.raises(Failure, match=f"JuiceFSRuntime {scene.namespace}/llama exists"):
-        await create("juicefs")
+        await create(scene, runtime="juicefs")
     with pytest.raises(NotFound):
         await scene.get()
-    await create("local")
+    await create(scene)
     load = await scene.client.get(DATALOADS, "llama", scene.namespace)
     assert load["metadata"]["ownerReferences"][0]["uid"] == (await scene.get())["metadata"]["uid"]
