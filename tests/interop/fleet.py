@@ -52,10 +52,11 @@ class Fleet:
 
     # The stage
 
-    async def start_hub(self, *, our_choice: bool = False) -> None:
+    async def start_hub(self, *, our_choice: bool = False, webhooks: bool = False) -> None:
         """The hub with its controllers: OCM's own kind of hub where its registration runs and is given.
 
-        With `our_choice` ours look for themselves what is missing.
+        With `our_choice` ours look for themselves what is missing. With `webhooks` OCM's are there although
+        its registration is not.
         """
         converts = False
         if self.source is not None and "registration" in self.cast.ocm:
@@ -65,7 +66,7 @@ class Fleet:
             if not converts:
                 await self.ocm.convert(self.hub, load_crds("hub"))
         await install(self.hub)
-        if "registration" in self.cast.ocm:  # its webhook puts clusters into the default set
+        if webhooks or "registration" in self.cast.ocm:  # its webhook puts clusters into the default set
             await self.ocm.install_webhooks(self.hub)
         for part in HUB_PARTS:
             if part in self.cast.ocm:

@@ -24,9 +24,9 @@ from tests.interop.objects import INSTALL_NAMESPACE, NAMESPACE, PLACEMENT, PLUGI
 from tests.interop.parts import WORK_AGENT
 
 
-async def join(fleet: Fleet, *, our_choice: bool = False) -> None:
+async def join(fleet: Fleet, *, our_choice: bool = False, webhooks: bool = False) -> None:
     """Asks, is accepted, says how it is; its Lease is renewed."""
-    await fleet.start_hub(our_choice=our_choice)
+    await fleet.start_hub(our_choice=our_choice, webhooks=webhooks)
     await fleet.start_spoke()
     await fleet.accept()
     await fleet.start_work_agent()
@@ -87,6 +87,7 @@ async def lose_touch(fleet: Fleet) -> None:
     cluster = await fleet.hub.get(ManagedCluster.RESOURCE, CLUSTER)
     [taint] = cluster["spec"]["taints"]
     assert taint["key"] == "cluster.open-cluster-management.io/unreachable", taint
+    assert parse_time(taint["timeAdded"]) is not None, taint
     await renew_every(fleet, 60)
     fleet.start_registration_agent()
     await fleet.until_condition(ManagedCluster.RESOURCE, CLUSTER, "ManagedClusterConditionAvailable")

@@ -76,6 +76,16 @@ async def test_our_manager_beside_all_of_ocm(ocm_programs: Path, tmp_path: Path)
 
 
 @pytest.mark.timeout(600)
+async def test_our_controllers_where_webhooks_of_ocm_have_stayed(ocm_programs: Path, tmp_path: Path) -> None:
+    async with on_stage(Cast(frozenset()), tmp_path) as fleet:
+        await scenario.join(fleet, webhooks=True)
+        await scenario.decide(fleet)
+        await scenario.send_work(fleet)
+        await scenario.lose_touch(fleet)
+        await scenario.detach(fleet)
+
+
+@pytest.mark.timeout(600)
 async def test_what_a_hub_lacks_is_added(ocm_programs: Path, tmp_path: Path) -> None:
     """OCM registers and places; nobody names that ours do the rest."""
     cast = Cast(frozenset({"registration", "placement"}))

@@ -7,7 +7,7 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CONDITION_AVAILABLE, UNAVAILABLE_TAINT, UNREACHABLE_TAINT
 from addon_framework.api.time import now_rfc3339
-from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube import ApiError, Controller, Key, Watch
 
 _OURS = (UNAVAILABLE_TAINT, UNREACHABLE_TAINT)
 
@@ -40,11 +40,20 @@ class TaintController(Controller):
         if cluster is None or cluster["metadata"].get("deletionTimestamp"):
             return None
         taints = wanted_taints(cluster, now_rfc3339())
-        if taints != ((cluster.get("spec") or {}).get("taints") or []):
+        before = (cluster.get("spec") or {}).get("taints") or []
+        if taints != before:
             metadata = cluster["metadata"]
-            body = {
+            body: Json = {
                 "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
                 "spec": {"taints": taints},
             }
-            await self.client.patch(ManagedCluster.RESOURCE, key.name, body)
+            try:
+                await self.client.patch(ManagedCluster.RESOURCE, key.name, body)
+            except ApiError as error:
+                if error.status != 400:
+                    raise
+                # OCM's webhook tells the time itself, and lets nobody else.
+                fresh = [{**t, "timeAdded": None} if t not in before else t for t in taints]
+                body["spec"]["taints"] = fresh
+                await self.client.patch(ManagedCluster.RESOURCE, key.name, body)
         return None

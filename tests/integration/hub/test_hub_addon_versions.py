@@ -26,8 +26,9 @@ from tests.integration.hub.test_hub_addons import ADC, Greeter, Scene
 
 OLD, NEW = "v1alpha1", "v1beta1"
 REAL = bool(os.environ.get("KUBEBUILDER_ASSETS"))
-if os.environ.get("BOUNDARYLESS_TEST_KUBECONFIG"):
-    pytest.skip("changes the CRDs of its hub", allow_module_level=True)
+pytestmark = pytest.mark.skipif(
+    bool(os.environ.get("BOUNDARYLESS_TEST_KUBECONFIG")), reason="changes the CRDs of its hub"
+)
 
 
 def in_versions(served: tuple[str, ...], storage: str) -> list[Json]:
