@@ -145,6 +145,7 @@ class Component:
     labels: Mapping[str, str] = field(default_factory=dict)  # of the pods, besides the add-on's
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the pods
     private: bool = False  # only pods of the Dataset's own may reach it, where NetworkPolicies are honoured
+    follows: bool = False  # whether its program reads config_maps anew whenever they change
     portable: bool = True  # whether it works in a pod of its users, with nothing of the node's
 
 

@@ -6,6 +6,8 @@ there are allocated, since two caches may meet on a node.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from addon_framework.api.meta import Json
@@ -17,6 +19,12 @@ from runtimes.tiers import tiers
 SECRETS = "/etc/fluid/secrets"
 HADOOP = "/hdfs-config"
 NATIVE = ("local", "pvc")  # schemes that are volumes of the pods
+
+
+def configured(said: object) -> dict[str, str]:
+    """The annotation by which pods are made anew when what they read at their start has changed."""
+    text = json.dumps(said, sort_keys=True)
+    return {"data.boundaryless.io/configured": hashlib.sha256(text.encode()).hexdigest()[:10]}
 
 
 def on_host(mode: str | None) -> bool:

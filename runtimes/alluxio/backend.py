@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from addon_framework.api.data import AlluxioRuntime, DataLoad
 from runtimes.alluxio import backup, checks, commands, pods
-from runtimes.alluxio.properties import java_options, listed
+from runtimes.alluxio.properties import java_options, listed, read_by
 from runtimes.fuse import ClientBackend
 from runtimes.interface import Backup, Cache, CacheState, Component, Exec, Service, Task
 from runtimes.loading import option_problems, variables
 from runtimes.pods import literal
 from runtimes.sources import SourceBackend
-from runtimes.workloads import port_names
+from runtimes.workloads import configured, port_names
 
 _SCRAPED = {"monitor": "alluxio_runtime_metrics"}  # what Fluid's ServiceMonitor looks for
 _TIMEOUT = 120.0  # seconds that a script may take; each command of Alluxio's starts a Java machine
@@ -52,11 +54,12 @@ class AlluxioBackend(ClientBackend, SourceBackend):
         names = [f"{cache.name}-master-{n}" for n in range(count)]
         scraped = {} if cache.spec.get("disablePrometheus") else _SCRAPED
         services = [Service(name, opened, pod=name, labels=scraped) for name in names]
-        return [
+        made = [
             Component("master", master, count, config_maps=config, services=services),
             Component("worker", pods.worker(cache, used), int(cache.spec.get("replicas") or 0) or 1),
             Component("client", pods.client(cache)),
         ]
+        return [replace(part, annotations=configured(read_by(part.role, options))) for part in made]
 
     def prepare(self, cache: Cache) -> Exec:
         """Mounts the sources."""

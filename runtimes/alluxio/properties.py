@@ -172,6 +172,19 @@ _VARIABLES = {
 }
 
 
+_READ = {
+    "master": ("master", "jobMaster", "apiGateway"),
+    "worker": ("worker", "jobWorker"),
+    "client": ("fuse",),
+}
+
+
+def read_by(role: str, options: Mapping[str, str]) -> list[str]:
+    """Of those variables what a component's processes read when they start."""
+    own = (f"ALLUXIO_{_VARIABLES[part]}_JAVA_OPTS" for part in _READ[role])
+    return [options[name] for name in ("ALLUXIO_JAVA_OPTS", *own)]
+
+
 def java_options(cache: Cache, ports: Mapping[str, Mapping[str, int]], *, host: bool) -> dict[str, str]:
     """The variables that the image makes its configuration of; `host`: workers are in nodes' networks."""
     common = [f"-D{name}={value}" for name, value in sorted(properties(cache, ports).items())]

@@ -27,7 +27,7 @@ from runtimes.interface import (
 from runtimes.loading import option_problems
 from runtimes.migrate import migrate_task
 from runtimes.sources import SourceBackend
-from runtimes.workloads import NATIVE
+from runtimes.workloads import NATIVE, configured
 
 _LEAST = 20.0  # seconds that a command may take at least
 
@@ -124,7 +124,11 @@ def _component(part: Part, config: Mapping[str, Mapping[str, str]]) -> Component
         services=(Service(part.service, labels=own, governing=True),) if part.service else (),
         name=part.name,
         labels={**pods.metadata(part, "labels"), **own},
-        annotations=pods.metadata(part, "annotations"),
+        # What its program makes of runtime.json when it starts; mounts may change later.
+        annotations={
+            **pods.metadata(part, "annotations"),
+            **configured([part.options, [tier.configuration for tier in tiers(part)]]),
+        },
     )
 
 

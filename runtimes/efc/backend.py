@@ -44,7 +44,8 @@ class EFCBackend(ClientBackend):
             [f"{name}-{n}.{name}.{cache.namespace}:{used['rpc']}" for n in range(count)] if enabled else []
         )
         endpoints = {"efc-worker-endpoints.json": json.dumps({"containerendpoints": found})}
-        made = [Component("client", pods.client(cache), config_maps={f"{name}-endpoints": endpoints})]
+        maps = {f"{name}-endpoints": endpoints}
+        made = [Component("client", pods.client(cache), config_maps=maps, follows=True)]
         if not (cache.spec.get("master") or {}).get("disabled"):
             masters = int((cache.spec.get("master") or {}).get("replicas") or 1)
             made.append(Component("master", pods.master(cache), masters))

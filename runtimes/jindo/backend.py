@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from addon_framework.api.data import DataLoad, JindoRuntime
 from runtimes.fuse import ClientBackend
 from runtimes.interface import Cache, CacheState, Component, Exec, Service, Task
 from runtimes.jindo import checks, commands, pods
-from runtimes.jindo.config import files, masters
+from runtimes.jindo.config import files, masters, read_by
 from runtimes.loading import option_problems, variables
 from runtimes.pods import literal
 from runtimes.tiers import tiers
-from runtimes.workloads import port_names
+from runtimes.workloads import configured, port_names
 
 _TIMEOUT = 60.0  # seconds that a command of Jindo's may take
 
@@ -45,19 +46,22 @@ class JindoBackend(ClientBackend):
             "client",
             pods.client(cache),
             name=f"{prefix}-fuse",
-            config_maps={f"{prefix}-config": files(cache, used)},
             labels=_old_labels(cache, "fuse"),
+            annotations=configured(read_by(cache, "client", used)),
         )
+        config = {f"{prefix}-config": files(cache, used)}
         if (cache.spec.get("master") or {}).get("disabled"):
-            return [client]
+            return [replace(client, config_maps=config)]
         names = [name.partition(".")[0] for name in masters(cache)]
         master = Component(
             "master",
             pods.master(cache),
             len(names),
             name=f"{prefix}-master",
+            config_maps=config,
             services=[Service(name, used["master"], pod=name) for name in names],
             labels=_old_labels(cache, "master"),
+            annotations=configured(read_by(cache, "master", used)),
         )
         worker = Component(
             "worker",
@@ -65,6 +69,7 @@ class JindoBackend(ClientBackend):
             self.scale(cache),
             name=f"{prefix}-worker",
             labels=_old_labels(cache, "worker"),
+            annotations=configured(read_by(cache, "worker", used)),
         )
         return [master, worker, client]
 

@@ -6,7 +6,7 @@ from shlex import quote
 
 from addon_framework.api.data import DataLoad
 from runtimes.interface import Cache, CacheState
-from runtimes.jindo.config import LOCAL
+from runtimes.jindo.config import LOCAL, cache_sets
 from runtimes.loading import script
 from runtimes.summaries import sizes
 
@@ -56,7 +56,9 @@ def mount_all(cache: Cache) -> str:
         "set -f  # a word may have stars",
         _MOUNT,
         *(f"ensure {quote(path)} {quote(url)}" for path, url in wanted),
-        "jindocache -refreshCacheSet -path /cacheset.xml",
+        # A file of a ConfigMap would be the one that the pod started with.
+        f"printf %s {quote(cache_sets(cache))} > /tmp/cacheset.xml",
+        "jindocache -refreshCacheSet -path /tmp/cacheset.xml",
     ]
     return "\n".join(lines)
 

@@ -94,13 +94,32 @@ def addresses(cache: Cache, port: int) -> str:
 
 def files(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     """The ConfigMap."""
+    sections = _sections(cache, ports)
+    sdk = {"common": sections["common"], "jindosdk": sections["jindocache-client"]}
+    return {"jindocache.cfg": _ini(sections), "jindosdk.cfg": _ini(sdk)}
+
+
+_READ = {
+    "master": ("jindocache-common", "jindocache-server"),
+    "worker": ("jindocache-common", "jindocache-worker"),
+    "client": ("common", "jindocache-client"),
+}
+
+
+def read_by(cache: Cache, part: str, ports: Mapping[str, Mapping[str, int]]) -> list[dict[str, str]]:
+    """What a master, worker or client reads of it when it starts."""
+    sections = _sections(cache, ports)
+    return [sections[name] for name in _READ[part]]
+
+
+def _sections(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
     spec, rpc = cache.spec, {"fs.jindocache.namespace.rpc.address": addresses(cache, ports["master"]["rpc"])}
     store = storage(cache)
     client = {**_client(cache, ports, store), **((spec.get("fuse") or {}).get("properties") or {})}
     client = {**rpc, **(spec.get("properties") or {}), **client}
     logs = {**_LOGS, **(spec.get("logConfig") or {})}
     fuse_logs = {**_FUSE_LOGS, **((spec.get("fuse") or {}).get("logConfig") or {})}
-    sections = {
+    return {
         "jindocache-common": {**logs, **_token(cache), **store},
         "jindocache-server": {
             **_server(cache, ports),
@@ -112,11 +131,6 @@ def files(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str
         },
         "common": {**fuse_logs, **_token(cache)},
         "jindocache-client": client,
-    }
-    return {
-        "jindocache.cfg": _ini(sections),
-        "jindosdk.cfg": _ini({"common": sections["common"], "jindosdk": client}),
-        "cacheset.xml": _cache_sets(cache),
     }
 
 
@@ -215,7 +229,8 @@ def _worker(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, s
     return made
 
 
-def _cache_sets(cache: Cache) -> str:
+def cache_sets(cache: Cache) -> str:
+    """How each source is cached, for `jindocache -refreshCacheSet`."""
     made = []
     for source in cache.sources:
         said = source.options

@@ -51,8 +51,7 @@ def master(cache: Cache) -> Json:
     if len(names) > 1:
         voters = ",".join(f"{name}:{used['master']['raft']}:0" for name in names)
         env.append(literal("NAMESPACE_BACKEND_RAFT_INITIAL_CONF", voters))
-    mounts = [mount("meta", META), _config("cacheset.xml")]
-    return _server(cache, "master", env, mounts, [{"name": "meta", "emptyDir": {}}])
+    return _server(cache, "master", env, [mount("meta", META)], [{"name": "meta", "emptyDir": {}}])
 
 
 def worker(cache: Cache) -> Json:

@@ -77,7 +77,7 @@ class VineyardBackend(Backend):
         return [
             *made,
             Component("worker", pods.worker(cache), pods.workers(cache), services=(service,)),
-            Component("client", pods.client(cache), config_maps=rpc),
+            Component("client", pods.client(cache), config_maps=rpc, follows=True),
         ]
 
     def volume(self, cache: Cache) -> Volume:

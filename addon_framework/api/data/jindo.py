@@ -87,7 +87,7 @@ class JindoRuntimeSpec(Struct, frozen=True):
     fuse: JindoFuse = JindoFuse()
     """The clients, which mount the data on nodes."""
     properties: Properties = {}
-    """Properties of the servers, by name. They win over the defaults."""
+    """Properties of the clients, by name; those of `fuse` win. Servers have their own, by part."""
     tieredstore: TieredStore = TieredStore()
     """Where workers keep data: one level, which may have several paths."""
     replicas: Workers = 0

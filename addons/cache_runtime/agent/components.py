@@ -97,7 +97,9 @@ def client_digest(binding: Binding) -> str:
     client = _client(binding)
     metadata = template(binding, client)["metadata"]
     pod = {**client.pod, "containers": [_unmeasured(each) for each in client.pod["containers"]]}
-    made = {**client.config_maps, "": pod, " ": metadata, "  ": binding.credentials}
+    read = binding.credentials if secrets_of(client.pod) else ""
+    config = {} if client.follows else client.config_maps
+    made = {**config, "": pod, " ": metadata, "  ": read}
     return short_hash(json.dumps(made, sort_keys=True, default=dict))
 
 

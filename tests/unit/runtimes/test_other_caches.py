@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from addon_framework.api.meta import Json, from_dict
 from runtimes.efc import EFCBackend
 from runtimes.interface import Backend, Cache, Component
 from runtimes.jindo import JindoBackend
+from runtimes.jindo.config import cache_sets
 from runtimes.vineyard import VineyardBackend
 
 JINDO, EFC, VINEYARD = JindoBackend(), EFCBackend(), VineyardBackend()
@@ -58,8 +60,8 @@ def ini(made: Cache, name: str) -> configparser.ConfigParser:
     """A file of Jindo's configuration."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    client = next(c for c in JINDO.components(made) if c.role == "client")
-    parser.read_string(client.config_maps["data-jindofs-config"][name])
+    (config,) = (c.config_maps for c in JINDO.components(made) if c.config_maps)
+    parser.read_string(config["data-jindofs-config"][name])
     return parser
 
 
@@ -90,7 +92,10 @@ def test_jindos_configuration_has_tiers_sources_and_what_the_runtime_says() -> N
     assert sdk["fs.oss.bucket.bucket.endpoint"] == "oss.example.org"
     assert sdk["fs.jindocache.namespace.rpc.address"] == "data-jindofs-master-0.demo:8101"
     assert sdk["fs.a"] == "b"
-    sets = JINDO.components(made)[-1].config_maps["data-jindofs-config"]["cacheset.xml"]
+    sets = cache_sets(made)
+    command = JINDO.prepare(made)
+    assert command is not None
+    assert shlex.quote(sets) in command.command[-1], "a file of a ConfigMap would be of the pod's start"
     assert "<path>oss://bucket/data</path>" in sets
     assert "<metaPolicy><type>ALWAYS</type></metaPolicy>" in sets
 
