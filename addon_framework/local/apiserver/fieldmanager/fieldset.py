@@ -6,6 +6,7 @@ also where fieldsV1 writes an empty object, so that each operation is one plain 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from addon_framework.local.apiserver.schemas import SchemaNode
 FieldSet = dict[str, Any]
 MEMBER = "."
 _HERE: FieldSet = {}
+_KEPT = 1024  # of the sets in use
 
 
 def leaf() -> FieldSet:
@@ -25,19 +27,40 @@ def leaf() -> FieldSet:
 
 
 def from_v1(fields: Json) -> FieldSet:
-    """A set from the fieldsV1 of a managedFields entry."""
-    return {
-        key: _HERE if key == MEMBER else (from_v1(below) if below else leaf())
-        for key, below in fields.items()
-    }
+    """A set from the fieldsV1 of a managedFields entry. Never change it: equal ones are one."""
+    return _set_of(orjson.dumps(fields, option=orjson.OPT_NON_STR_KEYS))
 
 
 def to_v1(fields: FieldSet) -> Json:
-    """The fieldsV1 of a set, in the order the server writes it."""
+    """The fieldsV1 of a set, in the order the server writes it. Never change it: equal ones are one.
+
+    A fleet has the same kinds of objects many times, and of each their fields are half.
+    """
+    return _fields_of(orjson.dumps(_written(fields)))
+
+
+@functools.lru_cache(_KEPT)
+def _set_of(text: bytes) -> FieldSet:
+    return _read(orjson.loads(text))
+
+
+@functools.lru_cache(_KEPT)
+def _fields_of(text: bytes) -> Json:
+    found: Json = orjson.loads(text)
+    return found
+
+
+def _read(fields: Json) -> FieldSet:
+    return {
+        key: _HERE if key == MEMBER else (_read(below) if below else leaf()) for key, below in fields.items()
+    }
+
+
+def _written(fields: FieldSet) -> Json:
     out: Json = {}
     for key in sorted(fields):
         below = fields[key]
-        out[key] = {} if key == MEMBER or (len(below) == 1 and MEMBER in below) else to_v1(below)
+        out[key] = {} if key == MEMBER or (len(below) == 1 and MEMBER in below) else _written(below)
     return out
 
 
