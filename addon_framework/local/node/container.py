@@ -149,9 +149,10 @@ class Told:
             while b"\n" not in self._text:
                 await readable.wait()
                 readable.clear()
-                if not (piece := os.read(self._descriptor, 4096)):
-                    return
-                self._text += piece
+                with contextlib.suppress(BlockingIOError):  # a busy loop tells of the same piece twice
+                    if not (piece := os.read(self._descriptor, 4096)):
+                        return
+                    self._text += piece
         finally:
             loop.remove_reader(self._descriptor)
 
