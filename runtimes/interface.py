@@ -248,6 +248,10 @@ class Backend(ABC):
     def validate(self, cache: Cache) -> list[str]:
         """What is wrong with the specs: one sentence each, with the object and the field."""
 
+    def profile_problems(self, profile: Json) -> list[str]:
+        """What of an object of the kind `profile` could never work, whichever runtime names it."""
+        return []
+
     def without_effect(self, cache: Cache) -> Mapping[str, str]:
         """Fields that Fluid has and that mean nothing here, and why.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from runtimes.interface import Backend, Cache
 
 ON_RUNTIME_DELETED, ON_DEMAND, ON_FUSE_CHANGED = "OnRuntimeDeleted", "OnDemand", "OnFuseChanged"
-_KNOWN = (ON_RUNTIME_DELETED, ON_DEMAND, ON_FUSE_CHANGED)
+POLICIES = (ON_RUNTIME_DELETED, ON_DEMAND, ON_FUSE_CHANGED)
 
 
 def policy_of(backend: Backend, cache: Cache) -> str:
@@ -27,8 +27,8 @@ def is_lazy(backend: Backend, cache: Cache) -> bool:
 def policy_problems(backend: Backend, cache: Cache) -> list[str]:
     """A policy that there is not, or that these clients cannot follow. The rest must be valid."""
     policy, field = policy_of(backend, cache), f"{cache.title}: spec.{_section(backend)}.cleanPolicy"
-    if policy and policy not in _KNOWN:
-        return [f"{field}: {policy!r} is none of {', '.join(_KNOWN)}"]
+    if policy and policy not in POLICIES:
+        return [f"{field}: {policy!r} is none of {', '.join(POLICIES)}"]
     if policy in (ON_DEMAND, ON_FUSE_CHANGED) and (why := _why_not(backend, cache)):
         return [f"{field}: {policy} is not possible: {why}; leave it out, or say {ON_RUNTIME_DELETED}"]
     return []

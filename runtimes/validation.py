@@ -18,6 +18,7 @@ from runtimes.backup_pods import restore_problems
 from runtimes.interface import Backend, Cache
 from runtimes.presence import policy_problems
 
+_ENVELOPE = ("apiVersion", "kind", "metadata", "status")
 _POLICIES = ("Always", "IfNotPresent", "Never")
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _DATASET = {"Dataset.spec.runtimes": "the runtime of a Dataset is the one of its name"}
@@ -28,13 +29,23 @@ _ONLY_CLIENTS = {
 
 def problems(backend: Backend, cache: Cache) -> list[str]:
     """Why they could never be set up as they are."""
-    found = [
+    found = list(profile_problems(backend, cache.profile)) if cache.profile is not None else []
+    found += [
         *_of_dataset(cache),
         *_of_pods(f"{cache.title}: spec", cache.spec),
         *metadata_list.problems(cache),
     ]
     found += [*backend.validate(cache), *restore_problems(backend, cache)]
-    return found or policy_problems(backend, cache)
+    return list(dict.fromkeys(found)) or policy_problems(backend, cache)
+
+
+def profile_problems(backend: Backend, profile: Json) -> list[str]:
+    """Why no runtime that names it could ever be set up."""
+    kind = backend.profile.resource.kind if backend.profile is not None else ""
+    title = f"{kind} {(profile.get('metadata') or {}).get('name', '')}"
+    fields = {name: value for name, value in profile.items() if name not in _ENVELOPE}
+    found = [problem for name, value in fields.items() for problem in _of_pods(f"{title}: {name}", value)]
+    return [*found, *backend.profile_problems(profile)]
 
 
 def notes(backend: Backend, cache: Cache) -> list[str]:

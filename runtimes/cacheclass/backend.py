@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from addon_framework.api.data import CacheRuntime, CacheRuntimeClass, DataLoad
 from addon_framework.api.meta import Json
 from runtimes.cacheclass import pods, summary
-from runtimes.cacheclass.checks import problems
+from runtimes.cacheclass.checks import of_class, problems
 from runtimes.cacheclass.configuration import FILE, config_map, configuration
 from runtimes.cacheclass.parts import Part, class_title, executing, parts
 from runtimes.cacheclass.tiers import tiers
@@ -43,6 +43,10 @@ class ClassBackend(ClientBackend, SourceBackend):
     def validate(self, cache: Cache) -> list[str]:
         """Of the class too, since nobody else looks at it."""
         return problems(cache)
+
+    def profile_problems(self, profile: Json) -> list[str]:
+        """What a class is to say for itself."""
+        return of_class(profile)
 
     def without_effect(self, cache: Cache) -> Mapping[str, str]:
         """What the contract has no word for."""

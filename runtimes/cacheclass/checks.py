@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
 from runtimes.cacheclass import pods
 from runtimes.cacheclass.parts import ROLES, Part, class_title, parts
 from runtimes.cacheclass.tiers import tier_problems
 from runtimes.interface import Cache, Missing
+
+_CLIENT = "without a client pods could not mount the Dataset"
 
 
 def problems(cache: Cache) -> list[str]:
@@ -20,9 +23,9 @@ def problems(cache: Cache) -> list[str]:
         text = f"CacheRuntimeClass {name} does not exist in this cluster; create it"
         return [Missing(f"{cache.title}: spec.runtimeClassName: {text}")]
     known = parts(cache)
-    found = [*_sources(cache), *_class(cache)]
+    found = [*_sources(cache), *of_class(cache.profile)]
     for part in known.values():
-        found += [*_template(part), *tier_problems(part), *_section(part)]
+        found += [*tier_problems(part), *_section(part)]
     topology = cache.profile.get("topology") or {}
     found += [
         f"{cache.title}: spec.{role}.{field}: {class_title(cache)} has no topology.{role}"
@@ -30,9 +33,21 @@ def problems(cache: Cache) -> list[str]:
         for field, value in (cache.spec.get(role) or {}).items()
         if role not in topology and field not in ("disabled", "replicas", "cleanPolicy") and value
     ]
+    if "client" in topology and "client" not in known:
+        found.append(f"{cache.title}: spec.client.disabled: {_CLIENT}")
+    return found
+
+
+def of_class(profile: Json) -> list[str]:
+    """What is wrong with a class, whoever uses it."""
+    name = (profile.get("metadata") or {}).get("name", "")
+    bare = Cache.of({}, {"spec": {"runtimeClassName": name}}, image="", profile=profile)
+    known = parts(bare)
+    found = list(_class(bare))
+    for part in known.values():
+        found += _template(part)
     if "client" not in known:
-        where = f"{cache.title}: spec.client.disabled" if "client" in topology else f"{class_title(cache)}"
-        found.append(f"{where}: without a client pods could not mount the Dataset")
+        found.append(f"{class_title(bare)}: topology.client: is needed: {_CLIENT}")
     return found
 
 
@@ -59,8 +74,15 @@ def _class(cache: Cache) -> Iterator[str]:
 
 
 def _template(part: Part) -> Iterator[str]:
-    if not part.spec.get("containers"):
+    containers = part.spec.get("containers") or []
+    if not containers:
         yield f"{part.defined}.template.spec.containers: at least one is needed"
+    for number, each in enumerate(containers):
+        where = f"{part.defined}.template.spec.containers[{number}]"
+        if not each.get("name"):
+            yield f"{where}.name: is needed"
+        if number and not each.get("image"):
+            yield f"{where}.image: is needed; only the first one's may be the runtime's to say"
     names = {each.get("name") for each in pods.extra(part.cache)}
     for number, each in enumerate(pods.dependencies(part)):
         where = f"{part.defined}.dependencies.extraResources.configMaps[{number}]"

@@ -55,13 +55,17 @@ class _View:
 
 
 class Peers:
-    """Used by many threads at once. `find` names the peers as host:port; `own` is this node's address."""
+    """Used by many threads at once. `find` names the peers as host:port; `own` is this node's address.
+
+    `known` are peers while `find` has not answered yet.
+    """
 
     def __init__(
         self,
         find: Callable[[], Sequence[str]],
         token: str,
         own: str = "",
+        known: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -69,7 +73,7 @@ class Peers:
         self._own, self._clock, self._wait = own, clock, wait
         self._connections = Connections(timeout=_TIMEOUT)
         self._lock = threading.Lock()
-        self._found: tuple[str, ...] = ()
+        self._found = tuple(known)
         self._views: dict[tuple[str, str], _View] = {}
         self._away: dict[str, float] = {}
         self._why: dict[str, str] = {}  # what was wrong with a peer when it was last asked
@@ -258,9 +262,9 @@ def other_nodes(specification: Mapping[str, Any], environment: Mapping[str, str]
         own = (Path(specification["directory"]) / "address").read_text()
     except FileNotFoundError:
         own = ""
-    given = specification.get("from")
-    find = (lambda: given) if given else resolver(said["service"], said.get("addresses") or ())
-    return Peers(find, token_of(environment), own)
+    given, addresses = specification.get("from"), said.get("addresses") or ()
+    find = (lambda: given) if given else resolver(said["service"], addresses)
+    return Peers(find, token_of(environment), own, given or addresses)
 
 
 def resolver(name: str, more: Sequence[str] = (), port: int = PORT) -> Callable[[], Sequence[str]]:

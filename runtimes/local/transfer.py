@@ -24,7 +24,7 @@ _BASE, _MAX = 0.1, 5.0
 _SMALLEST = 1 << 18  # bytes of a file that peers are asked for
 _LARGE = 8 << 20  # bytes of a file whose MD5 costs more than asking for something better
 _POLL = 0.02  # seconds between looks at a range that a peer is about to have
-_NOBODY = 10.0  # seconds without a byte after which what only peers may give is given up
+_NOBODY = 30.0  # seconds without a byte after which what only peers may give is given up
 
 
 class _DiskFaultError(Exception):

@@ -42,6 +42,10 @@ class ThinBackend(ClientBackend, SourceBackend):
             )
         ]
 
+    def profile_problems(self, profile: Json) -> list[str]:
+        """What a profile is to say for itself."""
+        return checks.alone(profile)
+
     def without_effect(self, cache: Cache) -> Mapping[str, str]:
         """What clients are not told."""
         return checks.without_effect(cache)

@@ -10,6 +10,7 @@ from runtimes.fuse import root_only
 from runtimes.interface import Cache
 from runtimes.options import flag_problems, unknown_options
 from runtimes.pods import CREDENTIALS
+from runtimes.presence import POLICIES
 from runtimes.source.s3 import OPTIONS
 from runtimes.thin.pods import effective, profile_spec
 from runtimes.thin.profile import HOST_VOLUME, host_volumes
@@ -23,6 +24,7 @@ _WITHOUT_EFFECT = {
     "spec.tieredstore.levels.low": "clients are not told",
 }
 _OF_PROFILES = {"Dataset.spec.owner": "only the image knows whose its files are; see spec.fuse.options"}
+_POST_START = "is not possible; mount in the container's command"
 _WORKER = "there are workers only where spec.worker.enabled is true"
 
 
@@ -44,12 +46,11 @@ def of_profile(cache: Cache) -> list[str]:
     """What the contract needs."""
     fuse, where = effective(cache, "fuse"), f"{cache.title}: spec"
     dataset = f"Dataset {cache.namespace}/{cache.name}: spec.mounts"
-    profile = f"ThinRuntimeProfile {cache.spec.get('profileName')}: spec"
     found = [*_tiers(cache), *_mounted(cache, "fuse")]
     if not fuse.get("image"):
         found.append(f"{where}.fuse.image: neither the runtime nor the profile names one")
     if (fuse.get("lifecycle") or {}).get("postStart"):
-        found.append(f"{where}.fuse.lifecycle.postStart: is not possible; mount in the container's command")
+        found.append(f"{where}.fuse.lifecycle.postStart: {_POST_START}")
     worker = effective(cache, "worker")
     if worker.get("enabled"):
         found += _mounted(cache, "worker")
@@ -70,11 +71,25 @@ def of_profile(cache: Cache) -> list[str]:
         host_volumes(cache)
     except ValueError as error:
         found.append(f"{dataset}: options.{HOST_VOLUME}: {error}")
-    kind = str(profile_spec(cache).get("fileSystemType") or "")
+    return [*found, *alone(cache.profile or {})]
+
+
+def alone(profile: Json) -> list[str]:
+    """What is wrong with a profile, whoever uses it."""
+    name, spec = (profile.get("metadata") or {}).get("name", ""), profile.get("spec") or {}
+    where = f"ThinRuntimeProfile {name}: spec"
+    fuse, worker = spec.get("fuse") or {}, spec.get("worker") or {}
+    kind, found = str(spec.get("fileSystemType") or ""), []
     if not _TYPE.fullmatch(kind):
-        found.append(f"{profile}.fileSystemType: {kind!r} must be as mount shows it: fuse.x, nfs")
-    if profile_spec(cache).get("nodePublishSecretPolicy") == "CopyNodePublishSecretAndMountIfNotExists":
-        found.append(f"{profile}.nodePublishSecretPolicy: is about claims, which a client cannot mount")
+        found.append(f"{where}.fileSystemType: {kind!r} must be as mount shows it: fuse.x, nfs")
+    if spec.get("nodePublishSecretPolicy") == "CopyNodePublishSecretAndMountIfNotExists":
+        found.append(f"{where}.nodePublishSecretPolicy: is about claims, which a client cannot mount")
+    if (fuse.get("lifecycle") or {}).get("postStart"):
+        found.append(f"{where}.fuse.lifecycle.postStart: {_POST_START}")
+    if (said := fuse.get("cleanPolicy")) and said not in POLICIES:
+        found.append(f"{where}.fuse.cleanPolicy: {said!r} is none of {', '.join(POLICIES)}")
+    if worker.get("enabled") and worker.get("replicas"):
+        found.append(f"{where}.worker.replicas: is spec.replicas of each ThinRuntime")
     return found
 
 

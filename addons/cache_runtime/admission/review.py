@@ -89,16 +89,19 @@ class Reviewer:
         return _answer(review, patch=jsonpatch.make_patch(request["object"], pod).patch)
 
     async def validate(self, review: Json) -> Json:
-        """A Dataset or runtime that could never be set up, or an operation that could never work."""
+        """A Dataset, runtime or profile that could never be set up, or an operation that could never work."""
         request = review["request"]
         obj, old = request["object"], request.get("oldObject") or {}
-        if obj["metadata"].get("deletionTimestamp") or obj.get("spec") == old.get("spec"):
+        if obj["metadata"].get("deletionTimestamp") or _said(obj) == _said(old):
             return _answer(review)
         key = Key(request.get("namespace") or "", obj["metadata"].get("name") or "")
         obj = {
             **obj,
             "metadata": {"uid": "", **obj["metadata"], "namespace": key.namespace, "name": key.name},
         }
+        backend = self._profiled(str(request["kind"]["kind"]))
+        if backend is not None:
+            return _answer(review, problem="; ".join(validation.profile_problems(backend, obj)))
         kind = self._kinds.get(request["kind"]["kind"])
         if kind is not None:
             said = operations.problem(kind, obj, old, self._cache(DATASETS), self._resolver)
@@ -210,6 +213,13 @@ class Reviewer:
         sound = [(b, cache) for b, cache in caches if not self._resolver.problems(b, cache)]
         return [note for b, cache in sound for note in validation.notes(b, cache)]
 
+    def _profiled(self, kind: str) -> Backend | None:
+        """The backend whose runtimes name objects of that kind."""
+        named = ((backend, backend.profile) for backend in self._resolver.backends)
+        return next(
+            (b for b, profile in named if profile is not None and profile.resource.kind == kind), None
+        )
+
     def _runtimes(self, key: Key, obj: Json) -> list[tuple[Backend, Json]]:
         """The runtime that is reviewed, or those of the Dataset that is."""
         if obj.get("kind") == DATASETS.kind:
@@ -231,6 +241,11 @@ class Reviewer:
             f"{runtime.get('kind')} {key_of(runtime)}: spec.{field}: {before} cannot become {after} while "
             "its Dataset is Bound; delete the runtime and create it anew"
         ]
+
+
+def _said(obj: Json) -> Json:
+    """What its user has written; a CacheRuntimeClass has no spec around it."""
+    return {name: value for name, value in obj.items() if name not in ("metadata", "status")}
 
 
 def _changed_location(dataset: Json, old: Json) -> list[str]:

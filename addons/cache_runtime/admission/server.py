@@ -70,7 +70,9 @@ async def serve(
     await server.start()
     try:
         await datasets.synced()  # or directories that were entered before would not be for a while
-        await configuration.validate([DATASETS, *OPERATIONS, *(backend.resource for backend in backends)])
+        profiles = {b.profile.resource for b in backends if b.profile is not None}
+        runtimes = [backend.resource for backend in backends]
+        await configuration.validate([DATASETS, *OPERATIONS, *runtimes, *sorted(profiles, key=str)])
         log.info("webhooks serve", address=f"{address.host}:{address.port}")
         while True:
             changed.clear()
@@ -159,7 +161,7 @@ def _validating(config: Json, resources: Sequence[Resource]) -> list[Json]:
             "apiVersions": [resource.version],
             "resources": [resource.plural],
             "operations": ["CREATE", "UPDATE"],
-            "scope": "Namespaced",
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
         }
         for resource in resources
     ]
