@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from addon_framework.local.fleet import Fleet
+from addon_framework.local.fleet.state import FleetState
 from addon_framework.testing import eventually
 from tests.e2e.conftest import Run
 from tests.e2e.test_fleet import kubectl
@@ -52,6 +53,19 @@ def status(fleetadm: Run, directory: Path) -> dict[str, Any]:
     return found
 
 
+def bucket(state: FleetState) -> Any:
+    """boto3's client of the fleet's store, which has the bucket `fleet`."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=state.store_endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=state.store.access_key,
+        aws_secret_access_key=state.store.secret_key,
+    )
+    client.create_bucket(Bucket="fleet")
+    return client
+
+
 async def test_on_both_clusters_with_one_command_and_gone_with_another(
     fleetadm: Run, directory: Path, tmp_path: Path
 ) -> None:
@@ -59,14 +73,7 @@ async def test_on_both_clusters_with_one_command_and_gone_with_another(
     fleetadm("up", *where, "--spokes", "2")
     state = Fleet(directory).state
     store, endpoint = state.store, state.store_endpoint
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.secret_key,
-    )
-    client.create_bucket(Bucket="fleet")
+    client = bucket(state)
     for number in range(3):
         client.put_object(Bucket="fleet", Key=f"llama/{number}", Body=os.urandom(5 * MB))
     objects = tmp_path / "hub.yaml"

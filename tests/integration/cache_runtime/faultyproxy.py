@@ -45,21 +45,26 @@ Rule = Callable[[Asked], Fault | None]
 class FaultyProxy:
     """One endpoint. `rule` may be changed at any time; `asked` and `sent` are what went through."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, host: str = "127.0.0.1") -> None:
         self.store = urlsplit(endpoint)
         self.rule: Rule = lambda asked: None
         self.asked: list[Asked] = []
         self.sent = 0
         self.lock = threading.Lock()
         handler = type("OneProxy", (_Handler,), {"proxy": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer((host, 0), handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def endpoint(self) -> str:
         """Its URL."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return "{}:{}".format(*self._server.server_address[:2])
 
     def close(self) -> None:
         """Ends it."""
@@ -138,9 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def faulty(endpoint: str) -> Iterator[FaultyProxy]:
+def faulty(endpoint: str, host: str = "127.0.0.1") -> Iterator[FaultyProxy]:
     """While the block runs."""
-    proxy = FaultyProxy(endpoint)
+    proxy = FaultyProxy(endpoint, host)
     try:
         yield proxy
     finally:
