@@ -25,6 +25,9 @@ class Resource:
     kind: str
     namespaced: bool = True
 
+    def __hash__(self) -> int:
+        return hash(self.plural)  # nearly unique, and of a string it is computed once
+
     @property
     def api_version(self) -> str:
         """As objects spell it: "v1", "apps/v1"."""

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 def now_rfc3339(now: datetime | None = None) -> str:
     """As creationTimestamp is written: 2026-11-24T10:00:00Z."""
-    return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = (now or datetime.now(UTC)).astimezone(UTC)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def micro_time(now: datetime | None = None) -> str:

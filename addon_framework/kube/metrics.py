@@ -23,12 +23,21 @@ class Metrics:
             registry=self.registry,
         )
         self._depth = Gauge("workqueue_depth", "Keys that wait", ["name"], registry=self.registry)
+        self._known: dict[tuple[str, str], tuple[Counter, Histogram, Gauge]] = {}
 
     def observe(self, controller: str, result: str, seconds: float, depth: int) -> None:
         """Counts one reconciliation."""
-        self._total.labels(controller, result).inc()
-        self._seconds.labels(controller).observe(seconds)
-        self._depth.labels(controller).set(depth)
+        key = controller, result
+        if key not in self._known:  # the library's look-up costs as much as the counting
+            self._known[key] = (
+                self._total.labels(controller, result),
+                self._seconds.labels(controller),
+                self._depth.labels(controller),
+            )
+        total, histogram, gauge = self._known[key]
+        total.inc()
+        histogram.observe(seconds)
+        gauge.set(depth)
 
     def render(self) -> bytes:
         """The exposition text."""

@@ -32,6 +32,7 @@ class ConfigObjects:
         self._controller, self._users = controller, users
         self._resources: dict[Kind, Resource | None] = dict(_KNOWN)
         self._followed: set[Resource] = set()
+        self._hashed: dict[Reference, tuple[Json, str]] = {}
 
     def watches(self) -> list[Watch]:
         """The kinds that every add-on may have; others are watched once they are asked for."""
@@ -52,9 +53,17 @@ class ConfigObjects:
             if config is None:
                 found.missing.append(reference)
             else:
-                found.hashes[reference] = spec_hash(config)
+                found.hashes[reference] = self._hash(reference, config)
                 found.generations[reference] = config["metadata"].get("generation", 0)
         return found
+
+    def _hash(self, reference: Reference, config: Json) -> str:
+        """Once for as long as the cache has that very object: thousands of add-ons may ask for it."""
+        known, text = self._hashed.get(reference, (None, ""))
+        if known is not config:
+            text = spec_hash(config)
+            self._hashed[reference] = config, text
+        return text
 
     async def _resource(self, kind: Kind) -> Resource | None:
         """The resource of a configuration kind that only its group and plural name is known of."""

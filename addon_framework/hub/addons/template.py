@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -112,8 +113,11 @@ class TemplateAddon:
 
     def unset(self, values: Mapping[str, Any]) -> list[str]:
         """Variables in the manifests that have no value: as with OCM, nothing is put in their place."""
-        used = {name.strip() for name in _VARIABLE.findall(str(self._manifests()))}
-        return sorted(used - self.variables(values).keys())
+        return sorted(self._used - self.variables(values).keys())
+
+    @functools.cached_property
+    def _used(self) -> set[str]:
+        return {name.strip() for name in _VARIABLE.findall(str(self._manifests()))}
 
     def _namespace(self) -> str:
         """Where the agent is: with its first Deployment, or else its first DaemonSet."""

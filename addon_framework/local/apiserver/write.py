@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,13 @@ from addon_framework.local.apiserver.store import ObjectKey
 class Memory:
     """What stays the same when a write begins again because a webhook had to be asked."""
 
-    uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     now: str = ""
     answers: dict[bytes, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def uid(self) -> str:
+        """Of what is created, if anything is."""
+        return str(uuid.uuid4())
 
 
 @dataclass
