@@ -5,14 +5,19 @@ It says what the routes of no model say, and hands over without an address that 
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from socket import AF_INET, AF_INET6
 
 from aiohttp import web
 
 from addon_framework.api.meta import Json
 from addons.inference_deployer.gateway.envoy import GatewayError
 from addons.inference_deployer.gateway.routes import route_configuration
+
+_TICKS = 200  # of 10 ms: two seconds for those who are connected and ask nothing
 
 
 @asynccontextmanager
@@ -27,17 +32,38 @@ async def reception(address: str, port: int) -> AsyncIterator[None]:
         headers = {header["key"]: header["value"], "connection": "close"}
         return web.Response(status=said["status"], text=said["body"]["inline_string"], headers=headers)
 
-    runner = web.ServerRunner(web.Server(answer, access_log=None))
-    await runner.setup()
+    server = web.Server(answer, access_log=None)
+    runner = web.ServerRunner(server, shutdown_timeout=1)
     try:
-        await web.TCPSite(runner, address, port, reuse_port=True, shutdown_timeout=1).start()
+        listening = socket.create_server(
+            (address, port), family=AF_INET6 if ":" in address else AF_INET, reuse_port=True
+        )
     except OSError as error:
-        await runner.cleanup()
         raise GatewayError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+    await runner.setup()
+    site = web.SockSite(runner, listening)
+    await site.start()
     try:
         yield
+        await _last(site, listening, server)
     finally:
         await runner.cleanup()
+
+
+async def _last(site: web.SockSite, listening: socket.socket, server: web.Server) -> None:
+    """Whoever has reached us is answered; the others find Envoy."""
+    late = []
+    with suppress(BlockingIOError):
+        while True:
+            late.append(listening.accept()[0])
+    await site.stop()
+    loop = asyncio.get_running_loop()
+    for connection in late:
+        await loop.connect_accepted_socket(server, connection)
+    for _ in range(_TICKS):
+        if not server.connections:
+            return
+        await asyncio.sleep(0.01)  # each ends with its answer
 
 
 def _matches(match: Json, request: web.BaseRequest) -> bool:
