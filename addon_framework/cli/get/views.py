@@ -19,7 +19,7 @@ from addon_framework.api.names import (
 )
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.api.work import ManifestWork
-from addon_framework.cli.get.view import Column, Row, View
+from addon_framework.cli.get.view import Column, Row, View, age
 
 Value = Callable[[Row], Any]
 
@@ -60,16 +60,22 @@ def _deletion(*kinds: tuple[str, str]) -> Value:
 
     def value(row: Row) -> str:
         metadata = row.obj["metadata"]
-        if not metadata.get("deletionTimestamp"):
+        if not _is_going(row):
             return ""
         for kind, status in kinds:
             found = get_condition(row.obj, kind)
             if found is not None and found["status"] == status and found.get("message"):
                 return str(found["message"])
         finalizers = metadata.get("finalizers") or []
-        return f"waits for finalizers: {', '.join(finalizers)}" if finalizers else "going"
+        return f"finalizers: {', '.join(finalizers)}" if finalizers else ""
 
     return value
+
+
+def _is_going(row: Row) -> str:
+    """For how long it has been waited for; nothing where nobody wants it gone."""
+    deleted = row.obj["metadata"].get("deletionTimestamp")
+    return f"for {age({'metadata': {'creationTimestamp': deleted}})}" if deleted else ""
 
 
 def _addon_message(row: Row) -> str:
@@ -128,6 +134,11 @@ def _model_ready(row: Row) -> str:
     return f"{status.get('readyReplicas', 0)}/{status.get('desiredReplicas', 0)}"
 
 
+def _model_data(row: Row) -> str:
+    """Complete, Loading, or what is wrong with the source of the weights."""
+    return str((get_condition(row.obj, "DataReady") or {}).get("reason", ""))
+
+
 def _model_clusters(row: Row) -> str:
     return ",".join(cluster["name"] for cluster in (row.obj.get("status") or {}).get("clusters") or [])
 
@@ -161,7 +172,8 @@ VIEWS = (
             Column("VERSION", at("status.version.kubernetes"), wide=True),
             Column("URL", at("spec.managedClusterClientConfigs.0.url"), wide=True),
             Column("TAINTS", _taints, wide=True),
-            Column("DELETION", _deletion(("Deleting", "True"))),
+            Column("DELETION", _is_going),
+            Column("WAITS FOR", _deletion(("Deleting", "True")), wide=True),
             Column("MESSAGE", messages(CONDITION_AVAILABLE), wide=True),
         ),
     ),
@@ -177,7 +189,8 @@ VIEWS = (
             Column("AVAILABLE", condition("Available"), state=True),
             Column("DEGRADED", condition("Degraded")),
             Column("PROGRESSING", condition("Progressing")),
-            Column("DELETION", _deletion(("HookManifestCompleted", "False"))),
+            Column("DELETION", _is_going),
+            Column("WAITS FOR", _deletion(("HookManifestCompleted", "False")), wide=True),
             Column("MANIFESTS", condition("ManifestApplied"), wide=True),
             Column("HOSTED BY", _hosted_by, wide=True),
             Column("INSTALLED IN", at("status.namespace"), wide=True),
@@ -196,7 +209,8 @@ VIEWS = (
             Column("APPLIED", condition("Applied"), state=True),
             Column("AVAILABLE", condition("Available"), state=True),
             Column("MANIFESTS", _manifests),
-            Column("DELETION", _deletion(("Deleting", "True"))),
+            Column("DELETION", _is_going),
+            Column("WAITS FOR", _deletion(("Deleting", "True")), wide=True),
             Column("MESSAGE", messages("Applied", "Available"), wide=True),
         ),
     ),
@@ -251,6 +265,7 @@ VIEWS = (
             Column("MODEL", at("spec.model.name")),
             Column("PHASE", at("status.phase")),
             Column("READY", _model_ready),
+            Column("DATA", _model_data),
             Column("CLUSTERS", _model_clusters),
             Column("ENDPOINT", at("status.endpoint")),
             Column("CACHE", at("spec.cache.runtime"), wide=True),

@@ -12,6 +12,7 @@ from addons.inference_deployer.agent.timeline import timeline
 from addons.inference_deployer.engines.interface import PORT
 from addons.inference_deployer.kinds import REVISION_ANNOTATION
 
+UNREADABLE = "SourceUnreadable"  # instead of a phase of the data, and a reason of Datasets and their loads
 PENDING, LOADING, STARTING, READY = "Pending", "Loading", "Starting", "Ready"
 DEGRADED, FAILED = "Degraded", "Failed"
 # Reasons for which a container waits that do not go away by waiting.
@@ -60,7 +61,7 @@ def endpoint_status(endpoint: Json, parts: Parts, *, now: str | None = None) -> 
         "readyReplicas": ready,
         "endpoint": _address(parts.service),
         "revision": _revision(parts.deployment),
-        "dataPhase": data,
+        "dataPhase": UNREADABLE if _unreadable(parts) else data,
         "cachedPercentage": cached,
         "cacheAdvice": _advice(parts.dataset or {}),
         "engineHost": _host(parts.host),
@@ -151,6 +152,8 @@ def _problem(endpoint: Json, parts: Parts, pods: Sequence[Json], data: str) -> P
         what = f"DataLoad {spec['dataLoad']}" if spec.get("dataLoad") else f"Dataset {spec.get('dataset')}"
         source = parts.load if spec.get("dataLoad") else parts.dataset
         return Problem(f"{what} failed{_said(source)}", final=True)
+    if why := _unreadable(parts):
+        return Problem(f"the source of the model cannot be read: {why}")
     if parts.deployment is None:
         return Problem(f"Deployment {spec['deployment']} is not there yet")
     failure = get_condition(parts.deployment, "ReplicaFailure")
@@ -163,6 +166,17 @@ def _problem(endpoint: Json, parts: Parts, pods: Sequence[Json], data: str) -> P
     if parts.dataset is None and spec.get("dataset"):
         return Problem(f"Dataset {spec['dataset']} is not there yet")
     return None
+
+
+def _unreadable(parts: Parts) -> str:
+    """Why the data's source cannot be read, if it cannot: it may be read again without anybody's help."""
+    failed = get_condition(parts.load or {}, "Failed") or {}
+    listed = get_condition(parts.dataset or {}, "Initialized") or {}
+    if failed.get("reason") == UNREADABLE and failed["status"] == "True":
+        return str(failed.get("message") or UNREADABLE)
+    if listed.get("reason") == UNREADABLE and listed["status"] == "False":
+        return str(listed.get("message") or UNREADABLE)
+    return ""
 
 
 def _said(source: Json | None) -> str:

@@ -9,6 +9,7 @@ from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addons.cache_runtime.agent.names import SLOWER
 from addons.cache_runtime.hub.feedback import feedback, problem
+from addons.inference_deployer.agent.status import UNREADABLE
 
 PENDING, DEPLOYING, READY, DEGRADED, FAILED = "Pending", "Deploying", "Ready", "Degraded", "Failed"
 DELETING = "Deleting"
@@ -101,6 +102,10 @@ def next_status(
 def _data_ready(clusters: Sequence[Json]) -> tuple[bool, str, str]:
     if not clusters:
         return False, "NoClusters", "No cluster has been chosen yet"
+    unreadable = [entry for entry in clusters if entry.get("dataPhase") == UNREADABLE]
+    if unreadable:
+        names = ", ".join(entry["name"] for entry in unreadable)
+        return False, UNREADABLE, f"{names}: {unreadable[0].get('message') or 'the source cannot be read'}"
     loading = [entry["name"] for entry in clusters if entry.get("dataPhase") not in ("Ready", "Complete")]
     if loading:
         return False, "Loading", f"The data is not complete yet on {', '.join(loading)}"

@@ -132,6 +132,20 @@ def test_a_load_that_failed():
     assert (result["phase"], result["message"]) == ("Failed", "DataLoad demo failed: 403 Forbidden: models")
 
 
+def test_a_source_that_cannot_be_read():
+    def condition(kind: str, status: str) -> Json:
+        why = {"reason": "SourceUnreadable", "message": "s3://m: nobody answers"}
+        return {"type": kind, "status": status, **why}
+
+    unread = {"status": {"phase": "Pending", "conditions": [condition("Initialized", "False")]}}
+    result = status(deployment=deployment(0), dataset=unread)
+    assert (result["phase"], result["dataPhase"]) == ("Loading", "SourceUnreadable")
+    assert result["message"] == "the source of the model cannot be read: s3://m: nobody answers"
+    failed = {"status": {"phase": "Failed", "conditions": [condition("Failed", "True")]}}
+    result = status(deployment=deployment(0), dataset=BOUND, load=failed)
+    assert (result["phase"], result["dataPhase"]) == ("Failed", "SourceUnreadable")
+
+
 def test_an_image_that_is_not_there():
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}}
     stuck = pod(containerStatuses=[{"state": waiting}])

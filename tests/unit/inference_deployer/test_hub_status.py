@@ -51,6 +51,14 @@ def test_the_reason_of_a_cluster_comes_up():
     )
 
 
+def test_a_source_that_is_dead_is_told_apart_from_one_that_is_read():
+    values = {"phase": "Loading", "dataPhase": "SourceUnreadable", "message": "s3://m: nobody answers"}
+    dead = cluster_status("c1", said("c1", readyReplicas=0, **values), "r1")
+    status = next_status(deployment(), [dead, ready("c2")], placed=PLACED, now=NOW)
+    data = get_condition(status["conditions"], "DataReady")
+    assert (data["reason"], data["message"]) == ("SourceUnreadable", "c1: s3://m: nobody answers")
+
+
 def test_a_work_that_cannot_be_applied_says_why():
     work = {
         "status": {
