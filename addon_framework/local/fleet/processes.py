@@ -40,6 +40,7 @@ def store(layout: Layout, state: FleetState) -> ProcessSpec:
         argv=[
             *(find("weed") or "weed", "-logtostderr", "mini", f"-dir={layout.store}"),
             *(f"-ip={address}", f"-ip.bind={address}", "-webdav=false", "-admin.ui=false"),
+            "-master.telemetry=false",  # it would report itself to its makers
             *(f"-s3.port={ports.s3}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
             *(f"-master.port={ports.master}", f"-volume.port={ports.volume}", f"-filer.port={ports.filer}"),
             f"-admin.port={ports.admin}",
