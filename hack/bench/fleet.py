@@ -31,6 +31,7 @@ from rich.table import Table
 
 from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn
 from addon_framework.api.cluster import AddOnPlacementScore, ManagedCluster, Placement
+from addon_framework.cli.connect import loop_that_serves
 from addon_framework.hub.addons.configs import spec_hash
 from addon_framework.hub.install import install
 from addon_framework.kube import Client
@@ -323,7 +324,8 @@ def measure(options: Any, clusters: int, programs: Path | None = None) -> Fleet:
                 async with Client.from_kubeconfig(server.kubeconfig) as client:
                     return await run(client, side, registration, server, options, clusters)
 
-            return asyncio.run(work())
+            with asyncio.Runner(loop_factory=loop_that_serves()) as runner:
+                return runner.run(work())
         finally:
             server.stop()
 

@@ -14,6 +14,7 @@ from addon_framework.api.core import LEASES
 from addon_framework.api.meta import Json
 from addon_framework.api.names import CLUSTER_LEASE, CONDITION_AVAILABLE, CONDITION_JOINED
 from addon_framework.api.work import ManifestWork
+from addon_framework.cli.connect import loop_that_serves
 from addon_framework.kube import ApiError, Client, Informer, Key, key_of
 from addon_framework.kube.queue import WorkQueue
 
@@ -45,7 +46,8 @@ def run_agents(kubeconfig: str, clusters: int, joined: Event, wrote: Any) -> Non
             joined.set()
             await asyncio.gather(renew(client, clusters, wrote), report(client, wrote))
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=loop_that_serves()) as runner:  # what they take, the hub has not
+        runner.run(run())
 
 
 async def join(client: Client, number: int) -> None:
