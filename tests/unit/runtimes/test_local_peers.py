@@ -133,7 +133,7 @@ def test_a_file_is_there_for_peers_while_it_becomes_complete(
 def test_peers_by_address_need_no_name_service(nodes: list[Node], origin: Origin) -> None:
     nodes[0].load([])
     file, answered = nodes[0].store.temporary("f", "mem://f", origin.object()).stem, threading.Event()
-    peers = Peers(lambda: [] if answered.wait(60) else [], TOKEN, known=[nodes[0].address])
+    peers = Peers(lambda: [str(answered.wait(60))], TOKEN, known=[nodes[0].address])
     try:
         assert peers.choose(file, 0) == nodes[0].address
     finally:
