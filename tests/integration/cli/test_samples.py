@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from addon_framework.api.core import NAMESPACES
 from addon_framework.api.meta import Json
 from addon_framework.hub.install import install
-from addon_framework.kube import AlreadyExists, ApiError, Client
+from addon_framework.kube import ApiError, Client
 
+BIN = Path(sys.executable).parent
 SAMPLES = sorted((Path(__file__).parents[3] / "manifests" / "samples").glob("*.yaml"))
 
 
@@ -31,13 +33,22 @@ async def test_a_sample_is_accepted(client: Client, crds_installed: None, path: 
     objects = read(path)
     assert objects
     for obj in objects:
-        if obj["kind"] == "Namespace":
-            try:
-                await client.create(NAMESPACES, obj)  # what follows wants it to be there
-            except AlreadyExists:
-                pass
-        else:
-            await create_strictly(client, obj)
+        await create_strictly(client, obj)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+async def test_kubectl_applies_a_sample_and_deletes_it_again(
+    client: Client, crds_installed: None, kubeconfig: Path, path: Path, tmp_path: Path
+) -> None:
+    await install(client)
+    for verb in ("apply", "delete"):
+        done = await asyncio.create_subprocess_exec(
+            *(BIN / "kubectl", "--kubeconfig", kubeconfig, "--cache-dir", tmp_path, verb, "-f", path),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await done.communicate()
+        assert done.returncode == 0, said.decode()
 
 
 async def test_strict_is_strict(client: Client, crds_installed: None) -> None:
