@@ -53,10 +53,12 @@ def unmount(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a directory with all that is in it; refuses to when something is mounted below."""
+    """Removes a link, or a directory with all that is in it; refuses to when something is mounted below."""
     if mounts_below(path):
         raise OSError(f"{path}: something is mounted in it")
-    if path.exists():
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
         shutil.rmtree(path)
     _remove_empty(path.parent)
 

@@ -81,8 +81,8 @@ class VineyardBackend(Backend):
         ]
 
     def volume(self, cache: Cache) -> Volume:
-        """A directory with a socket."""
-        return Volume(cache.mount_point, after="client")
+        """A directory with a socket; nothing is there before the client has put it there."""
+        return Volume(pods.shown(cache), after="client", mounted=True)
 
     def warm(self, cache: Cache, load: DataLoad) -> Task | None:
         """There is no source."""
@@ -90,7 +90,9 @@ class VineyardBackend(Backend):
 
     def clean(self, cache: Cache) -> Task:
         """Sockets, and what was spilt."""
-        return Task(clean_pod(cache.image, remove=[cache.mount_point, *node_directories(cache)]))
+        return Task(
+            clean_pod(cache.image, remove=[pods.shown(cache), cache.mount_point, *node_directories(cache)])
+        )
 
     def scale(self, cache: Cache) -> int | None:
         """Its workers."""

@@ -6,10 +6,13 @@ node's own worker, or else of a vineyardd that keeps nothing itself.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from addon_framework.api.meta import Json
 from runtimes.interface import Cache
+from runtimes.node.publish import published_at
 from runtimes.pods import field, host_path, literal, mount
 from runtimes.tiers import tiers
 from runtimes.workloads import container, image, memory_request, on_host, pod
@@ -23,12 +26,12 @@ _WORKERS = ".worker"  # the directory of the worker's socket, in that of the vol
 _RUN, _RPC = "/var/run/vineyard", "/etc/vineyard"
 SOCKET = f"{_RUN}/vineyard.sock"
 
-# A link, since a worker that restarts has another socket, and users' pods see this directory only.
+# A second name, since a worker that restarts has another socket, and users' pods see this directory only.
 _CLIENT = f"""
 set -eu
 worker="$FUSE_DIR/{_WORKERS}/vineyard.sock" socket="$FUSE_DIR/vineyard.sock" own=
 mkdir -p "$FUSE_DIR/rpc-conf"
-trap 'rm -f "$socket"; [ -z "$own" ] || kill "$own"; exit 0' TERM INT
+trap 'rm -f "$SHOWN" "$socket"; [ -z "$own" ] || kill "$own"; exit 0' TERM INT
 while :; do
   cp {_RPC}/* "$FUSE_DIR/rpc-conf/"
   if [ -S "$worker" ]; then
@@ -39,6 +42,7 @@ while :; do
     vineyardd --socket "$socket" --size "$SIZE" --etcd_endpoint "$ETCD_ENDPOINT" \\
       --etcd_prefix "$ETCD_PREFIX" --rpc=false & own=$!
   fi
+  [ ! -S "$socket" ] || [ -L "$SHOWN" ] || ln -s "${{FUSE_DIR##*/}}" "$SHOWN"
   sleep 1 & wait $!
 done
 """
@@ -163,7 +167,8 @@ def worker(cache: Cache) -> Json:
 
 
 def client(cache: Cache) -> Json:
-    """Keeps the socket in the volume."""
+    """Keeps the socket in the volume, which is there while the socket is."""
+    parent = os.path.dirname(cache.mount_point)
     section = cache.spec.get("fuse") or {}
     options = {"size": "0", "etcd_endpoint": endpoint(cache), "etcd_prefix": _prefix(cache)}
     options |= section.get("options") or {}
@@ -174,19 +179,25 @@ def client(cache: Cache) -> Json:
         command=["sh", "-c", _CLIENT],
         env=[
             literal("FUSE_DIR", cache.mount_point),
+            literal("SHOWN", shown(cache)),
             *(literal(name.upper(), value) for name, value in sorted(options.items())),
         ],
-        mounts=[mount("volume", cache.mount_point), mount("rpc-conf", _RPC, read_only=True)],
+        mounts=[mount("mounts", parent), mount("rpc-conf", _RPC, read_only=True)],
         readinessProbe={
-            "exec": {"command": ["sh", "-c", '[ -S "$FUSE_DIR/vineyard.sock" ]']},
+            "exec": {"command": ["sh", "-c", '[ -S "$SHOWN/vineyard.sock" ]']},
             "periodSeconds": 2,
         },
     )
     volumes = [
-        host_path("volume", cache.mount_point),
+        host_path("mounts", parent),
         {"name": "rpc-conf", "configMap": {"name": f"{cache.name}-rpc-conf"}},
     ]
     return pod(cache, section, [made], volumes, host=host(cache, "fuse"))
+
+
+def shown(cache: Cache) -> str:
+    """The link at which pods find the directory with the socket, as with what is mounted."""
+    return str(published_at(Path(cache.mount_point)))
 
 
 def _prefix(cache: Cache) -> str:

@@ -99,7 +99,9 @@ def _sidecar(client: Client, number: int) -> tuple[Json, list[Json]]:
 
 def _hang(container: Json, client: Client, volume: str) -> None:
     """The client mounts onto the volume itself, so that the others see it at the volume's root."""
-    shared = {"name": volume, "mountPath": client.mount_point, "mountPropagation": "Bidirectional"}
+    shared = {"name": volume, "mountPath": client.mount_point}
+    if (container.get("securityContext") or {}).get("privileged"):  # else it mounts nothing
+        shared["mountPropagation"] = "Bidirectional"
     container["volumeMounts"] = [shared, *container["volumeMounts"]]
 
 

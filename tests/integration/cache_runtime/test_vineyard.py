@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from addon_framework.api.core import SERVICES, STATEFULSETS
+from addon_framework.api.core import PERSISTENTVOLUMES, SERVICES, STATEFULSETS
 from addon_framework.api.meta import Json
 from addon_framework.local.node.config import Image
 from tests.integration.cache_runtime.fleet import DATASETS, RUNTIMES, Fleet
@@ -66,9 +66,12 @@ def user(fleet: Fleet, name: str, script: str, **env: str) -> Json:
     return pod
 
 
-async def test_pods_share_objects_in_memory(fleet: Fleet, host_files: Path) -> None:
-    await fleet.create(fleet.object(DATASETS, "objects", {}), runtime(fleet))
+@pytest.mark.parametrize("policy", ["", "OnDemand"])
+async def test_pods_share_objects_in_memory(fleet: Fleet, host_files: Path, policy: str) -> None:
+    await fleet.create(fleet.object(DATASETS, "objects", {}), runtime(fleet, fuse={"cleanPolicy": policy}))
     await fleet.phase(DATASETS, "objects", "Bound", timeout=120)
+    volume = await fleet.client.get(PERSISTENTVOLUMES, f"{fleet.namespace}-objects")
+    assert volume["spec"]["hostPath"]["type"] == "Directory", "what only a client can show, no node makes"
     for name in ("objects-master", "objects-worker"):
         await fleet.client.get(STATEFULSETS, name, fleet.namespace)
         service = await fleet.client.get(SERVICES, name, fleet.namespace)

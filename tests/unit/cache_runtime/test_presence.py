@@ -12,7 +12,7 @@ from addons.cache_runtime.agent.components import client_digest, objects
 from addons.cache_runtime.agent.volumes import persistent_volume
 from runtimes import validation
 from runtimes.alluxio import AlluxioBackend
-from runtimes.interface import Backend, Cache
+from runtimes.interface import Backend, Cache, Volume
 from runtimes.juicefs import JuiceFSBackend
 from runtimes.local import LocalBackend
 from runtimes.presence import is_lazy, policy_of
@@ -33,6 +33,14 @@ PLACES: Json = {
 }
 USED = {"key": "fluid.io/f-demo-m", "operator": "In", "values": ["true"]}
 HELD = {"key": "fluid.io/s-demo-m", "operator": "In", "values": ["true"]}
+
+
+class Unseen(VineyardBackend):
+    """One whose volume is there without its client."""
+
+    def volume(self, cache: Cache) -> Volume:
+        """A directory that the node makes."""
+        return Volume(cache.mount_point, after="client")
 
 
 def binding(backend: Backend, mount: Json = S3, dataset: Json | None = None, **spec: Any) -> Binding:
@@ -104,7 +112,7 @@ def test_a_profile_may_say_it_for_its_runtimes() -> None:
         ),
         (
             binding(
-                VineyardBackend(),
+                Unseen(),
                 S3,
                 {"mounts": []},
                 tieredstore=TIERS,
