@@ -46,6 +46,11 @@ class Leaving:
         uid, pods = binding.dataset["metadata"]["uid"], self._pods(key)
         workers, clients = (_nodes(pods, role) for role in ("worker", "client"))
         settled, again, waiting = self._settled(key, pods), None, []
+        written = []
+
+        async def put(node: Json, *, cache: bool, client: str, leaving: bool = False) -> None:
+            written.append(await self._labels.put(binding, node, cache=cache, client=client, leaving=leaving))
+
         client_of = self._clients.labels(binding, key, [pod for pod in pods if role_of(pod) == "client"])
         for node in self._cache(NODES):
             name, there = node["metadata"]["name"], node["metadata"].get("labels") or {}
@@ -54,28 +59,28 @@ class Leaving:
             if name in workers:
                 if said == LEAVING:
                     await self._cleaner.forget(binding, name, _WHY)
-                await self._labels.put(binding, node, cache=True, client=client)
+                await put(node, cache=True, client=client)
             elif said is None:
                 if client:
-                    await self._labels.put(binding, node, cache=False, client=client)
+                    await put(node, cache=False, client=client)
             elif not settled:
-                await self._labels.put(
-                    binding, node, cache=said != LEAVING, client=client, leaving=said == LEAVING
-                )
+                await put(node, cache=said != LEAVING, client=client, leaving=said == LEAVING)
             elif users := self._users(key, name):
                 waiting.append(f"node {name} while pods {', '.join(users)} use it")
             elif any(name == pod["spec"].get("nodeName") and role_of(pod) != "client" for pod in pods):
                 again = _AGAIN  # an operation works there
             elif name in clients:  # a mount that lives reads from its directory, which goes with it
-                await self._labels.put(binding, node, cache=False, client=client)
+                await put(node, cache=False, client=client)
             elif said != LEAVING:
-                await self._labels.put(binding, node, cache=False, client=client, leaving=True)
+                await put(node, cache=False, client=client, leaving=True)
                 again = _AGAIN
             elif not await self._cleaner.clean(binding, name, _WHY):
                 again = _AGAIN
             elif self._cleaner.succeeded(binding, name, _WHY):
-                await self._labels.put(binding, node, cache=False, client="")
+                await put(node, cache=False, client="")
                 await self._cleaner.forget(binding, name, _WHY)
+        if any(written):
+            again = _AGAIN  # nothing wakes us for labels, and what came meanwhile was judged by the old ones
         return again, "; ".join(waiting)
 
     def _pods(self, key: Key) -> list[Json]:

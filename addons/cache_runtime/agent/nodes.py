@@ -21,12 +21,15 @@ class NodeLabels:
 
     async def put(
         self, binding: Binding, node: Json, *, cache: bool, client: str, leaving: bool = False
-    ) -> None:
-        """Those of a node that holds a part of the cache, mounts it, both, or neither any more."""
+    ) -> bool:
+        """Those of a node that holds a part of the cache, mounts it, both, or neither any more.
+
+        Whether they were other ones: until the node comes back with them, its informer has the old ones.
+        """
         there: dict[str, str] = node["metadata"].get("labels") or {}
         changed = changes(binding, there, cache=cache, client=client, leaving=leaving)
         if not changed:
-            return
+            return False
         # With the number of caches on the node, which Fluid's labels have too.
         count = sum(1 for label in self._cache_labels() if {**there, **changed}.get(label) == "true")
         patch = {"metadata": {"labels": {**changed, COUNT_LABEL: str(count) if count else None}}}
@@ -34,6 +37,7 @@ class NodeLabels:
             await self._client.patch(NODES, node["metadata"]["name"], patch)
         except NotFound:
             pass  # the node is gone, and its labels with it
+        return True
 
     async def remove(self, binding: Binding) -> None:
         """From every node."""
