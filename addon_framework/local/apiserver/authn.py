@@ -58,7 +58,7 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 _AUTHENTICATED = "system:authenticated"
 
 
-@functools.lru_cache(1024)
+@functools.lru_cache(20_000)  # each cluster of a hub has one for itself and one for every add-on
 def user_from_certificate(der: bytes) -> User:
     """CN is the name, each O a group; the TLS layer has verified the chain."""
     subject = subjects.subject(x509.load_der_x509_certificate(der))

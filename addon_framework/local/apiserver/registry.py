@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Kind:
     unconditional: bool = True  # whether an update without resourceVersion is taken
     conversion: Conversion | BuiltIn | None = None  # by webhook, of a custom kind
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """How storage names the resource."""
         return self.stored_as or (f"{self.plural}.{self.group}" if self.group else self.plural)
@@ -135,6 +136,11 @@ class Registry:
         kind = self.kinds.get((group, plural))
         found = kind.version(version) if kind else None
         return (kind, found) if kind and found else None
+
+    def stored(self, key: str) -> Kind | None:
+        """A kind by how storage names it."""
+        plural, _, group = key.partition(".")
+        return self.kinds.get((group, plural))
 
     def by_kind(self, group: str, name: str) -> Kind | None:
         """A kind by its name in objects."""

@@ -143,7 +143,7 @@ class GarbageCollector:
         return self._store.get(*found)
 
     def _kind(self, resource: str) -> Kind | None:
-        return next((kind for kind in self._registry if kind.key == resource), None)
+        return self._registry.stored(resource)
 
 
 def _owner_uids(obj: Json | None) -> set[str]:
