@@ -65,6 +65,14 @@ def test_one_cluster_that_waits_says_why_and_times_move_only_with_news() -> None
     assert [entry["lastUpdateTime"] for entry in second["clusters"]] == [NOW, LATER]
 
 
+def test_a_runtime_that_comes_a_moment_after_its_dataset_is_no_trouble() -> None:
+    said = {"phase": "NotBound", "reason": "RuntimeNotFound", "message": "no runtime has the name"}
+    assert cluster_status("c", work({("Dataset", "d"): said}), []) == {"name": "c", "phase": "Pending"}
+    said = {"phase": "NotBound", "reason": "PhysicalDatasetNotReady", "message": "Dataset x is not there"}
+    entry = cluster_status("c", work({("Dataset", "d"): said}), [])
+    assert (entry["phase"], entry["message"]) == ("NotBound", "Dataset x is not there")
+
+
 def test_what_cannot_be_sent_is_said_and_a_bound_cluster_stays_bound() -> None:
     entries = [cluster_status("c0", report("Bound", 1, "100.0%"), [])]
     status = dataset_status(dataset(), entries, [], why=("SecretNotFound", "there is no Secret"), now=NOW)
