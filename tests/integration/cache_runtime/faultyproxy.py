@@ -34,6 +34,7 @@ class Fault:
     code: str = "SlowDown"
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None  # bytes of the body after which the connection ends
+    stall: int | None = None  # bytes of the body after which nothing more comes
     flip: bool = False  # one bit in the middle is another
     rate: int = 0  # bytes a second
     body: bytes | None = None  # instead of what the store says
@@ -51,6 +52,7 @@ class FaultyProxy:
         self.asked: list[Asked] = []
         self.sent = 0
         self.lock = threading.Lock()
+        self.closed = threading.Event()
         handler = type("OneProxy", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer((host, 0), handler)
         self._server.daemon_threads = True
@@ -68,6 +70,7 @@ class FaultyProxy:
 
     def close(self) -> None:
         """Ends it."""
+        self.closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -123,14 +126,22 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
         if fault.cut is not None:
             body, self.close_connection = body[: fault.cut], True
+        if fault.stall is not None:
+            body, rest = body[: fault.stall], body[fault.stall :]
+        else:
+            rest = b""
         chunk = min(_CHUNK, max(1, fault.rate // 10)) if fault.rate else _CHUNK
+        began = time.monotonic()
         for start in range(0, len(body), chunk):
             piece = body[start : start + chunk]
-            if fault.rate:
-                time.sleep(len(piece) / fault.rate)
+            if fault.rate:  # by the clock: a busy machine, which wakes late, makes no line slower
+                time.sleep(max(0.0, began + (start + len(piece)) / fault.rate - time.monotonic()))
             self.wfile.write(piece)
             with self.proxy.lock:
                 self.proxy.sent += len(piece)
+        if rest:
+            self.proxy.closed.wait()
+            self.close_connection = True
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
         self.send_response_only(status)

@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,9 +95,11 @@ def test_a_slow_source_is_waited_for_and_its_rate_is_told(
 ) -> None:
     bench.put(a=b"a" * 12_000)
     bench.proxy.rule = lambda asked: Fault(rate=6_000) if asked.range else None
+    began = time.monotonic()
     assert bench.load() == 0
+    took = time.monotonic() - began
     done = said(capsys, "done")[0]
-    assert 2_000 < done["rate"] < 7_000
+    assert 12_000 / took <= done["rate"] < 7_000
     assert bench.cached == {"a": b"a" * 12_000}
 
 
@@ -116,7 +119,7 @@ def test_a_throttled_source_is_asked_less_and_not_before_it_says(bench: Bench) -
     first = refused[0].at
     # What was under way together is refused together; then nobody asks before the second is over, and
     # each time at most half as many do.
-    assert not [a for a in reads(bench.proxy) if first + 0.4 < a.at < first + 0.9]
+    assert len([a for a in reads(bench.proxy) if a.at < first + 0.9]) <= 16
     assert len(refused) <= 16 + 8 + 4 + 2
 
 
@@ -267,14 +270,13 @@ def test_credentials_that_end_while_it_loads(bench: Bench) -> None:
 async def test_a_loader_that_is_killed_while_it_loads_goes_on_where_it_was(bench: Bench) -> None:
     content = random.Random(2).randbytes(60 * MIB)
     bench.put(a=content)
-    rates = [2 * MIB]
-    bench.proxy.rule = lambda asked: Fault(rate=rates[0]) if asked.range else None
+    bench.proxy.rule = lambda asked: Fault(stall=7 * MIB) if asked.range else None
     process = bench.spawn()
     await eventually(lambda: bench.proxy.sent > 50 * MIB, timeout=60)
     process.kill()
     process.wait()
     assert bench.cached == {}
-    rates[0] = 0
+    bench.proxy.rule = lambda asked: None
     again = bench.spawn()
     words, _ = again.communicate(timeout=60)
     assert again.returncode == 0
