@@ -26,7 +26,7 @@ class Configurable:
 
     def __init__(self, name: str, make: Callable[[], Any] = lambda: [config_map()], **fields: Any) -> None:
         self.name, self.make = name, make
-        self.fields = {"health": NoProbe, "hook_timeout": 1.0, **fields}
+        self.fields = {"health": NoProbe, **fields}
 
     @hookimpl
     def addon_describe(self) -> AddonDescription:
@@ -101,7 +101,7 @@ async def yard(quiet_hub: Hub) -> AsyncIterator[Yard]:
 
 
 async def test_a_hook_that_hangs_holds_up_its_own_addon_only(yard: Yard) -> None:
-    hanging = yard.add("hanging", lambda: yard.go.wait(60))
+    hanging = yard.add("hanging", lambda: yard.go.wait(60), hook_timeout=1.0)
     yard.add("good")
     await yard.start()
     await yard.applied("good")
@@ -167,7 +167,7 @@ async def test_a_health_check_that_hangs_or_speaks_nonsense_is_only_its_own_addo
         yard.go.wait(60)
         return ""
 
-    yard.add("sick", health=Work([], hangs))
+    yard.add("sick", health=Work([], hangs), hook_timeout=1.0)
     yard.add("mad", health=Work([], lambda _: 42))  # type: ignore[arg-type,return-value]
     yard.add("probed", health=Work([probe]))
     yard.add("good")
