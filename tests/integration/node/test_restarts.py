@@ -83,7 +83,7 @@ async def test_sigterm_leaves_nothing_and_a_start_brings_pods_back(own: Cluster)
 async def test_kill_9_takes_the_pods_along_and_a_start_brings_them_back(own: Cluster) -> None:
     await start_pods(own)
     assert own.node.end(signal.SIGKILL) == -signal.SIGKILL
-    await eventually(lambda: not descendants_mentioning(f"{own.node.state}/pods"), timeout=5)
+    await eventually(lambda: not descendants_mentioning(f"{own.node.state}/pods"))
     own.node.start()
     pod = await own.wait(PODS, "stays", lambda p: ready(p) and _restarts(p) == 1)
     state = pod["status"]["containerStatuses"][0]
