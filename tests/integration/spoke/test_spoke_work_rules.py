@@ -277,7 +277,7 @@ async def test_what_no_watch_tells_is_looked_at_again_in_time(joined: Fleet) -> 
             async def repaired() -> bool:
                 return bool((await fleet.spoke.get(CONFIGMAPS, name, "default"))["data"]["x"] == "1")
 
-            await fleet.until(repaired, timeout=10)
+            await fleet.until(repaired)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -24,6 +24,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.work import AppliedManifestWork, ManifestWork
 from addon_framework.kube import Client, NotFound
 from addon_framework.spoke.work.bookkeeping import applied_name, hub_hash
+from addon_framework.spoke.work.controller import RESYNC
 from tests.integration.spoke.conftest import Fleet
 from tests.integration.spoke.objects import (
     config_for,
@@ -79,7 +80,7 @@ async def test_order_prune_and_books(joined: Fleet) -> None:
         await fleet.spoke.get(NAMESPACES, space)
 
 
-async def test_drift_is_repaired_within_a_second(joined: Fleet) -> None:
+async def test_drift_is_repaired_long_before_all_is_looked_at_again(joined: Fleet) -> None:
     fleet, name = joined, f"drift-{joined.mark}"
     await fleet.applied(await fleet.work("drift", [config_map(name, "default", x="1")]))
 
@@ -88,13 +89,13 @@ async def test_drift_is_repaired_within_a_second(joined: Fleet) -> None:
 
     began = time.monotonic()
     await fleet.spoke.patch(CONFIGMAPS, name, {"data": {"x": "2"}}, "default")
-    await fleet.until(repaired, timeout=1)
+    await fleet.until(repaired)
     await fleet.spoke.delete(CONFIGMAPS, name, "default")
-    await fleet.until(repaired, timeout=1)
-    assert time.monotonic() - began < 2
+    await fleet.until(repaired)
     await fleet.spoke.patch(CONFIGMAPS, name, {"data": {"others": "keep"}}, "default")
     await fleet.spoke.patch(CONFIGMAPS, name, {"data": {"x": "3"}}, "default")
-    await fleet.until(repaired, timeout=1)
+    await fleet.until(repaired)
+    assert time.monotonic() - began < RESYNC / 2
     assert (await fleet.spoke.get(CONFIGMAPS, name, "default"))["data"]["others"] == "keep"
 
 
@@ -162,7 +163,7 @@ async def test_feedback_comes_by_watch(joined: Fleet) -> None:
             }
         )
 
-    await fleet.until(reported, timeout=2)
+    await fleet.until(reported)
 
 
 async def test_a_crd_and_its_instances_in_one_work(joined: Fleet) -> None:
@@ -221,7 +222,7 @@ async def test_one_bad_manifest_does_not_stop_the_rest(joined: Fleet) -> None:
     assert states[2]
     assert f"missing-{fleet.mark}" in states[2]["message"]
     await fleet.spoke.create(NAMESPACES, namespace_object(f"missing-{fleet.mark}"))
-    await fleet.until(lambda: fleet.spoke.get(CONFIGMAPS, name, f"missing-{fleet.mark}"), timeout=2)
+    await fleet.until(lambda: fleet.spoke.get(CONFIGMAPS, name, f"missing-{fleet.mark}"))
     await fleet.spoke.delete(NAMESPACES, f"missing-{fleet.mark}")
 
 
