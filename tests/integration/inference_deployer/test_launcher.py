@@ -9,7 +9,6 @@ import shutil
 import signal
 import tarfile
 import tempfile
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,11 +158,8 @@ async def answer(port: int) -> str:
         return text
 
 
-async def ended(process: asyncio.subprocess.Process, within: float) -> int:
-    began = time.monotonic()
-    code = await asyncio.wait_for(process.wait(), 30)
-    assert time.monotonic() - began < within
-    return code
+async def ended(process: asyncio.subprocess.Process) -> int:
+    return await asyncio.wait_for(process.wait(), 25)  # before a kubelet would kill it
 
 
 def alive(directory: Path) -> int:
@@ -189,6 +185,7 @@ async def test_cold_beside_the_load_then_warm_from_a_host(node: Node):
     steps = ["process_start", "imported", "data_ready", "weights_start", "weights_loaded", "serving"]
     assert sorted(steps, key=lambda step: marks[step]) == steps
     assert marks["mode"] == "cold"
+    took = marks["serving"] - marks["process_start"]
     text = await answer(port)
     assert text
 
@@ -200,17 +197,17 @@ async def test_cold_beside_the_load_then_warm_from_a_host(node: Node):
     marks = await node.mark("warm", "serving")
     assert marks["mode"] == "warm"
     assert await answer(port_warm) == text
-    assert marks["serving"] - marks["imported"] < 20
+    assert marks["serving"] - marks["imported"] < took
 
     warm.send_signal(signal.SIGTERM)
-    assert await ended(warm, 5) == 0
+    assert await ended(warm) == 0
     cold.send_signal(signal.SIGTERM)
-    assert await ended(cold, 5) == 0
+    assert await ended(cold) == 0
 
     orphan = await node.launch("orphan", free_port())
     await node.mark("orphan", "serving")
     host.kill()  # what it forked goes with it, and the launcher says so to the kubelet
-    assert await ended(orphan, 5) == 1
+    assert await ended(orphan) == 1
     await eventually(lambda: alive(node.directory) == 0)
 
 
@@ -226,7 +223,7 @@ async def test_what_one_replica_compiles_the_next_one_runs(node: Node):
         process = await node.launch(name, port, options, {"COMPILED": str(carried)})
         marks, text = await node.mark(name, "compiled", timeout=240), await answer(port)
         process.send_signal(signal.SIGTERM)
-        assert await ended(process, 10) == 0
+        assert await ended(process) == 0
         return marks, text
 
     first, text = await replica("first")
@@ -249,5 +246,5 @@ async def test_stopped_while_it_waits_for_the_data(node: Node):
     process = await node.launch("early", free_port())
     await node.mark("early", "process_start")
     process.send_signal(signal.SIGTERM)
-    assert await ended(process, 3) == 128 + signal.SIGTERM
+    assert await ended(process) == 128 + signal.SIGTERM
     await eventually(lambda: alive(node.directory) == 0)
