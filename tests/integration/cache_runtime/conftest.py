@@ -232,7 +232,7 @@ async def _no_task_left_behind() -> AsyncIterator[None]:
     """An agent that was stopped leaves no follower or watch."""
     before = asyncio.all_tasks()
     yield
-    await eventually(lambda: not asyncio.all_tasks() - before - {asyncio.current_task()}, timeout=5)
+    await eventually(lambda: not asyncio.all_tasks() - before - {asyncio.current_task()})
 
 
 @pytest.fixture

@@ -50,9 +50,9 @@ def test_loops_in_one_another_are_counted(expression: str, deep: int) -> None:
 def test_what_may_take_too_many_steps_on_a_cluster_is_refused_there_at_once() -> None:
     selector = CelSelector([loops(4)], "x", {})
     assert selector.refuses(cluster("small", 3)) == ""
-    began = time.perf_counter()
+    began = time.thread_time()
     refused = selector.refuses(cluster("large", 200))
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
     assert "costs too much: 4 loops in one another may take 1600000000 steps" in refused
 
 
