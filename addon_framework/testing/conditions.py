@@ -11,7 +11,7 @@ from typing import Any
 async def eventually(
     check: Callable[[], Any],
     *,
-    timeout: float = 30,
+    timeout: float = 90,
     interval: float = 0.02,
     swallow: type[Exception] | tuple[type[Exception], ...] = AssertionError,
 ) -> Any:

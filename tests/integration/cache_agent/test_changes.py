@@ -65,7 +65,7 @@ class Cluster:
 
     async def start_client(self, name: str) -> None:
         made = await wait_for(
-            self.client, DAEMONSETS, "data-fuse", self.namespace, until=lambda d: d is not None, timeout=30
+            self.client, DAEMONSETS, "data-fuse", self.namespace, until=lambda d: d is not None, timeout=90
         )
         assert made is not None
         template = made["spec"]["template"]["metadata"]
@@ -86,7 +86,7 @@ class Cluster:
             "data",
             self.namespace,
             until=lambda d: d is not None and bool(check(d)),
-            timeout=30,
+            timeout=90,
         )
         assert found is not None
         return found
@@ -196,5 +196,5 @@ async def end(cluster: Cluster) -> None:
     await cluster.client.delete(NODES, cluster.node)
     await cluster.client.delete(DATASETS, "data", cluster.namespace)
     await wait_for(
-        cluster.client, DATASETS, "data", cluster.namespace, until=lambda found: found is None, timeout=30
+        cluster.client, DATASETS, "data", cluster.namespace, until=lambda found: found is None, timeout=90
     )

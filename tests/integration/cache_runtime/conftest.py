@@ -149,7 +149,7 @@ async def fleet(
         NODES,
         node.name,
         until=lambda obj: obj is not None and bool((obj.get("status") or {}).get("conditions")),
-        timeout=30,
+        timeout=90,
     )
     async with await agent_client(client) as spoke:
         context = AgentContext(
@@ -213,7 +213,7 @@ async def agent_alone(client: Client) -> AsyncIterator[None]:
         webhooks = Address("127.0.0.1", "127.0.0.1", port=free_port())
         task = asyncio.create_task(run_agent(context, webhooks=webhooks))
         try:
-            await wait_for(client, VALIDATING, CONFIGURATION, until=lambda obj: obj is not None, timeout=30)
+            await wait_for(client, VALIDATING, CONFIGURATION, until=lambda obj: obj is not None, timeout=90)
             yield
         finally:
             task.cancel()

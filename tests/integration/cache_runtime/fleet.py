@@ -32,6 +32,7 @@ from tests.integration.cache_runtime.objectstore import ACCESS_KEY, SECRET_KEY, 
 DATASETS, DATALOADS = Dataset.RESOURCE, DataLoad.RESOURCE
 MIGRATES, PROCESSES = DataMigrate.RESOURCE, DataProcess.RESOURCE
 BACKUPS = DataBackup.RESOURCE
+PATIENCE = 120  # seconds, on a machine that has much else to do
 OPERATIONS = (DATALOADS, MIGRATES, BACKUPS, PROCESSES)
 RUNTIMES = {
     "local": LocalRuntime.RESOURCE,
@@ -177,7 +178,7 @@ class Fleet:
             await self.client.create(resource, obj)
 
     async def until(
-        self, resource: Resource, name: str, check: Callable[[Json], Any], timeout: float = 40
+        self, resource: Resource, name: str, check: Callable[[Json], Any], timeout: float = PATIENCE
     ) -> Json:
         """Waits for an object to be as wanted."""
         namespace = self.namespace if resource.namespaced else None
@@ -192,7 +193,7 @@ class Fleet:
         assert found is not None
         return found
 
-    async def phase(self, resource: Resource, name: str, phase: str, timeout: float = 40) -> Json:
+    async def phase(self, resource: Resource, name: str, phase: str, timeout: float = PATIENCE) -> Json:
         """Waits for status.phase."""
         return await self.until(
             resource, name, lambda obj: (obj.get("status") or {}).get("phase") == phase, timeout
@@ -207,7 +208,7 @@ class Fleet:
         assert ended["status"]["phase"] == "Succeeded", text
         return text
 
-    async def gone(self, resource: Resource, name: str, timeout: float = 40) -> None:
+    async def gone(self, resource: Resource, name: str, timeout: float = PATIENCE) -> None:
         """Waits until an object is not there."""
         namespace = self.namespace if resource.namespaced else None
         await wait_for(self.client, resource, name, namespace, until=lambda obj: obj is None, timeout=timeout)
@@ -227,7 +228,7 @@ class Fleet:
         for resource in (*OPERATIONS, DATASETS, *RUNTIMES.values()):
             for obj in (await self.client.list(resource, self.namespace))["items"]:
                 await self.delete(resource, obj["metadata"]["name"])
-        await eventually(self._empty, timeout=40)
+        await eventually(self._empty)
 
     async def _empty(self) -> bool:
         for resource in (*OPERATIONS, DATASETS, *RUNTIMES.values(), PODS):

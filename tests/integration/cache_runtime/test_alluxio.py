@@ -109,7 +109,7 @@ async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) 
     fleet.store.client().put_object(Bucket="models", Key="a/file", Body=b"12345")
     dataset = fleet.object(DATASETS, "data", {"mounts": [mount(fleet, "a"), mount(fleet, "b")]})
     await fleet.create(dataset, runtime(fleet))
-    bound = await fleet.phase(DATASETS, "data", "Bound", timeout=60)
+    bound = await fleet.phase(DATASETS, "data", "Bound")
     assert [m["mountPoint"] for m in bound["status"]["mounts"]] == ["s3://models/a", "s3://models/b"]
     service = await fleet.client.get(SERVICES, "data-master-0", fleet.namespace)
     rpc = next(port["port"] for port in service["spec"]["ports"] if port["name"] == "rpc")
@@ -145,7 +145,7 @@ async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) 
     await fleet.client.delete(PODS, "data-master-0", fleet.namespace)
     await fleet.until(PODS, "data-master-0", lambda pod: pod["metadata"]["uid"] != before)
     again = (ApiError, ExecuteError)
-    await eventually(lambda: mounted(fleet, "/", "/b", "/c"), timeout=40, interval=0.5, swallow=again)
+    await eventually(lambda: mounted(fleet, "/", "/b", "/c"), interval=0.5, swallow=again)
 
     await fleet.create(fleet.load("data", target=[{"path": "/b", "replicas": 1}], loadMetadata=True))
     await fleet.phase(DATALOADS, "data", "Complete")
@@ -168,7 +168,7 @@ async def test_a_dataset_begins_from_the_backup_of_another(fleet: Fleet, host_fi
     source = {"mountPoint": "oss://bucket/a", "name": "a", "path": "/a"}
     dataset = fleet.object(DATASETS, "data", {"mounts": [source]})
     await fleet.create(dataset, runtime(fleet), fleet.backup("b", "local:///backups", dataset="data"))
-    done = await fleet.phase(BACKUPS, "b", "Complete", timeout=60)
+    done = await fleet.phase(BACKUPS, "b", "Complete")
     node = done["status"]["infos"]["BackupLocationNodeName"]
     kept = host_files / "backups" / f"metadata-backup-data-{fleet.namespace}.gz"
     assert kept.read_bytes() == b"journal"
@@ -178,7 +178,7 @@ async def test_a_dataset_begins_from_the_backup_of_another(fleet: Fleet, host_fi
     dataset["spec"]["dataRestoreLocation"] = {"path": "local:///backups", "nodeName": node}
     await fleet.create(dataset, runtime(fleet))
     there = await fleet.until(
-        DATASETS, "data", lambda d: (d.get("status") or {}).get("ufsTotal") == "1.50KiB", timeout=60
+        DATASETS, "data", lambda d: (d.get("status") or {}).get("ufsTotal") == "1.50KiB"
     )
     assert there["status"]["fileNum"] == "42"
-    await fleet.phase(DATASETS, "data", "Bound", timeout=60)
+    await fleet.phase(DATASETS, "data", "Bound")

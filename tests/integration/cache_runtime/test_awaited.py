@@ -96,9 +96,9 @@ def two(store: ObjectStore, tmp_path: Path) -> Iterator[Two]:
 async def begun(two: Two) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
     """One that loads all, and one that waits for a small file at its end."""
     first = two.spawn()
-    await eventually(lambda: two.held == THREADS, timeout=60)  # all its threads
+    await eventually(lambda: two.held == THREADS)  # all its threads
     second = two.spawn("/zz/small")
-    await eventually(lambda: two.waiting == 1, timeout=60)
+    await eventually(lambda: two.waiting == 1)
     return first, second
 
 
@@ -153,9 +153,9 @@ async def test_a_waiter_that_is_killed_is_nobodys_concern(two: Two) -> None:
 
 async def test_what_the_running_load_does_not_bring_is_waited_for(two: Two) -> None:
     first = two.spawn("/big")
-    await eventually(lambda: two.held == THREADS, timeout=60)  # all its threads
+    await eventually(lambda: two.held == THREADS)  # all its threads
     second = two.spawn("/zz/other", "/big/007")
-    await eventually(lambda: two.waiting == 1, timeout=60)
+    await eventually(lambda: two.waiting == 1)
     two.gone_on.set()
     two.end.set()
     assert done(first)["files"] == MANY + 1

@@ -65,7 +65,7 @@ async def test_from_a_class_to_a_pod_that_reads(fleet: Fleet, described: Json, h
 
     await fleet.until(DATASETS, "data", unknown_class)
     await fleet.create(described)
-    bound = await fleet.phase(DATASETS, "data", "Bound", timeout=120)
+    bound = await fleet.phase(DATASETS, "data", "Bound")
     assert bound["status"]["runtimes"][0]["type"] == "cache"
     for resource, name in (
         (STATEFULSETS, "data-master"),
@@ -81,10 +81,10 @@ async def test_from_a_class_to_a_pod_that_reads(fleet: Fleet, described: Json, h
     def cached(at_least: int) -> Any:
         return lambda d: (d["status"].get("numbers") or {}).get("cachedBytes", -1) >= at_least
 
-    await fleet.until(DATASETS, "data", cached(0), timeout=60)
+    await fleet.until(DATASETS, "data", cached(0))
     await fleet.create(fleet.load("data"))
-    await fleet.phase(DATALOADS, "data", "Complete", timeout=90)
-    loaded = await fleet.until(DATASETS, "data", cached(size), timeout=60)
+    await fleet.phase(DATALOADS, "data", "Complete")
+    loaded = await fleet.until(DATASETS, "data", cached(size))
     assert loaded["status"]["cacheStates"]["cachedPercentage"] == "100.0%"
     assert loaded["status"]["numbers"]["capacityBytes"] == 2 << 30
 
@@ -101,7 +101,7 @@ async def test_from_a_class_to_a_pod_that_reads(fleet: Fleet, described: Json, h
 
     await fleet.delete(PODS, "reader-data")
     await fleet.delete(DATASETS, "data")
-    await fleet.gone(DATASETS, "data", timeout=60)
+    await fleet.gone(DATASETS, "data")
     await fleet.gone(RUNTIMES["cache"], "data")
     assert not (host_files / f"{TIER.strip('/')}/{fleet.namespace}").exists()
     assert not (host_files / "var/lib/boundaryless/mounts" / fleet.namespace).exists()
@@ -119,13 +119,13 @@ async def test_mounts_of_a_cache_in_use_come_and_go(fleet: Fleet, described: Jso
 
     await fleet.create(described, runtime(described, fleet))
     await fleet.create(fleet.object(DATASETS, "data", {"mounts": mounts("a")}))
-    await fleet.phase(DATASETS, "data", "Bound", timeout=120)
+    await fleet.phase(DATASETS, "data", "Bound")
     await fleet.client.patch(DATASETS, "data", {"spec": {"mounts": mounts("b")}}, fleet.namespace)
     await fleet.until(
         DATASETS,
         "data",
         lambda d: d["status"]["phase"] == "Bound" and [m["name"] for m in d["status"]["mounts"]] == ["b"],
-        timeout=120,
+        timeout=90,
     )
     command = ["python3", "/scripts/weed.py", "mount-sources"]
     said = await execute(fleet.client, fleet.namespace, "data-master-0", "weed", command, timeout=30)
@@ -138,7 +138,7 @@ async def test_what_a_class_cannot_do_is_said_where_it_is_asked(fleet: Fleet, de
     described["dataOperationSpecs"].append({"name": "DataBackup", "command": ["weed"]})
     await fleet.secret()
     await fleet.create(described, fleet.dataset("data"), runtime(described, fleet))
-    await fleet.phase(DATASETS, "data", "Bound", timeout=120)
+    await fleet.phase(DATASETS, "data", "Bound")
     await fleet.create(fleet.backup("b", "local:///backups", dataset="data"))
     failed = await fleet.phase(BACKUPS, "b", "Failed")
     (told,) = [c for c in failed["status"]["conditions"] if c["type"] == "Failed"]

@@ -85,7 +85,7 @@ async def test_a_change_waits_for_pods_that_use_the_client_and_for_nobody_else(
         now = await clients(fleet)
         return [each["metadata"]["uid"] for each in now] not in ([], [before["metadata"]["uid"]])
 
-    await eventually(replaced, timeout=40)
+    await eventually(replaced)
     applied = await fleet.until(DATASETS, "data", lambda d: not is_true(d, "ChangesPending"))
     assert get_condition(applied, "ChangesPending")["reason"] == "ChangesApplied"  # type: ignore[index]
     if change is mounts:

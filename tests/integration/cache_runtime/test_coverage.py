@@ -43,7 +43,7 @@ async def test_nodes_that_join_a_cache_later_are_loaded_too(
     assert kept["phase"] == "Complete"
     left = late if kept["infos"]["nodes"] == node.name else node
     gone = left.host / f"var/lib/boundaryless/cache/{fleet.namespace}/llama"
-    await eventually(lambda: not gone.exists(), timeout=30)
+    await eventually(lambda: not gone.exists())
     await fleet.client.patch(LOCAL, "llama", {"spec": {"replicas": 2}}, fleet.namespace)
     await fleet.until(DATALOADS, "llama", lambda load: is_loaded(load, node.name, late.name))
     assert (gone / "data/config.json").exists(), "it came back empty and was loaded again"

@@ -173,7 +173,7 @@ async def test_a_bucket_that_comes_later_is_loaded_without_anybody_asking(
             ),
         )
         there[0] = True
-        await fleet.phase(DATALOADS, "llama", "Complete", timeout=60)
+        await fleet.phase(DATALOADS, "llama", "Complete")
 
 
 async def test_a_cache_that_somebody_removes_is_told_and_loaded_again(
@@ -194,9 +194,9 @@ async def test_a_cache_that_somebody_removes_is_told_and_loaded_again(
     shutil.rmtree(place)
     await holds(0)
     broken = "pod llama-worker-0 on node cache-node is not ready: container cache"
-    await fleet.until(DATASETS, "llama", lambda d: broken in str(d["status"]["conditions"]), 60)
+    await fleet.until(DATASETS, "llama", lambda d: broken in str(d["status"]["conditions"]))
     await fleet.client.delete(PODS, "llama-worker-0", fleet.namespace)  # its volume is made anew with it
-    await eventually((place / "data").is_dir, timeout=60)
+    await eventually((place / "data").is_dir)
     await fleet.create(fleet.load("again", dataset="llama"))
     await fleet.phase(DATALOADS, "again", "Complete")
     await holds(total)

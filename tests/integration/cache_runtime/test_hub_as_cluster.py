@@ -71,7 +71,7 @@ async def in_force(client: Client, namespace: str) -> None:
             return True
         return False
 
-    await eventually(refused, timeout=30)
+    await eventually(refused)
     await client.delete(DATASETS, "probe", namespace)
 
 

@@ -35,7 +35,7 @@ async def run_on(fleet: Fleet, nodes: set[str]) -> None:
     async def there() -> bool:
         return (await clients(fleet)).keys() == nodes
 
-    await eventually(there, timeout=60)
+    await eventually(there)
 
 
 def user(fleet: Fleet, name: str, node: str, script: str = LOOK, **spec: Any) -> Json:
@@ -48,7 +48,7 @@ def user(fleet: Fleet, name: str, node: str, script: str = LOOK, **spec: Any) ->
 
 async def saw(fleet: Fleet, name: str, line: str) -> None:
     """Waits until a pod runs; the first thing that it saw."""
-    await fleet.phase(PODS, f"reader-{name}", "Running", 60)
+    await fleet.phase(PODS, f"reader-{name}", "Running")
 
     async def said() -> str:
         return str(await fleet.client.text(PODS.path(fleet.namespace, f"reader-{name}", "log")))
@@ -105,7 +105,7 @@ async def test_on_demand_a_client_runs_while_pods_on_its_node_use_the_data(
 
     await ends(fleet, "four")
     await fleet.delete(DATASETS, "data")
-    await fleet.gone(DATASETS, "data", 60)
+    await fleet.gone(DATASETS, "data")
     for each in (node, *more_nodes):
         assert not (each.host / f"var/lib/boundaryless/mounts/{fleet.namespace}").exists()
         labels = (await fleet.client.get(NODES, each.name))["metadata"]["labels"]
@@ -126,7 +126,7 @@ async def test_until_the_runtime_is_deleted_a_client_stays(
     assert await clients(fleet) == before
     await ends(fleet, "two")
     await fleet.delete(RUNTIMES["thin"], "data")
-    await fleet.phase(DATASETS, "data", "NotBound", 60)
+    await fleet.phase(DATASETS, "data", "NotBound")
     assert await clients(fleet) == {}
 
 
@@ -167,8 +167,8 @@ async def test_a_pod_waits_for_a_client_that_cannot_mount(fleet: Fleet, node: No
         said = [e["message"] for e in events if e["reason"] == "FailedMount"]
         return any("its type is Directory" in message for message in said)
 
-    await eventually(refused, timeout=40)
-    await fleet.until(DATASETS, "data", lambda d: "is not ready" in str(d["status"]["conditions"]), 60)
+    await eventually(refused)
+    await fleet.until(DATASETS, "data", lambda d: "is not ready" in str(d["status"]["conditions"]))
     assert (await fleet.client.get(PODS, "reader-one", fleet.namespace))["status"]["phase"] == "Pending"
     fleet.store.client().create_bucket(Bucket=bucket)
     fleet.store.client().put_object(Bucket=bucket, Key="late", Body=b"here\n")
@@ -228,7 +228,7 @@ async def test_a_load_brings_clients_where_nobody_uses_the_data_yet(fleet: Fleet
 
     await fleet.create(fleet.load("data"))
     await run_on(fleet, {node.name})
-    await fleet.phase(DATALOADS, "data", "Complete", 60)
+    await fleet.phase(DATALOADS, "data", "Complete")
     await run_on(fleet, set())
     await fleet.create(user(fleet, "two", node.name, "cat /models/file; sleep 600"))
     await saw(fleet, "two", "weights")

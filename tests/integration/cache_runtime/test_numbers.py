@@ -110,6 +110,6 @@ async def test_a_worker_that_cannot_live_is_named_with_its_node(
     await fleet.until(DATASETS, "llama", lambda d: where in not_ready(d, "True").get("message", ""))
     data.unlink()
     healed = await fleet.until(
-        DATASETS, "llama", lambda d: not_ready(d, "False") and d["status"]["phase"] == "Bound", timeout=90
+        DATASETS, "llama", lambda d: not_ready(d, "False") and d["status"]["phase"] == "Bound"
     )
     assert healed["status"]["observedGeneration"] == healed["metadata"]["generation"]

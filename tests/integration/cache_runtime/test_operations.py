@@ -56,7 +56,7 @@ async def test_a_schedule_is_a_cronjob_whose_runs_show(fleet: Fleet, model: dict
     await fleet.create(fleet.load("llama", policy="Cron", schedule="* * * * *"))
     cron = await fleet.until(CRONJOBS, "llama-loader-job", lambda obj: True)
     assert cron["spec"]["schedule"] == "* * * * *"
-    complete = await fleet.phase(DATALOADS, "llama", "Complete", timeout=90)
+    complete = await fleet.phase(DATALOADS, "llama", "Complete")
     assert complete["status"]["lastScheduleTime"]
     await fleet.until(DATALOADS, "llama", lambda op: op["status"].get("lastSuccessfulTime"))
     jobs = (await fleet.client.list(JOBS, fleet.namespace, label_selector="fluid.io/jobPolicy=cron"))["items"]
@@ -125,7 +125,7 @@ async def test_a_script_that_fails_says_how_it_ended(fleet: Fleet, model: dict[s
     }
     process["spec"]["processor"] = {"job": {"podSpec": {"containers": [container]}}}
     await fleet.create(process)
-    failed = await fleet.phase(PROCESSES, "bad", "Failed", timeout=60)
+    failed = await fleet.phase(PROCESSES, "bad", "Failed")
     assert "container c of pod bad-processor-job-" in failed["status"]["infos"]["message"]
     assert "exit code 7" in failed["status"]["infos"]["message"]
     assert failed["status"]["infos"]["startTime"] < failed["status"]["infos"]["finishTime"]
@@ -193,12 +193,12 @@ async def test_many_pods_migrate_out_of_a_dataset_and_what_is_there_is_not_copie
     out = fleet.external(f"s3://{BUCKET}/{target}")
     spec: Json = {"from": frm, "to": out, "parallelism": 2, "options": {"endpoint": fleet.store.endpoint}}
     await fleet.create(fleet.object(MIGRATES, "out", spec))
-    complete = await fleet.phase(MIGRATES, "out", "Complete", timeout=60)
+    complete = await fleet.phase(MIGRATES, "out", "Complete")
     assert got(fleet, target) == model
     assert complete["status"]["infos"]["totalBytes"] == str(sum(map(len, model.values())))
     before = versions(fleet, target)
     await fleet.create(fleet.object(MIGRATES, "twice", {**spec, "parallelism": 1}))
-    await fleet.phase(MIGRATES, "twice", "Complete", timeout=60)
+    await fleet.phase(MIGRATES, "twice", "Complete")
     assert versions(fleet, target) == before
 
 
@@ -208,7 +208,7 @@ async def test_a_users_secret_that_is_mended_repeats_the_load(fleet: Fleet, mode
     await eventually(lambda: _message(fleet, "llama", f"waiting for Secret {fleet.namespace}/keys"))
     assert waiting["status"]["phase"] == "Pending"
     await fleet.secret(secretAccessKey="wrong")
-    failed = await fleet.phase(DATALOADS, "llama", "Failed", timeout=60)
+    failed = await fleet.phase(DATALOADS, "llama", "Failed")
     assert reason(failed) == "SourceUnreadable"
     await fleet.secret()
     await fleet.phase(DATALOADS, "llama", "Complete")
@@ -225,9 +225,9 @@ async def test_a_mount_that_is_added_is_loaded_and_one_that_is_removed_goes(flee
     more = {**mounts[0], "mountPoint": f"s3://{BUCKET}/{two}", "name": "two", "path": "/two"}
     await fleet.client.patch(DATASETS, "data", {"spec": {"mounts": [*mounts, more]}}, fleet.namespace)
     place = fleet.host / f"var/lib/boundaryless/cache/{fleet.namespace}/data/data"
-    await eventually(lambda: (place / "two/b").exists(), timeout=30)
+    await eventually(lambda: (place / "two/b").exists())
     await fleet.client.patch(DATASETS, "data", {"spec": {"mounts": [more]}}, fleet.namespace)
-    await eventually(lambda: not (place / "a").exists(), timeout=30)
+    await eventually(lambda: not (place / "a").exists())
     assert (place / "two/b").read_bytes() == b"bb"
     left = await fleet.phase(DATASETS, "data", "Bound")
     assert [mount["name"] for mount in left["status"]["mounts"]] == ["two"]

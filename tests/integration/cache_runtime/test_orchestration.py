@@ -195,7 +195,7 @@ async def test_a_loader_that_is_killed_resumes(fleet: Fleet, model: dict[str, by
         os.kill(pid, signal.SIGKILL)
     finally:
         await asyncio.to_thread(fleet.store.start)
-    complete = await fleet.phase(DATALOADS, "llama", "Complete", timeout=60)
+    complete = await fleet.phase(DATALOADS, "llama", "Complete")
     assert complete["status"]["infos"]["bytes"] == str(sum(map(len, model.values())))
     job = await fleet.client.get(JOBS, "llama-loader-job", fleet.namespace)
     assert job["status"]["failed"] == 1
@@ -219,7 +219,7 @@ async def test_wrong_keys_fail_with_the_sources_words_and_new_ones_are_tried(
         )
         assert condition["status"]["phase"] in ("Pending", "Bound")
         await fleet.client.patch(SECRETS, name, {"data": good}, "cluster1")
-        await fleet.phase(DATALOADS, "llama", "Complete", timeout=60)
+        await fleet.phase(DATALOADS, "llama", "Complete")
     finally:
         await fleet.client.delete(SECRETS, name, "cluster1")
 

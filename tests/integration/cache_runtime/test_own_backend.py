@@ -91,7 +91,7 @@ async def test_a_copy_that_fails_half_way_is_told_and_tried_again(
     assert load["status"]["phase"] == "Executing"
     for name in ("b", "c"):
         (data / name).unlink()
-    await fleet.phase(LOADS, "llama", "Complete", timeout=90)
+    await fleet.phase(LOADS, "llama", "Complete")
     assert sorted(str(p.relative_to(data)) for p in data.rglob("*/*")) == ["a/1", "b/2", "c/3", "d/4"]
 
 

@@ -99,7 +99,7 @@ async def started(fleet: Fleet, kind: str, spec: Json) -> Reader:
     await fleet.create(pod)
     await fleet.phase(PODS, "reader-llama", "Running")
     reader = Reader(fleet, "reader-llama")
-    await eventually(reader.reads, timeout=40)
+    await eventually(reader.reads)
     return reader
 
 
@@ -142,9 +142,9 @@ async def test_a_killed_client_comes_back_under_its_users(
         for pid in killed:
             with contextlib.suppress(ProcessLookupError):  # one of two may end with the other
                 os.kill(pid, signal.SIGKILL)
-        await eventually(lambda b=before: came_back(fleet, b), timeout=40)
+        await eventually(lambda b=before: came_back(fleet, b))
         await reader.mark()
-        await eventually(reader.reads, timeout=40)
+        await eventually(reader.reads)
     assert await reader.restarts() == 0
 
     async def told() -> bool:
@@ -160,9 +160,9 @@ async def test_a_deleted_client_pod_comes_back_under_its_users(fleet: Fleet) -> 
     reader = await started(fleet, "thin", {"profileName": "s3fs"})
     before = await client_pod(fleet)
     await fleet.delete(PODS, before["metadata"]["name"])
-    await eventually(lambda: came_back(fleet, lives(before)), timeout=60)
+    await eventually(lambda: came_back(fleet, lives(before)))
     await reader.mark()
-    await eventually(reader.reads, timeout=60)
+    await eventually(reader.reads)
     assert await reader.restarts() == 0
 
 

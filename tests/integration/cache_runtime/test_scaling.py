@@ -51,14 +51,14 @@ async def test_a_node_that_leaves_a_cache_is_cleaned_when_nobody_reads_there(
     scaled = get_condition(runtime["status"]["conditions"], "WorkersScaledIn")
     assert scaled is not None
     assert scaled["message"] == f"files are kept on node {reads} while pods reader-llama use it"
-    await eventually(lambda: not where[leaves].exists(), timeout=30)
+    await eventually(lambda: not where[leaves].exists())
     label = f"{fleet.namespace}-llama"
     await fleet.until(NODES, leaves, lambda n: label not in str(n["metadata"]["labels"]))
     assert (where[reads] / "data/config.json").exists()
     assert label in str((await fleet.client.get(NODES, reads))["metadata"]["labels"])
 
     await fleet.delete(PODS, "reader-llama")
-    await eventually(lambda: not where[reads].exists(), timeout=30)
+    await eventually(lambda: not where[reads].exists())
     await fleet.until(NODES, reads, lambda n: label not in str(n["metadata"]["labels"]))
     assert (where[stays] / "data/config.json").exists()
     kept = (await fleet.client.get(NODES, stays))["metadata"]["labels"]

@@ -36,7 +36,7 @@ def writable(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_nobody_writes_into_what_is_sealed(writable: Path, tmp_path: Path) -> None:
-    await eventually(lambda: _is_mounted(writable), timeout=20)
+    await eventually(lambda: _is_mounted(writable))
     (writable / "file").write_text("data")
     shown = tmp_path / "shown"
     shown.mkdir()

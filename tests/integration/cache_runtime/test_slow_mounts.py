@@ -94,7 +94,7 @@ async def test_a_throttled_mount_is_told_and_pods_go_on_with_it_unless_the_datas
 ) -> None:
     await slow(fleet, origin, "thin", RCLONE)
 
-    dataset = await fleet.until(DATASETS, "llama", says(SLOWER, "True"), 60)
+    dataset = await fleet.until(DATASETS, "llama", says(SLOWER, "True"))
 
     numbers = dataset["status"]["numbers"]
     assert numbers["cacheBytesPerSecond"] < 8 * MIB < numbers["sourceBytesPerSecond"]
@@ -112,7 +112,7 @@ async def test_a_dataset_that_asks_for_it_has_a_copy_until_its_cache_is_fast_aga
 ) -> None:
     await slow(fleet, origin, "juicefs", JUICEFS, **AUTO)
 
-    await fleet.until(DATASETS, "llama", says("Bypassed", "True"), 90)
+    await fleet.until(DATASETS, "llama", says("Bypassed", "True"))
 
     assert len(await events(fleet)) == 1
     assert await read(fleet) == "llama-bypass"
@@ -123,7 +123,7 @@ async def test_a_dataset_that_asks_for_it_has_a_copy_until_its_cache_is_fast_aga
     await fleet.until(STATEFULSETS, "llama-fuse", lambda s: "download-limit" not in json.dumps(s["spec"]))
     await fleet.delete(PODS, (await client_pod(fleet))["metadata"]["name"])
 
-    await fleet.until(DATASETS, "llama", says(SLOWER, "False"), 60)
+    await fleet.until(DATASETS, "llama", says(SLOWER, "False"))
     await fleet.until(DATASETS, "llama", says("Bypassed", "False", "NotNeeded"))
     assert await read(fleet) == "llama"
     for resource in (DATALOADS, DATASETS, RUNTIMES["local"]):
@@ -144,7 +144,7 @@ async def test_the_next_replica_of_a_model_reads_the_copy(fleet: Fleet, origin: 
     made = {obj["kind"]: obj for obj in payload(deployment, VLLMEngine())}
     await fleet.create(made["Dataset"], made["ThinRuntime"])
 
-    dataset = await fleet.until(DATASETS, "chat", says("Bypassed", "True"), 90)
+    dataset = await fleet.until(DATASETS, "chat", says("Bypassed", "True"))
 
     template = made["Deployment"]["spec"]["template"]
     (volume,) = [v for v in template["spec"]["volumes"] if v["name"] == "model"]

@@ -32,7 +32,7 @@ async def slow_mount(tmp_path: Path) -> AsyncIterator[tuple[Path, Path]]:
     command = [rclone, "mount", f":local:{plain}", str(mounted), "--bwlimit=8M", "--read-only"]
     process = await asyncio.create_subprocess_exec(*command)
     try:
-        await eventually(lambda: os.path.ismount(mounted), timeout=20)
+        await eventually(lambda: os.path.ismount(mounted))
         yield plain, mounted
     finally:
         process.terminate()

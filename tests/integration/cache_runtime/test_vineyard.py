@@ -69,7 +69,7 @@ def user(fleet: Fleet, name: str, script: str, **env: str) -> Json:
 @pytest.mark.parametrize("policy", ["", "OnDemand"])
 async def test_pods_share_objects_in_memory(fleet: Fleet, host_files: Path, policy: str) -> None:
     await fleet.create(fleet.object(DATASETS, "objects", {}), runtime(fleet, fuse={"cleanPolicy": policy}))
-    await fleet.phase(DATASETS, "objects", "Bound", timeout=120)
+    await fleet.phase(DATASETS, "objects", "Bound")
     volume = await fleet.client.get(PERSISTENTVOLUMES, f"{fleet.namespace}-objects")
     assert volume["spec"]["hostPath"]["type"] == "Directory", "what only a client can show, no node makes"
     for name in ("objects-master", "objects-worker"):
@@ -88,7 +88,7 @@ async def test_pods_share_objects_in_memory(fleet: Fleet, host_files: Path, poli
         states = dataset["status"].get("cacheStates") or {}
         return states.get("cacheCapacity") == "64.00MiB" and states.get("cached") not in (None, "0.00B")
 
-    await fleet.until(DATASETS, "objects", counted, timeout=90)
+    await fleet.until(DATASETS, "objects", counted)
     await fleet.delete(DATASETS, "objects")
     await fleet.gone(DATASETS, "objects")
     assert not (host_files / "var/lib/boundaryless/mounts" / fleet.namespace).exists()

@@ -56,7 +56,7 @@ async def until(client: Client, resource: Resource, namespace: str, name: str, t
         name,
         namespace,
         until=lambda obj: obj is not None and text in str(obj.get("status")),
-        timeout=30,
+        timeout=90,
     )
     assert found is not None
     return found
@@ -71,14 +71,14 @@ async def test_a_reference_and_what_is_refused(client: Client, namespace: str, a
         LocalRuntime.RESOURCE, obj(LocalRuntime.RESOURCE, namespace, "llama", {"replicas": 1})
     )
     await wait_for(
-        client, STATEFULSETS, "llama-worker", namespace, until=lambda found: found is not None, timeout=30
+        client, STATEFULSETS, "llama-worker", namespace, until=lambda found: found is not None, timeout=90
     )
     policy = await client.get(NETWORKPOLICIES, "llama-worker", namespace)
     assert policy["metadata"]["ownerReferences"][0]["kind"] == "LocalRuntime"
     peers = {"spec": {"peers": {"addresses": ["10.20.0.7:9465"]}}}
     await client.patch(LocalRuntime.RESOURCE, "llama", peers, namespace)
     await wait_for(
-        client, NETWORKPOLICIES, "llama-worker", namespace, until=lambda found: found is None, timeout=30
+        client, NETWORKPOLICIES, "llama-worker", namespace, until=lambda found: found is None, timeout=90
     )
     ready = {"status": {"replicas": 1, "readyReplicas": 1, "currentReplicas": 1, "availableReplicas": 1}}
     await client.patch(STATEFULSETS, "llama-worker", ready, namespace, subresource="status")
@@ -126,7 +126,7 @@ async def test_a_reference_and_what_is_refused(client: Client, namespace: str, a
     await until(client, DATASETS, namespace, "llama", f"Datasets {team}/copy refer to it")
     await client.delete(DATASETS, "copy", team)
     for where, name in ((team, "copy"), (namespace, "llama")):
-        await wait_for(client, DATASETS, name, where, until=lambda found: found is None, timeout=30)
+        await wait_for(client, DATASETS, name, where, until=lambda found: found is None, timeout=90)
 
 
 async def test_workers_are_scaled_by_the_scale_subresource(
@@ -161,7 +161,7 @@ async def test_nodes_say_what_cache_they_hold_until_it_is_gone(
     spec = {"replicas": 1, "tieredstore": {"levels": [tier]}}
     await client.create(runtime, obj(runtime, namespace, "llama", spec))
     workers = await wait_for(
-        client, STATEFULSETS, "llama-worker", namespace, until=lambda found: found is not None, timeout=30
+        client, STATEFULSETS, "llama-worker", namespace, until=lambda found: found is not None, timeout=90
     )
     assert workers is not None
     pod = {
@@ -170,7 +170,7 @@ async def test_nodes_say_what_cache_they_hold_until_it_is_gone(
     }
     await client.create(PODS, pod, namespace)
     labelled = await wait_for(
-        client, NODES, host, until=lambda node: "fluid_exclusive" in str(node), timeout=30
+        client, NODES, host, until=lambda node: "fluid_exclusive" in str(node), timeout=90
     )
     assert labelled is not None
     expected = {
@@ -186,12 +186,12 @@ async def test_nodes_say_what_cache_they_hold_until_it_is_gone(
 
     spec = {"tieredstore": {"levels": [{**tier, "quota": "3Gi"}]}}
     await client.patch(runtime, "llama", {"spec": spec}, namespace)
-    await wait_for(client, NODES, host, until=lambda node: "3GiB" in str(node), timeout=30)
+    await wait_for(client, NODES, host, until=lambda node: "3GiB" in str(node), timeout=90)
 
     await client.delete(PODS, "w", namespace, grace_period=0)
     await client.delete(NODES, host)  # where nothing can be cleaned any more
     await client.delete(DATASETS, "llama", namespace)
-    await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=30)
+    await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=90)
 
 
 async def test_a_node_is_labelled_for_a_client_while_pods_on_it_use_the_data(
@@ -217,7 +217,7 @@ async def test_a_node_is_labelled_for_a_client_while_pods_on_it_use_the_data(
         def there(node: Json | None) -> bool:
             return node is not None and (node["metadata"].get("labels") or {}).get(label) == value
 
-        await wait_for(client, NODES, hosts[0], until=there, timeout=30)
+        await wait_for(client, NODES, hosts[0], until=there, timeout=90)
         assert label not in ((await client.get(NODES, hosts[1]))["metadata"].get("labels") or {})
 
     pod = {
@@ -241,7 +241,7 @@ async def test_a_node_is_labelled_for_a_client_while_pods_on_it_use_the_data(
     for host in hosts:
         await client.delete(NODES, host)
     await client.delete(DATASETS, "llama", namespace)
-    await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=30)
+    await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=90)
 
 
 async def test_what_has_no_effect_is_warned_of_and_stays_in_a_condition(
@@ -262,7 +262,7 @@ async def test_what_has_no_effect_is_warned_of_and_stays_in_a_condition(
         "llama",
         namespace,
         until=lambda found: found is not None and not is_true(found, "FieldsWithoutEffect"),
-        timeout=30,
+        timeout=90,
     )
 
     copy = obj(DATASETS, namespace, "copy", {"mounts": [{"mountPoint": f"dataset://{namespace}/llama"}]})

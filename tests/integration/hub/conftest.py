@@ -94,7 +94,7 @@ class Hub:
             self._others.append((resource, made["metadata"]["name"]))
         return made
 
-    async def until(self, probe: Callable[[], Awaitable[Any]], timeout: float = 45) -> Any:
+    async def until(self, probe: Callable[[], Awaitable[Any]], timeout: float = 90) -> Any:
         """Wait until the probe answers with something true and does not raise.
 
         kube-controller-manager takes up to 30 s to see that there is a new kind to collect.

@@ -41,7 +41,7 @@ async def test_a_hub_manager_converts_where_nobody_does(
             manager = hub_manager(client, ["work"], conversion=("127.0.0.1", free_port()))
             task = asyncio.create_task(manager.run())
             try:
-                await eventually(lambda: _both(client), timeout=30)
+                await eventually(lambda: _both(client))
                 await apply_crds(client, crds, field_manager="test")
                 assert await served(client) == ["v1alpha1", "v1beta1"]
                 await use_both(client)
@@ -68,7 +68,7 @@ async def use_both(client: Client) -> None:
     async def shown() -> Json:
         return await client.get(resource, "a")
 
-    new = await eventually(shown, timeout=30, swallow=Exception)
+    new = await eventually(shown, swallow=Exception)
     assert new["spec"]["defaultConfigs"] == [{"group": "g", "resource": "r", "name": "d"}]
     await client.patch(resource, "a", {"spec": {"defaultConfigs": []}})
     assert not (await client.get(ClusterManagementAddOn.RESOURCE, "a"))["spec"].get("supportedConfigs")

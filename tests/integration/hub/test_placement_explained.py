@@ -68,7 +68,7 @@ class Scene:
             status = await self.explanation()
             return status if status["ranking"][0]["cluster"] == cluster else None
 
-        return dict(await self.hub.until(check, timeout=30))
+        return dict(await self.hub.until(check))
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ PREFIX = Path(sys.executable).parent
 CHECKOUT = Path(__file__).parents[3]
 SHELL_IMAGE = "busybox:1.36"
 PYTHON_IMAGE = "example.org/python:3"
+PATIENCE = 90  # seconds, on a machine that has much else to do
 
 
 class NodeProcess:
@@ -129,7 +130,7 @@ class Cluster:
         return await self.create(pod(name, script, **spec))
 
     async def wait(
-        self, resource: Resource, name: str, until: Any, what: str = "", timeout: float = 20
+        self, resource: Resource, name: str, until: Any, what: str = "", timeout: float = PATIENCE
     ) -> Json:
         """Waits for an object that is there and as wanted."""
         found = await wait_for(
@@ -144,17 +145,17 @@ class Cluster:
         assert found is not None
         return found
 
-    async def running(self, name: str, timeout: float = 20) -> Json:
+    async def running(self, name: str, timeout: float = PATIENCE) -> Json:
         """Waits until a pod is ready."""
         return await self.wait(PODS, name, ready, "ready", timeout)
 
-    async def ended(self, name: str, timeout: float = 20) -> Json:
+    async def ended(self, name: str, timeout: float = PATIENCE) -> Json:
         """Waits until a pod has succeeded or failed."""
         return await self.wait(
             PODS, name, lambda p: p["status"]["phase"] in ("Succeeded", "Failed"), "ended", timeout
         )
 
-    async def gone(self, resource: Resource, name: str, timeout: float = 20) -> None:
+    async def gone(self, resource: Resource, name: str, timeout: float = PATIENCE) -> None:
         """Waits until an object is not there."""
         await wait_for(
             self.client,
@@ -169,7 +170,7 @@ class Cluster:
     async def gone_namespace(self) -> None:
         """Waits until the namespace is gone with all it held."""
         await wait_for(
-            self.client, NAMESPACES, self.namespace, until=lambda o: o is None, timeout=20, what="gone"
+            self.client, NAMESPACES, self.namespace, until=lambda o: o is None, timeout=PATIENCE, what="gone"
         )
 
     async def logs(self, name: str, container: str = "main") -> str:
@@ -182,7 +183,7 @@ class Cluster:
         await self.ended(name)
         return await self.logs(name)
 
-    async def kubectl(self, *arguments: str, timeout: float = 30) -> str:
+    async def kubectl(self, *arguments: str, timeout: float = PATIENCE) -> str:
         """Runs kubectl in the namespace; its output. Raises AssertionError when it fails."""
         process = await asyncio.create_subprocess_exec(
             str(PREFIX / "kubectl"),

@@ -126,7 +126,7 @@ async def test_a_fuse_client_that_was_killed_is_replaced(cluster: Cluster) -> No
             ],
             restartPolicy="Never",
         )
-        await eventually(lambda name=name: _write(mounted / name), timeout=20, swallow=OSError)
+        await eventually(lambda name=name: _write(mounted / name), swallow=OSError)
         if name == "first":
             await eventually(lambda: _said(cluster, "reader", "first"), timeout=10)
             await cluster.client.delete(PODS, name, cluster.namespace, grace_period=0)

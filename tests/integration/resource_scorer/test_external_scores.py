@@ -126,7 +126,7 @@ class Scene:
             found = {entry["name"]: entry["value"] for entry in status.get("scores") or []}
             return status if found == scores else None
 
-        return dict(await eventually(published, timeout=30, swallow=NotFound))
+        return dict(await eventually(published, swallow=NotFound))
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ async def test_scorers_that_upstreams_hub_controller_lists(scene: Scene, scorer:
         async def gone() -> bool:
             return not (await scene.hub.list(SCORES, scene.cluster))["items"]
 
-        await eventually(gone, timeout=20)
+        await eventually(gone)
 
 
 async def test_a_scorer_that_fails_harms_no_other(scene: Scene, scorer: Scorer) -> None:

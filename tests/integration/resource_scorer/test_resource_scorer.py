@@ -86,7 +86,7 @@ class Scene:
             assert {name: scores.get(name) for name in wanted} == wanted
             return True
 
-        await eventually(there, timeout=20, swallow=NotFound)
+        await eventually(there, swallow=NotFound)
 
     @asynccontextmanager
     async def agent(self, **variables: str) -> AsyncIterator[None]:

@@ -97,7 +97,7 @@ class Fleet:
         """What the administrator does, once the cluster has asked."""
         await eventually(lambda: accept(self.hub, [self.cluster]), swallow=Exception)
 
-    async def until(self, probe: Callable[[], Any], timeout: float = 45) -> Any:
+    async def until(self, probe: Callable[[], Any], timeout: float = 90) -> Any:
         """Waits until the probe gives something true; what is not there, or not reachable, is not yet.
 
         kube-controller-manager takes up to 30 s to see that there is a new kind to collect.
@@ -129,7 +129,7 @@ class Fleet:
     async def until_gone(self, client: Client, resource: Resource, name: str, namespace: str = "") -> None:
         """Waits until the object is not there."""
         await wait_for(
-            client, resource, name, namespace or None, until=lambda obj: obj is None, timeout=45, what="gone"
+            client, resource, name, namespace or None, until=lambda obj: obj is None, timeout=90, what="gone"
         )
 
     # Works
