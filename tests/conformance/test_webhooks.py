@@ -248,6 +248,38 @@ async def test_51_selectors_and_conditions(
     (await api.post(config_maps(namespace), config_map("spared", labels={"judged": "yes"}))).ok(201)
 
 
+async def test_51_conditions_that_fail_or_cost_too_much(
+    api: Api, namespace: str, hooks: HookServer, configure: Configure
+) -> None:
+    hooks.answers["yes"] = lambda request: {"allowed": True}
+    hooks.answers["no"] = lambda request: {"allowed": False}
+    await configure("Validating", hooks.url("yes"))
+    await works(api, namespace, hooks)
+    fails = {"name": "fails", "expression": "object.data.missing == 'x'"}
+    spared = {"name": "spared", "expression": "object.metadata.name != 'spared'"}
+    may = "authorizer.group('').resource('configmaps').namespace(object.metadata.namespace).check('get')"
+    asks = {"name": "asks", "expression": f"!{may}.allowed()"}  # an administrator may everything
+    await configure("Validating", hooks.url("no"), matchConditions=[asks])
+    await configure("Validating", hooks.url("no"), matchConditions=[fails, spared])
+
+    async def refused() -> str | None:
+        answer = await api.post(config_maps(namespace), config_map("b"), dryRun="All")
+        return answer.is_status(403, "Forbidden")["message"] if answer.code == 403 else None
+
+    assert f"expression '{fails['expression']}' resulted in error" in await eventually(refused)
+    (await api.post(config_maps(namespace), config_map("spared"))).ok(201)  # what is not so decides
+    loop = "object.data.all(x, object.data.all(y, x != '' || y != ''))"
+    slow = [{"name": f"n{n}", "expression": f"{loop} && {n} < 60"} for n in range(30)]
+    await configure("Validating", hooks.url("yes"), matchConditions=[spared, *slow])
+    data = {"missing": "y", **{f"k{n}": "v" for n in range(400)}}  # each alone may cost that much
+
+    async def expensive() -> str | None:
+        answer = await api.post(config_maps(namespace), config_map("large", data), dryRun="All")
+        return answer.is_status(403, "Forbidden")["message"] if answer.code == 403 else None
+
+    assert "cost" in await eventually(expensive)
+
+
 async def test_51_dry_run_wants_no_side_effects(
     api: Api, namespace: str, hooks: HookServer, configure: Configure
 ) -> None:

@@ -5,12 +5,12 @@ https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-pol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.rbac import Access, Authorizer
-from addon_framework.local.apiserver.schemas.celbudget import Budget
+from addon_framework.local.apiserver.schemas.celbudget import MATCHING, Budget
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.validation.policies import ASKING, expression
@@ -54,21 +54,12 @@ class Policies:
 
     def _broken(self, write: Write, spec: Json, request: Json) -> Iterator[tuple[str, str]]:
         """Reason and message of every validation that does not hold."""
-        context: dict[str, Any] = {
-            "object": request["object"],
-            "oldObject": request["oldObject"],
-            "request": asked(request),
-            "namespaceObject": self._store.get("namespaces", ("", write.namespace)),
-            "authorizer": {},
-            "variables": {},
-            **self._asking(write),
-        }
+        context = self._context(write, request)
         fails = spec.get("failurePolicy") != "Ignore"
         budget = Budget()  # one for all that the policy says
         try:
-            for condition in spec.get("matchConditions") or ():
-                if expression(condition["expression"]).evaluate(context, budget) is not True:
-                    return
+            if not _hold(spec.get("matchConditions") or (), context):
+                return
             for variable in spec.get("variables") or ():
                 value = expression(variable["expression"]).evaluate(context, budget)
                 context["variables"] = {**context["variables"], variable["name"]: value}
@@ -78,6 +69,22 @@ class Policies:
         except _FAILURES as error:
             if fails:
                 yield "Invalid", f"expression resulted in error: {error}"
+
+    def match(self, write: Write, conditions: Sequence[Json], request: Json) -> bool:
+        """Whether all conditions of a webhook hold. Raises RuntimeError when that cannot be said."""
+        return _hold(conditions, self._context(write, request))
+
+    def _context(self, write: Write, request: Json) -> dict[str, Any]:
+        """What expressions see."""
+        return {
+            "object": request["object"],
+            "oldObject": request["oldObject"],
+            "request": {name: each for name, each in request.items() if name not in ("object", "oldObject")},
+            "namespaceObject": self._store.get("namespaces", ("", write.namespace)),
+            "authorizer": {},
+            "variables": {},
+            **self._asking(write),
+        }
 
     def _asking(self, write: Write) -> Mapping[str, Callable[..., Any]]:
         """The functions of `authorizer`: each adds to the question, `check` asks it."""
@@ -92,9 +99,20 @@ class Policies:
         return {**steps, "check": check, "allowed": lambda answer: answer["allowed"]}
 
 
-def asked(request: Json) -> Json:
-    """What expressions see as `request`; they have the objects beside it."""
-    return {name: value for name, value in request.items() if name not in ("object", "oldObject")}
+def _hold(conditions: Sequence[Json], context: dict[str, Any]) -> bool:
+    """All of them; one that does not decides, even when another fails. They have one budget of their own."""
+    failed, budget = "", Budget(MATCHING)
+    for each in conditions:
+        try:
+            if expression(each["expression"]).evaluate(context, budget) is not True:
+                return False
+        except _FAILURES as error:
+            failed = failed or f"expression '{each['expression']}' resulted in error: {error}"
+            if budget.left <= 0:
+                break
+    if failed:
+        raise RuntimeError(failed)
+    return True
 
 
 def _with_rules(constraints: Json) -> Json:

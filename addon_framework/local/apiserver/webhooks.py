@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
@@ -21,9 +20,8 @@ from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.hooks import HookClient, HookError, Pending
 from addon_framework.local.apiserver.patches import JSON_PATCH, patched
-from addon_framework.local.apiserver.policies import Policies, asked
+from addon_framework.local.apiserver.policies import Policies
 from addon_framework.local.apiserver.schemas import copy_json
-from addon_framework.local.apiserver.schemas.rules import Expression
 from addon_framework.local.apiserver.selectors import selector_from_object
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
@@ -33,7 +31,6 @@ from addon_framework.local.apiserver.write import Write
 GROUP = "admissionregistration.k8s.io"
 MUTATING, VALIDATING = f"mutatingwebhookconfigurations.{GROUP}", f"validatingwebhookconfigurations.{GROUP}"
 _OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
-_DECLARED = frozenset({"object", "oldObject", "request"})
 
 
 @dataclass(frozen=True)
@@ -172,21 +169,14 @@ class Webhooks:
         conditions = hook.raw.get("matchConditions") or ()
         if not conditions:
             return True
-        request = self._request(write, operation, hook.version, obj, old)
-        variables = {name: request[name] for name in ("object", "oldObject")} | {"request": asked(request)}
-        for condition in conditions:
-            try:
-                if _expression(str(condition["expression"])).evaluate(variables) is not True:
-                    return False
-            except (RuntimeError, TypeError, ValueError, KeyError) as error:
-                if hook.ignores_failures:
-                    return False
-                raise status.forbidden(
-                    f'webhook "{hook.name}": matchCondition "{condition.get("name")}" failed: {error}',
-                    write.kind,
-                    write.name,
-                ) from None
-        return True
+        try:
+            return self._policies.match(
+                write, conditions, self._request(write, operation, hook.version, obj, old)
+            )
+        except RuntimeError as error:
+            if hook.ignores_failures:
+                return False
+            raise status.forbidden(str(error), write.kind, write.name) from None
 
     # Asking
 
@@ -341,8 +331,3 @@ def _replace(obj: Json, changed: Json) -> None:
     if changed is not obj:
         obj.clear()
         obj.update(changed)
-
-
-@functools.lru_cache(256)
-def _expression(source: str) -> Expression:
-    return Expression(source, _DECLARED)

@@ -12,6 +12,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas.celtext import commas, hidden
 
 EACH, TOTAL = 250_000, 2_500_000  # rounds: a fifth of a second, two seconds
+MATCHING = TOTAL // 4  # for the conditions of one webhook or policy
 SPEND = "spendOne"
 _LOOP = re.compile(r"\.(all|exists|exists_one|existsOne|map|filter)\(")
 _SELF_LOOP = re.compile(rf"(?<![\w.])self((?:\.[A-Za-z_]\w*)*){_LOOP.pattern}")
