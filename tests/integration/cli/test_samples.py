@@ -21,10 +21,17 @@ def read(path: Path) -> list[Json]:
     return [obj for obj in yaml.safe_load_all(path.read_text()) if obj]
 
 
-async def create_strictly(client: Client, obj: Json) -> Json:
+async def apply_strictly(client: Client, obj: Json) -> Json:
+    """Changes nothing; the cluster may have such an object already."""
     resource = await client.resource_for(obj["apiVersion"], obj["kind"])
-    path = resource.path(obj["metadata"].get("namespace"))
-    return await client.request("POST", path, body=obj, params={"fieldValidation": "Strict", "dryRun": "All"})
+    metadata = obj["metadata"]
+    return await client.request(
+        "PATCH",
+        resource.path(metadata.get("namespace"), metadata["name"]),
+        body=obj,
+        params={"fieldValidation": "Strict", "dryRun": "All", "fieldManager": "test", "force": "true"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+    )
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
@@ -33,7 +40,7 @@ async def test_a_sample_is_accepted(client: Client, crds_installed: None, path: 
     objects = read(path)
     assert objects
     for obj in objects:
-        await create_strictly(client, obj)
+        await apply_strictly(client, obj)
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
@@ -56,7 +63,7 @@ async def test_strict_is_strict(client: Client, crds_installed: None) -> None:
     obj = next(o for o in read(sample) if o["kind"] == "Dataset")
     obj["spec"]["mount"] = []
     with pytest.raises(ApiError, match=r"spec\.mount"):
-        await create_strictly(client, obj)
+        await apply_strictly(client, obj)
 
 
 async def test_resources_that_no_pod_could_have_are_refused(client: Client, crds_installed: None) -> None:
@@ -65,4 +72,4 @@ async def test_resources_that_no_pod_could_have_are_refused(client: Client, crds
     obj["metadata"]["namespace"] = "default"
     obj["spec"]["resources"] = {"limits": {"nvidia.com/gpu": "many"}}
     with pytest.raises(ApiError, match=r"spec\.resources\.limits\.nvidia\.com/gpu"):
-        await create_strictly(client, obj)
+        await apply_strictly(client, obj)

@@ -111,7 +111,9 @@ async def test_an_informer_whose_snapshot_expires_between_pages_takes_all_at_onc
 
 async def test_an_informer_follows_additions_changes_and_removals(client: Client, namespace: str) -> None:
     await client.create(CONFIGMAPS, config_map("before", namespace))
-    informer: Informer[Json] = Informer(client, CONFIGMAPS, namespace=namespace)
+    informer: Informer[Json] = Informer(
+        client, CONFIGMAPS, namespace=namespace, label_selector="app=kube-test"
+    )
     informer.add_index("colour", lambda obj: [(obj.get("data") or {}).get("colour", "")])
     seen: list[str] = []
     informer.on_event(lambda old, new: seen.append("+" if old is None else "-" if new is None else "~"))
