@@ -35,7 +35,11 @@ class FeatureController(Controller):
         """Clusters and their add-ons."""
         return [
             Watch(ManagedCluster.RESOURCE),
-            Watch(ManagedClusterAddOn.RESOURCE, map=lambda obj: [Key("", obj["metadata"]["namespace"])]),
+            Watch(
+                ManagedClusterAddOn.RESOURCE,
+                map=lambda obj: [Key("", obj["metadata"]["namespace"])],
+                predicate=_changes_labels,
+            ),
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -52,3 +56,8 @@ class FeatureController(Controller):
             body = {"metadata": {"uid": cluster["metadata"]["uid"], "labels": patch}}
             await self.client.patch(ManagedCluster.RESOURCE, key.name, body)
         return None
+
+
+def _changes_labels(old: Json | None, new: Json | None) -> bool:
+    before, after = (feature_labels([each] if each is not None else []) for each in (old, new))
+    return before != after
