@@ -22,6 +22,7 @@ from boto3.s3.transfer import TransferConfig
 from addon_framework.api.meta import Json
 from addon_framework.testing import eventually
 from runtimes.local import loader
+from runtimes.local.assembly import RANGE, THERE, ranges
 from runtimes.source import SourceError
 from runtimes.source.checksums import crc
 from tests.integration.cache_runtime.faultyproxy import Asked, Fault, FaultyProxy, faulty
@@ -271,9 +272,15 @@ def test_credentials_that_end_while_it_loads(bench: Bench) -> None:
 async def test_a_loader_that_is_killed_while_it_loads_goes_on_where_it_was(bench: Bench) -> None:
     content = random.Random(2).randbytes(60 * MIB)
     bench.put(a=content)
-    bench.proxy.rule = lambda asked: Fault(stall=7 * MIB) if asked.range else None
+    first = f"bytes=0-{RANGE - 1}"
+    bench.proxy.rule = lambda asked: Fault(stall=MIB) if asked.range == first else None
+
+    def all_but_the_first() -> bool:
+        journals = [path.read_bytes() for path in bench.directory.rglob("*.done")]
+        return [journal.count(THERE) for journal in journals] == [ranges(len(content)) - 1]
+
     process = bench.spawn()
-    await eventually(lambda: bench.proxy.sent > 50 * MIB)
+    await eventually(all_but_the_first)
     process.kill()
     process.wait()
     assert bench.cached == {}
@@ -284,7 +291,7 @@ async def test_a_loader_that_is_killed_while_it_loads_goes_on_where_it_was(bench
     assert bench.cached == {"a": content}
     (done,) = (line for line in map(json.loads, words.splitlines()) if line["report"] == "done")
     assert done["bytes"] == len(content)
-    assert done["origin"] < len(content)
+    assert done["origin"] == RANGE
 
 
 ODD = (
