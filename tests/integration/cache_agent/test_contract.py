@@ -10,13 +10,21 @@ from collections.abc import AsyncIterator
 import pytest
 
 from addon_framework.api.core import JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STATEFULSETS
-from addon_framework.api.data import DataMigrate, DataProcess, Dataset, LocalRuntime
+from addon_framework.api.data import (
+    CacheRuntimeClass,
+    DataMigrate,
+    DataProcess,
+    Dataset,
+    LocalRuntime,
+    ThinRuntimeProfile,
+)
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Client, wait_for
+from addon_framework.kube import ApiError, Client, wait_for
 from tests.integration.cache_runtime.conftest import agent_alone
 
 DATASETS, LOCAL = Dataset.RESOURCE, LocalRuntime.RESOURCE
 MIGRATES, PROCESSES = DataMigrate.RESOURCE, DataProcess.RESOURCE
+PROFILE, CLASS = ThinRuntimeProfile.RESOURCE, CacheRuntimeClass.RESOURCE
 MOUNT: Json = {"mountPoint": "s3://models/llama", "path": "/", "options": {"endpoint": "http://127.0.0.1:1"}}
 
 
@@ -145,3 +153,33 @@ async def test_a_runtime_is_scaled_by_its_subresource(cluster: Cluster) -> None:
     assert found is not None
     runtime = await cluster.until(LOCAL, "llama", "counted", desiredWorkerNumberScheduled=2)
     assert runtime["status"]["selector"]
+
+
+async def test_a_profile_or_class_that_could_never_work_is_refused_whoever_uses_it(cluster: Cluster) -> None:
+    name, refused = cluster.namespace, pytest.raises
+    profile = {
+        "apiVersion": PROFILE.api_version,
+        "kind": PROFILE.kind,
+        "metadata": {"name": name},
+        "spec": {"fileSystemType": "fuse.own", "fuse": {"image": "own", "imagePullPolicy": "Sometimes"}},
+    }
+    with refused(ApiError, match=rf"Profile {name}: spec\.fuse\.imagePullPolicy: 'Sometimes' must be one of"):
+        await cluster.client.create(PROFILE, profile)
+    component = {"template": {"spec": {"containers": [{"name": "c", "image": "c:1"}]}}}
+    described = {
+        "apiVersion": CLASS.api_version,
+        "kind": CLASS.kind,
+        "metadata": {"name": name},
+        "fileSystemType": "own",
+        "topology": {"worker": component},
+    }
+    with refused(ApiError, match=rf"Class {name}: topology\.client: is needed"):
+        await cluster.client.create(CLASS, described)
+    described["topology"] = {"worker": component, "client": component}
+    await cluster.client.create(CLASS, described)
+    worse = {"topology": {"client": {"template": {"spec": {"containers": []}}}}}
+    with refused(
+        ApiError, match=rf"Class {name}: topology\.client\.template\.spec\.containers: at least one"
+    ):
+        await cluster.client.patch(CLASS, name, worse)
+    await cluster.client.delete(CLASS, name)

@@ -9,7 +9,6 @@ import re
 import pytest
 
 from addon_framework.api.core import NODES, PODS
-from addon_framework.api.data import CacheRuntimeClass, ThinRuntimeProfile
 from addon_framework.api.meta import Json
 from addon_framework.kube import ApiError
 from addon_framework.testing import eventually
@@ -19,7 +18,6 @@ from addons.cache_runtime.admission.server import Address
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 from tests.integration.cache_runtime.test_remount import client_pod, processes_with
 
-PROFILE, CLASS = ThinRuntimeProfile.RESOURCE, CacheRuntimeClass.RESOURCE
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
 
 
@@ -127,36 +125,6 @@ async def test_what_can_never_work_is_refused_at_once_in_either_order(asked: Fle
     await asked.create(asked.runtime("juicefs", "other"))
     with pytest.raises(ApiError, match=r"spec\.mounts: JuiceFS takes exactly one, there are 2"):
         await asked.create({**bad, "metadata": {**bad["metadata"], "name": "other"}})
-
-
-async def test_a_profile_or_class_that_could_never_work_is_refused_whoever_uses_it(asked: Fleet) -> None:
-    name, refused = asked.namespace, pytest.raises
-    profile = {
-        "apiVersion": PROFILE.api_version,
-        "kind": PROFILE.kind,
-        "metadata": {"name": name},
-        "spec": {"fileSystemType": "fuse.own", "fuse": {"image": "own", "imagePullPolicy": "Sometimes"}},
-    }
-    with refused(ApiError, match=rf"Profile {name}: spec\.fuse\.imagePullPolicy: 'Sometimes' must be one of"):
-        await asked.client.create(PROFILE, profile)
-    component = {"template": {"spec": {"containers": [{"name": "c", "image": "c:1"}]}}}
-    described = {
-        "apiVersion": CLASS.api_version,
-        "kind": CLASS.kind,
-        "metadata": {"name": name},
-        "fileSystemType": "own",
-        "topology": {"worker": component},
-    }
-    with refused(ApiError, match=rf"Class {name}: topology\.client: is needed"):
-        await asked.client.create(CLASS, described)
-    described["topology"] = {"worker": component, "client": component}
-    await asked.client.create(CLASS, described)
-    worse = {"topology": {"client": {"template": {"spec": {"containers": []}}}}}
-    with refused(
-        ApiError, match=rf"Class {name}: topology\.client\.template\.spec\.containers: at least one"
-    ):
-        await asked.client.patch(CLASS, name, worse)
-    await asked.client.delete(CLASS, name)
 
 
 async def test_a_profile_that_may_still_come_is_waited_for(asked: Fleet) -> None:
