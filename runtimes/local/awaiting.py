@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -99,11 +98,12 @@ def _said(directory: Path, targets: Collection[str]) -> Iterator[None]:
     with ExitStack() as stack:
         with contextlib.suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(tempfile.NamedTemporaryFile("w", dir=directory, prefix="."))
+            shown = directory / os.urandom(16).hex()
+            hidden = shown.with_name(f".{shown.name}")
+            file = stack.enter_context(hidden.open("x"))
             fcntl.flock(file, fcntl.LOCK_EX)
             json.dump(list(targets), file)
             file.flush()
-            shown = directory / os.path.basename(file.name).removeprefix(".")
-            shown.hardlink_to(file.name)
+            hidden.rename(shown)
             stack.callback(shown.unlink, missing_ok=True)
         yield
