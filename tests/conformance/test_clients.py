@@ -30,16 +30,18 @@ async def test_55_the_official_python_client(official: Any, namespace: str) -> N
         watch = kubernetes.watch.Watch()
         core.patch_namespaced_config_map("a", namespace, {"data": {"k": "w"}})
         core.delete_namespaced_config_map("a", namespace)
-        seen = [
-            event["type"]
-            for event in watch.stream(
-                core.list_namespaced_config_map,
-                namespace,
-                resource_version=listed.metadata.resource_version,
-                timeout_seconds=1,
-            )
-            if event["object"].metadata.name == "a"
-        ]
+        events = watch.stream(
+            core.list_namespaced_config_map,
+            namespace,
+            resource_version=listed.metadata.resource_version,
+            timeout_seconds=60,
+        )
+        seen: list[str] = []
+        while "DELETED" not in seen:
+            event = next(events)
+            if event["object"].metadata.name == "a":
+                seen.append(event["type"])
+        watch.stop()
         made = apps.create_namespaced_deployment(namespace, deployment("web"))
         assert made.spec.strategy.type == "RollingUpdate"
         with pytest.raises(kubernetes.client.ApiException) as caught:

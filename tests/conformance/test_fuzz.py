@@ -122,7 +122,7 @@ async def ask(
     media = chance.choice(MEDIA) if method == "patch" else "application/json"
     if media == APPLY:
         query["fieldManager"] = "fuzz"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await api.send(method.upper(), path, body, content_type=media, **query)
     wrong = answer.code >= 500 and answer.code not in (501, 504)
     if b"resourceVersion: Invalid value" in answer.raw or path.endswith("/binding"):

@@ -144,7 +144,7 @@ async def test_25_our_definitions_apply_from_a_folder(k: Kubectl, tmp_path: Path
         (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(crd))
     out = await k("apply", "--server-side", "--force-conflicts", "-f", str(tmp_path))
     assert out.count("serverside-applied") == len(load_crds("all"))
-    await k("wait", "--for", "condition=Established", "crd", "--all", "--timeout=20s")
+    await k("wait", "--for", "condition=Established", "crd", "--all", "--timeout=60s")
 
 
 async def test_55_explain_says_what_our_fields_mean(k: Kubectl, our_crds: None) -> None:
@@ -238,7 +238,7 @@ async def test_41_certificates(k: Kubectl, api: Api, controllers: None) -> None:
     names = [(await api.post(CSRS, csr(request))).ok(201)["metadata"]["name"] for _ in range(2)]
     assert "approved" in await k("certificate", "approve", names[0])
     assert "denied" in await k("certificate", "deny", names[1])
-    await k("wait", "--for=jsonpath={.status.certificate}", f"csr/{names[0]}", "--timeout=20s")
+    await k("wait", "--for=jsonpath={.status.certificate}", f"csr/{names[0]}", "--timeout=60s")
     table = await k("get", "csr", *names)
     assert "Approved,Issued" in table
     assert "Denied" in table
@@ -295,15 +295,15 @@ async def test_55_describe(k: Kubectl) -> None:
 async def test_55_wait(k: Kubectl, api: Api, namespace: str) -> None:
     await k("create", "deployment", "web", "--image=busybox")
     ready = asyncio.create_task(
-        k("wait", "deploy/web", "--for=jsonpath={.status.readyReplicas}=1", "--timeout=20s")
+        k("wait", "deploy/web", "--for=jsonpath={.status.readyReplicas}=1", "--timeout=60s")
     )
     condition = {"type": "Available", "status": "True", "reason": "Test", "message": ""}
     status = {"status": {"replicas": 1, "readyReplicas": 1, "conditions": [condition]}}
     await api.patch(deployments(namespace, "web") + "/status", status)
     assert "condition met" in await ready
-    assert "condition met" in await k("wait", "deploy/web", "--for=condition=Available", "--timeout=20s")
+    assert "condition met" in await k("wait", "deploy/web", "--for=condition=Available", "--timeout=60s")
     assert "timed out" in await k("wait", "deploy/web", "--for=condition=Odd", "--timeout=1s", fails=True)
-    gone = asyncio.create_task(k("wait", "deploy/web", "--for=delete", "--timeout=20s"))
+    gone = asyncio.create_task(k("wait", "deploy/web", "--for=delete", "--timeout=60s"))
     await k("delete", "deploy", "web", "--wait=false")
     await gone
 
@@ -332,11 +332,11 @@ async def test_18_cascades(k: Kubectl, api: Api, namespace: str, controllers: No
         "blockOwnerDeletion": True,
     }
     await api.post(config_maps(namespace), config_map("owned", ownerReferences=[reference]))
-    await k("delete", "cm", "owner", f"--cascade={cascade}", "--timeout=20s")
+    await k("delete", "cm", "owner", f"--cascade={cascade}", "--timeout=60s")
     if cascade == "orphan":
-        await k("wait", "cm/owned", "--for=jsonpath={.metadata.name}=owned", "--timeout=20s")
+        await k("wait", "cm/owned", "--for=jsonpath={.metadata.name}=owned", "--timeout=60s")
     else:
-        await k("wait", "cm/owned", "--for=delete", "--timeout=20s")
+        await k("wait", "cm/owned", "--for=delete", "--timeout=60s")
 
 
 async def test_55_delete(k: Kubectl) -> None:

@@ -71,7 +71,7 @@ async def test_08_without_a_version_the_present_comes_first(api: Api, namespace:
 
 async def test_09_a_timeout_ends_the_stream(api: Api, namespace: str) -> None:
     query = {"resourceVersion": await version(api, namespace), "timeoutSeconds": 1}
-    async with asyncio.timeout(10), api.watch(config_maps(namespace), **query) as events:
+    async with asyncio.timeout(60), api.watch(config_maps(namespace), **query) as events:
         assert [event async for event in events if event["type"] != "BOOKMARK"] == []
 
 
@@ -106,7 +106,7 @@ async def test_12_a_reader_that_does_not_read_holds_nobody_up(api: Api, namespac
     path = config_maps(namespace)
     async with api.watch(path, resourceVersion=await version(api, namespace)):
         await api.post(path, config_map("big"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for number in range(60):
                 data = {"n": str(number), "fill": "x" * 200_000}
                 (await api.patch(config_maps(namespace, "big"), {"data": data})).ok()

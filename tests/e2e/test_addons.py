@@ -107,8 +107,8 @@ def test_an_addon_without_code(fleetadm: Run, directory: Path, tmp_path: Path) -
         "addon", "enable", "tpl", "--clusters", "cluster1", "--kubeconfig", str(directory / "kubeconfig")
     )
     addon = ("-n", "cluster1", "managedclusteraddon/tpl")
-    kubectl("hub", "wait", *addon, "--for=create", "--timeout=20s")
-    kubectl("hub", "wait", *addon, "--for=condition=Available", "--timeout=60s")
+    kubectl("hub", "wait", *addon, "--for=create", "--timeout=90s")
+    kubectl("hub", "wait", *addon, "--for=condition=Available", "--timeout=90s")
 
     # the agent's identity may do on the hub what the template says, and no more
     secret = kubectl("cluster1", "-n", NAMESPACE, "get", "secret", "tpl-hub-kubeconfig", "-o", "json")
@@ -117,9 +117,9 @@ def test_an_addon_without_code(fleetadm: Run, directory: Path, tmp_path: Path) -
     assert kubectl("hub", "auth", "can-i", "get", "configmaps", "-n", "default", *user).strip() == "yes"
 
     kubectl("hub", "delete", *addon, "--wait=false")
-    kubectl("cluster1", "-n", NAMESPACE, "wait", "job/clean", "--for=create", "--timeout=30s")
+    kubectl("cluster1", "-n", NAMESPACE, "wait", "job/clean", "--for=create", "--timeout=90s")
     kubectl("hub", "get", *addon)  # it waits for the job
     kubectl("cluster1", "-n", NAMESPACE, "get", "deployment/tpl")  # and so does its agent
-    kubectl("hub", "wait", *addon, "--for=delete", "--timeout=60s")
-    kubectl("cluster1", "-n", NAMESPACE, "wait", "deployment/tpl", "--for=delete", "--timeout=60s")
+    kubectl("hub", "wait", *addon, "--for=delete", "--timeout=90s")
+    kubectl("cluster1", "-n", NAMESPACE, "wait", "deployment/tpl", "--for=delete", "--timeout=90s")
     assert "tpl" not in kubectl("hub", "get", "rolebindings", "-n", "default", "-o", "name")

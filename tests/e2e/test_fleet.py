@@ -33,7 +33,7 @@ def test_a_fleet_comes_up_joined_goes_down_without_a_trace_and_comes_back(
     conditions = {c["type"]: c["status"] for c in clusters[0]["status"]["conditions"]}
     assert conditions["ManagedClusterJoined"] == "True"
     assert conditions["ManagedClusterConditionAvailable"] == "True"
-    kubectl(directory, "cluster1", "wait", "node/cluster1-node", "--for=condition=Ready", "--timeout=30s")
+    kubectl(directory, "cluster1", "wait", "node/cluster1-node", "--for=condition=Ready", "--timeout=90s")
     kubectl(directory, "hub", "create", "configmap", "kept", "--from-literal=a=b")
 
     fleetadm("down", "--dir", str(directory))

@@ -332,8 +332,11 @@ async def test_a_host_path_that_must_exist_is_waited_for(cluster: Cluster) -> No
 
 
 async def test_who_ignores_sigterm_is_killed(cluster: Cluster) -> None:
-    await cluster.pod("deaf", "trap '' TERM; while :; do sleep 0.05; done", terminationGracePeriodSeconds=1)
+    await cluster.pod(
+        "deaf", "trap '' TERM; echo deaf; while :; do sleep 0.05; done", terminationGracePeriodSeconds=1
+    )
     pod = await cluster.running("deaf")
+    await eventually(lambda: cluster.logs("deaf"))  # it runs before it is deaf
     began = time.monotonic()
     await cluster.client.delete(PODS, "deaf", cluster.namespace)
     await cluster.gone(PODS, "deaf")

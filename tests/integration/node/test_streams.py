@@ -22,7 +22,7 @@ from kubernetes.stream import portforward, stream
 
 from addon_framework.testing import eventually
 
-from .cluster import PREFIX, Cluster, descendants_mentioning
+from .cluster import PATIENCE, PREFIX, Cluster, descendants_mentioning
 
 KUBECTLS = [str(PREFIX / "kubectl"), *([path] if (path := shutil.which("kubectl", path="/usr/bin")) else [])]
 SERVER = """
@@ -49,7 +49,7 @@ async def run(
     cluster: Cluster, program: str, *arguments: str, given: bytes = b""
 ) -> tuple[int, bytes, bytes]:
     process = await start(cluster, program, *arguments)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         out, err = await process.communicate(given)
     return process.returncode or 0, out, err
 
@@ -107,7 +107,7 @@ async def terminal(
 async def expect(descriptor: int, pattern: bytes) -> None:
     """Reads until that is on the screen."""
     seen, loop = b"", asyncio.get_running_loop()
-    deadline = loop.time() + 15
+    deadline = loop.time() + PATIENCE
     while not re.search(pattern, seen):
         readable = await asyncio.to_thread(select.select, [descriptor], [], [], 1)
         assert loop.time() < deadline, seen
@@ -165,7 +165,7 @@ async def fetch(port: int, path: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             answer = await reader.read()
     except ConnectionResetError:  # how kubectl may end a connection that leads nowhere
         answer = b""
@@ -188,7 +188,7 @@ async def test_52_port_forward(cluster: Cluster, kubectl: str) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        lines = [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(4)]
+        lines = [await asyncio.wait_for(process.stdout.readline(), PATIENCE) for _ in range(4)]
         ports = {
             inner: int(outer) for outer, inner in re.findall(rb"127.0.0.1:(\d+) -> (\d+)", b"".join(lines))
         }
@@ -197,7 +197,7 @@ async def test_52_port_forward(cluster: Cluster, kubectl: str) -> None:
         assert all(len(answer) == 3_000_002 for answer in answers)
         assert await fetch(ports[b"8000"], "/again") == b"x" * 3_000_000 + b"/again"
         assert await fetch(ports[b"8001"], "/") == b""  # nobody listens there
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while b"error forwarding port 8001" not in await process.stderr.readline():
                 pass
     finally:
@@ -229,7 +229,7 @@ async def test_52_the_official_python_client(cluster: Cluster) -> None:
             stderr=True, tty=False, command=["sh", "-c", "read a; echo $a; exit 5"], _preload_content=False,
         )  # fmt: skip
         shell.write_stdin("typed\n")
-        shell.run_forever(timeout=10)
+        shell.run_forever(timeout=PATIENCE)
         ports = portforward(
             api.connect_get_namespaced_pod_portforward, "web", cluster.namespace, ports="8000"
         )
@@ -241,7 +241,7 @@ async def test_52_the_official_python_client(cluster: Cluster) -> None:
             answer += piece
         return shell.read_stdout(), shell.returncode, answer[-3:]
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         api_client = await asyncio.to_thread(use)
     assert api_client == ("typed\n", 5, b"/it")
 

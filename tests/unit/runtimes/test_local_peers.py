@@ -213,7 +213,7 @@ def test_strangers_and_other_files_are_refused(nodes: list[Node], token: str, pa
         f"http://{nodes[0].address}{path}", headers={"Authorization": f"Bearer {token}"}
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=5)
+        urllib.request.urlopen(request, timeout=60)
     assert caught.value.code == status
     caught.value.close()
 
