@@ -12,6 +12,7 @@ import pytest
 
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.core import NAMESPACES
+from addon_framework.hub.detect import detect
 from addon_framework.hub.install import install
 from addon_framework.hub.run import run_hub
 from addon_framework.kube import Client, NotFound
@@ -119,8 +120,15 @@ class Hub:
         return not {c["metadata"]["name"] for c in listed["items"]} & set(self._clusters)
 
 
+async def led_by_nobody(client: Client) -> None:
+    """Skips where somebody else's controllers run: it would be those that are tested. Both: tests/interop."""
+    if led := await detect(client):
+        pytest.skip(f"others lead on this hub: {', '.join(led)}")
+
+
 @asynccontextmanager
 async def running(client: Client) -> AsyncIterator[Hub]:
+    await led_by_nobody(client)
     hub = Hub(client)
     await install(client)
     try:

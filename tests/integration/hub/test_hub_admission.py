@@ -16,6 +16,7 @@ from addon_framework.hub.install import bootstrap_kubeconfig, install
 from addon_framework.kube import ApiError, Client, Forbidden
 from addon_framework.kube.config import load_kubeconfig
 from addon_framework.testing import eventually
+from tests.integration.hub.conftest import led_by_nobody
 from tests.integration.hub.objects import Json, binding
 
 CLUSTER = ManagedCluster.RESOURCE
@@ -66,6 +67,7 @@ class Somebody:
 
 @pytest.fixture
 async def somebody(client: Client, crds_installed: None) -> AsyncIterator[Somebody]:
+    await led_by_nobody(client)  # their webhooks have a say, too
     await install(client)
     name = f"u{uuid.uuid4().hex[:8]}"
     config = client.config

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from addon_framework.api.core import DEPLOYMENTS, LEASES
+from addon_framework.api.meta import Resource
 from addon_framework.api.time import micro_time
 from addon_framework.hub.addons.install import InstallController
 from addon_framework.hub.install import install
@@ -15,6 +16,7 @@ from addon_framework.hub.roles import HUB_NAMESPACE
 from addon_framework.hub.run import CONTROLLERS, choose, hub_manager
 from addon_framework.kube import Client
 from addon_framework.plugins import Plugins
+from tests.integration.hub.conftest import led_by_nobody
 
 
 def deployment(name: str) -> dict[str, Any]:
@@ -33,11 +35,20 @@ def deployment(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def hub_client(client: Client, crds_installed: None) -> AsyncIterator[Client]:
+    await led_by_nobody(client)
     await install(client)
+    before = await _there(client)
     yield client
-    for resource in (DEPLOYMENTS, LEASES):
-        for obj in (await client.list(resource, HUB_NAMESPACE))["items"]:
-            await client.delete(resource, obj["metadata"]["name"], HUB_NAMESPACE)
+    for resource, name in await _there(client) - before:
+        await client.delete(resource, name, HUB_NAMESPACE)
+
+
+async def _there(client: Client) -> set[tuple[Resource, str]]:
+    return {
+        (resource, obj["metadata"]["name"])
+        for resource in (LEASES, DEPLOYMENTS)
+        for obj in (await client.list(resource, HUB_NAMESPACE))["items"]
+    }
 
 
 async def test_a_hub_of_our_own_gets_everything(hub_client: Client) -> None:
