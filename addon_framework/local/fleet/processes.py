@@ -45,7 +45,11 @@ def store(layout: Layout, state: FleetState) -> ProcessSpec:
             *(f"-master.port={ports.master}", f"-volume.port={ports.volume}", f"-filer.port={ports.filer}"),
             f"-admin.port={ports.admin}",
         ],
-        env={"AWS_ACCESS_KEY_ID": ports.access_key, "AWS_SECRET_ACCESS_KEY": ports.secret_key},
+        env={
+            "AWS_ACCESS_KEY_ID": ports.access_key,
+            "AWS_SECRET_ACCESS_KEY": ports.secret_key,
+            "GOGC": "50",  # a third less memory while it is read and written, for a twentieth more work
+        },
         stage=STORE,
     )
 
