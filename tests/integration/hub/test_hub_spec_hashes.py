@@ -15,6 +15,7 @@ from addon_framework.hub.addons.spec_hashes import SpecHashController
 from addon_framework.kube import Client, Manager
 from addon_framework.plugins import Plugins
 from addon_framework.testing import eventually
+from tests.integration.hub.conftest import led_by_nobody
 from tests.integration.hub.objects import management_addon
 
 GROUP = "addon.open-cluster-management.io"
@@ -40,6 +41,7 @@ async def config(client: Client, name: str, namespace: str, value: str) -> Json:
 
 @pytest.mark.parametrize("named", [True, False], ids=["of-the-cluster", "of-a-placement"])
 async def test_hashes_are_filled_in(client: Client, crds_installed: None, named: bool) -> None:
+    await led_by_nobody(client)  # OCM's add-on manager is played here
     name, namespace = (f"{what}-{uuid.uuid4().hex[:6]}" for what in ("addon", "cluster"))
     await client.create(
         NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
