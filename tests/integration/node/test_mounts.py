@@ -46,8 +46,8 @@ async def test_a_mount_reaches_a_pod_that_runs_already_and_again_when_it_is_made
     await cluster.running("reader")
     for name in ("one", "two"):
         writer = (
-            f"mkdir -p /mnt/x/m; mount -t tmpfs none /mnt/x/m; echo {name} > /mnt/x/m/file; "
-            "trap 'umount /mnt/x/m; exit' TERM; while :; do sleep 0.05; done"
+            "trap 'umount /mnt/x/m; exit' TERM; mkdir -p /mnt/x/m; mount -t tmpfs none /mnt/x/m; "
+            f"echo {name} > /mnt/x/m/file; while :; do sleep 0.05; done"
         )
         await cluster.pod(
             f"writer-{name}",
@@ -59,7 +59,7 @@ async def test_a_mount_reaches_a_pod_that_runs_already_and_again_when_it_is_made
             volumes=volume(cluster),
             terminationGracePeriodSeconds=5,
         )
-        await eventually(lambda name=name: _said(cluster, "reader", name), timeout=10)
+        await eventually(lambda name=name: _said(cluster, "reader", name))
         assert host_mounts(cluster)
         await cluster.client.delete(PODS, f"writer-{name}", cluster.namespace)
         await cluster.gone(PODS, f"writer-{name}")
@@ -128,7 +128,7 @@ async def test_a_fuse_client_that_was_killed_is_replaced(cluster: Cluster) -> No
         )
         await eventually(lambda name=name: _write(mounted / name), swallow=OSError)
         if name == "first":
-            await eventually(lambda: _said(cluster, "reader", "first"), timeout=10)
+            await eventually(lambda: _said(cluster, "reader", "first"))
             await cluster.client.delete(PODS, name, cluster.namespace, grace_period=0)
             await cluster.gone(PODS, name)
     assert await cluster.output("reader") == "by first\nby second\n"

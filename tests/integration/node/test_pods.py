@@ -223,7 +223,7 @@ async def test_volumes_from_the_api_are_updated(cluster: Cluster) -> None:
             {"name": "all", "projected": {"sources": sources}},
         ],
     )
-    await eventually(lambda: _has_line(cluster, "mounts", "eyJ"), timeout=10)
+    await eventually(lambda: _has_line(cluster, "mounts", "eyJ"))
     for resource, name in ((CONFIGMAPS, "settings"), (SECRETS, "keys")):
         await cluster.client.patch(resource, name, {"data": {"a": "dHdv"}}, cluster.namespace)
     await cluster.client.patch(PODS, "mounts", {"metadata": {"labels": {"x": "y"}}}, cluster.namespace)
@@ -286,15 +286,16 @@ async def test_termination_is_graceful(cluster: Cluster) -> None:
     mount = {"volumeMounts": [{"name": "out", "mountPath": "/out"}]}
     volumes = [{"name": "out", "hostPath": {"path": f"/{cluster.namespace}", "type": "DirectoryOrCreate"}}]
     hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo hook >> /out/end"]}}}
-    script = "trap 'sleep 0.3; echo term >> /out/end; exit 0' TERM; while :; do sleep 0.05; done"
+    script = "trap 'sleep 0.3; echo term >> /out/end; exit 0' TERM; echo up; while :; do sleep 0.05; done"
     await cluster.pod(
         "polite",
         script,
         container={**mount, "lifecycle": hook},
         volumes=volumes,
-        terminationGracePeriodSeconds=10,
+        terminationGracePeriodSeconds=30,
     )
     await cluster.running("polite")
+    await eventually(lambda: cluster.logs("polite"))  # it runs before it is polite
     await cluster.client.delete(PODS, "polite", cluster.namespace)
     await cluster.gone(PODS, "polite")
     out = cluster.node.host / cluster.namespace / "end"
@@ -311,7 +312,7 @@ async def test_hooks_that_fail_do_not_hold_the_end_up(cluster: Cluster) -> None:
         "until [ -e /tmp/started ]; do sleep 0.05; done; echo hooked; sleep 1000",
         container={"lifecycle": hooks},
     )
-    await eventually(lambda: _has_line(cluster, "hooks", "hooked"), timeout=10)
+    await eventually(lambda: _has_line(cluster, "hooks", "hooked"))
     await cluster.client.delete(PODS, "hooks", cluster.namespace)
     await cluster.gone(PODS, "hooks")
 

@@ -85,7 +85,7 @@ async def test_deployment_scales_and_rolls_behind_its_service(cluster: Cluster) 
     async def answered() -> set[str]:
         return set(await asyncio.gather(*(get(f"http://{address}:8080") for _ in range(8))))
 
-    await eventually(lambda: _equal(answered, names), timeout=10, swallow=aiohttp.ClientError)
+    await eventually(lambda: _equal(answered, names), swallow=aiohttp.ClientError)
 
     await cluster.client.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 3}}, cluster.namespace)
     await cluster.wait(DEPLOYMENTS, "web", settled(3))
