@@ -9,7 +9,7 @@ do, an annotation names where others reach its caches, as `host:port`, several s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from addon_framework.api.data import LocalRuntime
 from addon_framework.api.meta import Json
@@ -30,7 +30,7 @@ def reached(clusters: Iterable[Json | None], key: Key, hub_id: str) -> dict[str,
     return found
 
 
-def others(known: Mapping[str, list[str]], cluster: str) -> list[str]:
+def others(known: Mapping[str, Sequence[str]], cluster: str) -> list[str]:
     """Those of all but one, which has to be reached itself: they give, too."""
     if cluster not in known:
         return []
