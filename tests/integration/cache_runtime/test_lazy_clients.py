@@ -160,7 +160,9 @@ async def test_a_pod_waits_for_a_client_that_cannot_mount(fleet: Fleet, node: No
     dataset = fleet.dataset("data", source=f"s3://{bucket}")
     await fleet.create(dataset, fleet.runtime("thin", "data", fuse={"cleanPolicy": "OnDemand"}))
     await fleet.phase(DATASETS, "data", "Bound")
-    await fleet.create(user(fleet, "one", node.name, "cat /models/late || echo nothing; sleep 600"))
+    # The client may mount when there is the bucket and not yet what is in it.
+    look = "until cat /models/late 2>/dev/null; do sleep 0.1; done; sleep 600"
+    await fleet.create(user(fleet, "one", node.name, look))
 
     async def refused() -> bool:
         events = (await fleet.client.list(EVENTS, fleet.namespace))["items"]
