@@ -171,8 +171,8 @@ class Profile:
 class Volume:
     """Where the data is on a node, and which component must be ready before pods may mount it.
 
-    `mounted`: the path is there only while a client shows the data at it (see runtimes.node.publish); else the
-    node makes a directory of it.
+    `mounted`: the path is there only while a client shows the data at it (see runtimes.node.publish); else
+    the node makes a directory of it.
     """
 
     path: str
