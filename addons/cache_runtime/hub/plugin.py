@@ -59,7 +59,7 @@ class FleetDatasets:
     @hookimpl
     def addon_commands(self) -> Sequence[click.Command]:
         """`fleetadm dataset`."""
-        from addons.cache_runtime.hub.command import dataset
+        from addons.cache_runtime.cli.command import dataset
 
         return [dataset]
 

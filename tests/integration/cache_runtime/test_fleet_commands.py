@@ -12,7 +12,8 @@ import pytest
 from addon_framework.api.data import JuiceFSRuntime
 from addon_framework.cli.connect import Failure, Where
 from addon_framework.kube import Client, ClientConfig, NotFound
-from addons.cache_runtime.hub import actions, payload
+from addons.cache_runtime.cli import actions
+from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.runtimes import RUNTIMES
 from tests.integration.cache_runtime.test_fleet_dataset import DATALOADS, Scene, scene
 

@@ -11,7 +11,7 @@ from addon_framework.cli.get.printer import print_document
 from addon_framework.kube import NotFound
 from addons.cache_runtime.agent.names import DATASETS
 from addons.cache_runtime.agent.sizes import human_size
-from addons.cache_runtime.hub.asking import dataset_there, message, no_kind
+from addons.cache_runtime.cli.asking import dataset_there, message, no_kind
 from addons.cache_runtime.hub.names import placement_of
 
 _SHORT = 60  # characters of a message where there is no -o wide

@@ -63,7 +63,7 @@ def create(where: Where, **said: Any) -> None:
       fleetadm dataset create llama --from s3://models/llama --secret keys --placement gpus --wait
       fleetadm dataset create llama --from s3://m/llama --secret keys --clusters cluster1,cluster2
     """
-    from addons.cache_runtime.hub import actions
+    from addons.cache_runtime.cli import actions
 
     if bool(said["placement"]) == bool(said["clusters"]):
         raise click.UsageError("Give either --placement or --clusters.")
@@ -81,7 +81,7 @@ def list_(where: Where, namespace: str | None, output: str | None) -> None:
     Example:
       fleetadm dataset list -o wide
     """
-    from addons.cache_runtime.hub import showing
+    from addons.cache_runtime.cli import showing
 
     run(lambda: showing.show_all(where, namespace, output or ""))
 
@@ -96,7 +96,7 @@ def get(where: Where, name: str, namespace: str, output: str | None) -> None:
     Example:
       fleetadm dataset get llama -o wide
     """
-    from addons.cache_runtime.hub import showing
+    from addons.cache_runtime.cli import showing
 
     run(lambda: showing.show(where, namespace, name, output or ""))
 
@@ -111,7 +111,7 @@ def load(where: Where, name: str, namespace: str, wait: bool, timeout: float) ->
     Example:
       fleetadm dataset load llama --wait
     """
-    from addons.cache_runtime.hub import actions
+    from addons.cache_runtime.cli import actions
 
     run(lambda: actions.load(where, namespace, name, wait, timeout))
 
@@ -137,7 +137,7 @@ def migrate(where: Where, **said: Any) -> None:
       fleetadm dataset migrate llama --to s3://archive/llama --secret keys --wait
       fleetadm dataset migrate llama --from-cluster cluster1 --to-cluster cluster2 --wait
     """
-    from addons.cache_runtime.hub import migrating
+    from addons.cache_runtime.cli import migrating
 
     if bool(said["from_cluster"]) != bool(said["to_cluster"]):
         raise click.UsageError("--from-cluster and --to-cluster need each other.")
@@ -160,6 +160,6 @@ def delete(where: Where, name: str, namespace: str, wait: bool, timeout: float) 
     Example:
       fleetadm dataset delete llama --wait
     """
-    from addons.cache_runtime.hub import actions
+    from addons.cache_runtime.cli import actions
 
     run(lambda: actions.delete(where, namespace, name, wait, timeout))

@@ -12,8 +12,8 @@ from addon_framework.api.meta import Json
 from addon_framework.cli.connect import Failure, Where
 from addon_framework.kube import Client, wait_for
 from addons.cache_runtime.agent.sizes import human_size
+from addons.cache_runtime.cli.asking import BY_LABEL, check_secret, dataset_there, is_complete, owner
 from addons.cache_runtime.hub import payload
-from addons.cache_runtime.hub.asking import BY_LABEL, check_secret, dataset_there, is_complete, owner
 from addons.cache_runtime.hub.names import CLUSTER_ANNOTATION, FROM_CLUSTER_ANNOTATION
 
 MIGRATES = DataMigrate.RESOURCE

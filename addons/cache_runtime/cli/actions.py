@@ -17,8 +17,7 @@ from addon_framework.hub.clustersets import GLOBAL_SET
 from addon_framework.kube import Client, wait_for
 from addon_framework.plugins import RUNTIMES, discover
 from addons.cache_runtime.agent.names import DATALOADS, DATASETS
-from addons.cache_runtime.hub import payload
-from addons.cache_runtime.hub.asking import (
+from addons.cache_runtime.cli.asking import (
     BY,
     BY_LABEL,
     absent,
@@ -29,6 +28,7 @@ from addons.cache_runtime.hub.asking import (
     owner,
     there,
 )
+from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.names import dataset_of
 from addons.cache_runtime.hub.runtimes import UNCACHED
 from runtimes import validation

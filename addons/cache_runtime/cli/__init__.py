@@ -1,0 +1,1 @@
+"""`fleetadm dataset`: Datasets for the fleet, from the command line."""
