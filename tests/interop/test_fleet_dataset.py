@@ -16,7 +16,6 @@ from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.api.time import now_rfc3339
 from addon_framework.api.work import ManifestWork
 from addon_framework.kube import Key, NotFound
-from addon_framework.kube.crds import is_embedded
 from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.holding import AGENT
 from addons.cache_runtime.hub.names import FINALIZER, PEERS_ANNOTATION, work_name
@@ -68,8 +67,6 @@ async def test_it_is_sent_reported_and_leaves_a_cluster_before_ocm_lets_that_go(
     ocm_programs: Path, tmp_path: Path
 ) -> None:
     async with on_stage(Cast(frozenset(PARTS)), tmp_path) as fleet:
-        if await is_embedded(fleet.spoke):
-            pytest.skip("OCM's work agent writes CRDs in Protobuf, in which the embedded server reads none")
         await scenario.join(fleet, our_choice=True)
         await scenario.decide(fleet)
         await enable(fleet)

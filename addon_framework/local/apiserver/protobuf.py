@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,6 +110,11 @@ def _value(code: str, raw: int | bytes) -> Any:
             return _text(raw)
         case "y":
             return base64.b64encode(_bytes(raw)).decode()
+        case "f":
+            (number,) = struct.unpack("<d", _bytes(raw))
+            return int(number) if number.is_integer() else number  # as Go writes it in JSON
+        case "A" | "B" | "N":
+            return _schemas(code, list(_wire(_bytes(raw))))
     parts = dict(_wire(_bytes(raw)))
     match code:
         case "Q":
@@ -119,11 +125,22 @@ def _value(code: str, raw: int | bytes) -> Any:
             return _time(_value("i", parts.get(1, 0)), _value("i", parts.get(2, 0))) if parts else None
         case "D":
             return f"{_value('i', parts.get(1, 0)) / 1e9:g}s"
-        case "F" | "R":
+        case "F" | "R" | "J":
             return orjson.loads(_bytes(parts[1])) if parts.get(1) else None
         case "S":
             return [_text(value) for number, value in _wire(_bytes(raw)) if number == 1]
     return _message(code, _bytes(raw))
+
+
+def _schemas(code: str, parts: list[tuple[int, int | bytes]]) -> Any:
+    """A schema, or what may stand in its place: a bool, several, or names of properties."""
+    schema = "apiextensions/v1.JSONSchemaProps"
+    if code == "B":
+        allows, found = dict(parts).get(1, 0), dict(parts).get(2)
+        return bool(allows) if found is None else _message(schema, _bytes(found))
+    several = [_text(raw) if code == "N" else _message(schema, _bytes(raw)) for n, raw in parts if n == 2]
+    one = dict(parts).get(1)
+    return several if one is None else _message(schema, _bytes(one))
 
 
 def _time(seconds: int, nanos: int) -> str:

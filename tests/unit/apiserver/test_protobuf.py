@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +12,15 @@ from addon_framework.local.apiserver import protobuf
 
 
 def field(number: int, value: int | bytes | str) -> bytes:
-    """One field on the wire; lengths and numbers below 128 only."""
+    """One field on the wire; lengths and numbers below 16,384 only."""
     if isinstance(value, int):
-        return bytes([number << 3, value])
+        return varint(number << 3) + varint(value)
     data = value.encode() if isinstance(value, str) else value
-    return bytes([number << 3 | 2, len(data)]) + data
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128, number >> 7])
 
 
 def body(api_version: str, kind: str, message: bytes) -> bytes:
@@ -35,6 +41,38 @@ def test_strings_maps_bytes_and_times() -> None:
         "metadata": {"name": "s", "labels": {"app": "x"}, "creationTimestamp": "1970-01-01T00:01:00Z"},
         "data": {"p": "dw=="},
         "type": "Opaque",
+    }
+
+
+def test_schemas_of_kinds_and_what_may_stand_in_their_place() -> None:
+    def wraps(*parts: bytes) -> bytes:
+        schema = field(4, field(1, b"".join(parts)))
+        return field(2, field(7, field(1, "v1") + schema))
+
+    text, closed, open_ = field(5, "string"), field(30, field(1, 0)), field(30, field(2, b""))
+    items = field(24, field(1, text))
+    most = varint(9 << 3 | 1) + struct.pack("<d", 5)
+    half = varint(11 << 3 | 1) + struct.pack("<d", 0.5)
+    names = field(32, field(1, "a") + field(2, field(2, "b") + field(2, "c")))
+    default = field(8, field(1, b'{"a":[1]}'))
+    inner = field(29, field(1, "x") + field(2, closed + items + half))
+    decoded = protobuf.decode(
+        body(
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            wraps(inner, open_, most, names, default, field(40, 1)),
+        )
+    )
+    [version] = decoded["spec"]["versions"]
+    assert version["schema"]["openAPIV3Schema"] == {
+        "properties": {
+            "x": {"additionalProperties": False, "items": {"type": "string"}, "minimum": 0.5},
+        },
+        "additionalProperties": {},
+        "maximum": 5,
+        "dependencies": {"a": ["b", "c"]},
+        "default": {"a": [1]},
+        "x-kubernetes-int-or-string": True,
     }
 
 
