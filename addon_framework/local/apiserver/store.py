@@ -23,6 +23,10 @@ HISTORY = 10_000
 HISTORY_SECONDS = 300.0
 _SLOW_WATCHER = 5_000
 _TRIM = 500
+_PUT = (
+    "INSERT INTO objects VALUES (?, ?, ?, ?, ?) ON CONFLICT (resource, namespace, name) "
+    "DO UPDATE SET version = excluded.version, body = excluded.body"
+)
 
 ObjectKey = tuple[str, str]  # namespace ("" for cluster scope), name
 
@@ -76,7 +80,7 @@ class Store:
             PRAGMA synchronous = NORMAL;
             CREATE TABLE IF NOT EXISTS objects (
                 resource TEXT, namespace TEXT, name TEXT, version INTEGER, body BLOB,
-                PRIMARY KEY (resource, namespace, name)) WITHOUT ROWID;
+                PRIMARY KEY (resource, namespace, name));
             CREATE TABLE IF NOT EXISTS history (
                 version INTEGER PRIMARY KEY, resource TEXT, namespace TEXT, name TEXT, old BLOB);
             CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
@@ -154,9 +158,7 @@ class Store:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._remember(version, resource, key)
-            self._db.execute(
-                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", (resource, *key, version, body)
-            )
+            self._db.execute(_PUT, (resource, *key, version, body))
             self._db.execute("UPDATE meta SET value = ? WHERE name = 'version'", (version,))
         self.version = version
         objects = self._objects.setdefault(resource, {}).setdefault(key[0], {})

@@ -118,11 +118,13 @@ class Webhooks:
             return
 
         def applies(constraints: Json) -> bool:
-            excluded = {**constraints, "rules": constraints.get("excludeResourceRules")}
-            rules = {**constraints, "rules": constraints.get("resourceRules")}
+            def matched(rules: str) -> bool:
+                taken = {"rules": constraints.get(rules), "matchPolicy": constraints.get("matchPolicy")}
+                return bool(_matched_version(taken, write, operation))
+
             return (
-                bool(_matched_version(rules, write, operation))
-                and not _matched_version(excluded, write, operation)
+                matched("resourceRules")
+                and not matched("excludeResourceRules")
                 and self._selected(constraints, write, obj, old)
             )
 
@@ -287,25 +289,34 @@ class Webhooks:
 
 def _matched_version(raw: Json, write: Write, operation: str) -> str:
     """The version of the kind that a rule names: the request's, or else an equivalent one."""
-    kind = write.kind
-    own = write.version.name
-    others = [each.name for each in kind.versions if each.served and each.name != own]
-    versions: list[str] = [own, *(others if raw.get("matchPolicy") != "Exact" else ())]
-    resource = f"{kind.plural}/{write.subresource}" if write.subresource else kind.plural
-    stars = {"*/*", f"{kind.plural}/*", f"*/{write.subresource}"} if write.subresource else {"*", "*/*"}
-    scope = "Namespaced" if kind.namespaced else "Cluster"
-    for version in versions:
-        for rule in raw.get("rules") or ():
-            if (
-                {operation, "*"} & set(rule.get("operations") or ())
-                and {kind.group, "*"} & set(rule.get("apiGroups") or ())
-                and {version, "*"} & set(rule.get("apiVersions") or ())
-                and ({resource} | stars) & set(rule.get("resources") or ())
-                and rule.get("scope", "*") in ("*", scope)
-                and (not rule.get("resourceNames") or write.name in rule["resourceNames"])
-            ):
-                return version
-    return ""
+    rules = [rule for rule in raw.get("rules") or () if _takes_in(rule, write, operation)]
+    if not rules:  # as with nearly all that is written
+        return ""
+    own, equivalent = write.version.name, raw.get("matchPolicy") != "Exact"
+    others = [each.name for each in write.kind.versions if equivalent and each.served and each.name != own]
+    named = {version for rule in rules for version in rule.get("apiVersions") or ()}
+    return next((version for version in (own, *others) if version in named or "*" in named), "")
+
+
+def _takes_in(rule: Json, write: Write, operation: str) -> bool:
+    """Whether a rule is about such a write of the kind, in whatever version."""
+    kind, part = write.kind, write.subresource
+    resources = (
+        (f"{kind.plural}/{part}", "*/*", f"{kind.plural}/*", f"*/{part}")
+        if part
+        else (kind.plural, "*", "*/*")
+    )
+    return (
+        _names(rule.get("apiGroups"), kind.group)
+        and any(each in (rule.get("resources") or ()) for each in resources)
+        and _names(rule.get("operations"), operation)
+        and rule.get("scope", "*") in ("*", "Namespaced" if kind.namespaced else "Cluster")
+        and (not rule.get("resourceNames") or write.name in rule["resourceNames"])
+    )
+
+
+def _names(listed: Sequence[str] | None, one: str) -> bool:
+    return one in (listed or ()) or "*" in (listed or ())
 
 
 def _denied(hook: Hook, result: Any) -> StatusError:
