@@ -42,10 +42,10 @@ def main() -> int:
         watched = _watch(directory)
         said = tell(store, specification, None)
         while (got := signal.sigtimedwait(signals, _LOOK)) is None or got.si_signo not in ends:
+            said = tell(store, specification, said)
             if not os.fstat(watched).st_nlink:
                 # Pods that have it mounted see nothing until they restart; ours must be able to make it anew.
                 raise FileNotFoundError("the cache's directory was removed; load again")
-            said = tell(store, specification, said)
             if fetching:
                 fetching.look()
         os.close(watched)

@@ -86,8 +86,10 @@ class PodWorker:
 
     def write_hosts(self) -> None:
         """In place: containers have the file itself."""
-        if self.directory.exists():
-            text = hosts_file(self.pod, self.address, self.kubelet.host_lines(self.namespace))
+        if not self.directory.exists():
+            return
+        text = hosts_file(self.pod, self.address, self.kubelet.host_lines(self.namespace))
+        with contextlib.suppress(FileNotFoundError):  # removed at this moment, in a thread
             if not self.hosts_path.exists() or self.hosts_path.read_text() != text:
                 self.hosts_path.write_text(text)
 

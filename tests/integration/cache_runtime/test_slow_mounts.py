@@ -98,7 +98,7 @@ async def test_a_throttled_mount_is_told_and_pods_go_on_with_it_unless_the_datas
 
     numbers = dataset["status"]["numbers"]
     assert numbers["cacheBytesPerSecond"] < 8 * MIB < numbers["sourceBytesPerSecond"]
-    assert origin.sent < 3 * len(WEIGHTS)  # once by the mount, once by the measurement
+    assert origin.sent < 4 * len(WEIGHTS)  # by the mount, and by a measurement that may be made again
     await eventually(lambda: events(fleet))
     (told,) = await events(fleet)
     assert "the cache reads" in told
