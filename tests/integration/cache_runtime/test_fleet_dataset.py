@@ -53,6 +53,14 @@ class Scene:
         addon = {"apiVersion": ADDONS.api_version, "kind": ADDONS.kind, "metadata": metadata, "spec": {}}
         await self.client.create(ADDONS, addon)
 
+    async def without_agent(self, cluster: str) -> bool:
+        """Whether the add-on is gone from a cluster."""
+        try:
+            await self.client.get(ADDONS, AGENT, cluster)
+        except NotFound:
+            return True
+        return False
+
     def metadata(self, name: str = "llama", **labels: str) -> Json:
         return {"name": name, "namespace": self.namespace, "labels": labels}
 
@@ -215,14 +223,7 @@ async def test_the_agent_of_a_cluster_stays_until_its_datasets_have_left(scene: 
     assert await _held(scene, one)
     await scene.client.patch(WORKS, scene.work, {"metadata": {"finalizers": None}}, one)
 
-    async def gone() -> bool:
-        try:
-            await scene.client.get(ADDONS, AGENT, one)
-        except NotFound:
-            return True
-        return False
-
-    await scene.hub.until(gone)
+    await scene.hub.until(partial(scene.without_agent, one))
     assert await scene.of(WORKS, two, "") is not None
     await scene.client.delete(DATASETS, "llama", scene.namespace)
 

@@ -9,7 +9,6 @@ import pytest
 from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.data import JuiceFSRuntime
 from addon_framework.api.meta import Json
-from addon_framework.kube import NotFound
 from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.holding import ADDONS, AGENT
 from addons.cache_runtime.hub.names import CLUSTER_ANNOTATION, FROM_CLUSTER_ANNOTATION, PEERS_ANNOTATION
@@ -135,14 +134,7 @@ async def test_a_cluster_without_the_agent_gets_nothing_and_is_named(scene: Scen
         said = f"fleetadm addon enable cache-runtime --clusters {one}"
         return entry.get("phase") == "Pending" and said in entry.get("message", "")
 
-    async def gone() -> bool:
-        try:
-            await scene.client.get(ADDONS, AGENT, one)
-        except NotFound:
-            return True
-        return False
-
-    await scene.hub.until(gone)
+    await scene.hub.until(lambda: scene.without_agent(one))
     status = (await scene.until(lacks))["status"]
     assert await scene.of(WORKS, one, "") is None
     assert "1 of 2 clusters have it bound" in str(status["conditions"])
