@@ -215,7 +215,7 @@ class Peers:
                 view.at = self._clock()
                 try:
                     marks, written = self._ask(peer, file)
-                except SourceError as error:
+                except (SourceError, ValueError) as error:  # it cannot be reached, or talks nonsense
                     marks, written = None, 0
                     self.drop(peer, str(error))
                 else:
