@@ -51,6 +51,7 @@ class ConfigObjects:
                     self._follow(resource, reference.kind)
                 config = informer.get(Key(reference.namespace, reference.name))
             if config is None:
+                self._hashed.pop(reference, None)
                 found.missing.append(reference)
             else:
                 found.hashes[reference] = self._hash(reference, config)
