@@ -1,9 +1,8 @@
 """A hub with 1,000 and 5,000 clusters: an add-on reaches all, a changed config does, placements decide.
 
-Each part is a process: the embedded API server, the hub manager, one that does what the agents of all
-clusters do (it renews their leases and reports their works), and this one, which asks and watches. With
-OCM_BIN, a folder with OCM's `placement` and `addon` programs, these do the same with the same AddOnTemplate,
-beside our registration on a server of their own. Processor seconds are given beside seconds.
+Each part is a process: the embedded API server, the hub manager, one that renews the leases and reports the
+works of all clusters, and this one, which asks and watches. With OCM_BIN, a folder with OCM's `placement` and
+`addon` programs, these do the same with the same AddOnTemplate, beside our registration on another server.
 """
 
 from __future__ import annotations
