@@ -151,6 +151,17 @@ def to_dict(obj: Any) -> Json:
     return built
 
 
+def owner_reference(owner: Json, resource: Resource | None = None, *, controller: bool = False) -> Json:
+    """What carries it goes when `owner` does. `resource` where that does not say its kind, as in lists."""
+    reference: Json = {
+        "apiVersion": resource.api_version if resource else owner["apiVersion"],
+        "kind": resource.kind if resource else owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+    }
+    return reference | ({"controller": True, "blockOwnerDeletion": True} if controller else {})
+
+
 def copy_json(value: Any) -> Any:
     """A deep copy of plain JSON; ten times faster than copy.deepcopy."""
     import orjson  # here: `fleetadm --help` copies nothing

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL
-from addon_framework.hub.addons.works import owner_reference
+from addon_framework.hub.addons.works import addon_reference
 from addon_framework.hub.registration.csr import CsrError, Subject, is_agent
 from addon_framework.plugins import (
     CurrentCluster,
@@ -115,7 +115,7 @@ def _metadata(addon: Json, suffix: str = "", namespace: str = "") -> Json:
         "labels": {ADDON_NAME_LABEL: name, CLUSTER_NAME_LABEL: cluster},
     }
     if result["namespace"] == cluster:  # owners work within a namespace only
-        result["ownerReferences"] = [owner_reference(addon)]
+        result["ownerReferences"] = [addon_reference(addon)]
     return result
 
 

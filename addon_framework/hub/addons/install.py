@@ -10,7 +10,7 @@ import structlog
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
 from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.names import ADDON_GROUP
 from addon_framework.hub.addons.lookup import (
     addons_installed_by,
@@ -162,14 +162,7 @@ def copied_annotations(present: Json, cluster: Json) -> Json:
 
 def cma_reference(cma: Json) -> Json:
     """The controlling reference from a ManagedClusterAddOn to its ClusterManagementAddOn."""
-    return {
-        "apiVersion": ClusterManagementAddOn.RESOURCE.api_version,
-        "kind": ClusterManagementAddOn.RESOURCE.kind,
-        "name": cma["metadata"]["name"],
-        "uid": cma["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    return owner_reference(cma, ClusterManagementAddOn.RESOURCE, controller=True)
 
 
 def spec_changed(old: Json | None, new: Json | None) -> bool:

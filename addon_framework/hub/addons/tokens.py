@@ -17,7 +17,7 @@ from addon_framework.api.meta import Json, Resource, copy_json
 from addon_framework.api.names import ADDON_GROUP, CONDITION_TOKENS
 from addon_framework.hub.acceptance import acceptance_changed, is_accepted
 from addon_framework.hub.addons.identity import RBAC, token_account, uses_tokens
-from addon_framework.hub.addons.works import owner_reference
+from addon_framework.hub.addons.works import addon_reference
 from addon_framework.hub.registration.rbac import cluster_group, rule
 from addon_framework.kube import Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import ensure, remove, write_status
@@ -43,7 +43,7 @@ def token_objects(addon: Json) -> list[tuple[Resource, Json]]:
             "name": own_name,
             "namespace": cluster,
             "labels": {_NAME: name, _TOKENS: "true"},
-            "ownerReferences": [owner_reference(addon)],
+            "ownerReferences": [addon_reference(addon)],
         }
 
     binding = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import orjson
 
 from addon_framework.api.addon import ManagedClusterAddOn
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.names import CONFIG_SPEC_HASH_ANNOTATION, DELETION_ORPHAN_ANNOTATION
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.addons.packing import identity, pack
@@ -109,21 +109,14 @@ def addon_work(addon: Json, place: Place, name: str, spec: Json) -> Json:
     """A work of the add-on. Owners hold within a namespace only: what is hosted a finalizer lets go."""
     metadata: Json = {"name": name, "namespace": place.cluster, "labels": labels_of(addon, place)}
     if not place.hosting:
-        metadata["ownerReferences"] = [owner_reference(addon)]
+        metadata["ownerReferences"] = [addon_reference(addon)]
     resource = ManifestWork.RESOURCE
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
 
 
-def owner_reference(addon: Json) -> Json:
+def addon_reference(addon: Json) -> Json:
     """The controlling reference of what belongs to a ManagedClusterAddOn."""
-    return {
-        "apiVersion": ManagedClusterAddOn.RESOURCE.api_version,
-        "kind": ManagedClusterAddOn.RESOURCE.kind,
-        "name": addon["metadata"]["name"],
-        "uid": addon["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    return owner_reference(addon, ManagedClusterAddOn.RESOURCE, controller=True)
 
 
 def same_work(live: Json, desired: Json) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from addon_framework.api.cluster import PlacementDecision
 from addon_framework.api.conditions import set_condition
-from addon_framework.api.meta import Json, copy_json
+from addon_framework.api.meta import Json, copy_json, owner_reference
 from addon_framework.api.names import (
     DECISION_GROUP_INDEX_LABEL,
     DECISION_GROUP_NAME_LABEL,
@@ -101,15 +101,7 @@ def decision_object(placement: Json, part: Slice) -> Json:
 
 def owner_of(placement: Json) -> Json:
     """The reference with which what a placement makes goes when the placement does."""
-    metadata = placement["metadata"]
-    return {
-        "apiVersion": placement["apiVersion"],
-        "kind": placement["kind"],
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    return owner_reference(placement, controller=True)
 
 
 def decision_status(part: Slice, result: Schedule) -> Json:

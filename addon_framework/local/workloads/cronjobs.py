@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import CRONJOBS, JOBS
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch, patch_status
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.pods import owned_by, owner_key, owner_reference
+from addon_framework.local.workloads.pods import owned_by, owner_key
 from addon_framework.local.workloads.schedule import Schedule
 
 
@@ -94,7 +94,7 @@ class CronJobController(Controller):
                     **(given.get("annotations") or {}),
                     "batch.kubernetes.io/cronjob-scheduled-timestamp": now_rfc3339(due),
                 },
-                "ownerReferences": [owner_reference(cron, CRONJOBS)],
+                "ownerReferences": [owner_reference(cron, CRONJOBS, controller=True)],
             },
             "spec": template["spec"],
         }

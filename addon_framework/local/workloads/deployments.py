@@ -13,11 +13,11 @@ import orjson
 
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import DEPLOYMENTS, REPLICASETS
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import AlreadyExists, Controller, Key, Watch, patch_status
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.pods import owned_by, owner_key, owner_reference
+from addon_framework.local.workloads.pods import owned_by, owner_key
 
 _HASH, _REVISION = "pod-template-hash", "deployment.kubernetes.io/revision"
 
@@ -80,7 +80,7 @@ class DeploymentController(Controller):
                 "namespace": metadata["namespace"],
                 "labels": labels,
                 "annotations": {_REVISION: str(revision)},
-                "ownerReferences": [owner_reference(deployment, DEPLOYMENTS)],
+                "ownerReferences": [owner_reference(deployment, DEPLOYMENTS, controller=True)],
             },
             "spec": {
                 "replicas": int(spec.get("replicas", 1)) if first else 0,

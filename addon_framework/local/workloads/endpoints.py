@@ -11,9 +11,8 @@ import orjson
 
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import ENDPOINTSLICES, PODS, SERVICES
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch, covers
-from addon_framework.local.workloads.pods import owner_reference
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -104,7 +103,7 @@ def _slice(service: Json, name: str, ports: list[Json], endpoints: list[Json]) -
             "name": name,
             "namespace": metadata["namespace"],
             "labels": labels,
-            "ownerReferences": [owner_reference(service, SERVICES)],
+            "ownerReferences": [owner_reference(service, SERVICES, controller=True)],
         },
         "addressType": "IPv4",
         "ports": ports,

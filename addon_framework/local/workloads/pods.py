@@ -8,7 +8,7 @@ from typing import Any
 
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import PODS
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.kube import Client, Forbidden, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 
@@ -19,18 +19,6 @@ def controller_of(obj: Json) -> Json | None:
     """The owner reference with `controller: true`."""
     owners = obj["metadata"].get("ownerReferences") or ()
     return next((owner for owner in owners if owner.get("controller")), None)
-
-
-def owner_reference(owner: Json, resource: Resource) -> Json:
-    """Makes `owner` the controller of what carries it."""
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
 
 
 def owner_key(kind: str) -> Callable[[Json], Iterable[Key]]:
@@ -68,7 +56,7 @@ def pod_from(template: Json, owner: Json, resource: Resource, **metadata: Any) -
         "namespace": owner["metadata"]["namespace"],
         "labels": dict(given.get("labels") or {}),
         "annotations": dict(given.get("annotations") or {}),
-        "ownerReferences": [owner_reference(owner, resource)],
+        "ownerReferences": [owner_reference(owner, resource, controller=True)],
     }
     if "name" not in metadata:
         meta["generateName"] = f"{owner['metadata']['name']}-"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.api.work import AppliedManifestWork
 from addon_framework.kube import Client, Conflict, NotFound
 
@@ -11,12 +11,7 @@ _GROUP = f"{AppliedManifestWork.RESOURCE.group}/"
 
 def reference_to(applied: Json) -> Json:
     """The owner reference that an object of the work carries."""
-    return {
-        "apiVersion": AppliedManifestWork.RESOURCE.api_version,
-        "kind": AppliedManifestWork.RESOURCE.kind,
-        "name": applied["metadata"]["name"],
-        "uid": applied["metadata"]["uid"],
-    }
+    return owner_reference(applied, AppliedManifestWork.RESOURCE)
 
 
 def references(obj: Json | None) -> list[Json]:

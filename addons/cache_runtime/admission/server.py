@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from addon_framework.api.core import CLUSTERROLES
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.kube import Client, Key, until_reached
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.kube.webhook import WebhookServer
@@ -106,16 +106,10 @@ class Configuration:
 
     async def _apply(self, resource: Resource, webhooks: list[Json]) -> None:
         role = await self._client.get(CLUSTERROLES, ROLE)
-        owner = {
-            "apiVersion": CLUSTERROLES.api_version,
-            "kind": CLUSTERROLES.kind,
-            "name": ROLE,
-            "uid": role["metadata"]["uid"],
-        }
         configuration = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
-            "metadata": {"name": CONFIGURATION, "ownerReferences": [owner]},
+            "metadata": {"name": CONFIGURATION, "ownerReferences": [owner_reference(role, CLUSTERROLES)]},
             "webhooks": webhooks,
         }
         await self._client.apply(configuration, field_manager=FIELD_MANAGER, resource=resource)

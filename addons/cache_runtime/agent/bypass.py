@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from addon_framework.api.conditions import get_condition, is_true, set_condition
 from addon_framework.api.data import LocalRuntime
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.kube import Client, Key, NotFound, key_of
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding, Resolver
@@ -25,7 +25,6 @@ from addons.cache_runtime.agent.names import (
     FIELD_MANAGER,
     HASH_ANNOTATION,
     SLOWER,
-    owner_reference,
     short_hash,
 )
 from addons.cache_runtime.agent.status import BOUND

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, NETWORKPOLICIES, SERVICES, STATEFULSETS
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.affinities import both, joined
 from addons.cache_runtime.agent.backends import Binding
@@ -19,7 +19,6 @@ from addons.cache_runtime.agent.names import (
     client_node_label,
     dataset_id,
     labels,
-    owner_reference,
     short_hash,
 )
 from runtimes.interface import Component, Service

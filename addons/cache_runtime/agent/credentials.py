@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from addon_framework.api.core import SECRETS
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.kube import ApiError, Client, Informer, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.names import (
@@ -22,7 +22,6 @@ from addons.cache_runtime.agent.names import (
     HUB_SECRET_FOR_LABEL,
     dataset_key,
     labels,
-    owner_reference,
 )
 from runtimes.interface import Cache, SecretKey
 

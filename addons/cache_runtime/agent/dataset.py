@@ -18,7 +18,7 @@ from addon_framework.api.core import (
     SECRETS,
     SERVICES,
 )
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.kube import Controller, Invalid, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import components, restoring, status, volumes
@@ -44,7 +44,6 @@ from addons.cache_runtime.agent.names import (
     claims_of,
     dataset_id,
     dataset_key,
-    owner_reference,
     role_of,
     runtime_finalizer,
     short_hash,

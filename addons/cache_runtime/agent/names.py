@@ -203,16 +203,6 @@ def short_hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
 
 
-def owner_reference(obj: Json) -> Json:
-    """To a Dataset or DataLoad, so that the garbage collector ends what we could not."""
-    return {
-        "apiVersion": obj["apiVersion"],
-        "kind": obj["kind"],
-        "name": obj["metadata"]["name"],
-        "uid": obj["metadata"]["uid"],
-    }
-
-
 def _node_label(prefix: str, key: Key, uid: str) -> str:
     name = f"{prefix}-{key.namespace}-{key.name}"
     return f"fluid.io/{name if len(name) <= 63 else f'{prefix}-{uid}'}"

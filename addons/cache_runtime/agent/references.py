@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from addon_framework.api.data import ThinRuntime
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.api.time import now_rfc3339
 from addon_framework.kube import AlreadyExists, Client, Key, NotFound, key_of, patch_status
 from addon_framework.kube.informer import AnyInformer
@@ -18,7 +18,6 @@ from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.names import (
     DATASETS,
     OURS_IN_STATUS,
-    owner_reference,
     pods_using,
     volume_name,
 )

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from addon_framework.api.core import CLUSTERROLES, ROLEBINDINGS
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.kube import Client, Forbidden, Key
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import FIELD_MANAGER, labels, owner_reference
+from addons.cache_runtime.agent.names import FIELD_MANAGER, labels
 
 T = TypeVar("T")
 _SOON = (0.1, 0.5, 2.0)  # seconds after which the API server has surely heard of a RoleBinding

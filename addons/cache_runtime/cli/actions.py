@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.cli.connect import Failure, NotThere, Where
 from addon_framework.hub.clustersets import GLOBAL_SET
@@ -25,7 +25,6 @@ from addons.cache_runtime.cli.asking import (
     dataset_there,
     is_complete,
     message,
-    owner,
     there,
 )
 from addons.cache_runtime.hub import payload
@@ -59,7 +58,7 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
             await _bind(client, namespace)
         made = await client.create(DATASETS, dataset)
         for part in parts:
-            part["metadata"] = {**part["metadata"], "ownerReferences": [owner(made)]}
+            part["metadata"] = {**part["metadata"], "ownerReferences": [owner_reference(made, DATASETS)]}
             await client.apply(part, field_manager=BY)
         click.echo(f"Dataset {namespace}/{name} created")
         if wait:
@@ -82,7 +81,7 @@ async def load(where: Where, namespace: str, name: str, wait: bool, timeout: flo
             "name": f"{name}-{secrets.token_hex(3)}",
             "namespace": namespace,
             "labels": {**BY_LABEL},
-            "ownerReferences": [owner(dataset)],
+            "ownerReferences": [owner_reference(dataset, DATASETS)],
         }
         await client.create(DATALOADS, payload.data_load(metadata, name))
         click.echo(f"DataLoad {namespace}/{metadata['name']} created")

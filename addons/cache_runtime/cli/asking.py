@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import SECRETS
-from addon_framework.api.data import Dataset
 from addon_framework.api.meta import Json, Resource
 from addon_framework.cli.connect import Failure, NotThere, is_kind_missing
 from addon_framework.kube import Client, NotFound
@@ -66,16 +65,6 @@ def is_complete(operation: Json) -> bool:
         why = (status.get("infos") or {}).get("message") or "see its status"
         raise Failure(f"{operation['metadata']['name']} failed: {why}")
     return bool(status.get("phase") == "Complete")
-
-
-def owner(dataset: Json) -> Json:
-    """The owner reference to it."""
-    return {
-        "apiVersion": Dataset.RESOURCE.api_version,
-        "kind": Dataset.RESOURCE.kind,
-        "name": dataset["metadata"]["name"],
-        "uid": dataset["metadata"]["uid"],
-    }
 
 
 def message(dataset: Json) -> str:

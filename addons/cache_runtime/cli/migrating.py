@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from addon_framework.api.data import DataMigrate
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.cli.connect import Failure, Where
 from addon_framework.kube import Client, wait_for
+from addons.cache_runtime.agent.names import DATASETS
 from addons.cache_runtime.agent.sizes import human_size
-from addons.cache_runtime.cli.asking import BY_LABEL, check_secret, dataset_there, is_complete, owner
+from addons.cache_runtime.cli.asking import BY_LABEL, check_secret, dataset_there, is_complete
 from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.names import CLUSTER_ANNOTATION, FROM_CLUSTER_ANNOTATION
 
@@ -39,7 +40,7 @@ async def migrate(where: Where, *, namespace: str, wait: bool, timeout: float, *
             "namespace": namespace,
             "labels": {**BY_LABEL},
             "annotations": annotations,
-            "ownerReferences": [owner(dataset)],
+            "ownerReferences": [owner_reference(dataset, DATASETS)],
         }
         options = {"endpoint": said["s3_endpoint"]} if said["s3_endpoint"] else {}
         await client.create(MIGRATES, payload.migrate(metadata, ends, options))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, PODS
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.kube import Client, Controller, Key, NotFound, Watch
 from addon_framework.kube.ensure import ensure, remove
 from addons.inference_deployer.engines.host import HOST_APP, HOST_LABEL, host_daemon_set, host_key, host_nodes
@@ -104,7 +104,7 @@ async def _owner(client: Client, namespace: str, name: str) -> Json | None:
         deployment = await client.get(DEPLOYMENTS, name, namespace)
     except NotFound:
         return None
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": deployment["metadata"]["uid"]}
+    return owner_reference(deployment, DEPLOYMENTS)
 
 
 def wanted_hosts(obj: Json) -> list[Key]:

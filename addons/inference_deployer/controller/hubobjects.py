@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from addon_framework.api.inference import GROUP
-from addon_framework.api.meta import Json
+from addon_framework.api.inference import GROUP, InferenceDeployment
+from addon_framework.api.meta import Json, owner_reference
 from addons.cache_runtime.hub import payload as data
 from addons.cache_runtime.hub.payload import CREDENTIAL_KEYS
 from addons.inference_deployer.controller.payload import payload, secret_name
@@ -34,22 +34,9 @@ def placement(deployment: Json) -> Json:
             "namespace": meta["namespace"],
             "labels": owner_labels(meta["namespace"], meta["name"]),
             "annotations": {REVISION_ANNOTATION: hashlib.sha256(text).hexdigest()[:12]},
-            "ownerReferences": [owner_reference(deployment)],
+            "ownerReferences": [owner_reference(deployment, InferenceDeployment.RESOURCE, controller=True)],
         },
         "spec": {"numberOfClusters": 1, **wanted},
-    }
-
-
-def owner_reference(deployment: Json) -> Json:
-    """An owner reference to the InferenceDeployment."""
-    meta = deployment["metadata"]
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": "InferenceDeployment",
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
     }
 
 

@@ -16,7 +16,7 @@ from addon_framework.api.core import (
     SECRETS,
     STATEFULSETS,
 )
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.kube import Controller, Key, NotFound, Watch, key_of
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
@@ -26,7 +26,6 @@ from addons.cache_runtime.agent.names import (
     HUB_SECRET_ANNOTATION,
     MANAGED,
     dataset_key,
-    owner_reference,
     pods_of,
 )
 from addons.cache_runtime.agent.operations import inputs, runafter, status

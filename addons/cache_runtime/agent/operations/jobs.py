@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.names import (
     HASH_ANNOTATION,
@@ -14,7 +14,6 @@ from addons.cache_runtime.agent.names import (
     OPERATION_LABEL,
     dataset_key,
     labels,
-    owner_reference,
     role_of,
     short_hash,
 )
