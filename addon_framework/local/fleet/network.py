@@ -29,11 +29,7 @@ class NetworkError(Exception):
 
 def free_block(identity: str) -> str:
     """The first three octets' prefix ("198.18.16") of sixteen /24 networks that no interface here uses."""
-    taken = {
-        _block(address["local"])
-        for interface in json.loads(_ip("-json", "-4", "address"))
-        for address in interface["addr_info"]
-    }
+    taken = {_block(address) for addresses in _addresses().values() for address in addresses}
     blocks = [f"198.{second}.{third}" for second in (18, 19) for third in range(0, 256, 16)]
     start = int(identity, 16) % len(blocks)
     for block in blocks[start:] + blocks[:start]:
@@ -86,11 +82,15 @@ def interface(state: FleetState, cluster: ClusterState) -> str:
 
 def up(state: FleetState) -> None:
     """Makes what is missing. Raises NetworkError."""
-    if not _has_address(state.hub_address):
+    addresses = _addresses()
+    if state.hub_address not in addresses.get("lo", ()):
         _ip("address", "add", f"{state.hub_address}/32", "dev", "lo")
     existing = {entry["name"] for entry in json.loads(_ip("-json", "netns", "list") or "[]")}
     for cluster in state.clusters:
-        if namespace(state, cluster) not in existing:
+        connected = _gateway(cluster) in addresses.get(interface(state, cluster), ())
+        if not connected or namespace(state, cluster) not in existing:
+            # Of a fleet whose directory was removed without `down`, it would have that fleet's addresses.
+            _disconnect(state, cluster)
             _connect(state, cluster)
         _shape(interface(state, cluster), state.link)
 
@@ -98,8 +98,7 @@ def up(state: FleetState) -> None:
 def down(state: FleetState) -> None:
     """Removes all of it; what is gone already is fine."""
     for cluster in state.clusters:
-        _try("link", "delete", interface(state, cluster))
-        _try("netns", "delete", namespace(state, cluster))
+        _disconnect(state, cluster)
     _try("address", "delete", f"{state.hub_address}/32", "dev", "lo")
 
 
@@ -109,8 +108,7 @@ def valid_rate(text: str) -> bool:
 
 
 def _connect(state: FleetState, cluster: ClusterState) -> None:
-    name, outside = namespace(state, cluster), interface(state, cluster)
-    ours = cluster.address.rpartition(".")[0] + ".1"
+    name, outside, ours = namespace(state, cluster), interface(state, cluster), _gateway(cluster)
     _ip("netns", "add", name)
     _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
     _ip("address", "add", f"{ours}/24", "dev", outside)
@@ -124,6 +122,15 @@ def _connect(state: FleetState, cluster: ClusterState) -> None:
         _ip(*inside, "route", "add", "local", local, "dev", "lo")
 
 
+def _disconnect(state: FleetState, cluster: ClusterState) -> None:
+    _try("link", "delete", interface(state, cluster))
+    _try("netns", "delete", namespace(state, cluster))
+
+
+def _gateway(cluster: ClusterState) -> str:
+    return cluster.address.rpartition(".")[0] + ".1"
+
+
 def _shape(interface: str, rate: str) -> None:
     if rate == "none":
         _run("tc", "qdisc", "del", "dev", interface, "root", check=False)
@@ -132,8 +139,10 @@ def _shape(interface: str, rate: str) -> None:
     _run("tc", "qdisc", "replace", "dev", interface, "root", *shape)
 
 
-def _has_address(address: str) -> bool:
-    return f" {address}/" in _ip("-oneline", "-4", "address", "show", "dev", "lo")
+def _addresses() -> dict[str, list[str]]:
+    """This machine's, by interface."""
+    found = json.loads(_ip("-json", "-4", "address"))
+    return {each["ifname"]: [address["local"] for address in each["addr_info"]] for each in found}
 
 
 def _block(address: str) -> str:
