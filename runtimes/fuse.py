@@ -26,6 +26,7 @@ mkdir -p "$MOUNT_POINT"
 # A dead client's attributes may still be cached; the file system's own numbers (-f) never are.
 _MOUNTED = 'grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo && stat -f "$MOUNT_POINT" >/dev/null'
 _PROC = "/node/proc"
+HOST_PID = "runtime.fluid.io/fuse.hostpid"
 # What can be read without the client, with the options that we know.
 _MEASURED = {"s3": s3.OPTIONS, "hf": hub.OPTIONS, "http": (), "https": ()}
 _UNMOUNT = 'umount -l "$MOUNT_POINT" || true'
@@ -81,13 +82,28 @@ def client_pod(
         section or {},
         command=command,
         args=args,
-        env=[literal("MOUNT_POINT", cache.mount_point), *env],
+        env=[literal("MOUNT_POINT", cache.mount_point), *_identity(cache, env), *env],
         ports=ports,
         mounts=[mount("mounts", parent, propagation="Bidirectional"), *mounts],
         **{**standard, **fields},
     )
     shared = [host_path("mounts", parent), host_path("proc", "/proc", "Directory")]
-    return pod(cache, section or {}, [client, _remounter(cache, parent)], [*shared, *volumes], host=host)
+    made = pod(cache, section or {}, [client, _remounter(cache, parent)], [*shared, *volumes], host=host)
+    return {**made, "hostPID": True} if _sees_processes(cache) else made
+
+
+def _identity(cache: Cache, own: Sequence[Json]) -> list[Json]:
+    """Whose client it is, by Fluid's names, which images may read."""
+    kind = str(cache.runtime.get("kind", "")).removesuffix("Runtime").lower()
+    said = {"TYPE": kind, "NS": cache.namespace, "NAME": cache.name}
+    known = {each["name"] for each in own}
+    return [literal(f"FLUID_RUNTIME_{k}", v) for k, v in said.items() if f"FLUID_RUNTIME_{k}" not in known]
+
+
+def _sees_processes(cache: Cache) -> bool:
+    """Fluid's annotation of a runtime whose client needs its node's process ids."""
+    annotations = (cache.runtime.get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(HOST_PID)).lower() in ("1", "t", "true")
 
 
 def _remounter(cache: Cache, parent: str) -> Json:

@@ -9,13 +9,9 @@ from runtimes.interface import Cache, SecretKey
 from runtimes.pods import credentials_of
 from runtimes.source import Object, open_source
 
-_FROM_ANYWHERE = ("s3", "http", "https", "hf")
 
-
-def measure(cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
-    """Bytes and files; None when a source cannot be seen from everywhere. Raises OSError."""
-    if not _visible(cache):
-        return None
+def measure(cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int]:
+    """Bytes and files. Raises OSError."""
     size = files = 0
     for _, obj in _objects(cache, secrets):
         size += obj.size
@@ -23,19 +19,13 @@ def measure(cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] |
     return size, files
 
 
-def version(cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
-    """A hash of all names and versions; None when a source cannot be seen. Raises OSError."""
-    if not _visible(cache):
-        return None
+def version(cache: Cache, secrets: Mapping[SecretKey, str]) -> str:
+    """A hash of all names and versions. Raises OSError."""
     digest = 0
     for path, obj in _objects(cache, secrets):  # in any order
         one = hashlib.sha256(repr((path, obj.path, obj.size, obj.etag)).encode()).digest()[:8]
         digest = (digest + int.from_bytes(one, "big")) % (1 << 64)
     return f"{digest:016x}"
-
-
-def _visible(cache: Cache) -> bool:
-    return all(source.scheme in _FROM_ANYWHERE for source in cache.sources)
 
 
 def _objects(cache: Cache, secrets: Mapping[SecretKey, str]) -> Iterator[tuple[str, Object]]:

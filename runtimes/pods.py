@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from addon_framework.api.meta import Json
 from runtimes.interface import SecretKey, Source
-from runtimes.source import Credentials
+from runtimes.source import SCHEMES, Credentials, from_environment
+from runtimes.source.stores import AUTHORITY, secret_names
 
 # Option name -> what it is, by the names that Fluid's runtimes use for S3.
 CREDENTIALS = {
@@ -41,9 +42,9 @@ def from_secret(name: str, key: SecretKey, *, optional: bool = False) -> Json:
 def credential_env(source: Source, prefix: str, *, optional: bool = False) -> list[Json]:
     """<prefix>ACCESS_KEY and so on, for those that the source has."""
     return [
-        from_secret(f"{prefix}{CREDENTIALS[option]}", key, optional=optional)
+        from_secret(f"{prefix}{variable}", key, optional=optional)
         for option, key in sorted(source.secrets.items())
-        if option in CREDENTIALS
+        if (variable := _variable(source.scheme, option))
     ]
 
 
@@ -51,13 +52,23 @@ def credentials_of(source: Source, secrets: Mapping[SecretKey, str]) -> Credenti
     """The same as values. Raises OSError when the Secret lacks a key."""
     found: dict[str, str] = {}
     for option, key in source.secrets.items():
-        if option in CREDENTIALS:
+        if variable := _variable(source.scheme, option):
             if key not in secrets:
                 raise OSError(f"Secret {key.name} has no key {key.key}, which option {option} names")
-            found[CREDENTIALS[option]] = secrets[key]
-    if not found.get("ACCESS_KEY") and not found.get("TOKEN"):
-        return None
-    return Credentials(found.get("ACCESS_KEY", ""), found.get("SECRET_KEY", ""), found.get("TOKEN", ""))
+            found[variable] = secrets[key]
+    return from_environment("", found)
+
+
+def credential_names(scheme: str) -> dict[str, str]:
+    """Secret options that are parts of an account, and which parts; a scheme's own besides those of all."""
+    return {**CREDENTIALS, **secret_names(scheme)}
+
+
+def _variable(scheme: str, option: str) -> str:
+    """What the variable of a secret option is called, after its prefix; "" of one that is not for us."""
+    if scheme not in SCHEMES or option == AUTHORITY:
+        return f"OPTION_{option}"
+    return credential_names(scheme).get(option, "")
 
 
 def host_path(name: str, path: str, kind: str = "DirectoryOrCreate") -> Json:

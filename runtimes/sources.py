@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from runtimes.interface import Backend, Cache, Migration, SecretKey, Task
+from runtimes.interface import Backend, Cache, Migration, SecretKey, Source, Task
 from runtimes.measure import measure, version
 from runtimes.migrate import migrate_task
+from runtimes.pods import credential_names
+from runtimes.source.stores import STORES
 
 
 class SourceBackend(Backend):
-    """S3, the web and hubs are listed from here; of other sources nothing is known."""
+    """S3, its kin, the web and hubs are listed from here; of other sources nothing is known."""
 
     def listed(self, cache: Cache) -> Cache:
         """The same cache, whose sources have the options that runtimes.source knows."""
@@ -21,10 +23,20 @@ class SourceBackend(Backend):
         """By our own program."""
         return migrate_task(cache, migration)
 
+    def lists(self, source: Source) -> bool:
+        """Whether it can be seen from anywhere. The keys to a store may be known to its own client only."""
+        if source.scheme in STORES and source.scheme != "s3":
+            return bool(source.secrets) and set(source.secrets) <= set(credential_names(source.scheme))
+        return source.scheme in ("s3", "http", "https", "hf")
+
     async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
         """Of what can be listed."""
+        if not all(map(self.lists, cache.sources)):
+            return None
         return await asyncio.to_thread(version, self.listed(cache), secrets)
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """What can be listed; other file systems are opaque."""
+        if not all(map(self.lists, cache.sources)):
+            return None
         return await asyncio.to_thread(measure, self.listed(cache), secrets)

@@ -32,24 +32,43 @@ def on_host(mode: str | None) -> bool:
     return mode != "ContainerNetwork"
 
 
-def ports(cache: Cache, part: str, defaults: Mapping[str, int], *, host: bool) -> dict[str, int]:
+def given_ports(cache: Cache, part: str) -> Mapping[str, int]:
+    """What the section of a part says of its ports."""
+    return (cache.spec.get(part) or {}).get("ports") or {}
+
+
+def ports(
+    cache: Cache,
+    part: str,
+    defaults: Mapping[str, int],
+    *,
+    host: bool,
+    given: Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """The ports of one part: what its section says, else one allocated on the nodes, else the usual one."""
-    given = (cache.spec.get(part) or {}).get("ports") or {}
+    said = given_ports(cache, part) if given is None else given
     return {
-        name: int(given.get(name) or (cache.ports.get(f"{part}.{name}") if host else None) or usual)
+        name: int(said.get(name) or (cache.ports.get(f"{part}.{name}") if host else None) or usual)
         for name, usual in defaults.items()
     }
 
 
-def port_names(cache: Cache, part: str, defaults: Mapping[str, int], *, host: bool) -> list[str]:
+def port_names(
+    cache: Cache,
+    part: str,
+    defaults: Mapping[str, int],
+    *,
+    host: bool,
+    given: Mapping[str, int] | None = None,
+) -> list[str]:
     """Those of them that have to be allocated."""
-    given = (cache.spec.get(part) or {}).get("ports") or {}
-    return [f"{part}.{name}" for name in defaults if host and not given.get(name)]
+    said = given_ports(cache, part) if given is None else given
+    return [f"{part}.{name}" for name in defaults if host and not said.get(name)]
 
 
 def port_problems(cache: Cache, part: str, known: Iterable[str]) -> list[str]:
     """Names of ports that the part does not have."""
-    names = sorted(set((cache.spec.get(part) or {}).get("ports") or {}) - set(known))
+    names = sorted(set(given_ports(cache, part)) - set(known))
     return [f"{cache.title}: spec.{part}.ports.{name}: there is no such port" for name in names]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,11 +36,15 @@ def addon() -> None:
 def enable(where: Where, name: str, clusters: str) -> None:
     """Install an add-on on clusters: a ManagedClusterAddOn in the namespace of each.
 
+    One that the hub does not know, but that is a plug-in here (fleetadm plugins list), is made known to it
+    first: by a ClusterManagementAddOn, which stays when the add-on is disabled. The hub manager needs that
+    plug-in, too.
+
     \b
     Example:
       fleetadm addon enable resource-scorer --clusters cluster1,cluster2
     """
-    _each(where, name, clusters, _enable)
+    _each(where, name, clusters, _enable, _make_known)
 
 
 @addon.command()
@@ -47,13 +52,13 @@ def enable(where: Where, name: str, clusters: str) -> None:
 @clusters_option
 @cluster_options
 def disable(where: Where, name: str, clusters: str) -> None:
-    """Remove an add-on from clusters: deletes its ManagedClusterAddOns.
+    """Remove an add-on from clusters: deletes its ManagedClusterAddOns. The hub knows it still.
 
     \b
     Example:
       fleetadm addon disable resource-scorer --clusters cluster2
     """
-    _each(where, name, clusters, _disable)
+    _each(where, name, clusters, _disable, _refuse)
 
 
 @addon.command()
@@ -125,21 +130,30 @@ def _shown(objects: list[dict[str, Any]], output: str) -> str:
     return yaml.safe_dump_all(json.loads(text)["items"], sort_keys=False)
 
 
-def _each(where: Where, name: str, clusters: str, act: Callable[[Client, str, str], Awaitable[str]]) -> None:
+def _each(
+    where: Where,
+    name: str,
+    clusters: str,
+    act: Callable[[Client, str, str], Awaitable[str]],
+    unknown: Callable[[Client, str], Awaitable[None]],
+) -> None:
+    """`unknown` is called first when the hub has no ClusterManagementAddOn of that name."""
     wanted = list(dict.fromkeys(part.strip() for part in clusters.split(",") if part.strip()))
     if not wanted:
         raise click.BadParameter("names no cluster", param_hint="--clusters")
 
     async def work() -> None:
         async with where.client() as client:
-            await _check_by_hand(client, name)
+            if not await _is_by_hand(client, name):
+                await unknown(client, name)
             for cluster in wanted:
                 click.echo(f"{cluster}: {name} {await act(client, name, cluster)}")
 
     run(work)
 
 
-async def _check_by_hand(client: Client, name: str) -> None:
+async def _is_by_hand(client: Client, name: str) -> bool:
+    """Whether the hub knows the add-on. Raises Failure where Placements install it."""
     from addon_framework.api.addon import ClusterManagementAddOn
     from addon_framework.cli.connect import is_kind_missing
     from addon_framework.kube import NotFound
@@ -149,11 +163,48 @@ async def _check_by_hand(client: Client, name: str) -> None:
     except NotFound as error:
         if is_kind_missing(error):
             raise
-        raise NotThere(f"the hub knows no add-on {name}: it has no ClusterManagementAddOn {name}") from None
+        return False
     strategy: Any = (found.get("spec") or {}).get("installStrategy") or {}
     if strategy.get("type") == "Placements":
         places = ", ".join(f"{p['namespace']}/{p['name']}" for p in strategy.get("placements") or [])
         raise Failure(f"add-on {name} is installed where a Placement says: change {places} instead")
+    return True
+
+
+async def _make_known(client: Client, name: str) -> None:
+    """The ClusterManagementAddOn of a plug-in. Raises NotThere, or Failure with what is wrong with it."""
+    from addon_framework.api.addon import ClusterManagementAddOn
+    from addon_framework.hub.addons.management import management
+    from addon_framework.kube import AlreadyExists
+    from addon_framework.plugins import PluginError, discover
+
+    plugin = discover().get(name)
+    if plugin is None:
+        await _refuse(client, name)
+        return
+    try:
+        if not plugin.implements("addon_manifests"):
+            raise Failure(f'plug-in "{name}" from {plugin.origin} installs nothing on clusters')
+        obj = management(plugin.describe())
+    except PluginError as error:
+        raise Failure(str(error)) from None
+    with suppress(AlreadyExists):
+        await client.create(ClusterManagementAddOn.RESOURCE, obj)
+    click.echo(f"note: made ClusterManagementAddOn {name} from the plug-in of {plugin.origin}", err=True)
+
+
+async def _refuse(client: Client, name: str) -> None:
+    """Raises NotThere with what there is."""
+    from addon_framework.api.addon import ClusterManagementAddOn
+    from addon_framework.plugins import discover
+
+    listed = await client.list(ClusterManagementAddOn.RESOURCE)
+    known = ", ".join(sorted(each["metadata"]["name"] for each in listed["items"])) or "none"
+    here = ", ".join(plugin.name for plugin in discover()) or "none"
+    raise NotThere(
+        f"the hub knows no add-on {name}: it has no ClusterManagementAddOn {name}\n"
+        f"ClusterManagementAddOns on the hub: {known}\nPlug-ins here (fleetadm plugins list): {here}"
+    )
 
 
 async def _enable(client: Client, name: str, cluster: str) -> str:

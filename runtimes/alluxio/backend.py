@@ -38,7 +38,9 @@ class AlluxioBackend(ClientBackend, SourceBackend):
         return [
             name
             for part, known in pods.parts(cache).items()
-            for name in port_names(cache, part, known, host=pods.host(cache, part))
+            for name in port_names(
+                cache, part, known, host=pods.host(cache, part), given=pods.given_ports(cache, part)
+            )
         ]
 
     def components(self, cache: Cache) -> list[Component]:

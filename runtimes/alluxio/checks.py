@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from runtimes.alluxio import pods
+from runtimes.alluxio.pods import PORTS_OF_FLUID
+from runtimes.alluxio.properties import port_property
 from runtimes.interface import Cache
 from runtimes.tiers import tier_problems
 from runtimes.workloads import memory_problems, port_problems, secret_options, volume_problems
@@ -21,7 +23,12 @@ def problems(cache: Cache) -> list[str]:
     found = [*tier_problems(cache), *memory_problems(cache), *_sources(cache)]
     found += volume_problems(cache, (*pods.PARTS, "fuse"))
     for part, known in pods.PARTS.items():
-        found += port_problems(cache, part, known)
+        found += port_problems(cache, part, [*known, *(PORTS_OF_FLUID.get(n, n) for n in known)])
+        found += [
+            f"{title}: spec.properties.{name}: {spec['properties'][name]!r} is not a port"
+            for name in (port_property(part, port) for port in known)
+            if not str((spec.get("properties") or {}).get(name, 1)).isdigit()
+        ]
     if (count := pods.masters(cache)) not in (1, 3, 5):
         found.append(f"{title}: spec.master.replicas: {count} masters cannot vote; 1, 3 or 5 can")
     found += [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from addon_framework.api.meta import Json
 from runtimes.alluxio.commands import start
-from runtimes.alluxio.properties import ROOT
+from runtimes.alluxio.properties import ROOT, port_property
 from runtimes.fuse import PREPARE, client_pod
 from runtimes.interface import Cache
 from runtimes.pods import field, mount
@@ -25,6 +26,7 @@ from runtimes.workloads import (
     secret_files,
     secret_options,
 )
+from runtimes.workloads import given_ports as ports_said
 from runtimes.workloads import ports as ports_of
 
 IMAGE = "alluxio/alluxio-dev:2.9.0"
@@ -36,6 +38,9 @@ PARTS: Mapping[str, Mapping[str, int]] = {
     "jobWorker": {"rpc": 30001, "data": 30002, "web": 30003},
     "apiGateway": {"rest": 39999},
 }
+# As Fluid calls them in `ports`, where that differs.
+PORTS_OF_FLUID = {"embedded": "embeddedJournal", "rest": "web"}
+_MOUNT_POINT_SINCE = (2, 8)  # before, the image knows the variable MOUNT_POINT, and no such argument
 GUESTS = {"jobMaster": "master", "jobWorker": "worker", "apiGateway": "master"}  # whose pod a part is in
 
 
@@ -63,9 +68,20 @@ def parts(cache: Cache) -> dict[str, dict[str, int]]:
     }
 
 
+def given_ports(cache: Cache, part: str) -> dict[str, int]:
+    """What the runtime says of a part's ports, in properties or in its section."""
+    said, properties = ports_said(cache, part), cache.spec.get("properties") or {}
+    given = {n: said.get(n) or said.get(PORTS_OF_FLUID.get(n, "")) for n in PARTS[part]}
+    set_ = {n: int(properties[p]) for n in PARTS[part] if (p := port_property(part, n)) in properties}
+    return {name: port for name, port in {**given, **set_}.items() if port}
+
+
 def ports(cache: Cache) -> dict[str, dict[str, int]]:
     """The ports it uses, by part and name."""
-    return {p: ports_of(cache, p, known, host=host(cache, p)) for p, known in parts(cache).items()}
+    return {
+        part: ports_of(cache, part, known, host=host(cache, part), given=given_ports(cache, part))
+        for part, known in parts(cache).items()
+    }
 
 
 def master(cache: Cache, used: Mapping[str, Mapping[str, int]]) -> Json:
@@ -117,7 +133,7 @@ def client(cache: Cache) -> Json:
         section=section,
         host=on_host(section.get("networkMode")),
         command=["sh", "-c", PREPARE + 'exec /entrypoint.sh "$@"', "alluxio-fuse"],
-        args=[*_fuse_arguments(cache, section), cache.mount_point, "/"],
+        args=_fuse_arguments(cache, section),
         env=[field("ALLUXIO_CLIENT_HOSTNAME", "status.hostIP")],
         volumes=[volume for tier in levels for volume in tier.volumes],
         mounts=[made for tier in levels for made in tier.mounts],
@@ -195,12 +211,25 @@ def _fuse_arguments(cache: Cache, section: Json) -> list[str]:
     owner = cache.dataset.spec.owner
     given = list(section.get("args") or [])
     if not given:
-        kept = "ro,attr_timeout=7200,entry_timeout=7200" if cache.read_only else "rw"
         web = all(s.scheme in ("http", "https") for s in cache.sources)
-        given = ["fuse", f"--fuse-opts=kernel_cache,{kept}{',max_readahead=0' if web else ''}"]
+        given = [
+            "fuse",
+            f"--fuse-opts=kernel_cache,{_fuse_options(cache)}{',max_readahead=0' if web else ''}",
+        ]
     if len(given) > 1:
         if owner is not None:
             given[1] += f",uid={owner.uid},gid={owner.gid}"
         if "allow_" not in given[1]:
             given[1] += ",allow_other"
-    return given
+    version = re.search(r"(\d+)\.(\d+)", str(image(section, IMAGE)["image"]).rpartition(":")[2])
+    old = version is not None and tuple(map(int, version.groups())) < _MOUNT_POINT_SINCE
+    return given if old else [*given, cache.mount_point, "/"]
+
+
+def _fuse_options(cache: Cache) -> str:
+    """By access, and by the version of libfuse that the properties name."""
+    second = (cache.spec.get("properties") or {}).get("alluxio.fuse.jnifuse.libfuse.version") == "2"
+    read = ",max_read=131072" if second else ""
+    if not cache.read_only:
+        return f"rw{read}"
+    return f"ro{read},attr_timeout=7200,entry_timeout=7200{',nonempty' if second else ''}"

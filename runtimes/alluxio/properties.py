@@ -80,6 +80,13 @@ def rooted(cache: Cache) -> bool:
     return len(cache.sources) == 1 and cache.sources[0].path == "/" and cache.sources[0].scheme not in NATIVE
 
 
+def port_property(part: str, name: str) -> str:
+    """The property that sets a port, which users of Fluid may set instead of it."""
+    if part == "apiGateway":
+        return "alluxio.proxy.web.port"
+    return f"alluxio.{_PROCESSES[part]}.{'embedded.journal' if name == 'embedded' else name}.port"
+
+
 # Alluxio's name -> ours, of what is needed to list a bucket.
 _LISTING = {
     "alluxio.underfs.s3.endpoint": "endpoint",
@@ -108,23 +115,16 @@ def properties(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str
     made = {**DEFAULTS, **(_WEB if all(s.scheme in ("http", "https") for s in cache.sources) else {})}
     masters = int((cache.spec.get("master") or {}).get("replicas") or 1)
     made["alluxio.master.journal.type"] = "EMBEDDED" if masters > 1 else "UFS"
-    made |= {
-        f"alluxio.{process}.{name}.port": str(port)
-        for part, process in _PROCESSES.items()
-        for name, port in ports[part].items()
-        if name != "embedded"
-    }
+    made |= {port_property(part, name): str(port) for part in ports for name, port in ports[part].items()}
     if masters > 1:
         journal = ports["master"]["embedded"]
         addresses = ",".join(f"{cache.name}-master-{n}:{journal}" for n in range(masters))
         made["alluxio.master.embedded.journal.addresses"] = addresses
-        made["alluxio.master.embedded.journal.port"] = str(journal)
-        made["alluxio.job.master.embedded.journal.port"] = str(ports["jobMaster"]["embedded"])
     else:
         made["alluxio.master.hostname"] = f"{cache.name}-master-0.{cache.namespace}"
-    if ports["apiGateway"]:
-        made["alluxio.proxy.web.port"] = str(ports["apiGateway"]["rest"])
     levels = tiers(cache)
+    if any(not tier.on_node for tier in levels):  # whose directories no client can read itself
+        made["alluxio.user.short.circuit.enabled"] = "false"
     if cache.read_only and len(levels) == 1 and len(levels[0].paths) == 1:
         made["alluxio.user.direct.memory.io.enabled"] = "true"
     for number, tier in enumerate(levels):

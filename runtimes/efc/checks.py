@@ -17,6 +17,10 @@ _SOURCE = re.compile(
 WITHOUT_EFFECT = {
     "Dataset.spec.owner": "files belong to whom they belong on the NAS",
     "Dataset.spec.mounts.shared": "EFC has one mount only",
+    "spec.initFuse": "nodes are not changed by a cache; prepare them before",
+    "spec.osAdvise": "nodes are not changed by a cache; tune them before",
+    "spec.tieredstore.levels.high": "EFC has no water-marks",
+    "spec.tieredstore.levels.low": "EFC has no water-marks",
 }
 
 
@@ -45,15 +49,4 @@ def problems(cache: Cache) -> list[str]:
         problems += port_problems(cache, part, pods.PORTS.get(part, {}))
     if (spec.get("worker") or {}).get("replicas"):
         problems.append(f"{title}: spec.worker.replicas: is spec.replicas")
-    problems += [
-        f"{title}: spec.{name}: nodes are not changed by a cache; tune them before"
-        for name in ("osAdvise", "initFuse")
-        if spec.get(name)
-    ]
-    for number, level in enumerate((spec.get("tieredstore") or {}).get("levels") or []):
-        problems += [
-            f"{title}: spec.tieredstore.levels[{number}].{name}: EFC has no water-marks"
-            for name in ("high", "low")
-            if level.get(name)
-        ]
     return problems

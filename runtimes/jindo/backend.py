@@ -9,10 +9,9 @@ from addon_framework.api.data import DataLoad, JindoRuntime
 from runtimes.fuse import ClientBackend
 from runtimes.interface import Cache, CacheState, Component, Exec, Service, Task
 from runtimes.jindo import checks, commands, pods
-from runtimes.jindo.config import files, masters, read_by
+from runtimes.jindo.config import files, masters, read_by, tier
 from runtimes.loading import option_problems, variables
 from runtimes.pods import literal
-from runtimes.tiers import tiers
 from runtimes.workloads import configured, port_names
 
 _TIMEOUT = 60.0  # seconds that a command of Jindo's may take
@@ -46,8 +45,8 @@ class JindoBackend(ClientBackend):
             "client",
             pods.client(cache),
             name=f"{prefix}-fuse",
-            labels=_old_labels(cache, "fuse"),
-            annotations=configured(read_by(cache, "client", used)),
+            labels=_labels(cache, "fuse"),
+            annotations={**configured(read_by(cache, "client", used)), **_scraped(cache)},
         )
         config = {f"{prefix}-config": files(cache, used)}
         if (cache.spec.get("master") or {}).get("disabled"):
@@ -60,7 +59,7 @@ class JindoBackend(ClientBackend):
             name=f"{prefix}-master",
             config_maps=config,
             services=[Service(name, used["master"], pod=name) for name in names],
-            labels=_old_labels(cache, "master"),
+            labels=_labels(cache, "master"),
             annotations=configured(read_by(cache, "master", used)),
         )
         worker = Component(
@@ -68,7 +67,7 @@ class JindoBackend(ClientBackend):
             pods.worker(cache),
             self.scale(cache),
             name=f"{prefix}-worker",
-            labels=_old_labels(cache, "worker"),
+            labels=_labels(cache, "worker"),
             annotations=configured(read_by(cache, "worker", used)),
         )
         return [master, worker, client]
@@ -86,8 +85,7 @@ class JindoBackend(ClientBackend):
 
     def summarize(self, cache: Cache, output: str) -> CacheState:
         """Of all workers together."""
-        levels = tiers(cache)
-        return commands.state(output, memory=bool(levels) and levels[0].medium == "MEM")
+        return commands.state(output, memory=tier(cache).medium == "MEM")
 
     def warm(self, cache: Cache, load: DataLoad) -> Task | None:
         """The workers share the files out, so one asks for them."""
@@ -100,6 +98,10 @@ class JindoBackend(ClientBackend):
         """Options of `jindocache -load`."""
         return option_problems(load, commands.OPTIONS)
 
+    def directories(self, cache: Cache) -> list[str]:
+        """Of the tier, which there is without one being named."""
+        return list(tier(cache).paths) if tier(cache).on_node else []
+
     def scale(self, cache: Cache) -> int:
         """Its workers."""
         return int(cache.spec.get("replicas") or 0) or 1
@@ -109,5 +111,13 @@ class JindoBackend(ClientBackend):
         return f"{masters(cache)[0]}:{pods.ports(cache)['master']['rpc']}"
 
 
-def _old_labels(cache: Cache, part: str) -> dict[str, str]:
-    return {**(cache.spec.get("labels") or {}), **((cache.spec.get(part) or {}).get("labels") or {})}
+def _scraped(cache: Cache) -> dict[str, str]:
+    """What Fluid's PodMonitor looks for."""
+    metrics = (cache.spec.get("fuse") or {}).get("metrics") or {}
+    return {"prometheus.fuse.fluid.io/scrape": "true"} if metrics.get("scrapeTarget") == "MountPod" else {}
+
+
+def _labels(cache: Cache, part: str) -> dict[str, str]:
+    """Those that the runtime names as it once did, and Fluid's, which are not of its name for the kind."""
+    said = {**(cache.spec.get("labels") or {}), **((cache.spec.get(part) or {}).get("labels") or {})}
+    return {**said, "app": "jindofs", "role": f"jindofs-{part}"}

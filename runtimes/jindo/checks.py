@@ -33,11 +33,14 @@ def problems(cache: Cache) -> list[str]:
     if len(set(disabled)) > 1:
         part = "master" if disabled[0] else "worker"
         found.append(f"{title}: spec.{part}.disabled: a cache has both master and worker, or neither")
-    if ((spec.get("fuse") or {}).get("metrics") or {}).get("scrapeTarget") not in (None, "", "None"):
+    metrics = (spec.get("fuse") or {}).get("metrics") or {}
+    if (target := metrics.get("scrapeTarget") or "None") not in ("None", "MountPod"):
         found.append(
-            f"{title}: spec.fuse.metrics.scrapeTarget: nothing looks for it; annotate the pods by "
-            "spec.fuse.podMetadata as your Prometheus wants"
+            f"{title}: spec.fuse.metrics.scrapeTarget: {target!r} must be None or MountPod; a client that "
+            "a pod brings along is in that pod, whose annotations are its user's"
         )
+    elif target == "MountPod" and not metrics.get("enabled"):
+        found.append(f"{title}: spec.fuse.metrics.enabled: nothing could be scraped without it")
     if (spec.get("fuse") or {}).get("disabled"):
         found.append(f"{title}: spec.fuse.disabled: pods could not mount the Dataset")
     if _labels(cache):

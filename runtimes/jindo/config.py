@@ -5,13 +5,15 @@ Secrets are files below /token, which the configuration names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from xml.sax.saxutils import escape
 
 from addon_framework.api.meta import Json
 from runtimes.interface import Cache, SecretKey, Source
-from runtimes.tiers import tiers
-from runtimes.workloads import NATIVE
+from runtimes.tiers import Tier, tiers
+from runtimes.workloads import NATIVE, image
 
 TOKEN = "/token"
 LOCAL = "/underFSStorage"
@@ -19,6 +21,10 @@ META = "/var/lib/boundaryless/jindo"  # of the master, in its pod
 MOUNT_OPTIONS = ("metaPolicy", "cacheStrategy", "readCacheReplica", "writeCacheReplica", "writePolicy")
 KEYS = {"accessKeyId": "AccessKeyId", "accessKeySecret": "AccessKeySecret"}  # option's end -> file's name
 SCHEMES = ("oss", "s3", "cos", "obs", "dls", "hdfs", *NATIVE)
+FUSE_IMAGE = "registry.cn-shanghai.aliyuncs.com/jindofs/jindo-fuse:6.2.0"
+RDMA = "fluid.io/runtime-rpc-protocol"  # annotation of a runtime: "rdma", else TCP
+_USUAL = {"mediumtype": "MEM", "path": "/dev/shm", "quota": "1Gi"}  # without a tier, as with Fluid
+_LEGACY_PREFETCHER = (6, 2, 0)  # up to this version of the client
 _PROVIDER = "com.aliyun.jindodata.oss.auth.CustomCredentialsProvider"
 _SERVER = {
     "namespace.backend.type": "rocksdb",
@@ -76,6 +82,28 @@ _FUSE_LOGS = {
 }
 
 
+def tier(cache: Cache) -> Tier:
+    """What the runtime says, or Fluid's."""
+    if found := tiers(cache):
+        return found[0]
+    spec = {**cache.spec, "tieredstore": {"levels": [_USUAL]}}
+    return tiers(replace(cache, runtime={**cache.runtime, "spec": spec}))[0]
+
+
+def unit(size: int) -> str:
+    """Bytes as Jindo's own examples have them: 2g, 512m."""
+    for power, name in ((30, "g"), (20, "m"), (10, "k")):
+        if size and size % (1 << power) == 0:
+            return f"{size >> power}{name}"
+    return str(size)
+
+
+def over_rdma(cache: Cache) -> bool:
+    """Whether its parts speak RDMA with one another."""
+    annotations = (cache.runtime.get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(RDMA, "")) == "rdma"
+
+
 def bucket(source: Source) -> str:
     """Of oss://bucket/prefix."""
     return source.url.partition("://")[2].partition("/")[0]
@@ -95,14 +123,15 @@ def addresses(cache: Cache, port: int) -> str:
 def files(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     """The ConfigMap."""
     sections = _sections(cache, ports)
-    sdk = {"common": sections["common"], "jindosdk": sections["jindocache-client"]}
-    return {"jindocache.cfg": _ini(sections), "jindosdk.cfg": _ini(sdk)}
+    sdk = {"common": sections["common"], "jindosdk": sections["jindosdk"]}
+    cfg = {name: values for name, values in sections.items() if name != "jindosdk"}
+    return {"jindocache.cfg": _ini(cfg), "jindosdk.cfg": _ini(sdk)}
 
 
 _READ = {
     "master": ("jindocache-common", "jindocache-server"),
     "worker": ("jindocache-common", "jindocache-worker"),
-    "client": ("common", "jindocache-client"),
+    "client": ("common", "jindosdk"),
 }
 
 
@@ -117,6 +146,7 @@ def _sections(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str,
     store = storage(cache)
     client = {**_client(cache, ports, store), **((spec.get("fuse") or {}).get("properties") or {})}
     client = {**rpc, **(spec.get("properties") or {}), **client}
+    own = {name: value for name, value in client.items() if ".rdma." not in name}
     logs = {**_LOGS, **(spec.get("logConfig") or {})}
     fuse_logs = {**_FUSE_LOGS, **((spec.get("fuse") or {}).get("logConfig") or {})}
     return {
@@ -130,7 +160,8 @@ def _sections(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str,
             **((spec.get("worker") or {}).get("properties") or {}),
         },
         "common": {**fuse_logs, **_token(cache)},
-        "jindocache-client": client,
+        "jindocache-client": own,  # of programs in the servers' pods
+        "jindosdk": client,
     }
 
 
@@ -147,6 +178,9 @@ def storage(cache: Cache) -> dict[str, str]:
                 made[option.replace("fs.", "jindocache.", 1)] = value
         if source.scheme == "oss" and "dls" in options.get("fs.oss.endpoint", ""):
             made[f"jindocache.oss.bucket.{bucket(source)}.data.lake.storage.enable"] = "true"
+    endpoints = {s.options["fs.oss.endpoint"] for s in cache.sources if "fs.oss.endpoint" in s.options}
+    if len(endpoints) == 1:  # of what is not asked by bucket
+        made["jindocache.oss.endpoint"] = endpoints.pop()
     return made
 
 
@@ -190,24 +224,42 @@ def _provider(prefix: str, endpoint: str) -> dict[str, str]:
     }
 
 
+def _reader(name: str, endpoint: str) -> dict[str, str]:
+    """What a client reads its keys by; it has two names for where they are."""
+    return {**_provider(f"fs.{name}", endpoint), f"aliyun.{name}.provider.url": endpoint}
+
+
 def _client(cache: Cache, ports: Mapping[str, Mapping[str, int]], store: Mapping[str, str]) -> dict[str, str]:
-    levels = tiers(cache)
     made = {**_CLIENT, "fs.jindocache.storage.rpc.port": str(ports["worker"]["rpc"])}
     made |= {name.replace("jindocache.", "fs.", 1): value for name, value in store.items()}
-    in_memory = bool(levels) and levels[0].medium == "MEM"
-    made["fs.jindocache.ram.cache.enable"] = str(in_memory or not levels).lower()
+    made["fs.jindocache.ram.cache.enable"] = str(tier(cache).medium == "MEM").lower()
+    made["jindofsx.read.readahead.prefetcher.version"] = _prefetcher(cache)
+    if over_rdma(cache):
+        made |= {f"fs.jindocache.{part}.rpc.rdma.enable": "true" for part in ("namespace", "storage")}
     if cache.read_only:
         made["fs.jindocache.read.only.enable"] = "true"
     for source in cache.sources:
         if source.secrets and source.scheme == "oss":
-            made |= _provider(f"fs.oss.bucket.{bucket(source)}", f"secrets://{TOKEN}/{bucket(source)}/")
-        elif source.secrets or cache.spec.get("secret"):
-            made |= _provider(f"fs.{source.scheme}", f"secrets://{TOKEN}/")
+            made |= _reader(f"oss.bucket.{bucket(source)}", f"secrets://{TOKEN}/{bucket(source)}/")
+        elif not source.secrets and not cache.spec.get("secret"):
+            continue
+        made |= _reader(source.scheme, f"secrets://{TOKEN}/")
+    if "fs.oss.endpoint" in made:
+        made["aliyun.oss.endpoint"] = made["fs.oss.endpoint"]
     return made
+
+
+def _prefetcher(cache: Cache) -> str:
+    named = str(image(cache.spec.get("fuse") or {}, FUSE_IMAGE)["image"]).rpartition(":")[2]
+    version = re.match(r"(\d+)\.(\d+)\.(\d+)", named)
+    old = version is not None and tuple(map(int, version.groups())) <= _LEGACY_PREFETCHER
+    return "legacy" if old else "default"
 
 
 def _server(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     made = {**_SERVER, "namespace.rpc.port": str(ports["master"]["rpc"])}
+    if over_rdma(cache):
+        made["namespace.rpc.rdma.enable"] = "true"
     if len(masters(cache)) == 3:
         made["namespace.backend.type"] = "raft"
         voters = (f"{name.partition('.')[0]}:{ports['master']['raft']}:0" for name in masters(cache))
@@ -216,16 +268,20 @@ def _server(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, s
 
 
 def _worker(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
-    made = {**_WORKER, "storage.rpc.port": str(ports["worker"]["rpc"])}
-    for tier in tiers(cache)[:1]:
-        quotas = ",".join(str(quota) for quota in tier.quotas)
-        made |= {"storage.data-dirs": ",".join(tier.paths), "storage.data-dirs.capacities": quotas}
-        made |= {
-            "storage.watermark.high.ratio": tier.high or "0.8",
-            "storage.watermark.low.ratio": tier.low or "0.6",
-        }
-        if tier.medium == "MEM":
-            made |= {"storage.ram.cache.size": quotas, "storage.slicelet.buffer.size": quotas}
+    kept = tier(cache)
+    quotas = ",".join(map(unit, kept.quotas))
+    made = {
+        **_WORKER,
+        "storage.rpc.port": str(ports["worker"]["rpc"]),
+        "storage.data-dirs": ",".join(kept.paths),
+        "storage.data-dirs.capacities": quotas,
+        "storage.watermark.high.ratio": kept.high or "0.8",
+        "storage.watermark.low.ratio": kept.low or "0.6",
+    }
+    if kept.medium == "MEM":
+        made |= {"storage.ram.cache.size": quotas, "storage.slicelet.buffer.size": quotas}
+    if over_rdma(cache):
+        made |= {"storage.namespace.rpc.rdma.enable": "true", "storage.rpc.rdma.enable": "true"}
     return made
 
 

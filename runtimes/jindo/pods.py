@@ -8,16 +8,25 @@ from collections.abc import Mapping
 from addon_framework.api.meta import Json
 from runtimes.fuse import PREPARE, client_pod
 from runtimes.interface import Cache
-from runtimes.jindo.config import LOCAL, META, TOKEN, addresses, masters, token_files
+from runtimes.jindo.config import (
+    FUSE_IMAGE,
+    LOCAL,
+    META,
+    TOKEN,
+    addresses,
+    masters,
+    over_rdma,
+    tier,
+    token_files,
+)
 from runtimes.pods import field, literal, mount
-from runtimes.tiers import tiers
 from runtimes.workloads import container, image, memory_request, native, on_host, pod
 from runtimes.workloads import ports as ports_of
 
 IMAGE = "registry.cn-shanghai.aliyuncs.com/jindofs/smartdata:6.2.0"
-FUSE_IMAGE = "registry.cn-shanghai.aliyuncs.com/jindofs/jindo-fuse:6.2.0"
 PARTS: Mapping[str, Mapping[str, int]] = {"master": {"rpc": 8101, "raft": 8103}, "worker": {"rpc": 6101}}
 METRICS = {"metrics": 10001}
+_RDMA = ["SYS_RESOURCE", "IPC_LOCK"]  # what registering memory takes
 
 
 def host(cache: Cache) -> bool:
@@ -56,24 +65,25 @@ def master(cache: Cache) -> Json:
 
 def worker(cache: Cache) -> Json:
     """Keeps the data."""
-    level = tiers(cache)[:1]
+    kept = tier(cache)
     env = [
         literal("STORAGE_NAMESPACE_RPC_ADDRESS", addresses(cache, ports(cache)["master"]["rpc"])),
         field("STORAGE_ADDRESS", "status.hostIP" if host(cache) else "status.podIP"),
         field("POD_NAME", "metadata.name"),
-        *(literal("STORAGE_DATA_PATH", ",".join(tier.paths)) for tier in level if not host(cache)),
+        *([] if host(cache) else [literal("STORAGE_DATA_PATH", ",".join(kept.paths))]),
     ]
-    made = _server(
-        cache, "worker", env, [m for t in level for m in t.mounts], [v for t in level for v in t.volumes]
-    )
+    made = _server(cache, "worker", env, kept.mounts, list(kept.volumes))
     made["containers"][0] |= memory_request(cache)
     return made
 
 
 def client(cache: Cache) -> Json:
-    """Mounts all sources."""
+    """Mounts all sources. On a worker's node it has the worker's directories, too."""
     section, used = cache.spec.get("fuse") or {}, ports(cache)
     volumes, mounts = _files(cache)
+    kept = tier(cache)
+    if kept.on_node and not (cache.spec.get("worker") or {}).get("disabled"):
+        volumes, mounts = [*volumes, *kept.volumes], [*mounts, *kept.mounts]
     return client_pod(
         cache,
         name="jindofs-fuse",
@@ -119,6 +129,7 @@ def _server(cache: Cache, part: str, env: list[Json], mounts: list[Json], volume
         env=[*env, *_environment(cache, section)],
         ports=ports(cache)[part],
         mounts=[*at, *mounts],
+        **({"securityContext": {"capabilities": {"add": _RDMA}}} if over_rdma(cache) else {}),
     )
     return pod(cache, section, [made], [*shared, *volumes], host=host(cache))
 

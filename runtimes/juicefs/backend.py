@@ -16,7 +16,7 @@ from addon_framework.api.meta import Json
 from runtimes import backup_pods
 from runtimes.fuse import ClientBackend, client_pod
 from runtimes.interface import Backup, Cache, Component, Source, Task
-from runtimes.juicefs import checks, flags
+from runtimes.juicefs import checks, flags, gateway
 from runtimes.juicefs.scripts import BACKUP, MOUNT, SYNC, WARMUP
 from runtimes.loading import option_problems
 from runtimes.options import flag_problems
@@ -68,7 +68,12 @@ class JuiceFSBackend(ClientBackend, SourceBackend):
             mounts=mounts,
         )
         copy = flags.is_copy(cache)
-        return [Component("client", client, self.scale(cache) if copy else None, portable=not copy)]
+        made = [Component("client", client, self.scale(cache) if copy else None, portable=not copy)]
+        return [gateway.component(cache), *made] if gateway.secret(cache) else made
+
+    def gateway(self, cache: Cache) -> str:
+        """Where it speaks S3."""
+        return f"{gateway.name(cache)}.{cache.namespace}:{gateway.PORT}" if gateway.secret(cache) else ""
 
     def directories(self, cache: Cache) -> list[str]:
         """With metadata and blocks."""

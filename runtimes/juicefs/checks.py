@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from addon_framework.api.quantity import parse_quantity
 from runtimes.fuse import root_only
 from runtimes.interface import Cache, Source
+from runtimes.juicefs import gateway
 from runtimes.juicefs.flags import FORMAT_OPTIONS, below, fuse_options, is_copy
 from runtimes.options import flag_problems, is_plain, unknown_options
 from runtimes.pods import CREDENTIALS
@@ -63,6 +64,7 @@ def problems(cache: Cache) -> list[str]:
         for name in (*FORMAT_OPTIONS, "quota")
         if name in ((cache.spec.get("fuse") or {}).get("options") or {})
     ]
+    found += gateway.problems(cache) if source.scheme in ("s3", "juicefs") else ()
     if found:
         return found
     found += [

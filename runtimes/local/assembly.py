@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -19,6 +21,14 @@ _PIECE = 1 << 18  # bytes read at once: what stays in a core's own cache
 def ranges(size: int) -> int:
     """How many a file of `size` bytes has."""
     return max(1, -(-size // RANGE))
+
+
+class DiskFaultError(Exception):
+    """Passes through a source, which would take an OSError for its own."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Assembly:
@@ -63,9 +73,23 @@ class Assembly:
         """A piece of a range; each range from its first byte on, perhaps again."""
         if self._verification is not None:
             self._verification.passes(offset // RANGE, data, offset)
-        while data:
-            count = os.pwrite(self._file, data, offset)
-            data, offset = data[count:], offset + count
+        self._put(data, offset)
+
+    def drain(self, pipe: int, count: int, offset: int) -> None:
+        """As `write`, of bytes in a pipe: the kernel moves them, and they are read where they came to be."""
+        start, end = offset, offset + count
+        while offset < end:
+            try:
+                offset += os.splice(pipe, self._file, end - offset, offset_dst=offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                # A file system that takes nothing from pipes.
+                offset += self._put(memoryview(os.read(pipe, end - offset)), offset)
+        if self._verification is not None and self._verification.sums:
+            below = start % mmap.ALLOCATIONGRANULARITY
+            there = mmap.mmap(self._file, end - start + below, offset=start - below, prot=mmap.PROT_READ)
+            self._verification.passes(start // RANGE, memoryview(there)[below:], start)
 
     def mark(self, number: int, mark: int) -> None:
         """Tells peers what becomes of a range."""
@@ -127,6 +151,12 @@ class Assembly:
                 os.close(descriptor)
         self._file = self._marks = -1
 
+    def _put(self, data: memoryview, offset: int) -> int:
+        count = 0
+        while count < len(data):
+            count += os.pwrite(self._file, data[count:], offset + count)
+        return count
+
     def _resume(self) -> bytearray:
         try:
             done = bytearray(self._journal.read_bytes()) if self._path.exists() else bytearray()
@@ -147,3 +177,35 @@ class Assembly:
                 raise OSError(errno.EIO, "became shorter while it was read", str(self._path))
             yield buffer[:count]
             start += count
+
+
+class Arrival:
+    """A range on its way into its file, from its first byte on: a FileSink. `came` hears of every piece."""
+
+    def __init__(self, assembly: Assembly, number: int, came: Callable[[int], None]) -> None:
+        self._assembly, self._came = assembly, came
+        self.start = self.position = assembly.bounds(number)[0]
+
+    def __call__(self, data: memoryview) -> None:
+        """Raises DiskFaultError."""
+        with _of_the_disk():
+            self._assembly.write(data, self.position)
+        self._advance(len(data))
+
+    def drain(self, pipe: int, count: int) -> None:
+        """Raises DiskFaultError."""
+        with _of_the_disk():
+            self._assembly.drain(pipe, count, self.position)
+        self._advance(count)
+
+    def _advance(self, count: int) -> None:
+        self.position += count
+        self._came(count)
+
+
+@contextmanager
+def _of_the_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFaultError(error) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from addon_framework.api.data import DataLoad, LocalRuntime
 from addon_framework.api.meta import Json
 from runtimes import backup_pods
-from runtimes.interface import Backup, Cache, Component, Service, Task, Volume
+from runtimes.interface import Backup, Cache, Component, Service, Source, Task, Volume
 from runtimes.loading import option_problems
 from runtimes.local import checks, pods
 from runtimes.local.peers import PORT
@@ -26,6 +26,10 @@ class LocalBackend(SourceBackend):
     def validate(self, cache: Cache) -> list[str]:
         """Sources it can read, options it knows, one directory, and read-only."""
         return checks.problems(cache)
+
+    def lists(self, source: Source) -> bool:
+        """All but what is on a node or in a claim."""
+        return source.scheme not in pods.NEAR
 
     def without_effect(self, cache: Cache) -> Mapping[str, str]:
         """What a copy has no use for."""

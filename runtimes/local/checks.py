@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from addon_framework.api.data import DataLoad
 from runtimes.interface import Cache, Source, level_paths
 from runtimes.local.pods import FILES, NEAR, path, peers, shares
-from runtimes.options import unknown_options
-from runtimes.pods import CREDENTIALS
-from runtimes.source import SCHEMES, hub, s3
+from runtimes.options import field_of, unknown_options
+from runtimes.pods import credential_names
+from runtimes.schemes import DRIVEN, LOCAL, elsewhere
+from runtimes.source import SCHEMES, SourceError, drivers, hub, web
+from runtimes.source.stores import AUTHORITY, STORES, option_names, place
 from runtimes.tiers import watermarks
 
-_SCHEMES = (*SCHEMES, "pvc")
-_OPTIONS = {"s3": s3.OPTIONS, "hf": hub.OPTIONS}
-_SECRETS = {"s3": tuple(CREDENTIALS), "hf": ("token",), "http": ("token",), "https": ("token",)}
+_TOKENS = {"hf": hub.OPTIONS, "http": web.OPTIONS, "https": web.OPTIONS}  # schemes that know a token
+_BELONGS_IN_SECRETS = re.compile(
+    r".*(passw|passphrase|secret|token|connection_string|account_key|sas_|pkey).*"
+)
 _ADDRESS = re.compile(r"[\w.-]+:\d{1,5}")
 WITHOUT_EFFECT = {"Dataset.spec.mounts.shared": "a copy is of the Dataset alone"}
 
@@ -28,17 +32,43 @@ def problems(cache: Cache) -> list[str]:
     if not cache.read_only:
         found.append(f"{where}.accessModes: {cache.title} is a copy, so only ReadOnlyMany is possible")
     for number, source in enumerate(cache.sources):
-        found += _source(source, f"{where}.mounts[{number}]")
-        known = (_OPTIONS.get(source.scheme, ()), _SECRETS.get(source.scheme, ()))
-        found += unknown_options(cache, number, *known)
+        found += _source(cache, number, source, f"{where}.mounts[{number}]")
     return found
 
 
-def _source(source: Source, where: str) -> Iterator[str]:
-    if source.scheme not in _SCHEMES:
-        yield f"{where}.mountPoint: {source.url!r} must be one of {', '.join(_SCHEMES)}"
-    if source.scheme in FILES and not path(source).startswith("/"):
-        yield f"{where}.mountPoint: {source.url!r} must be {source.scheme}:///path"
+def _source(cache: Cache, number: int, source: Source, where: str) -> Iterator[str]:
+    """Each scheme has options of its own; those of fsspec's drivers are their arguments."""
+    at = f"{where}.mountPoint: {source.url!r}"
+    if source.scheme in STORES:
+        secrets = (*credential_names(source.scheme), AUTHORITY)
+        yield from unknown_options(cache, number, option_names(source.scheme), secrets)
+        try:
+            place(source.url, source.options)
+        except SourceError as error:
+            yield f"{where}: {error}"
+    elif source.scheme in _TOKENS:
+        yield from unknown_options(cache, number, _TOKENS[source.scheme], ("token", AUTHORITY))
+    elif source.scheme in NEAR:
+        yield from unknown_options(cache, number)
+        if source.scheme in FILES and not path(source).startswith("/"):
+            yield f"{at} must be {source.scheme}:///path"
+    else:
+        yield from _driven(cache, number, source, at)
+
+
+def _driven(cache: Cache, number: int, source: Source, at: str) -> Iterator[str]:
+    """A source that is read by a driver of fsspec. Without an image it will be read elsewhere, by another."""
+    if wrong := drivers.problem(source.scheme, here=bool(cache.image)):
+        known = ", ".join((*SCHEMES, "pvc", *DRIVEN))
+        yield f"{at} must be one of {known}: {wrong}{elsewhere(source.scheme, LOCAL)}"
+        return
+    if urlsplit(source.url).password:
+        yield f"{at}: has a password; write it into encryptOptions"
+    for name in source.options:
+        if _BELONGS_IN_SECRETS.fullmatch(name):
+            yield f"{field_of(cache, number, name)}.{name}: is a secret; write it into encryptOptions"
+    if (names := drivers.arguments(source.scheme)) is not None:
+        yield from unknown_options(cache, number, names, names)
 
 
 def _peers(cache: Cache) -> Iterator[str]:

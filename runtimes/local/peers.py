@@ -43,7 +43,7 @@ _OFTEN = 100  # times that a peer says it has what it has not
 _POLL = 0.02  # seconds between looks at a claim that is not settled
 _ASKING = 0.001  # seconds: an answer may be as old for each peer, so that asking many costs little
 ORIGIN, MINE, LATER = "", "mine", "later"
-_KEYS = re.compile(r"SOURCE\d+_(ACCESS_KEY|SECRET_KEY|TOKEN)")
+_KEYS = re.compile(r"SOURCE\d+_(ACCESS_KEY|SECRET_KEY|TOKEN|OPTION_.+)")
 
 
 @dataclass

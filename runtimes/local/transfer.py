@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TypeVar
 
-from runtimes.local.assembly import ABSENT, CLAIMED, READING, Assembly
+from runtimes.local.assembly import ABSENT, CLAIMED, READING, Arrival, Assembly, DiskFaultError
 from runtimes.local.awaiting import Awaited
 from runtimes.local.order import Item, Order
 from runtimes.local.peers import LATER, MINE, ORIGIN, Peers
@@ -25,14 +25,6 @@ _SMALLEST = 1 << 18  # bytes of a file that peers are asked for
 _LARGE = 8 << 20  # bytes of a file whose MD5 costs more than asking for something better
 _POLL = 0.02  # seconds between looks at a range that a peer is about to have
 _NOBODY = 30.0  # seconds without a byte after which what only peers may give is given up
-
-
-class _DiskFaultError(Exception):
-    """Passes through a source, which would take an OSError for its own."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 class Transfer:
@@ -123,28 +115,21 @@ class Transfer:
         if giver == ORIGIN:
             assembly.mark(number, READING)
 
+        def came(count: int) -> None:
+            self._progress.add(count)
+            self._moved_at = self._clock()
+
         def attempt() -> bool:
-            position = start
-
-            def sink(data: memoryview) -> None:
-                nonlocal position
-                try:
-                    assembly.write(data, position)
-                except OSError as error:
-                    raise _DiskFaultError(error) from error
-                position += len(data)
-                self._progress.add(len(data))
-                self._moved_at = self._clock()
-
+            sink = Arrival(assembly, number, came)
             try:
                 if giver:
                     self._peers_read(giver, assembly, number, sink)
                     return True
                 return start == end or item.source.read(item.object, start, end, sink)
             except SourceError:
-                self._progress.add(start - position)
+                self._progress.add(sink.start - sink.position)
                 raise
-            except _DiskFaultError as fault:
+            except DiskFaultError as fault:
                 raise fault.error from None
 
         try:

@@ -19,7 +19,9 @@ Read = Callable[[int, int], Iterator[memoryview]]  # the bytes [start, end) of t
 
 
 class Verification(Protocol):
-    """Used by many threads at once, but each range by one at a time."""
+    """Used by many threads at once, but each range by one at a time. `sums`: whether pieces are looked at."""
+
+    sums: bool
 
     def passes(self, number: int, data: memoryview, offset: int) -> None:
         """A piece of a range goes to the disk; ranges come from their first byte on, perhaps again."""
@@ -45,6 +47,8 @@ def verification(obj: Object, ranges: list[Bounds], there: bytearray, read: Read
 
 class _Sums:
     """A CRC: of pieces that end where ranges or parts do."""
+
+    sums = True
 
     def __init__(self, obj: Object, crc: Crc, ranges: list[Bounds], read: Read) -> None:
         self._crc, self._ranges, self._read, self._size = crc, ranges, read, obj.size
@@ -90,6 +94,8 @@ class _Sums:
 class _Parts:
     """Digests of parts."""
 
+    sums = False
+
     def __init__(self, kind: str, size: int, ranges: list[Bounds], there: bytearray, read: Read) -> None:
         self._kind, self._size, self._read = kind, size, read
         self._ranges, self._there = ranges, there
@@ -128,6 +134,8 @@ class _Parts:
 
 class _InOrder:
     """A digest of the whole: grows with the beginning of the file that is there."""
+
+    sums = False
 
     def __init__(self, kind: str, ranges: list[Bounds], there: bytearray, read: Read) -> None:
         self._hasher, self._ranges, self._there, self._read = hasher(kind), ranges, there, read

@@ -38,6 +38,9 @@ def main() -> int:
     except OSError as error:
         report("failed", reason="TargetError", message=f"{specification['to']['url']}: {error}")
         return 1
+    except Exception as error:
+        report("failed", reason="MigrationFailed", message=f"{type(error).__name__}: {error}")
+        raise
     return 0
 
 
@@ -53,8 +56,13 @@ def run(specification: Mapping[str, Any], environment: Mapping[str, str]) -> Non
     progress = Progress(total=sum(item.object.size for item in items), total_files=len(items))
     began = time.monotonic()
     with Reporting(progress, began), ThreadPoolExecutor(specification.get("threads") or 8) as pool:
-        for done in [pool.submit(copy, item, _path(specification, item), target, progress) for item in items]:
-            done.result()
+        copies = [pool.submit(copy, item, _path(specification, item), target, progress) for item in items]
+        try:
+            for done in copies:
+                done.result()
+        except BaseException:  # what failed for one file would fail for each of the others, after as long
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     seconds = time.monotonic() - began
     report("done", seconds=round(seconds, 3), **progress.numbers(seconds))
 
@@ -108,6 +116,7 @@ def _read(
             progress.add(-len(got))
             if error.permanent or error.stale or time.monotonic() > deadline:
                 raise
+            progress.trouble = str(error)
         wait(delay)
         delay = min(delay * 2, 5.0)
 
@@ -126,7 +135,7 @@ def _mine(path: str, specification: Mapping[str, Any], environment: Mapping[str,
     if not fnmatch.fnmatch(path, include) or (exclude and fnmatch.fnmatch(path, exclude)):
         return False
     pods, index = int(environment.get("PODS") or 1), int(environment.get("JOB_COMPLETION_INDEX") or 0)
-    return zlib.crc32(path.encode()) % pods == index
+    return zlib.crc32(os.fsencode(path)) % pods == index
 
 
 if __name__ == "__main__":

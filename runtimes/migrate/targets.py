@@ -75,7 +75,7 @@ class DirectoryTarget:
         """Beside its place, under a name of its own."""
         place = self._root / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f".{hashlib.sha256(place.name.encode()).hexdigest()[:16]}.part")
+        temporary = place.with_name(f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:16]}.part")
         try:
             with temporary.open("wb") as file:
                 yield _FileWriter(file, temporary, place, _version(obj))
@@ -157,6 +157,10 @@ class BucketTarget:
                 writer.abort()
 
     def _key(self, path: str) -> str:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise OSError(f"{path!r} has a name that no object can have: it is not UTF-8") from None
         return f"{self._prefix}/{path}".lstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""Where data comes from: listing objects, and reading ranges of them, with the standard library only.
+"""Where data comes from: listing objects, and reading ranges of them. Only `filesystems` needs a library.
 
 Threads and http.client: a loader starts in a tenth of a second; recv and write let other threads run.
 """
@@ -12,31 +12,38 @@ from runtimes.source.hub import HubSource
 from runtimes.source.objects import Object, ObjectSource, Sink, SourceError
 from runtimes.source.s3 import S3Source
 from runtimes.source.sigv4 import Credentials
+from runtimes.source.stores import STORES
 from runtimes.source.web import WebSource
 
-SCHEMES = ("s3", "http", "https", "hf", "file", "local")
+SCHEMES = (*STORES, "http", "https", "hf", "file", "local")  # those that need no driver
 
 
 def open_source(url: str, options: Mapping[str, str], credentials: Credentials | None) -> ObjectSource:
     """The source that a URL names. Raises SourceError."""
     scheme = url.partition("://")[0]
-    if scheme == "s3":
-        return S3Source(url, options, credentials)
+    secret = credentials or Credentials("", "")
+    said = {**options, **secret.options}
+    if scheme in STORES:
+        return S3Source(url, said, credentials)
     if scheme in ("http", "https"):
-        return WebSource(url, credentials.token if credentials else "")
+        return WebSource(url, said, secret.token)
     if scheme == "hf":
-        return HubSource(url, options, credentials.token if credentials else "")
+        return HubSource(url, said, secret.token)
     if scheme in ("file", "local"):
         return FileSource(url)
-    raise SourceError(f"{url}: {scheme}:// is none of {', '.join(SCHEMES)}", permanent=True)
+    from runtimes.source.filesystems import FileSystemSource  # a loader that needs it not starts sooner
+
+    return FileSystemSource(url, options, secret.options)
 
 
 def from_environment(prefix: str, environment: Mapping[str, str]) -> Credentials | None:
-    """<prefix>ACCESS_KEY, SECRET_KEY and TOKEN; None when there are none."""
+    """<prefix>ACCESS_KEY, SECRET_KEY, TOKEN and OPTION_<name>; None when there are none."""
     key, token = environment.get(f"{prefix}ACCESS_KEY", ""), environment.get(f"{prefix}TOKEN", "")
-    if not key and not token:
+    mark = f"{prefix}OPTION_"
+    options = {name[len(mark) :]: value for name, value in environment.items() if name.startswith(mark)}
+    if not (key or token or options):
         return None
-    return Credentials(key, environment.get(f"{prefix}SECRET_KEY", ""), token)
+    return Credentials(key, environment.get(f"{prefix}SECRET_KEY", ""), token, options)
 
 
 __all__ = [

@@ -18,7 +18,13 @@ KINDS = (
     "crc32",
     "sha1",
 )  # of S3: the surest, then the fastest
-_CRCS = {"crc64nvme": ("CRC64-NVME", 8), "crc32c": ("CRC32C", 4), "crc32": ("CRC32", 4)}
+CRC64_XZ = "crc64xz"  # of OSS and COS, which call it crc64ecma
+_CRCS = {
+    "crc64nvme": ("CRC64-NVME", 8),
+    CRC64_XZ: ("CRC64-XZ", 8),
+    "crc32c": ("CRC32C", 4),
+    "crc32": ("CRC32", 4),
+}
 _PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
 
 
@@ -36,7 +42,7 @@ class Hasher(Protocol):
 
 
 def hasher(kind: str, part_size: int = 0) -> Hasher:
-    """`md5`, or one of KINDS; given the size of parts, of their digests, followed by how many."""
+    """`md5`, one of KINDS, or CRC64_XZ; given the size of parts, of their digests, followed by how many."""
     if part_size:
         return _Parts(kind, part_size)
     found = crc(kind)

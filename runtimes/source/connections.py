@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import os
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from urllib.parse import SplitResult
 
-from runtimes.source.objects import Sink, SourceError
+from runtimes.source.objects import FileSink, Sink, SourceError
 from runtimes.source.pace import THROTTLED, Pace
+from runtimes.source.pipes import Pipe
 
 _TIMEOUT = 30.0
 _BUFFER = 1 << 18
@@ -21,13 +24,17 @@ _SHORT = 1.0  # seconds after which bytes are passed on though there are few
 
 
 class Connections:
-    """Requests to any host, as fast as each lets us; safe to share between threads."""
+    """Requests to any host, as fast as each lets us; safe to share between threads.
 
-    def __init__(self, timeout: float = _TIMEOUT) -> None:
+    `authority`: certificates (PEM) that are trusted in place of the system's. Raises SourceError.
+    """
+
+    def __init__(self, timeout: float = _TIMEOUT, authority: str = "") -> None:
         self._timeout = timeout
         self._local = threading.local()
         self._paces: dict[str, Pace] = {}
         self._context: ssl.SSLContext | None = None
+        self._splices = hasattr(os, "splice")
 
     @contextmanager
     def request(
@@ -74,32 +81,56 @@ class Connections:
 
     def pour(self, response: http.client.HTTPResponse, start: int, end: int, sink: Sink, what: str) -> None:
         """The body, bytes [start, end) of `what`, into the sink. Raises SourceError when it is not that."""
-        given, length = response.headers.get("Content-Range"), end - start
+        given, left = response.headers.get("Content-Range"), end - start
         if given and not given.startswith(f"bytes {start}-{end - 1}/"):
             raise SourceError(f"{what}: asked for bytes {start}-{end - 1}, the answer has {given}")
-        left = length
-        for data in self._pieces(response, length):
-            sink(data)
-            left -= len(data)
-        if left:
+        if left := left - sum(self._give(response, left, sink)):
             raise SourceError(f"{what}: the answer ended {left} bytes early")
         response.read()  # the end, so that the connection can be used again
 
-    def _pieces(self, response: http.client.HTTPResponse, left: int) -> Iterator[memoryview]:
-        """The next bytes of a body, in memory that is used again."""
+    def _give(self, response: http.client.HTTPResponse, left: int, sink: Sink) -> Iterator[int]:
+        """The next bytes of a body into the sink: how many, each time."""
         buffer, plain = self._buffer, self._local.plain
         if plain is not None and response.length is not None and left > _LAST:
             # What came together with the headers.
             count = response.readinto(buffer[: min(len(response.peek(1)), left)])
-            yield buffer[:count]
+            sink(buffer[:count])
+            yield count
             left -= count
-            for count in _straight(plain, buffer, min(left, response.length) - _LAST, self._timeout):
+            for count in self._straight(plain, min(left, response.length) - _LAST, sink):
                 response.length -= count
                 left -= count
-                yield buffer[:count]
+                yield count
         while left and (count := response.readinto(buffer[: min(left, len(buffer))])):
+            sink(buffer[:count])
             left -= count
-            yield buffer[:count]
+            yield count
+
+    def _straight(self, plain: socket.socket, left: int, sink: Sink) -> Iterator[int]:
+        """Past the answer: many bytes by each call.
+
+        The kernel gathers them. Were every few of them a call, a loader's many threads would spend their
+        time on waking one another.
+        """
+        if self._splices and isinstance(sink, FileSink):
+            with closing(Pipe(plain)) as pipe:
+                try:
+                    for count in _received(plain, pipe.receive, left, self._timeout):
+                        sink.drain(pipe.exit, count)
+                        yield count
+                    return
+                except OSError as error:  # not the sink's
+                    if error.errno != errno.EINVAL:
+                        raise
+                    self._splices = False  # sandboxes have kernels of their own
+        buffer = self._buffer
+
+        def receive(most: int) -> int:
+            return plain.recv_into(buffer, min(most, len(buffer)), socket.MSG_WAITALL)
+
+        for count in _received(plain, receive, left, self._timeout):
+            sink(buffer[:count])
+            yield count
 
     @property
     def _pool(self) -> dict[tuple[str, str], http.client.HTTPConnection]:
@@ -134,19 +165,17 @@ class Connections:
         return connection.getresponse()
 
 
-def _straight(plain: socket.socket, buffer: memoryview, left: int, timeout: float) -> Iterator[int]:
-    """Fills the buffer again and again, each time by one call: how much came.
-
-    The kernel gathers the bytes. Were every few of them a call, a loader's many threads would spend their
-    time on waking one another.
-    """
+def _received(
+    plain: socket.socket, receive: Callable[[int], int], left: int, timeout: float
+) -> Iterator[int]:
+    """How much `receive` got, again and again, until nothing is left or the other side has closed."""
     plain.settimeout(None)
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(_SHORT), 0))
     try:
         silent = 0.0
         while left > 0 and silent < timeout:
             try:
-                count = plain.recv_into(buffer, min(left, len(buffer)), socket.MSG_WAITALL)
+                count = receive(left)
             except BlockingIOError:
                 silent += _SHORT
                 continue

@@ -1,6 +1,6 @@
 """The Hugging Face hub, or anything that speaks its protocol: hf://[datasets/]owner/name[@revision][/path].
 
-Options: `endpoint`, and the token as a secret option. https://huggingface.co/docs/hub/api
+Options: `endpoint`, `caBundle`, and the token as a secret option. https://huggingface.co/docs/hub/api
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin
 from runtimes.source.objects import Object, Sink, SourceError, checked
 from runtimes.source.requests import Requests
 
-OPTIONS = ("endpoint",)
+OPTIONS = ("endpoint", "caBundle")
 _DEFAULT = "https://huggingface.co"
 _URL = re.compile(
     r"hf://(?:(?P<kind>models|datasets)/)?(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.*))?"
@@ -33,7 +33,8 @@ class HubSource:
         self._kind = match["kind"] or "models"
         self._revision, self._path = match["revision"] or "main", (match["path"] or "").strip("/")
         self._endpoint = (options.get("endpoint") or _DEFAULT).rstrip("/")
-        self._requests = Requests(f"{url} at {self._endpoint}", token)
+        title = f"{url} at {self._endpoint}"
+        self._requests = Requests(title, token, options.get("caBundle", ""))
         self._commit, self._single = "", False
 
     def objects(self) -> Iterator[Object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from runtimes.source.checksums import Hasher, hasher
 
@@ -58,6 +58,14 @@ class Sink(Protocol):
 
     def __call__(self, data: memoryview) -> None:
         """Called with consecutive pieces; the memory is used again afterwards."""
+
+
+@runtime_checkable
+class FileSink(Sink, Protocol):
+    """Also takes bytes that are in a pipe, and need not come through this process."""
+
+    def drain(self, pipe: int, count: int) -> None:
+        """The next `count` bytes, all of which are in it."""
 
 
 class ObjectSource(Protocol):

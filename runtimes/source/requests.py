@@ -19,9 +19,9 @@ class Requests:
     The token goes to the host that was asked first and to no other.
     """
 
-    def __init__(self, title: str, token: str = "") -> None:
+    def __init__(self, title: str, token: str = "", authority: str = "") -> None:
         self._title, self._token = title, token
-        self._connections = Connections()
+        self._connections = Connections(authority=authority)
 
     def range(self, url: str, obj: Object, start: int, end: int, sink: Sink) -> None:
         """Bytes [start, end) of a file, of the version that was listed."""

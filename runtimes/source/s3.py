@@ -1,4 +1,4 @@
-"""S3 and what speaks its protocol: s3://bucket/prefix, options `endpoint` and `region`.
+"""S3 and what speaks its protocol (see stores): s3://bucket/prefix.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
@@ -12,16 +12,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from email.message import Message
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
-from runtimes.source.checksums import KINDS, parts_of
+from runtimes.source.checksums import CRC64_XZ, KINDS, parts_of
 from runtimes.source.connections import Connections
 from runtimes.source.objects import Object, Sink, SourceError, checked
 from runtimes.source.sigv4 import Credentials, encode_query, signed_headers
+from runtimes.source.stores import place
 
 OPTIONS = ("endpoint", "region")
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5 = re.compile(r"[0-9a-f]{32}|[0-9A-F]{32}")
+_STYLE = ("SecondLevelDomainForbidden", "PathStyleDomainForbidden")
 _KEYS = ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch")
 
 
@@ -29,15 +31,10 @@ class S3Source:
     """Objects below a prefix, or the one object that the URL names. Without credentials it asks unsigned."""
 
     def __init__(self, url: str, options: Mapping[str, str], credentials: Credentials | None) -> None:
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise SourceError(f"{url}: an S3 URL is s3://bucket/prefix", permanent=True)
-        self.url, self._bucket, self._prefix = url, bucket, prefix.strip("/")
-        self._region = options.get("region") or "us-east-1"
-        endpoint = options.get("endpoint") or f"https://s3.{self._region}.amazonaws.com"
-        self._endpoint = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+        self._place = place(url, options)
+        self.url, self._prefix, self._endpoint = url, self._place.prefix, self._place.endpoint
         self._credentials = credentials if credentials is not None and credentials.access_key else None
-        self._connections = Connections()
+        self._connections = Connections(authority=self._place.authority)
         self._single = False  # the URL names an object, not a prefix
 
     def objects(self) -> Iterator[Object]:
@@ -55,7 +52,7 @@ class S3Source:
         said = self._head(obj, {})
         in_parts = said.get("x-amz-checksum-type") == "COMPOSITE"
         digests = ((kind, _hexadecimal(said, kind, in_parts=in_parts)) for kind in KINDS)
-        if stored := next((found for found in digests if found[1]), None):
+        if stored := next((found for found in digests if found[1]), None) or _by_other_names(said):
             obj = replace(obj, stored=stored)
         elif parts_of(obj.etag) and _is_md5(said):
             obj = replace(obj, md5=obj.etag)
@@ -93,7 +90,7 @@ class S3Source:
 
     def _path_of(self, obj: Object) -> str:
         key = self._prefix if self._single else f"{self._prefix}/{obj.path}".lstrip("/")
-        return f"/{self._bucket}/{key}"
+        return f"{self._place.root}/{key}"
 
     def _list(self, prefix: str) -> Iterator[Object]:
         query = {"list-type": "2", "prefix": prefix, "max-keys": "1" if self._single else "1000"}
@@ -107,7 +104,7 @@ class S3Source:
                 if key.endswith("/"):
                     continue  # a directory's marker
                 etag = (entry.findtext("{*}ETag") or "").strip('"')
-                md5 = etag if _MD5.fullmatch(etag) else ""
+                md5 = etag.lower() if _MD5.fullmatch(etag) else ""
                 size = int(entry.findtext("{*}Size") or 0)
                 if not self._single:
                     yield Object(checked(key[len(prefix) :], self.url), size, etag, md5)
@@ -121,7 +118,7 @@ class S3Source:
             query["continuation-token"] = token
 
     def _page(self, query: Mapping[str, str]) -> ElementTree.Element:
-        with self._ask("GET", f"/{self._bucket}", query, {}) as response:
+        with self._ask("GET", self._place.root or "/", query, {}) as response:
             text = response.read()
         try:
             tree = ElementTree.fromstring(text)
@@ -139,7 +136,7 @@ class S3Source:
         asked = encode_query(query)
         if self._credentials is not None:
             headers = signed_headers(
-                method, self._endpoint.netloc, encoded, asked, headers, self._credentials, self._region
+                method, self._endpoint.netloc, encoded, asked, headers, self._credentials, self._place.region
             )
         target = f"{encoded}?{asked}" if asked else encoded
         with self._connections.request(method, self._endpoint, target, headers) as response:
@@ -160,6 +157,8 @@ class S3Source:
             said = f"{code}: {tree.findtext('{*}Message') or ''}"
         except ElementTree.ParseError:
             said = f"HTTP {response.status} {response.reason}"
+        if code in _STYLE:
+            return SourceError(f"{where}: refused ({said}); say addressing: virtual", permanent=True)
         match 403 if code in _KEYS else response.status:
             case 404 | 412 if listed:
                 return SourceError(f"{where}: an object changed while it was read ({said})", stale=True)
@@ -170,15 +169,31 @@ class S3Source:
                 return SourceError(f"{where}: not found ({said})", permanent=True)
             case 301 | 307 | 400:
                 return SourceError(
-                    f"{where}: refused ({said}); check options endpoint and region", permanent=True
+                    f"{where}: refused ({said}); check options endpoint, region and addressing",
+                    permanent=True,
                 )
         return SourceError(f"{where}: {said}")
 
 
 def _is_md5(said: Message) -> bool:
-    """Whether an ETag is made of MD5s: that of what was encrypted with the account's own keys is not."""
-    encryption = said.get("x-amz-server-side-encryption", "AES256")
-    return encryption == "AES256" and "x-amz-server-side-encryption-customer-algorithm" not in said
+    """Whether an ETag is made of MD5s: that of what was encrypted with the account's own keys is not.
+
+    Stores that are no S3 have names of their own for the headers, such as x-oss-server-side-encryption.
+    """
+    encryption = [value for name, value in said.items() if name.lower().endswith("-server-side-encryption")]
+    own = any(name.lower().endswith("-customer-algorithm") for name in said)
+    return all(value == "AES256" for value in encryption) and not own
+
+
+def _by_other_names(said: Message) -> tuple[str, str] | None:
+    """A checksum of the whole that OSS and COS (a number), or Google, tell of every object."""
+    for name, value in said.items():
+        if name.lower().endswith("-hash-crc64ecma") and value.isdecimal():
+            return CRC64_XZ, f"{int(value):016x}"
+        kind, _, digest = value.partition("=")
+        if name.lower() == "x-goog-hash" and kind == "crc32c":
+            return kind, base64.b64decode(digest.partition(",")[0]).hex()
+    return None
 
 
 def _hexadecimal(said: Message, kind: str, *, in_parts: bool) -> str:

@@ -17,11 +17,12 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True)
 class Credentials:
-    """Of an S3 account."""
+    """Of an S3 account; `options` are others of a source that are secret, by their names."""
 
     access_key: str
     secret_key: str = field(repr=False)
     token: str = field(default="", repr=False)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def encode_query(query: Mapping[str, str]) -> str:

@@ -1,23 +1,27 @@
-"""Behind an http(s) URL: a file, or, when it ends with a slash, a directory that the server lists as HTML."""
+"""Behind an http(s) URL: a file, or, when it ends with a slash, a directory that the server lists as HTML.
+
+Options: `caBundle`, and the token as a secret option.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from runtimes.source.objects import Object, Sink, SourceError, checked
 from runtimes.source.requests import Requests
 
+OPTIONS = ("caBundle",)
 _LARGEST_PAGE = 32 << 20
 
 
 class WebSource:
     """Listings as Apache, nginx, Caddy and Python write them: links to what is below the page's own URL."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, options: Mapping[str, str], token: str = "") -> None:
         self.url = url
-        self._requests = Requests(url, token)
+        self._requests = Requests(url, token, options.get("caBundle", ""))
 
     def objects(self) -> Iterator[Object]:
         """The one file, or all below the directory. The server must say how long each is."""

@@ -31,7 +31,7 @@ class VineyardBackend(Backend):
         if not problems:
             problems += [*self._tier_problems(cache), *memory_problems(cache)]
         for part, known in pods.PARTS.items():
-            problems += port_problems(cache, part, known)
+            problems += port_problems(cache, part, [*known, *(["exporter"] if part == "worker" else [])])
         outside = master.get("endpoint") or {}
         problems += [
             f"{title}: spec.master.endpoint.{name}: vineyardd connects to etcd without any"
@@ -57,6 +57,7 @@ class VineyardBackend(Backend):
             "Dataset.spec.owner": "Vineyard has objects, not files",
             "Dataset.spec.sharedOptions": "there are no mounts",
             "Dataset.spec.sharedEncryptOptions": "there are no mounts",
+            "spec.worker.ports.exporter": "no exporter runs beside vineyardd, as with Fluid",
         }
 
     def host_ports(self, cache: Cache) -> list[str]:

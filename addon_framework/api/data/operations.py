@@ -140,6 +140,15 @@ _OPERATION_COLUMNS = (
     AGE,
     ("Duration", "string", ".status.duration"),
 )
+_MESSAGE = ("Message", "string", ".status.infos.message", 1)
+_PROGRESS = (  # of what copies; kubectl shows it with -o wide
+    ("Done", "string", ".status.infos.percentage", 1),
+    ("Bytes", "string", ".status.infos.loaded", 1),
+    ("Files", "string", ".status.infos.files", 1),
+    ("Rate", "string", ".status.infos.rate", 1),
+    ("ETA", "string", ".status.infos.eta", 1),
+    _MESSAGE,
+)
 
 
 class DataLoad(Struct, frozen=True):
@@ -150,7 +159,7 @@ class DataLoad(Struct, frozen=True):
         short_names=("load",),
         categories=("fluid",),
         places=SPOKE,
-        columns=(("Dataset", "string", ".spec.dataset.name"), *_OPERATION_COLUMNS),
+        columns=(("Dataset", "string", ".spec.dataset.name"), *_OPERATION_COLUMNS, *_PROGRESS),
     )
 
     metadata: ObjectMeta = ObjectMeta()
@@ -228,7 +237,10 @@ class DataMigrate(Struct, frozen=True):
 
     RESOURCE: ClassVar = Resource(GROUP, "v1alpha1", "datamigrates", "DataMigrate")
     DEFINITION: ClassVar = Definition(
-        short_names=("migrate",), categories=("fluid",), places=SPOKE, columns=_OPERATION_COLUMNS
+        short_names=("migrate",),
+        categories=("fluid",),
+        places=SPOKE,
+        columns=(*_OPERATION_COLUMNS, *_PROGRESS),
     )
 
     metadata: ObjectMeta = ObjectMeta()
@@ -264,6 +276,7 @@ class DataBackup(Struct, frozen=True):
             ("NodeName", "string", ".status.infos.BackupLocationNodeName"),
             AGE,
             ("Duration", "string", ".status.duration"),
+            _MESSAGE,
         ),
     )
 
@@ -344,7 +357,7 @@ class DataProcess(Struct, frozen=True):
     DEFINITION: ClassVar = Definition(
         categories=("fluid",),
         places=SPOKE,
-        columns=(("Dataset", "string", ".spec.dataset.name"), *_OPERATION_COLUMNS),
+        columns=(("Dataset", "string", ".spec.dataset.name"), *_OPERATION_COLUMNS, _MESSAGE),
     )
 
     metadata: ObjectMeta = ObjectMeta()

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from addon_framework.api.addon import AddOnDeploymentConfig, AddOnTemplate, ClusterManagementAddOn
+from addon_framework.api.addon import AddOnDeploymentConfig, AddOnTemplate
 from addon_framework.api.meta import Json
 from addon_framework.api.names import LIFECYCLE_ANNOTATION
+from addon_framework.hub.addons.management import management
 from addon_framework.hub.addons.places import mode_values
 from addon_framework.hub.addons.render_hub import hub_side
 from addon_framework.hub.addons.render_values import (
@@ -153,21 +154,15 @@ def _render(
 
 
 def _management(description: AddonDescription, namespace: str, placements: Sequence[tuple[str, str]]) -> Json:
-    result = _object(ClusterManagementAddOn, description.name)
+    result = management(description)
     result["metadata"]["annotations"] = {LIFECYCLE_ANNOTATION: "addon-manager"}
-    named = {"displayName": description.display_name, "description": description.description}
     kinds = (
         (ADDON_TEMPLATE, {"name": description.name}),
         (ADDON_DEPLOYMENT_CONFIG, {"name": description.name, "namespace": namespace}),
     )
-    result["spec"] = {
-        "addOnMeta": {name: value for name, value in named.items() if value},
-        "supportedConfigs": [
-            {"group": kind.group, "resource": kind.resource, "defaultConfig": default}
-            for kind, default in kinds
-        ],
-        "installStrategy": {"type": "Manual"},
-    }
+    result["spec"]["supportedConfigs"] = [
+        {"group": kind.group, "resource": kind.resource, "defaultConfig": default} for kind, default in kinds
+    ]
     if placements:
         result["spec"]["installStrategy"] = {
             "type": "Placements",

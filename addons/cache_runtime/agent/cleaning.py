@@ -11,7 +11,7 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import AlreadyExists, Client, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import NODE_LABEL, labels, short_hash
+from addons.cache_runtime.agent.names import NO_MESH, NODE_LABEL, labels, short_hash
 
 log = structlog.get_logger(__name__)
 _GRACE, _ATTEMPTS = 60, 3  # Fluid's cleanCachePolicy defaults
@@ -77,7 +77,7 @@ def job_for(binding: Binding, node: str, name: str, namespace: str) -> Json:
             "activeDeadlineSeconds": max(seconds, 1),  # 0 is no time at all to Kubernetes
             "ttlSecondsAfterFinished": 600,
             "template": {
-                "metadata": {"labels": own},
+                "metadata": {"labels": {**NO_MESH, **own}},
                 "spec": {**pod, "nodeName": node, "restartPolicy": "Never"},
             },
         },

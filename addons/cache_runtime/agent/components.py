@@ -14,6 +14,7 @@ from addons.cache_runtime.agent.making import MADE_FROM_ANNOTATION, MEASURING, m
 from addons.cache_runtime.agent.names import (
     CREDENTIALS_ANNOTATION,
     HASH_ANNOTATION,
+    NO_MESH,
     ROLE_LABEL,
     cache_node_label,
     client_node_label,
@@ -53,11 +54,11 @@ def template(binding: Binding, component: Component) -> Json:
     uid = binding.dataset["metadata"]["uid"]
     section = binding.cache.spec.get(_SECTION[component.role]) or {}
     own = {
+        "app": binding.backend.type,
+        "role": f"{binding.backend.type}-{_SUFFIX[component.role]}",
         **component.labels,
         **labels(key, component.role),
-        "app": binding.backend.type,
         "release": key.name,
-        "role": f"{binding.backend.type}-{_SUFFIX[component.role]}",
     }
     own["fluid.io/managed-by"] = "fluid"
     own["fluid.io/dataset-id"] = dataset_id(key, uid)
@@ -67,12 +68,12 @@ def template(binding: Binding, component: Component) -> Json:
         spec.setdefault("tolerations", _EVERYWHERE)
     else:
         spec["tolerations"] = [*(spec.get("tolerations") or []), *binding.cache.dataset.spec.tolerations]
-    if component.role != "client":
+    if component.role == "worker":
         own["fluid.io/dataset"] = dataset_id(key, uid)
         own["fluid.io/dataset-placement"] = placement(binding)
     spec["affinity"] = joined(spec.get("affinity") or {}, _affinity(binding, component))
     spec = {name: value for name, value in spec.items() if value}
-    metadata: Json = {"labels": {**_pod_metadata(binding, section, "labels"), **own}}
+    metadata: Json = {"labels": {**NO_MESH, **_pod_metadata(binding, section, "labels"), **own}}
     if annotations := {**_pod_metadata(binding, section, "annotations"), **component.annotations}:
         metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": spec}
@@ -221,7 +222,7 @@ def _affinity(binding: Binding, component: Component) -> Json:
     terms = []
     if component.replicas is not None:
         terms.append(_apart({"matchLabels": labels(key, component.role)}))
-    if component.role != "client":
+    if component.role == "worker":  # who has the data; masters take no node from other caches
         others: Json = {
             "matchExpressions": [
                 {"key": "fluid.io/dataset", "operator": "Exists"},

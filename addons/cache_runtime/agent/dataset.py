@@ -49,7 +49,7 @@ from addons.cache_runtime.agent.names import (
     short_hash,
     volume_name,
 )
-from addons.cache_runtime.agent.nodes import NodeLabels
+from addons.cache_runtime.agent.nodes import NodeLabels, relabelled
 from addons.cache_runtime.agent.observing import WORKLOADS, Observer, of_operation
 from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
@@ -103,6 +103,7 @@ class DatasetController(Controller):
         self._leaving = Leaving(self.of, labels, cleaner, self._teardown.users, self._clients)
         self._renewal = Renewal(self.client, self.of, self.references, rights)
         self.secrets = SecretWatch(self.client, lambda name: self.queue.add(name[1]))
+        self.of(NODES).on_event(self._relabelled)
 
     def of(self, resource: Resource) -> AnyInformer:
         """The informer of a resource; of what there is much of, only what we made."""
@@ -123,7 +124,7 @@ class DatasetController(Controller):
             Watch(PODS, map=self._of_pod),
             Watch(PERSISTENTVOLUMECLAIMS, map=dataset_key),
             Watch(PERSISTENTVOLUMES, map=dataset_key),
-            Watch(NODES, map=lambda node: (), predicate=lambda old, new: False),
+            Watch(NODES, map=lambda node: ()),  # see wire
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -349,6 +350,7 @@ class DatasetController(Controller):
         self.secrets.forget((DATASETS.kind, key))
         self._remounts.forget(key)
         self.executions.forget(key)
+        self._leaving.forget(key)
 
     # Metadata
 
@@ -383,6 +385,10 @@ class DatasetController(Controller):
             *used,
             *(reference.physical for reference in named if reference is not None),
         ]
+
+    def _relabelled(self, old: Json | None, new: Json | None) -> None:
+        for key in relabelled(self.of(DATASETS), old, new):
+            self.queue.add(key)
 
     def _named(self, kind: Profile) -> Watch:
         """Of objects that runtimes name."""

@@ -6,6 +6,7 @@ its label says LEAVING, so that no new pod is scheduled to it; then a job cleans
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from addon_framework.api.core import NODES, PODS, STATEFULSETS
@@ -24,7 +25,7 @@ from addons.cache_runtime.agent.names import (
 from addons.cache_runtime.agent.nodes import NodeLabels
 
 _WHY = "left"
-_AGAIN = 2.0  # seconds until what was bound to a node meanwhile is known
+_GRACE = 2.0  # seconds from a node's label LEAVING until what was bound to the node by the old one is known
 
 
 class Leaving:
@@ -37,25 +38,28 @@ class Leaving:
         cleaner: Cleaner,
         users: Callable[[Key, str], list[str]],
         clients: Clients,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cache, self._labels, self._cleaner, self._users = cache, labels, cleaner, users
-        self._clients = clients
+        self._clients, self._clock = clients, clock
+        self._left: dict[Key, dict[str, float]] = {}  # since when a node is seen to be LEAVING
 
     async def step(self, binding: Binding, key: Key) -> tuple[float | None, str]:
-        """When to come again, and on which nodes pods are waited for."""
+        """When to come again, and on which nodes pods are waited for. Labels, pods and jobs wake us too."""
         uid, pods = binding.dataset["metadata"]["uid"], self._pods(key)
         workers, clients = (_nodes(pods, role) for role in ("worker", "client"))
-        settled, again, waiting = self._settled(key, pods), None, []
-        written = []
+        settled, again, waiting = self._settled(key, pods), [], []
 
         async def put(node: Json, *, cache: bool, client: str, leaving: bool = False) -> None:
-            written.append(await self._labels.put(binding, node, cache=cache, client=client, leaving=leaving))
+            await self._labels.put(binding, node, cache=cache, client=client, leaving=leaving)
 
         client_of = self._clients.labels(binding, key, [pod for pod in pods if role_of(pod) == "client"])
         for node in self._cache(NODES):
             name, there = node["metadata"]["name"], node["metadata"].get("labels") or {}
             client = client_of(node)
             said = there.get(cache_node_label(key, uid))
+            if said != LEAVING:
+                self._left.get(key, {}).pop(name, None)
             if name in workers:
                 if said == LEAVING:
                     await self._cleaner.forget(binding, name, _WHY)
@@ -68,20 +72,28 @@ class Leaving:
             elif users := self._users(key, name):
                 waiting.append(f"node {name} while pods {', '.join(users)} use it")
             elif any(name == pod["spec"].get("nodeName") and role_of(pod) != "client" for pod in pods):
-                again = _AGAIN  # an operation works there
+                pass  # an operation works there
             elif name in clients:  # a mount that lives reads from its directory, which goes with it
                 await put(node, cache=False, client=client)
             elif said != LEAVING:
                 await put(node, cache=False, client=client, leaving=True)
-                again = _AGAIN
-            elif not await self._cleaner.clean(binding, name, _WHY):
-                again = _AGAIN
-            elif self._cleaner.succeeded(binding, name, _WHY):
-                await put(node, cache=False, client="")
-                await self._cleaner.forget(binding, name, _WHY)
-        if any(written):
-            again = _AGAIN  # nothing wakes us for labels, and what came meanwhile was judged by the old ones
-        return again, "; ".join(waiting)
+            elif (left := self._grace(key, name)) > 0:
+                again.append(left)
+            else:
+                await self._cleaner.clean(binding, name, _WHY)
+                if self._cleaner.succeeded(binding, name, _WHY):
+                    await put(node, cache=False, client="")
+                    await self._cleaner.forget(binding, name, _WHY)
+        return min(again, default=None), "; ".join(waiting)
+
+    def forget(self, key: Key) -> None:
+        """A Dataset that is gone."""
+        self._left.pop(key, None)
+
+    def _grace(self, key: Key, node: str) -> float:
+        """Seconds for which a scheduler may not have seen the label yet, nor we what it has bound."""
+        since = self._left.setdefault(key, {}).setdefault(node, self._clock())
+        return since + _GRACE - self._clock()
 
     def _pods(self, key: Key) -> list[Json]:
         """Ours that have not ended, but those that clean."""

@@ -44,6 +44,8 @@ NAME_LABEL = "data.boundaryless.io/dataset"
 NAMESPACE_LABEL = "data.boundaryless.io/dataset-namespace"
 ROLE_LABEL = "data.boundaryless.io/role"  # ROLES, load, migrate, backup, process, clean, credentials, exec
 ROLES = ("master", "worker", "client")  # of the parts of a cache
+# On every pod of ours, unless its user says otherwise: a service mesh's proxy would keep Jobs from ending.
+NO_MESH = {"sidecar.istio.io/inject": "false"}
 OPERATION_LABEL = "data.boundaryless.io/operation"
 # On a Dataset, "Exclusive": one operation at a time, even if all only read.
 EXCLUSIVE_ANNOTATION = "data.boundaryless.io/operations"

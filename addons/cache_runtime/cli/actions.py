@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -28,7 +28,6 @@ from addons.cache_runtime.cli.asking import (
     there,
 )
 from addons.cache_runtime.hub import payload
-from addons.cache_runtime.hub.names import dataset_of
 from addons.cache_runtime.hub.runtimes import UNCACHED
 from runtimes import validation
 from runtimes.interface import Cache
@@ -62,7 +61,8 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
             await client.apply(part, field_manager=BY)
         click.echo(f"Dataset {namespace}/{name} created")
         if wait:
-            await _until_complete(client, namespace, name, timeout)
+            loads = [part["metadata"]["name"] for part in parts if part["kind"] == DATALOADS.kind]
+            await _until_complete(client, namespace, name, loads, timeout)
 
 
 def _check(dataset: Json, runtime: Json) -> None:
@@ -86,7 +86,7 @@ async def load(where: Where, namespace: str, name: str, wait: bool, timeout: flo
         await client.create(DATALOADS, payload.data_load(metadata, name))
         click.echo(f"DataLoad {namespace}/{metadata['name']} created")
         if wait:
-            await _until_complete(client, namespace, name, timeout)
+            await _until_complete(client, namespace, name, [str(metadata["name"])], timeout)
 
 
 async def delete(where: Where, namespace: str, name: str, wait: bool, timeout: float) -> None:
@@ -133,19 +133,16 @@ class _Progress:
             click.echo(f"{name}: {text}", err=True)
 
 
-async def _until_complete(client: Client, namespace: str, name: str, timeout: float) -> None:
-    """Bound everywhere, and every DataLoad that was asked for complete."""
-    loads = [
-        load
-        for load in (await client.list(DATALOADS, namespace))["items"]
-        if dataset_of(load).name == name and dataset_of(load).namespace == namespace
-    ]
+async def _until_complete(
+    client: Client, namespace: str, name: str, loads: Sequence[str], timeout: float
+) -> None:
+    """Bound everywhere, and these DataLoads complete: what became of others was asked by somebody else."""
     deadline = asyncio.get_running_loop().time() + timeout
 
     async def until(resource: Resource, wanted: str, check: Callable[[Json], bool], what: str) -> None:
         def done(obj: Json | None) -> bool:
             if obj is None:
-                raise NotThere(f"Dataset {namespace}/{name} was deleted meanwhile")
+                raise NotThere(f"{resource.kind} {namespace}/{wanted} was deleted meanwhile")
             return check(obj)
 
         left = max(0.1, deadline - asyncio.get_running_loop().time())
@@ -155,7 +152,7 @@ async def _until_complete(client: Client, namespace: str, name: str, timeout: fl
     try:
         await until(DATASETS, name, _is_bound, "bound on all its clusters")
         for load in loads:
-            await until(DATALOADS, load["metadata"]["name"], is_complete, "complete on all its clusters")
+            await until(DATALOADS, load, is_complete, "complete on all its clusters")
     except TimeoutError as error:
         raise TimeoutError(f"{error}: {message(await dataset_there(client, namespace, name))}") from None
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
@@ -144,10 +146,10 @@ class FleetDatasetController(Controller):
             await self._remove(key, keep=clusters, credentials=with_values)
         except NotYetError as error:
             why = error.reason, str(error)
-        wait = await self._report(key, place, known, why)
+        wait, left = await self._report(key, place, known, why), await self._expire(key)
         if failures:
             raise failures[0]
-        return wait
+        return min(filter(None, (wait, left)), default=None)
 
     def _place(
         self, key: Key, dataset: Json, known: Known, clusters: Sequence[str], runtime: Json | None
@@ -204,6 +206,17 @@ class FleetDatasetController(Controller):
             await patch_status(self.client, resource, op, status)
         known.again = clock() + min(9 * (clock() - began), _LONGEST)
         return None
+
+    async def _expire(self, key: Key) -> float | None:
+        """Deletes operations whose time is over; seconds until that of the next is."""
+        soon: list[float] = []
+        others = functools.partial(itertools.chain, self.cache(DATALOADS), self.cache(MIGRATES))
+        for resource, op, left in self._operations(key).ended(others, datetime.now(UTC)):
+            if left > 0:
+                soon.append(left)
+            else:
+                await remove(self.client, resource, op)
+        return min(soon, default=None)
 
     def _clusters(self, key: Key, dataset: Json, known: Known) -> tuple[list[str], tuple[str, str] | None]:
         """Where it goes, and what is wrong with the choice. Without a decision it stays where it is.

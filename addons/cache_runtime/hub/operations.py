@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from addon_framework.api.data import DataMigrate
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Key
+from addon_framework.api.time import parse_time
+from addon_framework.kube import Key, key_of
 from addons.cache_runtime.agent.names import DATALOADS
+from addons.cache_runtime.agent.operations import runafter
 from addons.cache_runtime.hub import migration
 from addons.cache_runtime.hub.known import Known
 from addons.cache_runtime.hub.migration import NeverError, Place
@@ -17,6 +20,8 @@ from addons.cache_runtime.hub.status import operation_status, refused_status
 
 MIGRATES = DataMigrate.RESOURCE
 LOAD, MIGRATE = "DataLoad", "DataMigrate"
+_ENDED = ("Complete", "Failed")
+_LOOK = 5.0  # seconds until it is looked again whether anything is still to run after an operation
 Name = tuple[str, str]  # kind and name
 
 
@@ -63,6 +68,26 @@ class Operations:
             if not (source_of(op) and migration.is_over(op)):
                 yield MIGRATES, op, self._status(op, known, place)
 
+    def ended(
+        self, others: Callable[[], Iterable[Json]], now: datetime
+    ) -> Iterator[tuple[Resource, Json, float]]:
+        """Those that are to be deleted some time after they ended, and how many seconds that is from now.
+
+        None that one of `others`, all DataLoads and DataMigrates of the hub, is still to run after.
+        """
+        for resource, ops in ((DATALOADS, self.loads), (MIGRATES, self.migrates)):
+            for op in ops:
+                spec, status = op.get("spec") or {}, op.get("status") or {}
+                seconds, said = spec.get("ttlSecondsAfterFinished"), status.get("conditions") or []
+                once = (spec.get("policy") or "Once") == "Once" and status.get("phase") in _ENDED
+                if seconds is None or not once or not said:
+                    continue
+                since = now - parse_time(said[0]["lastTransitionTime"])
+                left = float(seconds) - since.total_seconds()
+                if left <= 0 and _awaited(resource.kind, op, others()):
+                    left = _LOOK
+                yield resource, op, left
+
     def _status(self, op: Json, known: Known, place: Place) -> Json:
         try:
             why = self._waits(op, place)
@@ -82,6 +107,15 @@ class Operations:
         if cluster not in place.clusters:
             return f"Dataset {self.key.name} is not on cluster {cluster}"
         return "" if self.whole(op) else "a Secret or a key that it names is missing"
+
+
+def _awaited(kind: str, op: Json, others: Iterable[Json]) -> bool:
+    """Whether one that has not begun is to run after it."""
+    return any(
+        runafter.predecessor(each) == (kind, key_of(op))
+        and (each.get("status") or {}).get("phase") in (None, "", "Pending")
+        for each in others
+    )
 
 
 def _name(kind: str, op: Json) -> Name:

@@ -15,11 +15,18 @@ import pytest
 from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import ROLEBINDINGS, ROLES, SECRETS
-from addon_framework.api.data import DataLoad, DataMigrate, Dataset, JuiceFSRuntime
-from addon_framework.api.meta import Json
+from addon_framework.api.data import (
+    DataBackup,
+    DataLoad,
+    DataMigrate,
+    DataProcess,
+    Dataset,
+    JuiceFSRuntime,
+)
+from addon_framework.api.meta import Json, Resource
 from addon_framework.api.work import ManifestWork
 from addon_framework.kube import Client, Manager, NotFound
-from addons.cache_runtime.hub import controller, known, payload, status, works
+from addons.cache_runtime.hub import controller, elsewhere, known, operations, payload, status, works
 from addons.cache_runtime.hub.controller import FleetDatasetController
 from addons.cache_runtime.hub.holding import ADDONS, AGENT, HoldingController
 from addons.cache_runtime.hub.names import FINALIZER, PEERS_ANNOTATION
@@ -73,6 +80,12 @@ class Scene:
         metadata = self.metadata(**{"cluster.open-cluster-management.io/placement": "p"})
         await self.client.create(DATASETS, payload.dataset(metadata, "s3://m/llama", {}, "keys"))
         await self.client.create(DATALOADS, payload.data_load(self.metadata(), "llama"))
+
+    async def sends(self, cluster: str, loads: list[str]) -> bool:
+        """Whether these are the DataLoads of a cluster's work."""
+        work = await self.of(WORKS, cluster, "")
+        manifests = work["spec"]["workload"]["manifests"] if work is not None else []
+        return [m["metadata"]["name"] for m in manifests if m["kind"] == "DataLoad"] == loads
 
     async def get(self) -> Json:
         return await self.client.get(DATASETS, "llama", self.namespace)
@@ -128,6 +141,8 @@ async def scene(client: Client, crds_installed: None, namespace: str) -> AsyncIt
     manager = Manager(client, name="fleet-datasets")
     manager.add(FleetDatasetController())
     manager.add(HoldingController())
+    for each in elsewhere.controllers():
+        manager.add(each)
     async with running(client) as hub:
         await hub.start()
         task = asyncio.create_task(manager.run())
@@ -359,6 +374,51 @@ async def test_a_migration_runs_on_one_cluster_with_its_secret_there_only(scene:
 
     await scene.hub.until(lambda: sent(two))
     assert not await sent(one)
+
+
+async def test_what_ended_is_deleted_in_its_time_after_its_successor_has_begun(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "_LOOK", 0.1)
+    (one,) = await scene.clusters(1)
+    await scene.secret()
+    await scene.create()
+    after = {"runAfter": {"kind": "DataLoad", "name": "llama", "namespace": scene.namespace}}
+    step = payload.data_load(scene.metadata("step"), "llama")
+    await scene.client.create(DATALOADS, {**step, "spec": step["spec"] | after})
+    brief = {"spec": {"ttlSecondsAfterFinished": 0}}
+    await scene.client.patch(DATALOADS, "llama", brief, scene.namespace)
+    await scene.report(one)
+
+    async def phases() -> dict[str, str]:
+        listed = await scene.client.list(DATALOADS, scene.namespace)
+        return {op["metadata"]["name"]: (op.get("status") or {}).get("phase", "") for op in listed["items"]}
+
+    async def are(**wanted: str) -> bool:
+        return await phases() == wanted
+
+    await scene.hub.until(lambda: are(llama="Complete", step="Pending"))
+    bound, load = {"phase": "Bound"}, {"phase": "Complete"}
+    said = {("Dataset", "llama"): bound, ("DataLoad", "llama"): load}
+    await scene.says(one, {**said, ("DataLoad", "step"): {"phase": "Executing"}})
+    await scene.hub.until(lambda: are(step="Executing"))
+    await scene.hub.until(lambda: scene.sends(one, ["step"]))
+
+
+async def test_what_the_hub_runs_nothing_of_says_where_it_would(scene: Scene) -> None:
+    process = {"dataset": {"name": "llama", "mountPath": "/data"}, "processor": {"job": {"podSpec": {}}}}
+    backup = {"dataset": "llama", "backupPath": "local:///var/backups"}
+    for kind, spec in ((DataProcess.RESOURCE, process), (DataBackup.RESOURCE, backup)):
+        head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": scene.metadata("count")}
+        await scene.client.create(kind, {**head, "spec": spec})
+    await scene.create()
+
+    async def refused(kind: Resource) -> bool:
+        status = (await scene.client.get(kind, "count", scene.namespace)).get("status") or {}
+        return f"create the {kind.kind} there" in (status.get("infos") or {}).get("message", "")
+
+    for kind in (DataProcess.RESOURCE, DataBackup.RESOURCE):
+        await scene.hub.until(partial(refused, kind))
 
 
 async def test_a_rejected_cluster_keeps_no_credentials(scene: Scene) -> None:

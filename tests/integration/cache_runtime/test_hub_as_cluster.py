@@ -141,7 +141,9 @@ async def test_the_copy_beside_the_original_is_cached_and_nobody_fights(scene: S
         load = await scene.client.get(DATALOADS, COPY, scene.namespace)
         assert load["spec"]["dataset"]["name"] == COPY
 
-        # The original is the fleet controller's alone, and no copy is made of the copy.
+        # The originals are the fleet controller's alone, and no copy is made of the copy.
+        original = await scene.client.get(DATALOADS, "llama", scene.namespace)
+        assert "finalizers" not in original["metadata"]
         assert bound["metadata"]["finalizers"] == [FINALIZER]
         option = bound["spec"]["mounts"][0]["encryptOptions"][0]["valueFrom"]["secretKeyRef"]
         assert option["name"] == "keys"

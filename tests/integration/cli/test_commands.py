@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,41 @@ async def test_add_ons_by_hand(hub: Client, fleetadm: Fleetadm, namespace: str) 
         assert "change n/p instead" in refused.err
     finally:
         await hub.delete(resource, name)
+
+
+async def test_a_plug_in_that_is_here_becomes_known_to_the_hub(
+    hub: Client, fleetadm: Fleetadm, namespace: str
+) -> None:
+    name, resource = "resource-scorer", ClusterManagementAddOn.RESOURCE
+    missing = await fleetadm("addon", "disable", name, "--clusters", namespace)
+    assert missing.code == 4
+    assert "Plug-ins here (fleetadm plugins list): cache-runtime, fleet-datasets, " in missing.err
+    try:
+        enabled = await fleetadm("addon", "enable", name, "--clusters", namespace)
+        assert enabled.out == f"{namespace}: {name} enabled\n"
+        assert f"note: made ClusterManagementAddOn {name} from the plug-in of " in enabled.err
+        again = await fleetadm("addon", "enable", name, "--clusters", namespace)
+        assert (again.out, again.err) == (f"{namespace}: {name} was enabled already\n", "")
+        assert (await fleetadm("addon", "disable", name, "--clusters", namespace)).code == 0
+        spec = (await hub.get(resource, name))["spec"]
+        assert spec["installStrategy"]["type"] == "Manual"
+        assert spec["addOnMeta"]["displayName"] == "Resource scorer"
+        assert [each["resource"] for each in spec["supportedConfigs"]] == ["addondeploymentconfigs"]
+        unknown = await fleetadm("addon", "enable", "nope", "--clusters", namespace)
+        assert unknown.code == 4
+        assert re.search(rf"ClusterManagementAddOns on the hub: .*\b{name}\b", unknown.err)
+    finally:
+        await hub.delete(resource, name)
+
+
+async def test_a_plug_in_that_runs_on_the_hub_alone_is_enabled_nowhere(
+    hub: Client, fleetadm: Fleetadm, namespace: str
+) -> None:
+    refused = await fleetadm("addon", "enable", "fleet-datasets", "--clusters", namespace)
+    assert (refused.code, refused.out) == (1, "")
+    assert "installs nothing on clusters" in refused.err
+    with pytest.raises(NotFound):
+        await hub.get(ClusterManagementAddOn.RESOURCE, "fleet-datasets")
 
 
 async def test_datasets_of_all_spokes(

@@ -75,6 +75,21 @@ def test_jindos_labels_by_their_old_name() -> None:
     assert made["master"]["metadata"]["labels"]["b"] == "1"
 
 
+def test_pods_are_found_by_fluids_labels() -> None:
+    made = pods(binding(JindoBackend(), podMetadata={"labels": {"sidecar.istio.io/inject": "true"}}))
+    assert {role: each["metadata"]["labels"]["role"] for role, each in made.items()} == {
+        "master": "jindofs-master",
+        "worker": "jindofs-worker",
+        "client": "jindofs-fuse",
+    }
+    assert made["client"]["metadata"]["labels"]["sidecar.istio.io/inject"] == "true", "its user wants it"
+    for role, each in pods(binding()).items():
+        said = each["metadata"]["labels"]
+        assert said.items() >= {"app": "alluxio", "release": "m", "fluid.io/managed-by": "fluid"}.items()
+        assert said["sidecar.istio.io/inject"] == "false"
+        assert ("fluid.io/dataset-placement" in said) == (role == "worker"), "masters take no node for them"
+
+
 def test_a_service_names_one_master_from_its_start_on() -> None:
     made = objects(binding(master={"replicas": 3}))
     services = [obj for resource, obj in made if resource is SERVICES]

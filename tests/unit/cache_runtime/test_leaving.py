@@ -1,23 +1,28 @@
-"""Labels of nodes are looked at once more after they were written, since no watch tells of them."""
+"""What labels of nodes decided is decided again when they change; a node is cleaned a while after it left."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, cast
 
-from addon_framework.api.core import NODES, PODS
+from addon_framework.api.core import NODES, PODS, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Client, Key
+from addon_framework.kube import Client, Key, key_of
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.cleaning import Cleaner
 from addons.cache_runtime.agent.clients import Clients
 from addons.cache_runtime.agent.leaving import Leaving
-from addons.cache_runtime.agent.nodes import NodeLabels
+from addons.cache_runtime.agent.names import LEAVING, cache_node_label, labels
+from addons.cache_runtime.agent.nodes import NodeLabels, relabelled
 from addons.cache_runtime.agent.references import References
 from runtimes.interface import Cache
 from runtimes.thin import ThinBackend
 
 LABEL = "fluid.io/f-demo-m"
+METADATA = {"namespace": "demo", "name": "m", "uid": "u"}
+DATASET: Json = {"metadata": METADATA, "spec": {"mounts": [{"mountPoint": "s3://b", "name": "x"}]}}
+KEY = Key("demo", "m")
 
 
 class Listed(list[Json]):
@@ -33,6 +38,9 @@ class Listed(list[Json]):
     def by_index(self, name: str, value: str) -> list[Json]:
         return [obj for obj in self if value in self._index(obj)]
 
+    def keys_by_index(self, name: str, value: str) -> list[Key]:
+        return [key_of(obj) for obj in self.by_index(name, value)]
+
     def in_namespace(self, namespace: str) -> list[Json]:
         return [obj for obj in self if obj["metadata"]["namespace"] == namespace]
 
@@ -47,6 +55,24 @@ class Server:
         self.written.append(body["metadata"]["labels"])
 
 
+class Broom:
+    """A cleaner whose job ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.done = False
+
+    async def clean(self, binding: Binding, node: str, why: str) -> bool:
+        self.asked.append(node)
+        return self.done
+
+    def succeeded(self, binding: Binding, node: str, why: str) -> bool:
+        return self.done
+
+    async def forget(self, binding: Binding, node: str, why: str) -> None:
+        pass
+
+
 class Alone:
     """Nobody refers to the Dataset."""
 
@@ -54,36 +80,94 @@ class Alone:
         return []
 
 
+def binding(**spec: Any) -> Binding:
+    runtime: Json = {"kind": "ThinRuntime", "metadata": METADATA, "spec": {"profileName": "s3fs", **spec}}
+    return Binding(DATASET, runtime, ThinBackend(), Cache.of(DATASET, runtime, image="us"))
+
+
 async def test_what_a_stale_label_decided_is_decided_again() -> None:
-    metadata = {"namespace": "demo", "name": "m", "uid": "u"}
-    dataset: Json = {"metadata": metadata, "spec": {"mounts": [{"mountPoint": "s3://b", "name": "x"}]}}
-    spec = {"profileName": "s3fs", "fuse": {"cleanPolicy": "OnDemand"}}
-    runtime: Json = {"kind": "ThinRuntime", "metadata": metadata, "spec": spec}
-    binding = Binding(dataset, runtime, ThinBackend(), Cache.of(dataset, runtime, image="us"))
-    node: Json = {"metadata": {"name": "n", "labels": {LABEL: "true"}}}
+    lazy = binding(fuse={"cleanPolicy": "OnDemand"})
+    there_is: Json = {"metadata": {"name": "n", "labels": {LABEL: "true"}}}
     pods, server = Listed(), Server()
-    there = {NODES: Listed(node), PODS: pods}
+    there = {NODES: Listed(there_is), PODS: pods}
 
     def cache(resource: Resource) -> AnyInformer:
         return cast(AnyInformer, there.get(resource, Listed()))
 
-    labels = NodeLabels(cast(Client, server), cache)
+    writer = NodeLabels(cast(Client, server), cache)
     clients = Clients(cache, cast(References, Alone()))
-    leaving = Leaving(cache, labels, cast(Any, None), lambda key, name: [], clients)
+    leaving = Leaving(cache, writer, cast(Any, None), lambda key, name: [], clients)
 
-    key = Key("demo", "m")
-    again, _ = await leaving.step(binding, key)
+    assert (await leaving.step(lazy, KEY))[0] is None
     assert server.written[-1][LABEL] == "idle"
-    assert again is not None, "the node's informer does not have it yet"
-
     claim = {"name": "v", "persistentVolumeClaim": {"claimName": "m"}}
     pods.append(
         {"metadata": {"namespace": "demo", "name": "p"}, "spec": {"nodeName": "n", "volumes": [claim]}}
     )
-    await leaving.step(binding, key)
+    await leaving.step(lazy, KEY)
     assert len(server.written) == 1, "by the old label all is well"
-    node["metadata"]["labels"][LABEL] = "idle"
-    again, _ = await leaving.step(binding, key)
+
+    before = {"metadata": {"name": "n", "labels": {LABEL: "true"}}}
+    there_is["metadata"]["labels"][LABEL] = "idle"
+    assert relabelled(cast(AnyInformer, Listed(DATASET)), before, there_is) == {KEY}
+    await leaving.step(lazy, KEY)
     assert server.written[-1][LABEL] == "true"
-    node["metadata"]["labels"][LABEL] = "true"
-    assert (await leaving.step(binding, key))[0] is None
+
+
+def test_of_the_labels_of_nodes_only_its_own_concern_a_dataset() -> None:
+    datasets = cast(AnyInformer, Listed(DATASET))
+    label = cache_node_label(KEY, "u")
+
+    def of(**labels: str) -> Json:
+        return {"metadata": {"name": "n", "labels": labels}}
+
+    assert relabelled(datasets, of(), of(**{label: "true"})) == {KEY}
+    assert relabelled(datasets, of(**{label: "true"}), of(**{label: LEAVING})) == {KEY}
+    assert relabelled(datasets, of(**{label: LEAVING}), of()) == {KEY}
+    assert relabelled(datasets, of(**{LABEL: "idle"}), None) == {KEY}
+    assert relabelled(datasets, None, of(**{LABEL: "true"})) == {KEY}
+    assert not relabelled(datasets, of(**{LABEL: "true"}), of(**{LABEL: "true", "zone": "a"}))
+    assert not relabelled(datasets, of(), of(**{"fluid.io/s-demo-other": "true"}))
+
+
+async def test_a_node_is_cleaned_a_while_after_its_label_says_that_its_cache_goes() -> None:
+    """A scheduler that has not seen the label yet may still send a pod there."""
+    label, now = cache_node_label(KEY, "u"), 100.0
+    there_is: Json = {"metadata": {"name": "n", "labels": {label: "true"}}}
+    worker = labels(KEY, "worker")
+    ready = {"replicas": 1, "readyReplicas": 1, "observedGeneration": 1}
+    workers: Json = {
+        "metadata": {"labels": worker, "generation": 1},
+        "spec": {"replicas": 1},
+        "status": ready,
+    }
+    elsewhere: Json = {"metadata": {"labels": worker, "name": "w"}, "spec": {"nodeName": "other"}}
+    there = {NODES: Listed(there_is), STATEFULSETS: Listed(workers), PODS: Listed(elsewhere)}
+
+    def cache(resource: Resource) -> AnyInformer:
+        return cast(AnyInformer, there.get(resource, Listed()))
+
+    server, cleaner = Server(), Broom()
+    leaving = Leaving(
+        cache,
+        NodeLabels(cast(Client, server), cache),
+        cast(Cleaner, cleaner),
+        lambda key, name: [],
+        Clients(cache, cast(References, Alone())),
+        clock=lambda: now,
+    )
+    here = binding()
+    assert await leaving.step(here, KEY) == (None, "")
+    assert server.written[-1][label] == LEAVING
+    there_is["metadata"]["labels"][label] = LEAVING
+    assert await leaving.step(here, KEY) == (2.0, "")
+    now += 1.5
+    assert await leaving.step(here, KEY) == (0.5, "")
+    assert not cleaner.asked
+    now += 0.5
+    await leaving.step(here, KEY)
+    assert cleaner.asked == ["n"]
+    assert server.written[-1][label] == LEAVING
+    cleaner.done = True
+    await leaving.step(here, KEY)
+    assert server.written[-1][label] is None

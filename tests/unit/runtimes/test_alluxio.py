@@ -105,6 +105,20 @@ def test_in_nodes_networks_ports_are_those_that_were_allocated() -> None:
     assert options(chosen)["alluxio.master.rpc.port"] == "1234"
 
 
+def test_ports_may_be_said_by_properties_and_by_fluids_names() -> None:
+    said = {"alluxio.master.rpc.port": "26998", "alluxio.proxy.web.port": "30077"}
+    gateway = {"apiGateway": {"enabled": True, "ports": {"web": 1}}}
+    made = cache(properties=said, **gateway)
+    assert not {"master.rpc", "apiGateway.rest"} & set(BACKEND.host_ports(made))
+    assert BACKEND.hcfs(made) == "alluxio://hbase-master-0.demo:26998"
+    assert BACKEND.gateway(made) == "hbase-master-0.demo:30077"
+    assert BACKEND.components(made)[0].services[0].ports["rpc"] == 26998
+    assert BACKEND.gateway(cache(**gateway)) == "hbase-master-0.demo:1"
+    voters = cache(master={"replicas": 3, "ports": {"embeddedJournal": 77}})
+    assert options(voters)["alluxio.master.embedded.journal.port"] == "77"
+    assert BACKEND.validate(made) == BACKEND.validate(voters) == []
+
+
 def test_a_runtimes_properties_win_over_ours_and_a_parts_come_last() -> None:
     own = {"alluxio.user.block.size.bytes.default": "1MB", "alluxio.user.file.replication.max": "9"}
     made = cache(
@@ -128,6 +142,10 @@ def test_tiers_are_volumes_of_workers_and_of_the_clients_beside_them() -> None:
     assert worker.pod["containers"][0]["resources"]["requests"]["memory"] == str(2 << 30)
     clean = json.dumps(BACKEND.clean(cache()).pod)
     assert f"--remove={path}" in clean
+    name = "alluxio.user.short.circuit.enabled"
+    assert name not in options(cache())
+    inside = {"levels": [{**MEMORY["levels"][0], "volumeType": "emptyDir"}]}
+    assert options(cache(tieredstore=inside))[name] == "false", "clients cannot open the workers' files"
 
 
 def test_secrets_are_files_that_only_alluxio_reads(shell: Shell, tmp_path: Path) -> None:
@@ -198,6 +216,12 @@ def test_clients_mount_as_the_dataset_says() -> None:
         "/var/lib/boundaryless/mounts/demo/hbase",
         "/",
     ]
+    second = {"alluxio.fuse.jnifuse.libfuse.version": "2"}
+    for tag, ends in (("release-2.8.1-SNAPSHOT", "/"), ("nightly", "/"), ("2.3.0-SNAPSHOT", "allow_other")):
+        client = BACKEND.components(cache(properties=second, fuse={"imageTag": tag}))[2].pod["containers"][0]
+        assert client["args"][1].startswith("--fuse-opts=kernel_cache,ro,max_read=131072,attr_timeout=7200,")
+        assert client["args"][-1].endswith(ends), "before 2.8 it is a variable that says where"
+        assert {"name": "MOUNT_POINT", "value": "/var/lib/boundaryless/mounts/demo/hbase"} in client["env"]
 
 
 def test_sources_are_mounted_and_unmounted_while_it_runs(shell: Shell, tmp_path: Path) -> None:
@@ -277,6 +301,10 @@ def test_a_load_of_what_is_not_there_says_so(shell: Shell) -> None:
         (cache(SPARK, {**HBASE, "path": "/"}), "spec.mounts[1].path: '/' must be /name"),
         (cache(master={"replicas": 2}), "spec.master.replicas: 2 masters cannot vote"),
         (cache(worker={"replicas": 2}), "spec.worker.replicas: is spec.replicas"),
+        (
+            cache(properties={"alluxio.worker.web.port": "x"}),
+            "spec.properties.alluxio.worker.web.port: 'x' is not",
+        ),
         (cache(worker={"ports": {"data": 1}}), "spec.worker.ports.data: there is no such port"),
         (cache(fuse={"properties": {"a": "b c"}}), "spec.fuse.properties.a: 'b c' has spaces"),
         (cache(worker={"volumeMounts": [{"name": "x"}]}), "spec.worker.volumeMounts[0].name"),

@@ -103,7 +103,7 @@ def test_every_node_that_fits_without_replicas() -> None:
 @pytest.mark.parametrize(
     ("backend", "mounts", "spec", "words"),
     [
-        (LocalBackend(), [{"mountPoint": "oss://b/x"}], {}, "spec.mounts[0].mountPoint: 'oss://b/x' must be"),
+        (LocalBackend(), [{"mountPoint": "nfs://b/x"}], {}, "spec.mounts[0].mountPoint: 'nfs://b/x' must be"),
         (
             LocalBackend(),
             [{**S3, "options": {"endpint": "x"}}],

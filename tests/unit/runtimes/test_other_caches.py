@@ -17,6 +17,7 @@ from runtimes.efc import EFCBackend
 from runtimes.interface import Backend, Cache, Component
 from runtimes.jindo import JindoBackend
 from runtimes.jindo.config import cache_sets
+from runtimes.validation import notes
 from runtimes.vineyard import VineyardBackend
 
 JINDO, EFC, VINEYARD = JindoBackend(), EFCBackend(), VineyardBackend()
@@ -77,6 +78,9 @@ def test_jindos_parts_are_named_as_fluids() -> None:
     ]
     assert JINDO.hcfs(jindo()) == "data-jindofs-master-0.demo:8101"
     assert JINDO.host_ports(jindo(networkmode="")) == ["master.rpc", "worker.rpc"]
+    roles = {role: (part.labels["app"], part.labels["role"]) for role, part in parts.items()}
+    fluids = {"master": "master", "worker": "worker", "client": "fuse"}
+    assert roles == {role: ("jindofs", f"jindofs-{name}") for role, name in fluids.items()}
 
 
 def test_jindos_configuration_has_tiers_sources_and_what_the_runtime_says() -> None:
@@ -84,7 +88,7 @@ def test_jindos_configuration_has_tiers_sources_and_what_the_runtime_says() -> N
     config = ini(made, "jindocache.cfg")
     worker = config["jindocache-worker"]
     assert worker["storage.data-dirs"] == "/a/demo/data,/b/demo/data"
-    assert worker["storage.data-dirs.capacities"] == f"{1 << 30},{2 << 30}"
+    assert worker["storage.data-dirs.capacities"] == "1g,2g"
     assert worker["storage.watermark.high.ratio"] == "0.9"
     assert worker["storage.address"] == "x"
     assert config["jindocache-common"]["jindocache.oss.bucket.bucket.endpoint"] == "oss.example.org"
@@ -98,6 +102,50 @@ def test_jindos_configuration_has_tiers_sources_and_what_the_runtime_says() -> N
     assert shlex.quote(sets) in command.command[-1], "a file of a ConfigMap would be of the pod's start"
     assert "<path>oss://bucket/data</path>" in sets
     assert "<metaPolicy><type>ALWAYS</type></metaPolicy>" in sets
+
+
+def test_jindo_without_a_tier_has_fluids() -> None:
+    made = jindo(tieredstore={})
+    worker = ini(made, "jindocache.cfg")["jindocache-worker"]
+    assert (worker["storage.data-dirs"], worker["storage.ram.cache.size"]) == ("/dev/shm/demo/data", "1g")
+    parts = by_role(JINDO, made)
+    for role in ("worker", "client"):
+        mounts = parts[role].pod["containers"][0]["volumeMounts"]
+        assert "/dev/shm/demo/data" in [mount["mountPath"] for mount in mounts], role
+    assert "--remove=/dev/shm/demo/data" in json.dumps(JINDO.clean(made).pod)
+
+
+def test_jindo_over_rdma() -> None:
+    made = jindo()
+    made.runtime["metadata"] = {
+        **made.runtime["metadata"],
+        "annotations": {"fluid.io/runtime-rpc-protocol": "rdma"},
+    }
+    parts, config = by_role(JINDO, made), ini(made, "jindocache.cfg")
+    assert config["jindocache-server"]["namespace.rpc.rdma.enable"] == "true"
+    assert config["jindocache-worker"]["storage.rpc.rdma.enable"] == "true"
+    client = "fs.jindocache.storage.rpc.rdma.enable"
+    assert ini(made, "jindosdk.cfg")["jindosdk"][client] == "true"
+    assert client not in config["jindocache-client"], "programs in the servers' pods use TCP"
+    for role in ("master", "worker"):
+        security = parts[role].pod["containers"][0]["securityContext"]
+        assert security == {"capabilities": {"add": ["SYS_RESOURCE", "IPC_LOCK"]}}
+
+
+@pytest.mark.parametrize(
+    ("tag", "prefetcher"), [("6.2.0", "legacy"), ("6.10.1", "default"), ("x", "default")]
+)
+def test_jindos_clients_are_told_what_their_version_knows(tag: str, prefetcher: str) -> None:
+    client = ini(jindo(fuse={"imageTag": tag}), "jindosdk.cfg")["jindosdk"]
+    assert client["jindofsx.read.readahead.prefetcher.version"] == prefetcher
+    assert client["fs.oss.endpoint"] == client["aliyun.oss.endpoint"] == "oss.example.org"
+    assert client["aliyun.oss.bucket.bucket.provider.url"] == "secrets:///token/bucket/"
+
+
+def test_jindos_clients_are_scraped_where_that_is_asked_for() -> None:
+    name, metrics = "prometheus.fuse.fluid.io/scrape", {"enabled": True, "scrapeTarget": "MountPod"}
+    assert by_role(JINDO, jindo(fuse={"metrics": metrics}))["client"].annotations[name] == "true"
+    assert name not in by_role(JINDO, jindo())["client"].annotations
 
 
 def test_jindos_keys_are_files_by_bucket() -> None:
@@ -171,6 +219,11 @@ def test_jindos_load_has_the_flags_of_its_options(tmp_path: Path) -> None:
         (jindo(labels={"a": "b"}, podMetadata={"labels": {"c": "d"}}), "spec.labels: is the old name"),
         (jindo(worker={"disabled": True}), "spec.worker.disabled: a cache has both"),
         (jindo(fuse={"disabled": True}), "spec.fuse.disabled: pods could not mount"),
+        (
+            jindo(fuse={"metrics": {"enabled": True, "scrapeTarget": "All"}}),
+            "spec.fuse.metrics.scrapeTarget: 'All' must be None or MountPod",
+        ),
+        (jindo(fuse={"metrics": {"scrapeTarget": "MountPod"}}), "spec.fuse.metrics.enabled: nothing could"),
     ],
 )
 def test_what_jindo_cannot_do_is_said_with_the_field(made: Cache, said: str) -> None:
@@ -248,13 +301,28 @@ def test_efcs_clients_find_the_workers() -> None:
     [
         ({**NAS, "mountPoint": "nfs://host:/x"}, {}, "spec.mounts[0].mountPoint: 'nfs://host:/x' must be"),
         (NAS, {"tieredstore": {"levels": [{"mediumtype": "MEM", "quota": "10Mi"}]}}, "at least 1Gi"),
-        (NAS, {"osAdvise": {"enabled": True}}, "spec.osAdvise: nodes are not changed"),
         ({**NAS, "options": {"a": "b"}}, {}, "spec.mounts[0].options: unknown a; known: none"),
     ],
 )
 def test_what_efc_cannot_do_is_said_with_the_field(mount: Json, spec: Json, said: str) -> None:
     (problem,) = EFC.validate(cache(EFC, mount, **{"tieredstore": PLAIN, **spec}))
     assert said in problem
+
+
+def test_what_fluid_takes_and_does_not_use_is_told() -> None:
+    made = cache(
+        EFC, NAS, tieredstore=MEMORY, osAdvise={"enabled": True}, initFuse={"version": {"image": "x"}}
+    )
+    assert EFC.validate(made) == []
+    assert [note.split(": has")[0].rpartition(" ")[2] for note in notes(EFC, made)] == [
+        "spec.initFuse",
+        "spec.osAdvise",
+        "spec.tieredstore.levels[0].high",
+        "spec.tieredstore.levels[0].low",
+    ]
+    made = cache(VINEYARD, tieredstore=PLAIN, worker={"ports": {"exporter": 9144}})
+    assert VINEYARD.validate(made) == []
+    assert "spec.worker.ports.exporter: has no effect: no exporter runs" in str(notes(VINEYARD, made))
 
 
 def test_vineyards_etcd_may_be_anothers() -> None:

@@ -119,7 +119,7 @@ def test_what_will_not_get_better_is_permanent(web: str) -> None:
         (f"{web}/denied", "HTTP 403"),
         (f"{web}/file.bin/", "does not list directories"),
         ("s3://", "s3://bucket/prefix"),
-        ("gopher://x", "is none of s3, http, https, hf, file"),
+        ("gopher://x", "nothing here knows gopher://"),
     ):
         with pytest.raises(SourceError, match=words) as caught:
             list(open_source(url, {}, None).objects())

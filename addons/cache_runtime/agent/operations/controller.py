@@ -109,6 +109,8 @@ class OperationController(Controller):
         if op["metadata"].get("deletionTimestamp"):
             await self._end(key, op)
             return None
+        if any(self.shared.resolver.of_fleet(self.of(DATASETS).get(at)) for at in self.kind.targets(op)):
+            return None  # its status is the fleet's controllers' on this hub
         there = op["metadata"].get("finalizers") or []
         if self.kind.finalizer not in there:
             await self._patch_metadata(op, {"finalizers": [*there, self.kind.finalizer]})
@@ -163,7 +165,7 @@ class OperationController(Controller):
         same = (said.get("infos") or {}).get("inputs") == attempt
         if ended and same and not await self._joined(key, op):
             self.shared.turns.end((self.kind.name, key))
-            left = status.again_in(op, datetime.now(UTC))
+            left = status.again_in(op, datetime.now(UTC)) if self.kind.again else None
             if left is None:
                 return await self._expire(op)  # until something it ended by changes
             if left > 0:

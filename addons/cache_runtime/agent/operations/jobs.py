@@ -10,6 +10,7 @@ from addon_framework.kube import Key
 from addons.cache_runtime.agent.names import (
     HASH_ANNOTATION,
     INPUTS_LABEL,
+    NO_MESH,
     NODE_LABEL,
     OPERATION_LABEL,
     dataset_key,
@@ -107,7 +108,7 @@ def _job_spec(op: Json, part: Part, own: dict[str, str]) -> Json:
         pod["schedulerName"] = spec["schedulerName"]
     if spec.get("resources"):
         pod["containers"] = [{**c, "resources": spec["resources"]} for c in pod["containers"]]
-    template: Json = {"labels": {**(meta.get("labels") or {}), **own}}
+    template: Json = {"labels": {**NO_MESH, **(meta.get("labels") or {}), **own}}
     if meta.get("annotations"):
         template["annotations"] = meta["annotations"]
     limit = _BACKOFF_LIMIT if part.trusted else _USERS_LIMIT

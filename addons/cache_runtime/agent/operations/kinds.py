@@ -52,6 +52,7 @@ class Kind(ABC):
     resource: ClassVar[Resource]
     role: ClassVar[str]  # of its jobs, on their label
     finalizer: ClassVar[str]
+    again: ClassVar[bool] = True  # whether what failed is tried again, later each time
 
     @property
     def name(self) -> str:

@@ -30,6 +30,7 @@ class Process(Kind):
     resource = DataProcess.RESOURCE
     role = "process"
     finalizer = "fluid-dataprocess-controller-finalizer"
+    again = False  # what a user's program does twice is for the user to say
 
     def targets(self, op: Json) -> list[Key]:
         """The Dataset that it mounts."""

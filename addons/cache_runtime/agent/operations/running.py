@@ -301,6 +301,9 @@ def _together(said: list[dict[str, Json]], part: Part) -> dict[str, Json]:
     known = [each for each in last if each is not None]
     if known:
         merged["progress"] = {name: sum(int(each.get(name) or 0) for each in known) for name in _SUMS}
+    troubled = [each["trouble"] for each in said if status.is_troubled(each)]
+    if troubled:
+        merged["trouble"] = troubled[0]
     failed = [each["failed"] for each in said if "failed" in each and "done" not in each]
     if failed:
         merged["failed"] = next((each for each in failed if each.get("permanent")), failed[0])

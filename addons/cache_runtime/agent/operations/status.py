@@ -13,8 +13,6 @@ from addon_framework.api.time import now_rfc3339, parse_time
 from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
 
 PENDING, EXECUTING, COMPLETE, FAILED = "Pending", "Executing", "Complete", "Failed"
-# What may pass without a change of any object: the bucket comes, the disk has room again.
-_PASSING = ("SourceUnreadable", "DiskError", "DiskFull", "QuotaExceeded")
 _AGAIN, _AGAIN_MAX = 30.0, 1800.0  # seconds
 
 
@@ -116,10 +114,12 @@ def running_status(
 
 
 def again_in(load: Json, now: datetime) -> float | None:
-    """Seconds until what failed by its surroundings is tried again; None for what they do not change."""
+    """Seconds until what ran and failed is tried again: its surroundings may be others by then, without a
+    change of any object. None for what did not fail.
+    """
     said = load.get("status") or {}
-    infos, conditions = said.get("infos") or {}, said.get("conditions") or [{}]
-    if said.get("phase") != FAILED or conditions[0].get("reason") not in _PASSING:
+    infos = said.get("infos") or {}
+    if said.get("phase") != FAILED:
         return None
     delay = min(_AGAIN * 2.0 ** min(int(infos.get("retries", 0)), 10) / 2, _AGAIN_MAX)
     return max(0.0, float(infos.get("finishTime") or 0) + delay - now.timestamp())
@@ -169,10 +169,15 @@ def _eta(known: Sequence[Json], measured: tuple[int, int] | None) -> float | Non
     return max(left)
 
 
+def is_troubled(said: Mapping[str, Json]) -> bool:
+    """Whether nothing has moved since a pod said why."""
+    return "trouble" in said and "done" not in said and _time(said["trouble"]) >= _time(said.get("progress"))
+
+
 def _trouble(node: PartState) -> str:
     """Why nothing has moved since the last that did, and where."""
-    said = next((node.said[kind] for kind in ("failed", "trouble") if kind in node.said), None)
-    if said is None or ("failed" not in node.said and _time(said) < _time(node.said.get("progress"))):
+    said = node.said.get("failed") or (node.said["trouble"] if is_troubled(node.said) else None)
+    if said is None:
         return ""
     where = f" (on node {node.node})" if node.node else ""
     return f"{said.get('message', '')}{where}"

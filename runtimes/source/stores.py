@@ -1,0 +1,176 @@
+"""Stores that speak S3's protocol: where they are, how buckets are addressed, what options are called.
+
+Besides our own names of options those that Fluid's users have in their Datasets: JindoCache's
+`fs.<scheme>.endpoint`, Alluxio's, Hadoop's of COS, and those of Fluid's sample for MinIO.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from runtimes.source.objects import SourceError
+
+AUTHORITY = "caBundle"  # certificates (PEM) that are trusted in place of the system's; may be a secret option
+OPTIONS = ("endpoint", "region", "addressing", AUTHORITY)
+_ADDRESSING = ("path", "virtual")
+# Whose servers refuse paths that begin with the bucket, whatever the scheme.
+_VIRTUAL = re.compile(r"(.+\.)?(aliyuncs\.com|myqcloud\.com|tencentcos\.cn|myhuaweicloud\.com)")
+_DNS_BUCKETS = "alluxio.underfs.s3.disable.dns.buckets"
+
+
+@dataclass(frozen=True)
+class Store:
+    """What is behind a scheme. `{region}` in `host` is the option's; `region` is used where none is said.
+
+    `options` and `secrets` are other names of ours: OPTIONS, and the parts of an account. JindoCache names
+    those of all schemes alike.
+    """
+
+    host: str
+    region: str = ""
+    virtual: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+def _jindo_options(scheme: str) -> dict[str, str]:
+    return {f"fs.{scheme}.endpoint": "endpoint", f"fs.{scheme}.region": "region"}
+
+
+def _jindo_secrets(scheme: str) -> dict[str, str]:
+    return {f"fs.{scheme}.accessKeyId": "ACCESS_KEY", f"fs.{scheme}.accessKeySecret": "SECRET_KEY"}
+
+
+_ALLUXIO_S3 = {
+    "alluxio.underfs.s3.endpoint": "endpoint",
+    "alluxio.underfs.s3.region": "region",
+    "alluxio.underfs.s3.endpoint.region": "region",
+    _DNS_BUCKETS: "addressing",
+}
+_COS = Store(
+    "cos.{region}.myqcloud.com",
+    virtual=True,
+    options={**_jindo_options("cos"), **({"fs.cosn.bucket.region": "region", "fs.cosn.bucket.endpoint_suffix": "endpoint"})}, secrets={**_jindo_secrets("cos"), **({
+            "fs.cos.access.key": "ACCESS_KEY",
+            "fs.cos.secret.key": "SECRET_KEY",
+            "fs.cosn.userinfo.secretId": "ACCESS_KEY",
+            "fs.cosn.userinfo.secretKey": "SECRET_KEY",
+        })},
+)
+STORES = {
+    "s3": Store(
+        "s3.{region}.amazonaws.com",
+        "us-east-1",
+        options={**_jindo_options("s3"), **(_ALLUXIO_S3)}, secrets={**_jindo_secrets("s3"), **({"s3a.accessKeyId": "ACCESS_KEY", "s3a.secretKey": "SECRET_KEY"})},
+    ),
+    "oss": Store(
+        "oss-{region}.aliyuncs.com",
+        virtual=True,
+        options={**_jindo_options("oss"), **({})}, secrets={**_jindo_secrets("oss"), **({"fs.oss.sessionToken": "TOKEN"})},
+    ),
+    "cos": _COS,
+    "cosn": _COS,
+    "obs": Store(
+        "obs.{region}.myhuaweicloud.com",
+        virtual=True,
+        options={**_jindo_options("obs"), **({})}, secrets={**_jindo_secrets("obs"), **({"fs.obs.accessKey": "ACCESS_KEY", "fs.obs.secretKey": "SECRET_KEY"})},
+    ),
+    "gs": Store(
+        "storage.googleapis.com",
+        "auto",
+        options={**_jindo_options("gs"), **({})}, secrets={**_jindo_secrets("gs"), **({"fs.gcs.accessKeyId": "ACCESS_KEY", "fs.gcs.secretAccessKey": "SECRET_KEY"})},
+    ),
+    "minio": Store(
+        "",
+        "us-east-1",
+        options={"minio-url": "endpoint"},
+        secrets={"minio-access-key": "ACCESS_KEY", "minio-access-secret": "SECRET_KEY"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bucket's address: requests go to `root` and below, at `endpoint`."""
+
+    bucket: str
+    prefix: str
+    endpoint: SplitResult
+    region: str
+    virtual: bool  # the endpoint's host has the bucket in it
+    authority: str
+
+    @property
+    def root(self) -> str:
+        """The path of the bucket."""
+        return "" if self.virtual else f"/{self.bucket}"
+
+
+def option_names(scheme: str) -> tuple[str, ...]:
+    """Ours first."""
+    return (*OPTIONS, *STORES[scheme].options)
+
+
+def secret_names(scheme: str) -> Mapping[str, str]:
+    """Other names of the parts of an account, for one scheme."""
+    return STORES[scheme].secrets if scheme in STORES else {}
+
+
+def place(url: str, options: Mapping[str, str]) -> Place:
+    """Where a bucket is. Raises SourceError, which says what is missing."""
+    scheme, _, rest = url.partition("://")
+    store, said = STORES[scheme], _ours(scheme, options)
+    bucket, _, prefix = rest.partition("/")
+    given = said.get("endpoint", "")
+    if (
+        scheme == "minio" and not given and ":" in bucket
+    ):  # minio://host:port/bucket/prefix, as JuiceFS has it
+        given, (bucket, _, prefix) = f"http://{bucket}", prefix.partition("/")
+    if not bucket:
+        raise SourceError(f"{url}: the URL must be {scheme}://bucket/prefix", permanent=True)
+    region = said.get("region", "").removeprefix(f"{scheme}-")
+    endpoint = _endpoint(given or store.host.format(region=region or store.region or "{region}"))
+    if not endpoint.hostname or "{" in endpoint.netloc:
+        needed = "endpoint or region" if store.host else "endpoint"
+        raise SourceError(f"{url}: option {needed} is needed", permanent=True)
+    addressing = said.get("addressing")
+    if addressing not in (None, *_ADDRESSING):
+        raise SourceError(f"{url}: option addressing: {addressing!r} must be path or virtual", permanent=True)
+    virtual = addressing == "virtual" if addressing else _is_virtual(store, endpoint.hostname)
+    region = region or _region(store, endpoint.hostname) or store.region or "us-east-1"
+    if virtual and not endpoint.netloc.startswith(f"{bucket}."):
+        endpoint = endpoint._replace(netloc=f"{bucket}.{endpoint.netloc}")
+    return Place(bucket, prefix.strip("/"), endpoint, region, virtual, said.get(AUTHORITY, ""))
+
+
+def _ours(scheme: str, options: Mapping[str, str]) -> dict[str, str]:
+    """By our own names, which win."""
+    names = STORES[scheme].options
+    said = {names[name]: value for name, value in options.items() if name in names}
+    if _DNS_BUCKETS in options:
+        said["addressing"] = "path" if options[_DNS_BUCKETS] == "true" else "virtual"
+    return {**said, **{name: value for name, value in options.items() if name not in names}}
+
+
+def _endpoint(text: str) -> SplitResult:
+    return urlsplit(text if "://" in text else f"https://{text}")
+
+
+def _is_virtual(store: Store, host: str) -> bool:
+    """An address of the network has no names below it."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return store.virtual or _VIRTUAL.fullmatch(host) is not None
+    return False
+
+
+def _region(store: Store, host: str) -> str:
+    """Of the store's own endpoints, perhaps those that are only reached from within."""
+    before, _, after = store.host.partition("{region}")
+    match = re.fullmatch(rf"(?:.+\.)?{re.escape(before)}([a-z0-9-]+?)(?:-internal)?{re.escape(after)}", host)
+    return match[1] if match and after else ""
