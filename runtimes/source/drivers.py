@@ -124,8 +124,9 @@ def _by_ftp(ftp: ftplib.FTP, path: str, start: int, end: int, sink: Sink) -> int
             position += count
     try:
         ftp.voidresp()
-    except ftplib.error_temp:  # the server had more to say
-        pass
+    except ftplib.Error:  # the server had more to say
+        if position < end:
+            raise
     return position - start
 
 

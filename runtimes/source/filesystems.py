@@ -1,4 +1,4 @@
-"""File systems that fsspec knows: ftp://, sftp://, webhdfs://, ... Options are the arguments of its classes."""
+"""File systems that fsspec knows: ftp://, sftp://, webhdfs://, ... Options are its classes' arguments."""
 
 from __future__ import annotations
 

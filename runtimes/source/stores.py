@@ -26,8 +26,7 @@ _DNS_BUCKETS = "alluxio.underfs.s3.disable.dns.buckets"
 class Store:
     """What is behind a scheme. `{region}` in `host` is the option's; `region` is used where none is said.
 
-    `options` and `secrets` are other names of ours: OPTIONS, and the parts of an account. JindoCache names
-    those of all schemes alike.
+    `options` and `secrets` are other names of ours: OPTIONS, and the parts of an account.
     """
 
     host: str
@@ -37,58 +36,77 @@ class Store:
     secrets: Mapping[str, str] = field(default_factory=dict)
 
 
-def _jindo_options(scheme: str) -> dict[str, str]:
-    return {f"fs.{scheme}.endpoint": "endpoint", f"fs.{scheme}.region": "region"}
-
-
-def _jindo_secrets(scheme: str) -> dict[str, str]:
-    return {f"fs.{scheme}.accessKeyId": "ACCESS_KEY", f"fs.{scheme}.accessKeySecret": "SECRET_KEY"}
-
-
-_ALLUXIO_S3 = {
-    "alluxio.underfs.s3.endpoint": "endpoint",
-    "alluxio.underfs.s3.region": "region",
-    "alluxio.underfs.s3.endpoint.region": "region",
-    _DNS_BUCKETS: "addressing",
-}
+_KEY, _SECRET = "ACCESS_KEY", "SECRET_KEY"
 _COS = Store(
     "cos.{region}.myqcloud.com",
     virtual=True,
-    options={**_jindo_options("cos"), **({"fs.cosn.bucket.region": "region", "fs.cosn.bucket.endpoint_suffix": "endpoint"})}, secrets={**_jindo_secrets("cos"), **({
-            "fs.cos.access.key": "ACCESS_KEY",
-            "fs.cos.secret.key": "SECRET_KEY",
-            "fs.cosn.userinfo.secretId": "ACCESS_KEY",
-            "fs.cosn.userinfo.secretKey": "SECRET_KEY",
-        })},
+    options={
+        "fs.cos.endpoint": "endpoint",
+        "fs.cos.region": "region",
+        "fs.cosn.bucket.endpoint_suffix": "endpoint",
+        "fs.cosn.bucket.region": "region",
+    },
+    secrets={
+        "fs.cos.accessKeyId": _KEY,
+        "fs.cos.accessKeySecret": _SECRET,
+        "fs.cos.access.key": _KEY,
+        "fs.cos.secret.key": _SECRET,
+        "fs.cosn.userinfo.secretId": _KEY,
+        "fs.cosn.userinfo.secretKey": _SECRET,
+    },
 )
 STORES = {
     "s3": Store(
         "s3.{region}.amazonaws.com",
         "us-east-1",
-        options={**_jindo_options("s3"), **(_ALLUXIO_S3)}, secrets={**_jindo_secrets("s3"), **({"s3a.accessKeyId": "ACCESS_KEY", "s3a.secretKey": "SECRET_KEY"})},
+        options={
+            "fs.s3.endpoint": "endpoint",
+            "fs.s3.region": "region",
+            "alluxio.underfs.s3.endpoint": "endpoint",
+            "alluxio.underfs.s3.region": "region",
+            "alluxio.underfs.s3.endpoint.region": "region",
+            _DNS_BUCKETS: "addressing",
+        },
+        secrets={
+            "fs.s3.accessKeyId": _KEY,
+            "fs.s3.accessKeySecret": _SECRET,
+            "s3a.accessKeyId": _KEY,
+            "s3a.secretKey": _SECRET,
+        },
     ),
     "oss": Store(
         "oss-{region}.aliyuncs.com",
         virtual=True,
-        options={**_jindo_options("oss"), **({})}, secrets={**_jindo_secrets("oss"), **({"fs.oss.sessionToken": "TOKEN"})},
+        options={"fs.oss.endpoint": "endpoint", "fs.oss.region": "region"},
+        secrets={
+            "fs.oss.accessKeyId": _KEY,
+            "fs.oss.accessKeySecret": _SECRET,
+            "fs.oss.sessionToken": "TOKEN",
+        },
     ),
     "cos": _COS,
     "cosn": _COS,
     "obs": Store(
         "obs.{region}.myhuaweicloud.com",
         virtual=True,
-        options={**_jindo_options("obs"), **({})}, secrets={**_jindo_secrets("obs"), **({"fs.obs.accessKey": "ACCESS_KEY", "fs.obs.secretKey": "SECRET_KEY"})},
+        options={"fs.obs.endpoint": "endpoint"},
+        secrets={
+            "fs.obs.accessKeyId": _KEY,
+            "fs.obs.accessKeySecret": _SECRET,
+            "fs.obs.accessKey": _KEY,
+            "fs.obs.secretKey": _SECRET,
+        },
     ),
     "gs": Store(
         "storage.googleapis.com",
         "auto",
-        options={**_jindo_options("gs"), **({})}, secrets={**_jindo_secrets("gs"), **({"fs.gcs.accessKeyId": "ACCESS_KEY", "fs.gcs.secretAccessKey": "SECRET_KEY"})},
+        secrets={"fs.gcs.accessKeyId": _KEY, "fs.gcs.secretAccessKey": _SECRET},
     ),
     "minio": Store(
         "",
         "us-east-1",
         options={"minio-url": "endpoint"},
-        secrets={"minio-access-key": "ACCESS_KEY", "minio-access-secret": "SECRET_KEY"},
+        secrets={"minio-access-key": _KEY, "minio-access-secret": _SECRET},
     ),
 }
 
