@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from addon_framework.api.core import NAMESPACES, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
-from addon_framework.kube import Client, NotFound, apply_crds
+from addon_framework.kube import Client, NotFound, apply_crds, until_reached
 from addon_framework.testing.conditions import eventually
 from addon_framework.testing.servers import ApiServer, chosen_server
 
@@ -68,5 +68,6 @@ async def namespace(client: Client, has_controllers: bool) -> AsyncIterator[str]
 
 @pytest_asyncio.fixture
 async def crds_installed(client: Client) -> None:
-    """All our CRDs, established."""
-    await apply_crds(client, load_crds("all"), field_manager="boundaryless-tests")
+    """All our CRDs, established. So many connections at once may be too many for a machine that is busy."""
+    crds = load_crds("all")
+    await until_reached(lambda: apply_crds(client, crds, field_manager="boundaryless-tests"), timeout=60)

@@ -33,13 +33,10 @@ class RemountEvents:
                 if not said or told.get(at) == name:
                     continue
                 node = pod["spec"].get("nodeName", "")
-                message = (
-                    f"mounted again under running pods on node {node}: {', '.join(said.get('points') or [])}"
-                )
+                where = f"under running pods on node {node}"
+                message = f"Fuse recover {', '.join(said.get('points') or [])} succeed: mounted again {where}"
                 if warning:
-                    message = (
-                        f"not mounted again under running pods on node {node}: {said.get('message', '')}"
-                    )
+                    message = f"Fuse recover failed: not mounted again {where}: {said.get('message', '')}"
                 await self._recorder.record(dataset, reason, message, warning=warning, name=name)
                 told[at] = name
 
