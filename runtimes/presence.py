@@ -6,7 +6,7 @@ uses the Dataset has been scheduled, and goes by the policy, whose words are Flu
 
 from __future__ import annotations
 
-from runtimes.interface import Backend, Cache
+from runtimes.interface import Backend, Cache, Component, Role
 
 ON_RUNTIME_DELETED, ON_DEMAND, ON_FUSE_CHANGED = "OnRuntimeDeleted", "OnDemand", "OnFuseChanged"
 POLICIES = (ON_RUNTIME_DELETED, ON_DEMAND, ON_FUSE_CHANGED)
@@ -24,6 +24,12 @@ def is_lazy(backend: Backend, cache: Cache) -> bool:
     return bool(policy_of(backend, cache)) and not _why_not(backend, cache)
 
 
+def holder(backend: Backend, cache: Cache) -> Role:
+    """Whose pods have the cache on their nodes: workers, or the clients of a kind that ties them to these."""
+    client = _client(backend, cache)
+    return "worker" if client is None or client.portable else "client"
+
+
 def policy_problems(backend: Backend, cache: Cache) -> list[str]:
     """A policy that there is not, or that these clients cannot follow. The rest must be valid."""
     policy, field = policy_of(backend, cache), f"{cache.title}: spec.{_section(backend)}.cleanPolicy"
@@ -36,8 +42,7 @@ def policy_problems(backend: Backend, cache: Cache) -> list[str]:
 
 def _why_not(backend: Backend, cache: Cache) -> str:
     """Why these clients have to be there from the beginning to the end."""
-    components = backend.components(cache)
-    client = next((component for component in components if component.role == "client"), None)
+    client = _client(backend, cache)
     if client is None:
         return "there are no clients"
     if not backend.volume(cache).mounted:
@@ -47,9 +52,13 @@ def _why_not(backend: Backend, cache: Cache) -> str:
     if (command := backend.prepare(cache)) is not None and command.role == "client":
         return "a client mounts the sources for all"
     restores = backend.restores and cache.dataset.spec.data_restore_location is not None
-    if restores and len(components) == 1:
+    if restores and len(backend.components(cache)) == 1:
         return "its client begins from the backup that the Dataset's dataRestoreLocation names"
     return ""
+
+
+def _client(backend: Backend, cache: Cache) -> Component | None:
+    return next((each for each in backend.components(cache) if each.role == "client"), None)
 
 
 def _section(backend: Backend) -> str:

@@ -34,7 +34,7 @@ from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.status import BOUND
 from runtimes import validation
 from runtimes.interface import Backend, Component, Missing
-from runtimes.presence import is_lazy
+from runtimes.presence import holder, is_lazy
 
 SIDECAR_LABEL = "serverless.fluid.io/inject"
 
@@ -159,9 +159,10 @@ class Reviewer:
         binding = used.binding
         key, uid = Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
         roles = {component.role for component in binding.backend.components(binding.cache)}
-        label = (cache_node_label if "worker" in roles else client_node_label)(key, uid)
+        held = holder(binding.backend, binding.cache) in roles
+        label = (cache_node_label if held else client_node_label)(key, uid)
         nodes = [n for n in self._cache(NODES) if (n["metadata"].get("labels") or {}).get(label) == "true"]
-        follows = "worker" not in roles and is_lazy(binding.backend, binding.cache)
+        follows = not held and is_lazy(binding.backend, binding.cache)
         return Cached(used.claim, label, nodes, follows)
 
     # Datasets and runtimes

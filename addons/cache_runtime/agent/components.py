@@ -109,7 +109,11 @@ def _unmeasured(container: Json) -> Json:
 
 
 def placement(binding: Binding) -> str:
-    """Exclusive is Fluid's default. A `local` cache is just files, so there it has to be asked for."""
+    """Exclusive is Fluid's default. A `local` cache is just files, so there it has to be asked for; clients
+    share their nodes with any cache.
+    """
+    if binding.backend.type == "juicefs":
+        return "Shared"
     said = binding.cache.dataset.spec.placement
     return said or ("Shared" if binding.backend.type == "local" else "Exclusive")
 

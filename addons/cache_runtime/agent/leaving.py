@@ -1,7 +1,8 @@
 """Nodes that a cache has left: fewer workers, or other nodes for them. Their part goes when nobody reads it.
 
-A node has left when all workers are ready and none is there: until then one may come back to its files. First
-its label says LEAVING, so that no new pod is scheduled to it; then a job cleans it; then the labels go.
+A node has left when all that hold the cache (workers, or clients that are tied to their nodes) are ready and
+none is there: until then one may come back to its files. First its label says LEAVING, so that no new pod is
+scheduled to it; then a job cleans it; then the labels go.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from addons.cache_runtime.agent.names import (
     role_of,
 )
 from addons.cache_runtime.agent.nodes import NodeLabels
+from runtimes.presence import holder
 
 _WHY = "left"
 _GRACE = 2.0  # seconds from a node's label LEAVING until what was bound to the node by the old one is known
@@ -47,8 +49,9 @@ class Leaving:
     async def step(self, binding: Binding, key: Key) -> tuple[float | None, str]:
         """When to come again, and on which nodes pods are waited for. Labels, pods and jobs wake us too."""
         uid, pods = binding.dataset["metadata"]["uid"], self._pods(key)
-        workers, clients = (_nodes(pods, role) for role in ("worker", "client"))
-        settled, again, waiting = self._settled(key, pods), [], []
+        role = holder(binding.backend, binding.cache)
+        holders, clients = _nodes(pods, role), _nodes(pods, "client")
+        settled, again, waiting = self._settled(key, role, pods), [], []
 
         async def put(node: Json, *, cache: bool, client: str, leaving: bool = False) -> None:
             await self._labels.put(binding, node, cache=cache, client=client, leaving=leaving)
@@ -58,9 +61,11 @@ class Leaving:
             name, there = node["metadata"]["name"], node["metadata"].get("labels") or {}
             client = client_of(node)
             said = there.get(cache_node_label(key, uid))
+            if said is None and role == "client":
+                said = client or None
             if said != LEAVING:
                 self._left.get(key, {}).pop(name, None)
-            if name in workers:
+            if name in holders:
                 if said == LEAVING:
                     await self._cleaner.forget(binding, name, _WHY)
                 await put(node, cache=True, client=client)
@@ -76,7 +81,7 @@ class Leaving:
             elif name in clients:  # a mount that lives reads from its directory, which goes with it
                 await put(node, cache=False, client=client)
             elif said != LEAVING:
-                await put(node, cache=False, client=client, leaving=True)
+                await put(node, cache=False, client="" if role == "client" else client, leaving=True)
             elif (left := self._grace(key, name)) > 0:
                 again.append(left)
             else:
@@ -105,12 +110,12 @@ class Leaving:
             and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
         ]
 
-    def _settled(self, key: Key, pods: list[Json]) -> bool:
-        """Whether every worker is where it stays. A cache of no workers keeps its files until it has some."""
-        running = [p for p in pods if role_of(p) == "worker" and not p["metadata"].get("deletionTimestamp")]
+    def _settled(self, key: Key, role: str, pods: list[Json]) -> bool:
+        """Whether every holder is where it stays. A cache of no workers keeps its files until it has some."""
+        running = [p for p in pods if role_of(p) == role and not p["metadata"].get("deletionTimestamp")]
         count = 0
         for obj in self._cache(STATEFULSETS):
-            if dataset_key(obj) != [key] or role_of(obj) != "worker":
+            if dataset_key(obj) != [key] or role_of(obj) != role:
                 continue
             said, replicas = obj.get("status") or {}, int(obj["spec"].get("replicas", 1))
             current = said.get("observedGeneration") == obj["metadata"].get("generation")

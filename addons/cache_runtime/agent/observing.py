@@ -16,7 +16,7 @@ from addons.cache_runtime.agent.names import OPERATIONS, ROLES, dataset_key, pod
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from runtimes.interface import CacheState
-from runtimes.presence import is_lazy
+from runtimes.presence import holder, is_lazy
 
 WORKLOADS = (DAEMONSETS, STATEFULSETS)
 
@@ -55,6 +55,7 @@ class Observer:
         claim = self._of(PERSISTENTVOLUMECLAIMS).get(key)
         return Observed(
             counts=counts,
+            holder=holder(binding.backend, binding.cache),
             state=self._executions.state(key) or self._state(binding, pods),
             mounted=sources.mounted,
             mount_time=sources.at,
@@ -119,7 +120,11 @@ class Observer:
     def ending(self, key: Key, binding: Binding, waiting: str) -> Observed:
         """The same of a cache that is being taken down."""
         return Observed(
-            counts=self.counts(key), measured=self._measurements.of(key).counted, in_use=waiting, ready=True
+            counts=self.counts(key),
+            holder="worker" if binding.problems else holder(binding.backend, binding.cache),
+            measured=self._measurements.of(key).counted,
+            in_use=waiting,
+            ready=True,
         )
 
 

@@ -14,7 +14,7 @@ from addon_framework.kube import key_of
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import SLOWER, WAITING_CHANGES, labels
 from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
-from runtimes.interface import CacheState
+from runtimes.interface import CacheState, Role
 from runtimes.speed import is_slower
 
 NOT_BOUND, PENDING, BOUND, FAILED = "NotBound", "Pending", "Bound", "Failed"
@@ -48,6 +48,7 @@ class Observed:
     """What the controller found out; the status follows from it."""
 
     counts: dict[str, Counts] = field(default_factory=dict)  # by role
+    holder: Role = "worker"  # whose pods have the cache
     state: CacheState = field(default_factory=CacheState)
     measured: tuple[int, int] | None = None
     served: bool = False  # pods that mount the claim would find the data
@@ -271,11 +272,11 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
     status: Json = {"valueFile": "", "conditions": copy.deepcopy(old.get("conditions") or [])}
     status["observedGeneration"] = binding.runtime["metadata"].get("generation", 0)
     status |= _parts(seen) if binding.backend.status_of_parts else _flat_parts(seen)
-    if "worker" in seen.counts:  # what a HorizontalPodAutoscaler counts
-        status["selector"] = ",".join(f"{k}={v}" for k, v in sorted(labels(key, "worker").items()))
+    if (holders := seen.counts.get(seen.holder)) is not None:  # what a HorizontalPodAutoscaler counts
+        status["selector"] = ",".join(f"{k}={v}" for k, v in sorted(labels(key, seen.holder).items()))
         nested = (old.get("worker") or {}).get("desiredReplicas")
         before = int(old.get("desiredWorkerNumberScheduled") or nested or 0)
-        _scaled(status["conditions"], before, seen.counts["worker"].desired, now)
+        _scaled(status["conditions"], before, holders.desired, now)
         _left(status["conditions"], seen.leaving, now)
     if not binding.backend.status_of_parts:
         status["cacheStates"] = states
@@ -293,7 +294,7 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
 def _flat_parts(seen: Observed) -> Json:
     """As most runtimes have it: a field of each number of each part."""
     said: Json = {"workerReason": seen.problem} if seen.problem else {}
-    for role, prefix in (("master", "master"), ("worker", "worker"), ("client", "fuse")):
+    for role, prefix in (("master", "master"), (seen.holder, "worker"), ("client", "fuse")):
         counts = seen.counts.get(role, Counts())
         name = prefix.capitalize()
         said[f"{prefix}Phase"] = counts.phase if role in seen.counts else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
 from addon_framework.api.core import NODES, PODS, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Client, Key, key_of
@@ -16,7 +18,9 @@ from addons.cache_runtime.agent.leaving import Leaving
 from addons.cache_runtime.agent.names import LEAVING, cache_node_label, labels
 from addons.cache_runtime.agent.nodes import NodeLabels, relabelled
 from addons.cache_runtime.agent.references import References
-from runtimes.interface import Cache
+from runtimes.interface import Backend, Cache
+from runtimes.juicefs import JuiceFSBackend
+from runtimes.local import LocalBackend
 from runtimes.thin import ThinBackend
 
 LABEL = "fluid.io/f-demo-m"
@@ -130,19 +134,25 @@ def test_of_the_labels_of_nodes_only_its_own_concern_a_dataset() -> None:
     assert not relabelled(datasets, of(), of(**{"fluid.io/s-demo-other": "true"}))
 
 
-async def test_a_node_is_cleaned_a_while_after_its_label_says_that_its_cache_goes() -> None:
-    """A scheduler that has not seen the label yet may still send a pod there."""
+@pytest.mark.parametrize(
+    ("backend", "source", "role"),
+    [(LocalBackend(), "s3://b", "worker"), (JuiceFSBackend(), "s3://b", "client")],
+)
+async def test_a_node_is_cleaned_a_while_after_its_label_says_that_its_cache_goes(
+    backend: Backend, source: str, role: str
+) -> None:
+    """Who schedules may not have seen the label yet. JuiceFS's copies are its clients'."""
+    dataset: Json = {"metadata": METADATA, "spec": {"mounts": [{"mountPoint": source, "name": "x"}]}}
+    runtime: Json = {"kind": backend.resource.kind, "metadata": METADATA, "spec": {"replicas": 1}}
+    here = Binding(dataset, runtime, backend, Cache.of(dataset, runtime, image="us"))
     label, now = cache_node_label(KEY, "u"), 100.0
-    there_is: Json = {"metadata": {"name": "n", "labels": {label: "true"}}}
-    worker = labels(KEY, "worker")
+    before = {label: "true"} | ({LABEL: "true"} if role == "client" else {})
+    there_is: Json = {"metadata": {"name": "n", "labels": before}}
     ready = {"replicas": 1, "readyReplicas": 1, "observedGeneration": 1}
-    workers: Json = {
-        "metadata": {"labels": worker, "generation": 1},
-        "spec": {"replicas": 1},
-        "status": ready,
-    }
-    elsewhere: Json = {"metadata": {"labels": worker, "name": "w"}, "spec": {"nodeName": "other"}}
-    there = {NODES: Listed(there_is), STATEFULSETS: Listed(workers), PODS: Listed(elsewhere)}
+    own = labels(KEY, role)
+    workload: Json = {"metadata": {"labels": own, "generation": 1}, "spec": {"replicas": 1}, "status": ready}
+    elsewhere: Json = {"metadata": {"labels": own, "name": "w"}, "spec": {"nodeName": "other"}}
+    there = {NODES: Listed(there_is), STATEFULSETS: Listed(workload), PODS: Listed(elsewhere)}
 
     def cache(resource: Resource) -> AnyInformer:
         return cast(AnyInformer, there.get(resource, Listed()))
@@ -156,10 +166,10 @@ async def test_a_node_is_cleaned_a_while_after_its_label_says_that_its_cache_goe
         Clients(cache, cast(References, Alone())),
         clock=lambda: now,
     )
-    here = binding()
     assert await leaving.step(here, KEY) == (None, "")
     assert server.written[-1][label] == LEAVING
-    there_is["metadata"]["labels"][label] = LEAVING
+    assert server.written[-1].get(LABEL) is None, "no pod is sent where no client will be"
+    there_is["metadata"]["labels"] = {label: LEAVING}
     assert await leaving.step(here, KEY) == (2.0, "")
     now += 1.5
     assert await leaving.step(here, KEY) == (0.5, "")
@@ -167,7 +177,26 @@ async def test_a_node_is_cleaned_a_while_after_its_label_says_that_its_cache_goe
     now += 0.5
     await leaving.step(here, KEY)
     assert cleaner.asked == ["n"]
-    assert server.written[-1][label] == LEAVING
+    assert len(server.written) == 1
     cleaner.done = True
     await leaving.step(here, KEY)
     assert server.written[-1][label] is None
+
+
+async def test_clients_that_have_the_cache_mark_their_nodes_as_workers_do() -> None:
+    dataset: Json = {"metadata": METADATA, "spec": {"mounts": [{"mountPoint": "s3://b", "name": "x"}]}}
+    runtime: Json = {"kind": "JuiceFSRuntime", "metadata": METADATA, "spec": {"replicas": 1}}
+    here = Binding(dataset, runtime, JuiceFSBackend(), Cache.of(dataset, runtime, image="us"))
+    pod: Json = {"metadata": {"labels": labels(KEY, "client"), "name": "c"}, "spec": {"nodeName": "n"}}
+    there = {NODES: Listed({"metadata": {"name": "n", "labels": {}}}), PODS: Listed(pod)}
+
+    def cache(resource: Resource) -> AnyInformer:
+        return cast(AnyInformer, there.get(resource, Listed()))
+
+    server, clients = Server(), Clients(cache, cast(References, Alone()))
+    writer = NodeLabels(cast(Client, server), cache)
+    await Leaving(cache, writer, cast(Any, None), lambda key, name: [], clients).step(here, KEY)
+    (written,) = server.written
+    assert written[cache_node_label(KEY, "u")] == written["fluid.io/s-juicefs-demo-m"] == "true"
+    assert written[LABEL] == "true"
+    assert "fluid_exclusive" not in written
