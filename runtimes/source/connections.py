@@ -33,7 +33,7 @@ class Connections:
         self._timeout = timeout
         self._local = threading.local()
         self._paces: dict[str, Pace] = {}
-        self._context: ssl.SSLContext | None = None
+        self._context: ssl.SSLContext | None = _trusting(authority) if authority else None
         self._splices = hasattr(os, "splice")
 
     @contextmanager
@@ -70,6 +70,10 @@ class Connections:
             kept = response.isclosed() and not response.will_close
         except SourceError:
             raise
+        except ssl.SSLCertVerificationError as error:
+            why = f"{url.scheme}://{url.netloc}: {error.verify_message}"
+            hint = "option caBundle names authorities of your own"
+            raise SourceError(f"{why}; {hint}", permanent=True) from error
         except (OSError, http.client.HTTPException) as error:
             what = str(error) or type(error).__name__
             raise SourceError(f"{url.scheme}://{url.netloc}: {what}") from error
@@ -163,6 +167,13 @@ class Connections:
     ) -> http.client.HTTPResponse:
         connection.request(method, target, headers=dict(headers))
         return connection.getresponse()
+
+
+def _trusting(authority: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=authority)
+    except (ssl.SSLError, ValueError) as error:
+        raise SourceError(f"option caBundle: has no certificates (PEM): {error}", permanent=True) from None
 
 
 def _received(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +33,7 @@ class Fault:
 
     status: int = 0  # answered instead of asking the store
     code: str = "SlowDown"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # besides the store's, if that is asked
     cut: int | None = None  # bytes of the body after which the connection ends
     stall: int | None = None  # bytes of the body after which nothing more comes
     flip: bool = False  # one bit in the middle is another
@@ -46,8 +47,8 @@ Rule = Callable[[Asked], Fault | None]
 class FaultyProxy:
     """One endpoint. `rule` may be changed at any time; `asked` and `sent` are what went through."""
 
-    def __init__(self, endpoint: str, host: str = "127.0.0.1") -> None:
-        self.store = urlsplit(endpoint)
+    def __init__(self, endpoint: str, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        self.store, self._scheme = urlsplit(endpoint), "https" if tls else "http"
         self.rule: Rule = lambda asked: None
         self.asked: list[Asked] = []
         self.sent = 0
@@ -55,13 +56,15 @@ class FaultyProxy:
         self.closed = threading.Event()
         handler = type("OneProxy", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer((host, 0), handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def endpoint(self) -> str:
         """Its URL."""
-        return f"http://{self.address}"
+        return f"{self._scheme}://{self.address}"
 
     @property
     def address(self) -> str:
@@ -109,6 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {
                 n: v for n, v in answer.getheaders() if n.lower() not in ("connection", "transfer-encoding")
             }
+            headers |= fault.headers
             if fault.body is not None:
                 body = fault.body
             if self.command == "GET":
@@ -154,9 +158,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def faulty(endpoint: str, host: str = "127.0.0.1") -> Iterator[FaultyProxy]:
+def faulty(
+    endpoint: str, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[FaultyProxy]:
     """While the block runs."""
-    proxy = FaultyProxy(endpoint, host)
+    proxy = FaultyProxy(endpoint, host, tls)
     try:
         yield proxy
     finally:

@@ -15,6 +15,7 @@ from addon_framework.testing.servers import wait_ready
 
 ACCESS_KEY, SECRET_KEY = "test-access", "test-secret-key"
 BUCKET = "models"
+DOMAIN = "s3.test"  # buckets are addressed below it, too
 
 
 class ObjectStore:
@@ -38,7 +39,7 @@ class ObjectStore:
         command = [str(Path(sys.executable).parent / "weed"), "mini", f"-dir={data}", "-ip=127.0.0.1"]
         command += ["-ip.bind=127.0.0.1", f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-        command += ["-webdav=false", "-admin.ui=false"]
+        command += ["-webdav=false", "-admin.ui=false", f"-s3.domainName={DOMAIN}"]
         environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         path = self._directory / "weed.log"
         with path.open("ab") as log:
