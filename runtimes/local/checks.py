@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from addon_framework.api.data import DataLoad
@@ -13,6 +13,7 @@ from runtimes.options import field_of, unknown_options
 from runtimes.pods import credential_names
 from runtimes.schemes import DRIVEN, LOCAL, elsewhere
 from runtimes.source import SCHEMES, SourceError, drivers, hub, web
+from runtimes.source.connections import trusting
 from runtimes.source.stores import AUTHORITY, STORES, option_names, place
 from runtimes.tiers import watermarks
 
@@ -38,32 +39,46 @@ def problems(cache: Cache) -> list[str]:
 
 def _source(cache: Cache, number: int, source: Source, where: str) -> Iterator[str]:
     """Each scheme has options of its own; those of fsspec's drivers are their arguments."""
-    at = f"{where}.mountPoint: {source.url!r}"
     if source.scheme in STORES:
         secrets = (*credential_names(source.scheme), AUTHORITY)
         yield from unknown_options(cache, number, option_names(source.scheme), secrets)
-        try:
-            place(source.url, source.options)
-        except SourceError as error:
-            yield f"{where}: {error}"
+        yield from _failing(where, lambda: place(source.url, source.options))
+        yield from _authority(cache, number, source)
     elif source.scheme in _TOKENS:
         yield from unknown_options(cache, number, _TOKENS[source.scheme], ("token", AUTHORITY))
+        yield from _authority(cache, number, source)
     elif source.scheme in NEAR:
         yield from unknown_options(cache, number)
         if source.scheme in FILES and not path(source).startswith("/"):
-            yield f"{at} must be {source.scheme}:///path"
+            yield f"{where}.mountPoint: {source.url!r} must be {source.scheme}:///path"
     else:
-        yield from _driven(cache, number, source, at)
+        yield from _driven(cache, number, source, where)
 
 
-def _driven(cache: Cache, number: int, source: Source, at: str) -> Iterator[str]:
+def _authority(cache: Cache, number: int, source: Source) -> Iterator[str]:
+    if said := source.options.get(AUTHORITY):
+        yield from _failing(field_of(cache, number, AUTHORITY), lambda: trusting(said))
+
+
+def _failing(where: str, attempt: Callable[[], object]) -> Iterator[str]:
+    """What a source itself would say."""
+    try:
+        attempt()
+    except SourceError as error:
+        yield f"{where}: {error}"
+
+
+def _driven(cache: Cache, number: int, source: Source, where: str) -> Iterator[str]:
     """A source that is read by a driver of fsspec. Without an image it will be read elsewhere, by another."""
     if wrong := drivers.problem(source.scheme, here=bool(cache.image)):
         known = ", ".join((*SCHEMES, "pvc", *DRIVEN))
-        yield f"{at} must be one of {known}: {wrong}{elsewhere(source.scheme, LOCAL)}"
+        yield (
+            f"{where}.mountPoint: {source.url!r} must be one of {known}: {wrong}"
+            f"{elsewhere(source.scheme, LOCAL)}"
+        )
         return
     if urlsplit(source.url).password:
-        yield f"{at}: has a password; write it into encryptOptions"
+        yield f"{where}.mountPoint: has a password; write it into encryptOptions"
     for name in source.options:
         if _BELONGS_IN_SECRETS.fullmatch(name):
             yield f"{field_of(cache, number, name)}.{name}: is a secret; write it into encryptOptions"

@@ -33,7 +33,7 @@ class Connections:
         self._timeout = timeout
         self._local = threading.local()
         self._paces: dict[str, Pace] = {}
-        self._context: ssl.SSLContext | None = _trusting(authority) if authority else None
+        self._context: ssl.SSLContext | None = trusting(authority) if authority else None
         self._splices = hasattr(os, "splice")
 
     @contextmanager
@@ -169,7 +169,8 @@ class Connections:
         return connection.getresponse()
 
 
-def _trusting(authority: str) -> ssl.SSLContext:
+def trusting(authority: str) -> ssl.SSLContext:
+    """Only these certificates (PEM). Raises SourceError."""
     try:
         return ssl.create_default_context(cadata=authority)
     except (ssl.SSLError, ValueError) as error:
