@@ -321,6 +321,7 @@ class CacheRuntime(Struct, frozen=True):
             ("Client", "string", ".status.client.phase"),
             AGE,
         ),
+        scale=(".spec.worker.replicas", ".status.worker.currentReplicas", ".status.selector"),
     )
 
     metadata: ObjectMeta = ObjectMeta()

@@ -22,6 +22,7 @@ from addon_framework.api.data.fields import (
     Volumes,
 )
 from addon_framework.api.data.parts import (
+    SCALE,
     WORKER_COLUMNS,
     PodMetadata,
     RuntimeManagement,
@@ -114,7 +115,9 @@ class ThinRuntime(Struct, frozen=True):
     """A cache, or only a mount, by any FUSE file system."""
 
     RESOURCE: ClassVar = Resource(GROUP, "v1alpha1", "thinruntimes", "ThinRuntime")
-    DEFINITION: ClassVar = Definition(categories=("fluid",), places=SPOKE, columns=WORKER_COLUMNS)
+    DEFINITION: ClassVar = Definition(
+        categories=("fluid",), places=SPOKE, columns=WORKER_COLUMNS, scale=SCALE
+    )
 
     metadata: ObjectMeta = ObjectMeta()
     spec: ThinRuntimeSpec = ThinRuntimeSpec()

@@ -23,7 +23,17 @@ from addon_framework.api.core import (
     SERVICEACCOUNTS,
     STATEFULSETS,
 )
-from addon_framework.api.data import DataBackup, DataLoad, Dataset, LocalRuntime, ThinRuntime
+from addon_framework.api.data import (
+    CacheRuntime,
+    CacheRuntimeClass,
+    DataBackup,
+    DataLoad,
+    Dataset,
+    JuiceFSRuntime,
+    LocalRuntime,
+    ThinRuntime,
+    ThinRuntimeProfile,
+)
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import ApiError, Client, NotFound, wait_for
 from addon_framework.testing import eventually
@@ -129,23 +139,61 @@ async def test_a_reference_and_what_is_refused(client: Client, namespace: str, a
         await wait_for(client, DATASETS, name, where, until=lambda found: found is None, timeout=90)
 
 
+def mounted_by(image: str) -> Json:
+    return {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "spec", "workload"),
+    [
+        pytest.param(LocalRuntime.RESOURCE, {"replicas": 1}, "llama-worker", id="local"),
+        pytest.param(JuiceFSRuntime.RESOURCE, {"replicas": 1}, "llama-fuse", id="juicefs"),
+        pytest.param(
+            ThinRuntime.RESOURCE, {"replicas": 1, "profileName": "{namespace}"}, "llama-worker", id="thin"
+        ),
+        pytest.param(CacheRuntime.RESOURCE, {"runtimeClassName": "{namespace}"}, "llama-worker", id="cache"),
+    ],
+)
 async def test_workers_are_scaled_by_the_scale_subresource(
-    client: Client, namespace: str, agent: None
+    client: Client, namespace: str, agent: None, resource: Resource, spec: Json, workload: str
 ) -> None:
+    about: list[tuple[Resource, Json]] = [
+        (
+            ThinRuntimeProfile.RESOURCE,
+            {
+                "spec": {
+                    "fileSystemType": "fuse",
+                    "fuse": {"image": "example.org/fuse"},
+                    "worker": {"enabled": True, "image": "example.org/worker"},
+                }
+            },
+        ),
+        (
+            CacheRuntimeClass.RESOURCE,
+            {
+                "fileSystemType": "fuse",
+                "topology": {"worker": mounted_by("example.org/w"), "client": mounted_by("example.org/c")},
+            },
+        ),
+    ]
+    for kind, body in about:
+        await client.create(kind, {"metadata": {"name": namespace}, **body})
     source = {"mountPoint": "s3://models/llama", "path": "/", "options": {"endpoint": "http://127.0.0.1:1"}}
     await client.create(DATASETS, obj(DATASETS, namespace, "llama", {"mounts": [source]}))
-    runtime = LocalRuntime.RESOURCE
-    await client.create(runtime, obj(runtime, namespace, "llama", {"replicas": 1}))
-    await until(client, runtime, namespace, "llama", "'selector'")
-    await client.patch(runtime, "llama", {"spec": {"replicas": 3}}, namespace, subresource="scale")
-    scaled = await until(client, runtime, namespace, "llama", "WorkersScaledOut")
-    assert scaled["spec"]["replicas"] == 3
-    workers = await client.get(STATEFULSETS, "llama-worker", namespace)
+    said = {name: v.format(namespace=namespace) if isinstance(v, str) else v for name, v in spec.items()}
+    await client.create(resource, obj(resource, namespace, "llama", said))
+    await until(client, resource, namespace, "llama", "'selector'")
+    await client.patch(resource, "llama", {"spec": {"replicas": 3}}, namespace, subresource="scale")
+    await until(client, resource, namespace, "llama", "WorkersScaledOut")
+    workers = await client.get(STATEFULSETS, workload, namespace)
     assert workers["spec"]["replicas"] == 3
-    scale = await client.request("GET", runtime.path(namespace, "llama", "scale"))
+    scale = await client.request("GET", resource.path(namespace, "llama", "scale"))
+    assert scale["spec"]["replicas"] == 3
     selected = scale["status"]["selector"]
     template = workers["spec"]["template"]["metadata"]["labels"]
     assert all(template[k] == v for k, v in (each.split("=") for each in selected.split(",")))
+    for kind, _ in about:
+        await client.delete(kind, namespace)
 
 
 async def test_nodes_say_what_cache_they_hold_until_it_is_gone(
