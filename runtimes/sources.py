@@ -24,10 +24,8 @@ class SourceBackend(Backend):
         return migrate_task(cache, migration)
 
     def lists(self, source: Source) -> bool:
-        """Whether it can be seen from anywhere. The keys to a store may be known to its own client only."""
-        if source.scheme in STORES and source.scheme != "s3":
-            return bool(source.secrets) and set(source.secrets) <= set(credential_names(source.scheme))
-        return source.scheme in ("s3", "http", "https", "hf")
+        """Whether it can be seen from anywhere."""
+        return readable(source)
 
     async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
         """Of what can be listed."""
@@ -40,3 +38,10 @@ class SourceBackend(Backend):
         if not all(map(self.lists, cache.sources)):
             return None
         return await asyncio.to_thread(measure, self.listed(cache), secrets)
+
+
+def readable(source: Source) -> bool:
+    """Past any cache, from anywhere. The keys to a store may be known to its own client only."""
+    if source.scheme in STORES and source.scheme != "s3":
+        return bool(source.secrets) and set(source.secrets) <= set(credential_names(source.scheme))
+    return source.scheme in ("s3", "http", "https", "hf")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from runtimes.source import Credentials, Object
+from runtimes.source.stores import STORES, place
 
 PART = 16 << 20  # of an upload; S3 allows 10,000 of them
 _PIECE = 1 << 20
@@ -40,8 +42,8 @@ class Target(Protocol):
 def open_target(
     url: str, options: Mapping[str, str], directory: str, credentials: Credentials | None
 ) -> Target:
-    """s3://bucket/prefix or file:///path, and a directory below."""
-    if url.startswith("s3://"):
+    """s3://bucket/prefix, or another store's, or file:///path, and a directory below."""
+    if url.partition("://")[0] in STORES:
         return BucketTarget(url, options, directory, credentials)
     return DirectoryTarget(Path(url.removeprefix("file://")) / directory)
 
@@ -108,21 +110,29 @@ class BucketTarget:
         from botocore import UNSIGNED
         from botocore.config import Config
 
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        self._bucket = bucket
-        self._prefix = "/".join(part for part in (prefix.strip("/"), directory.strip("/")) if part)
-        endpoint = options.get("endpoint")
+        secret = credentials.options if credentials is not None else {}
+        found = place(url, {**options, **secret})
+        self._bucket = found.bucket
+        self._prefix = "/".join(part for part in (found.prefix, directory.strip("/")) if part)
         signed = credentials is not None and bool(credentials.access_key)
+        # Checksums that nobody asked for are understood by S3 itself, and by what passes for it.
+        checksums = "when_supported" if url.startswith("s3://") else "when_required"
+        self._authority = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 - as long as we
+        self._authority.write(found.authority)
+        self._authority.flush()
         config = Config(
             retries={"max_attempts": 8, "mode": "standard"},
             max_pool_connections=64,
-            s3={"addressing_style": "path"},
+            s3={"addressing_style": "virtual" if found.virtual else "path"},
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
             **({} if signed else {"signature_version": UNSIGNED}),
         )
         self._client = boto3.client(
             "s3",
-            endpoint_url=endpoint if endpoint is None or "://" in endpoint else f"https://{endpoint}",
-            region_name=options.get("region") or "us-east-1",
+            endpoint_url=found.server.geturl(),
+            region_name=found.region,
+            verify=self._authority.name if found.authority else None,
             aws_access_key_id=credentials.access_key if credentials else None,
             aws_secret_access_key=credentials.secret_key if credentials else None,
             aws_session_token=(credentials.token or None) if credentials else None,

@@ -7,20 +7,22 @@ import json
 from addon_framework.api.meta import Json
 from runtimes.interface import Cache, Migration, Source, Task, unknown
 from runtimes.pods import claim, credential_env, literal
-from runtimes.source import SCHEMES
-from runtimes.source.s3 import OPTIONS
+from runtimes.schemes import DRIVEN
+from runtimes.source import SCHEMES, drivers
+from runtimes.source.stores import OPTIONS, STORES
 
 _OPTIONS = ("include", "exclude", "threads")
-_READ, _WRITTEN = (*SCHEMES, "pvc"), ("s3", "pvc")
+_WRITTEN = (*STORES, "pvc")
+_READ = (*(scheme for scheme in SCHEMES if scheme not in ("file", "local")), "pvc")
 
 
 def migrate_task(cache: Cache, migration: Migration) -> Task | str:
     """What the program needs, or what is wrong."""
     for source in migration.sources:
-        if source.scheme not in _READ or source.scheme in ("file", "local"):
-            return f"from: {source.url!r} must be s3://, minio://, http(s)://, hf:// or pvc://"
+        if source.scheme not in _READ and (wrong := _driven(source, here=bool(cache.image))):
+            return f"from: {source.url!r} must be one of {', '.join((*_READ, *DRIVEN))}: {wrong}"
     if migration.target.scheme not in _WRITTEN:
-        return f"to: {migration.target.url!r} must be s3://, minio:// or pvc://"
+        return f"to: {migration.target.url!r} must be one of {', '.join(_WRITTEN)}"
     if names := unknown(_OPTIONS, migration.options):
         known = ", ".join((*_OPTIONS, *OPTIONS))
         return f"options: unknown {', '.join(names)}; known: {known}"
@@ -61,6 +63,13 @@ def migrate_task(cache: Cache, migration: Migration) -> Task | str:
         "volumeMounts": mounts,
     }
     return Task({"containers": [container], "volumes": volumes})
+
+
+def _driven(source: Source, *, here: bool) -> str:
+    """What is wrong with a source that is read by a driver."""
+    if source.scheme in SCHEMES:
+        return "it would be a directory of whatever node the pod runs on"
+    return drivers.problem(source.scheme, here=here)
 
 
 def _url(source: Source, name: str, volumes: list[Json], mounts: list[Json], *, read_only: bool) -> str:

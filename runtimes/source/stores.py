@@ -113,11 +113,12 @@ STORES = {
 
 @dataclass(frozen=True)
 class Place:
-    """A bucket's address: requests go to `root` and below, at `endpoint`."""
+    """A bucket's address: requests go below `root` at `endpoint`, which is `server` with the bucket."""
 
     bucket: str
     prefix: str
     endpoint: SplitResult
+    server: SplitResult
     region: str
     virtual: bool  # the endpoint's host has the bucket in it
     authority: str
@@ -160,9 +161,11 @@ def place(url: str, options: Mapping[str, str]) -> Place:
         raise SourceError(f"{url}: option addressing: {addressing!r} must be path or virtual", permanent=True)
     virtual = addressing == "virtual" if addressing else _is_virtual(store, endpoint.hostname)
     region = region or _region(store, endpoint.hostname) or store.region or "us-east-1"
-    if virtual and not endpoint.netloc.startswith(f"{bucket}."):
-        endpoint = endpoint._replace(netloc=f"{bucket}.{endpoint.netloc}")
-    return Place(bucket, prefix.strip("/"), endpoint, region, virtual, said.get(AUTHORITY, ""))
+    server = endpoint
+    if virtual:
+        server = endpoint._replace(netloc=endpoint.netloc.removeprefix(f"{bucket}."))
+        endpoint = server._replace(netloc=f"{bucket}.{server.netloc}")
+    return Place(bucket, prefix.strip("/"), endpoint, server, region, virtual, said.get(AUTHORITY, ""))
 
 
 def _ours(scheme: str, options: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import pytest
 
 from addon_framework.local.pki import Authority
 from runtimes.local import loader
+from runtimes.migrate import program
 from runtimes.source import Credentials, SourceError, open_source
 from tests.integration.cache_runtime.faultyproxy import Asked, Fault, FaultyProxy, faulty
 from tests.integration.cache_runtime.objectstore import ACCESS_KEY, BUCKET, DOMAIN, SECRET_KEY, ObjectStore
@@ -24,25 +25,35 @@ SOURCE = {"SOURCE0_ACCESS_KEY": ACCESS_KEY, "SOURCE0_SECRET_KEY": SECRET_KEY}
 
 
 @pytest.fixture
-def strict(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """The store as OSS and COS are: it knows buckets by the host's name alone; such names exist here."""
-    resolve = socket.getaddrinfo
+def asked_names(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names below the store's domain exist: those that somebody asked for."""
+    resolve, asked = socket.getaddrinfo, set[str]()
 
     def names(host: Any, *rest: Any, **more: Any) -> Any:
-        return resolve("127.0.0.1" if str(host).endswith(DOMAIN) else host, *rest, **more)
+        if not str(host).endswith(DOMAIN):
+            return resolve(host, *rest, **more)
+        asked.add(host)
+        return resolve("127.0.0.1", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    return asked
+
+
+@pytest.fixture
+def strict(store: ObjectStore, asked_names: set[str]) -> Iterator[FaultyProxy]:
+    """The store as OSS and COS are: it knows buckets by the host's name alone."""
 
     def refuse(asked: Asked) -> Fault | None:
         by_path = asked.path.partition("?")[0].strip("/").partition("/")[0] == BUCKET
         return Fault(status=403, code="SecondLevelDomainForbidden") if by_path else None
 
-    monkeypatch.setattr(socket, "getaddrinfo", names)
     with faulty(store.endpoint) as proxy:
         proxy.rule = refuse
         yield proxy
 
 
-def endpoint(proxy: FaultyProxy) -> str:
-    return f"http://{DOMAIN}:{proxy.address.rpartition(':')[2]}"
+def endpoint(server: FaultyProxy | ObjectStore) -> str:
+    return f"http://{DOMAIN}:{server.endpoint.rpartition(':')[2]}"
 
 
 def load(directory: Path, url: str, options: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Any:
@@ -78,6 +89,21 @@ def test_a_refused_style_is_said(strict: FaultyProxy, model: dict[str, bytes]) -
     assert caught.value.permanent
     source = open_source(f"s3://{BUCKET}/llama", {**options, "addressing": "virtual"}, ACCOUNT)
     assert {obj.path for obj in source.objects()} == set(model)
+
+
+def test_a_migration_writes_there_too(
+    store: ObjectStore, asked_names: set[str], model: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    for path, content in {"small": b"1", "sub/large": bytes(40 << 20)}.items():
+        (tmp_path / path).write_bytes(content)
+    there = {"url": f"oss://{BUCKET}/moved", "options": {"fs.oss.endpoint": endpoint(store)}}
+    source = {"url": f"file://{tmp_path}", "path": "/", "options": {}}
+    account = {"TARGET_ACCESS_KEY": ACCESS_KEY, "TARGET_SECRET_KEY": SECRET_KEY}
+    program.run({"sources": [source], "to": there}, account)
+    assert asked_names == {f"{BUCKET}.{DOMAIN}"}
+    found = store.client().list_objects_v2(Bucket=BUCKET, Prefix="moved/")["Contents"]
+    assert {each["Key"]: each["Size"] for each in found} == {"moved/small": 1, "moved/sub/large": 40 << 20}
 
 
 @pytest.mark.parametrize(

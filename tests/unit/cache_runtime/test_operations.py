@@ -225,7 +225,7 @@ def test_a_migration_names_places_and_keeps_keys_in_secrets() -> None:
         (migrate(INTO, OUTSIDE), binding(read_only=True), "mount m of data is readOnly"),
         (migrate(INTO, OUTSIDE), binding(source="https://h/f"), "spec.accessModes needs ReadWriteMany"),
         (migrate(INTO, OUTSIDE, options={"speed": "1"}), binding(), "spec.options: unknown speed"),
-        (migrate(INTO, {"externalStorage": {"uri": "ftp://h/d"}}), binding(), "spec.from: 'ftp://h/d'"),
+        (migrate(INTO, {"externalStorage": {"uri": "nfs://h/d"}}), binding(), "spec.from: 'nfs://h/d'"),
         (migrate({"dataset": {"name": "data", "namespace": "no"}}, OUTSIDE), binding(), "must be the DataM"),
     ],
 )

@@ -23,10 +23,12 @@ from addons.cache_runtime.agent.operations.kinds import (
 )
 from runtimes.interface import Migration, SecretKey, Source, Task
 from runtimes.mounts import secret_options
+from runtimes.source.stores import STORES, option_names
+from runtimes.sources import readable
 
 # Fluid's launcher reaches its workers by ssh.
 _PARALLEL_OPTIONS = ("sshSecretName", "sshPort", "sshReadyTimeoutSeconds")
-_READABLE = ("s3", "http", "https", "hf")
+_OF_STORES = {name for scheme in STORES for name in option_names(scheme)}
 
 
 class Migrate(Kind):
@@ -119,7 +121,7 @@ class Migrate(Kind):
         """What is read and written, and by which task. Raises RefusedError."""
         typed = from_dict(DataMigrate, op)
         by_key = {Key(b.cache.namespace, b.cache.name): b for b in bindings}
-        options = {k: v for k, v in typed.spec.options.items() if k in ("endpoint", "region")}
+        options = {k: v for k, v in typed.spec.options.items() if k in _OF_STORES}
         sources, base = self._from(op, by_key, options)
         target, directory = self._to(op, by_key, options)
         others = {k: v for k, v in typed.spec.options.items() if k not in options}
@@ -143,7 +145,7 @@ class Migrate(Kind):
             return [_external(end.external_storage.uri, options, secrets)], ""
         assert end.dataset is not None
         cache = bindings[Key(end.dataset.namespace, end.dataset.name)].cache
-        if all(source.scheme in _READABLE for source in cache.sources):
+        if all(map(readable, cache.sources)):
             return list(cache.sources), end.dataset.path.strip("/")
         return [Source(f"pvc://{cache.name}/{end.dataset.path.strip('/')}", "", "/")], ""
 
@@ -160,7 +162,7 @@ class Migrate(Kind):
         )
         inside = [s for s in cache.sources if f"{path}/".startswith(f"{s.path.strip('/')}/".lstrip("/"))]
         source = max(inside, key=lambda s: len(s.path), default=None)
-        if source is not None and source.scheme == "s3":
+        if source is not None and source.scheme in STORES and readable(source):
             if source.read_only:
                 raise RefusedError(
                     "DataOperationNotValid",
@@ -180,8 +182,9 @@ def _external(uri: str, options: dict[str, str], secrets: dict[str, SecretKey]) 
     if uri.startswith("minio://"):
         host, _, rest = uri.removeprefix("minio://").partition("/")
         return Source(f"s3://{rest}", "", "/", {"endpoint": f"http://{host}", **options}, secrets)
-    used = options if uri.startswith("s3://") else {}
-    return Source(uri, "", "/", used, secrets)
+    scheme = uri.partition("://")[0]
+    known = option_names(scheme) if scheme in STORES else ()
+    return Source(uri, "", "/", {k: v for k, v in options.items() if k in known}, secrets)
 
 
 def _datasets(op: Json) -> list[tuple[str, Key]]:
