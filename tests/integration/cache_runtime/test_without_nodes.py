@@ -177,7 +177,8 @@ async def test_workers_are_scaled_by_the_scale_subresource(
         ),
     ]
     for kind, body in about:
-        await client.create(kind, {"metadata": {"name": namespace}, **body})
+        named = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": namespace}}
+        await client.create(kind, {**named, **body})
     source = {"mountPoint": "s3://models/llama", "path": "/", "options": {"endpoint": "http://127.0.0.1:1"}}
     await client.create(DATASETS, obj(DATASETS, namespace, "llama", {"mounts": [source]}))
     said = {name: v.format(namespace=namespace) if isinstance(v, str) else v for name, v in spec.items()}
