@@ -23,6 +23,7 @@ from addon_framework.local.apiserver.bootstrap import bootstrap
 from addon_framework.local.apiserver.controllers.certificates import CertificateSigner
 from addon_framework.local.apiserver.controllers.garbage import GarbageCollector
 from addon_framework.local.apiserver.controllers.namespaces import NamespaceController
+from addon_framework.local.apiserver.controllers.nodes import GRACE, NodeLifecycle
 from addon_framework.local.apiserver.controllers.roles import RoleAggregator
 from addon_framework.local.apiserver.crds import CustomResources
 from addon_framework.local.apiserver.hooks import HookClient
@@ -55,6 +56,9 @@ def main() -> None:
     parser.add_argument("--advertise-address", help="address that clients use (default: --host)")
     parser.add_argument("--allow-address", action="append", default=[], help="more names for the certificate")
     parser.add_argument("--service-cidr", default="127.1.0.0/24", help="where cluster IPs come from")
+    parser.add_argument(
+        "--node-monitor-grace-period", type=float, default=GRACE, help="seconds a node may be silent"
+    )
     options = parser.parse_args()
     os.umask(0o077)  # what is kept are Secrets, among others
     options.dir.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,7 @@ async def serve(options: argparse.Namespace) -> None:
         GarbageCollector(store, registry, objects),
         CertificateSigner(store, registry, objects, authority),
         RoleAggregator(store, registry, objects),
+        NodeLifecycle(store, registry, objects, grace=options.node_monitor_grace_period),
     ]
     for namespace in store.list("namespaces"):  # pods of a client that is quick need their account
         namespaces.sync(namespace["metadata"]["name"])

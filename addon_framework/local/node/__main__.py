@@ -18,7 +18,7 @@ from addon_framework.local.node import endpoint
 from addon_framework.local.node.config import NodeConfig, load
 from addon_framework.local.node.kubelet import Kubelet
 from addon_framework.local.node.proxy import ServiceProxy
-from addon_framework.local.node.registration import register, renew_lease
+from addon_framework.local.node.registration import keep_alive, register
 from addon_framework.local.workloads import controllers
 from addon_framework.logs import configure
 
@@ -58,7 +58,7 @@ async def run(options: argparse.Namespace, config: NodeConfig) -> None:
         await register(client, options.name, config, port)
         tasks = [
             asyncio.create_task(work)
-            for work in (kubelet.run(), manager.run(), recorder.run(), renew_lease(client, options.name))
+            for work in (kubelet.run(), manager.run(), recorder.run(), keep_alive(client, options.name))
         ]
         gc.collect()
         gc.freeze()

@@ -55,6 +55,7 @@ class PodWorker:
         )
         self._status = PodStatus(pod, self.address, kubelet.config.address)
         self._source_waiters: set[asyncio.Event] = set()
+        self._reported = False
         self._task = asyncio.create_task(self._run())
         self._ending: asyncio.Task[None] | None = None
 
@@ -67,6 +68,8 @@ class PodWorker:
             self.sources_changed()
         if pod["metadata"].get("deletionTimestamp") and self._ending is None:
             self._ending = asyncio.create_task(self._end())
+        elif self._reported:
+            self.report()  # in case another has said something else of it
 
     def sources_changed(self) -> None:
         """A ConfigMap, Secret, claim or account of the namespace changed."""
@@ -109,6 +112,7 @@ class PodWorker:
 
     def report(self) -> None:
         """Sends the status soon."""
+        self._reported = True
         self.kubelet.report(self, self._status.build([runner.state for runner in self.runners]))
 
     def container_runs(self, runner: ContainerRunner) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from pathlib import Path
 
 import structlog
 
+from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import LEASES, NODES
 from addon_framework.api.meta import Json
 from addon_framework.api.time import micro_time, now_rfc3339
@@ -22,6 +24,13 @@ log = structlog.get_logger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 VERSION = "v1.37.0+boundaryless"
+_REPORT_SECONDS = 300.0
+_CONDITIONS = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "pods run as sandboxed processes"),
+)
 
 
 def capacity(config: NodeConfig) -> dict[str, str]:
@@ -47,7 +56,6 @@ def node_object(name: str, config: NodeConfig, port: int) -> Json:
         "kubernetes.io/arch": machine,
         **config.labels,
     }
-    now = now_rfc3339()
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -72,18 +80,19 @@ def node_object(name: str, config: NodeConfig, port: int) -> Json:
                 "systemUUID": "",
                 "bootID": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
             },
-            "conditions": [
-                {
-                    "type": "Ready",
-                    "status": "True",
-                    "reason": "KubeletReady",
-                    "message": "pods run as sandboxed processes",
-                    "lastHeartbeatTime": now,
-                    "lastTransitionTime": now,
-                }
-            ],
         },
     }
+
+
+def _conditions(node: Json) -> list[Json]:
+    """What the kubelet says of its node; the time of a change stays while nothing changes."""
+    now, found = now_rfc3339(), []
+    for kind, status, reason, message in _CONDITIONS:
+        before = get_condition(node, kind) or {}
+        since = before.get("lastTransitionTime") if before.get("status") == status else now
+        said = {"type": kind, "status": status, "reason": reason, "message": message}
+        found.append({**said, "lastHeartbeatTime": now, "lastTransitionTime": since})
+    return found
 
 
 async def register(client: Client, name: str, config: NodeConfig, port: int) -> None:
@@ -92,11 +101,12 @@ async def register(client: Client, name: str, config: NodeConfig, port: int) -> 
     for attempt in range(60):
         try:
             try:
-                await client.get(NODES, name)
+                node = await client.get(NODES, name)
             except NotFound:
-                await client.create(NODES, wanted)
+                node = await client.create(NODES, wanted)
             await client.patch(NODES, name, {"metadata": {"labels": wanted["metadata"]["labels"]}})
             await client.patch(NODES, name, {"status": wanted["status"]}, subresource="status")
+            await _say(client, node)
             return
         except ApiError as error:
             if attempt == 59:
@@ -105,21 +115,41 @@ async def register(client: Client, name: str, config: NodeConfig, port: int) -> 
             await asyncio.sleep(0.2)
 
 
-async def renew_lease(client: Client, name: str) -> None:
-    """Renews the node's lease every ten seconds, until cancelled."""
+async def keep_alive(client: Client, name: str) -> None:
+    """Until cancelled, every ten seconds: the node's lease, and its conditions if they are old or another's.
+
+    A node that was silent for long is told to be lost, and nobody but itself says that it is back.
+    """
+    said = time.monotonic()
     while True:
-        lease: Json = {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": name, "namespace": LEASE_NAMESPACE},
-            "spec": {
-                "holderIdentity": name,
-                "leaseDurationSeconds": LEASE_SECONDS,
-                "renewTime": micro_time(),
-            },
-        }
         try:
-            await client.apply(lease, field_manager="kubelet", resource=LEASES)
+            await _renew_lease(client, name)
+            node = await client.get(NODES, name)
+            lost = any(
+                (get_condition(node, kind) or {}).get("status") != state for kind, state, *_ in _CONDITIONS
+            )
+            if lost or time.monotonic() - said > _REPORT_SECONDS:
+                await _say(client, node)
+                said = time.monotonic()
         except ApiError as error:
             log.debug("lease not renewed", reason=error.message)
         await asyncio.sleep(LEASE_SECONDS / 4)
+
+
+async def _say(client: Client, node: Json) -> None:
+    body = {"status": {"conditions": _conditions(node)}}
+    await client.patch(NODES, node["metadata"]["name"], body, kind="strategic", subresource="status")
+
+
+async def _renew_lease(client: Client, name: str) -> None:
+    lease: Json = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name, "namespace": LEASE_NAMESPACE},
+        "spec": {
+            "holderIdentity": name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": micro_time(),
+        },
+    }
+    await client.apply(lease, field_manager="kubelet", resource=LEASES)

@@ -76,7 +76,12 @@ class Reports:
         if current is None:
             return True
         before = current.get("status") or {}
-        patch = merge_patch(before, status | {name: before[name] for name in _OTHERS if name in before})
+        ours = {condition["type"] for condition in status["conditions"]}
+        others = [
+            c for c in before.get("conditions") or () if c["type"] not in ours
+        ]  # such as readiness gates
+        kept = {name: before[name] for name in _OTHERS if name in before}
+        patch = merge_patch(before, status | kept | {"conditions": [*status["conditions"], *others]})
         if not patch:
             return True
         body: Json = {"metadata": {"uid": metadata["uid"]}, "status": patch}

@@ -74,16 +74,22 @@ def _unplaceable(spec: Json, node: Json) -> str:
         return "" if name == node["metadata"]["name"] else "node(s) didn't match the requested node name"
     tolerations = spec.get("tolerations") or ()
     node_spec = node.get("spec") or {}
-    if node_spec.get("unschedulable") and not _tolerated(
-        {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, tolerations
-    ):
+    cordoned = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    if node_spec.get("unschedulable") and toleration_of(cordoned, tolerations) is None:
         return "node(s) were unschedulable"
     if not may_be_on(spec, node):
         return "node(s) didn't match Pod's node affinity/selector"
-    for taint in node_spec.get("taints") or ():
-        if taint.get("effect") in ("NoSchedule", "NoExecute") and not _tolerated(taint, tolerations):
-            return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
+    if (taint := untolerated(spec, node, "NoSchedule", "NoExecute")) is not None:
+        return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
     return ""
+
+
+def untolerated(spec: Json, node: Json, *effects: str) -> Json | None:
+    """The first taint of these effects that a pod does not bear."""
+    for taint in (node.get("spec") or {}).get("taints") or ():
+        if taint["effect"] in effects and toleration_of(taint, spec.get("tolerations") or ()) is None:
+            return dict(taint)
+    return None
 
 
 def may_be_on(spec: Json, node: Json) -> bool:
@@ -130,20 +136,30 @@ def holds(expression: Json, labels: Mapping[str, str]) -> bool:
     return False
 
 
-def _tolerated(taint: Json, tolerations: Iterable[Json]) -> bool:
-    """https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"""
+def selects(selector: Json | None, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector takes labels in; none selects nothing, an empty one everything."""
+    if selector is None:
+        return False
+    wanted = selector.get("matchLabels") or {}
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        holds(each, labels) for each in selector.get("matchExpressions") or ()
+    )
+
+
+def toleration_of(taint: Json, tolerations: Iterable[Json]) -> Json | None:
+    """The first that bears a taint; https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"""
     for toleration in tolerations:
         if toleration.get("effect") not in (None, "", taint.get("effect")):
             continue
         exists = toleration.get("operator") == "Exists"
         if not toleration.get("key"):
             if exists:
-                return True
+                return toleration
         elif toleration["key"] == taint["key"] and (
             exists or (toleration.get("value") or "") == (taint.get("value") or "")
         ):
-            return True
-    return False
+            return toleration
+    return None
 
 
 def _asked(container: Json) -> Amounts:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from addon_framework.api.meta import Json
-from addon_framework.local.workloads.fit import holds, may_be_on
+from addon_framework.local.workloads.fit import may_be_on, selects
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -81,8 +81,8 @@ class Neighbourhood:
         named, chosen = term.get("namespaces") or [], term.get("namespaceSelector")
         if not named and chosen is None:
             named = [owner["metadata"]["namespace"]]
-        inside = namespace in named or (chosen is not None and _matches(chosen, self._labels_of(namespace)))
-        return inside and _matches(_own(owner, term), _labels(pod))
+        inside = namespace in named or (chosen is not None and selects(chosen, self._labels_of(namespace)))
+        return inside and selects(_own(owner, term), _labels(pod))
 
     def _uneven(self, pod: Json, node: Json, constraint: Json, nodes: Iterable[Json]) -> str:
         key, selector = constraint["topologyKey"], _own(pod, constraint)
@@ -101,11 +101,11 @@ class Neighbourhood:
                 and domain in counts
                 and other.pod["metadata"]["namespace"] == pod["metadata"]["namespace"]
                 and not other.pod["metadata"].get("deletionTimestamp")
-                and _matches(selector, _labels(other.pod))
+                and selects(selector, _labels(other.pod))
             ):
                 counts[domain] += 1
         least = min(counts.values(), default=0) if len(counts) >= constraint.get("minDomains", 1) else 0
-        with_it = counts[here] + _matches(selector, _labels(pod))
+        with_it = counts[here] + selects(selector, _labels(pod))
         if with_it - least > constraint["maxSkew"]:
             return "node(s) didn't match pod topology spread constraints"
         return ""
@@ -139,16 +139,6 @@ def _own(pod: Json, term: Json) -> Json | None:
     if selector is None or not more:
         return selector
     return {**selector, "matchExpressions": [*(selector.get("matchExpressions") or ()), *more]}
-
-
-def _matches(selector: Json | None, labels: Mapping[str, str]) -> bool:
-    """No selector selects nothing, an empty one everything."""
-    if selector is None:
-        return False
-    wanted = selector.get("matchLabels") or {}
-    return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        holds(each, labels) for each in selector.get("matchExpressions") or ()
-    )
 
 
 def _labels(obj: Json) -> dict[str, str]:
