@@ -10,6 +10,7 @@ from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
+from addon_framework.local.workloads.fit import selects
 
 _COMPLETED = "pv.kubernetes.io/bind-completed"
 _BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
@@ -106,7 +107,7 @@ class ClaimController(Controller):
                 continue
             if volume["spec"].get("claimRef"):
                 return dict(volume)
-            if _serves(claim["spec"], volume["spec"]):
+            if _serves(claim["spec"], volume):
                 fitting.append(volume)
         return min(fitting, key=lambda v: parse_quantity(v["spec"]["capacity"]["storage"]), default=None)
 
@@ -134,12 +135,12 @@ def _free_for(key: Key, claim: Json, volume: Json) -> bool:
 
 
 def _serves(claim: Json, volume: Json) -> bool:
-    labels = (claim.get("selector") or {}).get("matchLabels")
+    spec = volume["spec"]
     wanted = parse_quantity(((claim.get("resources") or {}).get("requests") or {}).get("storage"))
     return bool(
-        not labels
-        and (claim.get("storageClassName") or "") == (volume.get("storageClassName") or "")
-        and claim.get("volumeMode", "Filesystem") == volume.get("volumeMode", "Filesystem")
-        and set(claim.get("accessModes") or ()) <= set(volume.get("accessModes") or ())
-        and wanted <= parse_quantity(volume["capacity"]["storage"])
+        selects(claim.get("selector") or {}, volume["metadata"].get("labels") or {})
+        and (claim.get("storageClassName") or "") == (spec.get("storageClassName") or "")
+        and claim.get("volumeMode", "Filesystem") == spec.get("volumeMode", "Filesystem")
+        and set(claim.get("accessModes") or ()) <= set(spec.get("accessModes") or ())
+        and wanted <= parse_quantity(spec["capacity"]["storage"])
     )

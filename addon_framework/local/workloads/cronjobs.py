@@ -15,7 +15,7 @@ from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch, patch_status
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.pods import owned_by, owner_key
+from addon_framework.local.workloads.pods import owned_by, owner_keys
 from addon_framework.local.workloads.schedule import Schedule
 
 
@@ -29,7 +29,7 @@ class CronJobController(Controller):
 
     def watches(self) -> list[Watch]:
         """CronJobs and their Jobs."""
-        return [Watch(CRONJOBS), Watch(JOBS, map=owner_key("CronJob"))]
+        return [Watch(CRONJOBS), Watch(JOBS, map=owner_keys(lambda: self.cache(CRONJOBS), "CronJob"))]
 
     async def reconcile(self, key: Key) -> float | None:
         """One CronJob; when its next time is."""

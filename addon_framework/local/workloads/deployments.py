@@ -5,26 +5,23 @@ https://kubernetes.io/docs/concepts/workloads/controllers/deployment/
 
 from __future__ import annotations
 
-import hashlib
 import math
 from datetime import UTC, datetime
-
-import orjson
 
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import DEPLOYMENTS, REPLICASETS
 from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.time import now_rfc3339, parse_time
-from addon_framework.kube import AlreadyExists, Controller, Key, Watch, patch_status
+from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, Watch, patch_status
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.pods import owned_by, owner_key
+from addon_framework.local.workloads.pods import claim, controller_of, counted, owner_keys
+from addon_framework.local.workloads.revisions import template_hash
 
-_HASH, _REVISION = "pod-template-hash", "deployment.kubernetes.io/revision"
-
-
-def template_hash(template: Json) -> str:
-    """Names the ReplicaSet of a template."""
-    return hashlib.sha256(orjson.dumps(template, option=orjson.OPT_SORT_KEYS)).hexdigest()[:10]
+_HASH, _PREFIX = "pod-template-hash", "deployment.kubernetes.io"
+_REVISION, _HISTORY = f"{_PREFIX}/revision", f"{_PREFIX}/revision-history"
+_DESIRED, _MAX = f"{_PREFIX}/desired-replicas", f"{_PREFIX}/max-replicas"
+_OWN = {_REVISION, _HISTORY, _DESIRED, _MAX, "kubectl.kubernetes.io/last-applied-configuration"}
+_OWN |= {"deprecated.deployment.rollback.to"}
 
 
 def of_percent(value: int | str, total: int, *, up: bool) -> int:
@@ -44,34 +41,44 @@ class DeploymentController(Controller):
         self._recorder = recorder
 
     def watches(self) -> list[Watch]:
-        """Deployments and their ReplicaSets."""
-        return [Watch(DEPLOYMENTS), Watch(REPLICASETS, map=owner_key("Deployment"))]
+        """Deployments, their ReplicaSets, and those that are nobody's."""
+        keys = owner_keys(lambda: self.cache(DEPLOYMENTS), "Deployment")
+        return [Watch(DEPLOYMENTS), Watch(REPLICASETS, map=keys)]
 
     async def reconcile(self, key: Key) -> float | None:
         """One Deployment."""
         deployment = self.cache(DEPLOYMENTS).get(key)
         if deployment is None or deployment["metadata"].get("deletionTimestamp"):
             return None
-        sets = owned_by(self.cache(REPLICASETS), deployment)
+        sets = await claim(self.client, self.cache(REPLICASETS), deployment, DEPLOYMENTS)
         spec = deployment["spec"]
-        name = template_hash(spec["template"])
-        new = next((s for s in sets if s["metadata"]["labels"].get(_HASH) == name), None)
+        new = next((s for s in sets if _has_template(s, spec["template"])), None)
         revision = max((_revision(s) for s in sets), default=0)
         if new is None and not spec.get("paused"):
-            await self._create(deployment, name, revision + 1, sets)
+            await self._create(deployment, revision + 1, sets)
             return None
         old = [s for s in sets if s is not new]
-        if new is not None:
-            new = await self._make_latest(new, revision)
+        if new is not None and not spec.get("paused"):
+            new = await self._make_latest(deployment, new, revision)
+        rolls = (spec.get("strategy") or {}).get("type") != "Recreate"
+        if spec.get("paused") or (rolls and _was_scaled(deployment, sets)):
+            await self._scale_all(deployment, new, sets)
+        elif new is not None:
             await self._scale(deployment, new, old)
             await self._forget_history(deployment, old)
         return await self._status(deployment, new, sets, revision)
 
-    async def _create(self, deployment: Json, name: str, revision: int, sets: list[Json]) -> None:
+    async def _create(self, deployment: Json, revision: int, sets: list[Json]) -> None:
         spec, metadata = deployment["spec"], deployment["metadata"]
         template = spec["template"]
+        status = deployment.get("status") or {}
+        name = template_hash(template, int(status.get("collisionCount", 0)))
         labels = {**(template["metadata"].get("labels") or {}), _HASH: name}
-        first = not any(int(s["spec"].get("replicas", 0)) for s in sets)
+        wanted, others = int(spec.get("replicas", 1)), sum(map(_asked, sets))
+        recreate = (spec.get("strategy") or {}).get("type") == "Recreate"
+        count = (
+            wanted if not others else 0 if recreate else min(wanted, max(0, wanted + _surge(spec) - others))
+        )
         replica_set: Json = {
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
@@ -79,11 +86,12 @@ class DeploymentController(Controller):
                 "name": f"{metadata['name']}-{name}",
                 "namespace": metadata["namespace"],
                 "labels": labels,
-                "annotations": {_REVISION: str(revision)},
+                "annotations": {**_inherited(deployment), _REVISION: str(revision)},
                 "ownerReferences": [owner_reference(deployment, DEPLOYMENTS, controller=True)],
             },
             "spec": {
-                "replicas": int(spec.get("replicas", 1)) if first else 0,
+                "replicas": count,
+                "minReadySeconds": int(spec.get("minReadySeconds", 0)),
                 "selector": {
                     **spec["selector"],
                     "matchLabels": {**(spec["selector"].get("matchLabels") or {}), _HASH: name},
@@ -92,36 +100,83 @@ class DeploymentController(Controller):
             },
         }
         try:
-            await self.client.create(REPLICASETS, replica_set)
+            created = await self.client.create(REPLICASETS, replica_set)
         except AlreadyExists:
-            return  # our cache has not seen it yet
+            there = await self.client.get(REPLICASETS, replica_set["metadata"]["name"], metadata["namespace"])
+            if (controller_of(there) or {}).get("uid") != metadata["uid"] or not _has_template(
+                there, template
+            ):
+                status = {**status, "collisionCount": int(status.get("collisionCount", 0)) + 1}
+                await patch_status(self.client, DEPLOYMENTS, deployment, status)
+            return  # else our cache has not seen it yet
+        except ApiError as error:
+            message = f"Failed to create new replica set {replica_set['metadata']['name']!r}: {error.message}"
+            self._recorder.event(deployment, "Warning", "ReplicaSetCreateError", message)
+            raise
+        if count:
+            self._tell(deployment, created, 0, count)
 
-    async def _make_latest(self, new: Json, revision: int) -> Json:
+    async def _make_latest(self, deployment: Json, new: Json, revision: int) -> Json:
         """A template that comes back, as `kubectl rollout undo` brings it, is a new revision."""
-        if _revision(new) == revision:
+        metadata, spec = new["metadata"], deployment["spec"]
+        annotations, before = dict(metadata.get("annotations") or {}), _revision(new)
+        wanted = {**annotations, **_inherited(deployment)}
+        if before != revision:
+            history = [each for each in annotations.get(_HISTORY, "").split(",") if each]
+            wanted |= {_REVISION: str(revision + 1), _HISTORY: ",".join([*history, str(before)])}
+        seconds = int(spec.get("minReadySeconds", 0))
+        if wanted == annotations and int(new["spec"].get("minReadySeconds", 0)) == seconds:
             return new
-        metadata = new["metadata"]
-        patch = {"metadata": {"annotations": {_REVISION: str(revision + 1)}}}
+        patch = {"metadata": {"annotations": wanted}, "spec": {"minReadySeconds": seconds}}
         return await self.client.patch(REPLICASETS, metadata["name"], patch, metadata["namespace"])
+
+    async def _scale_all(self, deployment: Json, new: Json | None, sets: list[Json]) -> None:
+        """Another number of replicas while several templates run: each has its share of the difference.
+
+        https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#proportional-scaling
+        """
+        wanted = int(deployment["spec"].get("replicas", 1))
+        active = sorted((s for s in sets if _asked(s)), key=lambda s: (_asked(s), _revision(s)), reverse=True)
+        if len(active) <= 1:
+            if one := active[0] if active else new or max(sets, key=_revision, default=None):
+                await self._set_replicas(deployment, one, wanted)
+            return
+        if new is not None and _asked(new) == _available(new) == wanted:
+            active, allowed = [s for s in active if s is not new], 0
+        else:
+            allowed = wanted + _surge(deployment["spec"]) if wanted else 0
+        left = allowed - sum(map(_asked, active))
+        sizes = []
+        for replica_set in active:
+            asked = _asked(replica_set)
+            limit = int((replica_set["metadata"].get("annotations") or {}).get(_MAX) or wanted)
+            share = round(asked * allowed / limit) - asked if limit and left else 0
+            share = max(left, min(share, 0)) if left < 0 else min(left, max(share, 0))
+            left -= share
+            sizes.append(asked + share)
+        sizes[0] = max(0, sizes[0] + left)
+        for replica_set, size in zip(active, sizes, strict=True):
+            await self._set_replicas(deployment, replica_set, size)
 
     async def _scale(self, deployment: Json, new: Json, old: list[Json]) -> None:
         spec = deployment["spec"]
         wanted = int(spec.get("replicas", 1))
         strategy = spec.get("strategy") or {}
-        running_old = sum(int((s.get("status") or {}).get("replicas", 0)) for s in old)
+        running_old = sum(
+            int((s.get("status") or {}).get(field, 0))
+            for s in old
+            for field in ("replicas", "terminatingReplicas")
+        )
         if strategy.get("type") == "Recreate":
             for replica_set in old:
                 await self._set_replicas(deployment, replica_set, 0)
             if not running_old:
                 await self._set_replicas(deployment, new, wanted)
             return
-        rolling = strategy.get("rollingUpdate") or {}
-        surge = of_percent(rolling.get("maxSurge", "25%"), wanted, up=True)
-        unavailable = of_percent(rolling.get("maxUnavailable", "25%"), wanted, up=False)
+        surge, unavailable = _surge(spec), _unavailable(spec)
         if surge == 0 and unavailable == 0:
             unavailable = 1
-        asked_old = sum(int(s["spec"].get("replicas", 0)) for s in old)
-        asked_new = int(new["spec"].get("replicas", 0))
+        asked_old, asked_new = sum(map(_asked, old)), _asked(new)
         room = wanted + surge - asked_old
         target = wanted if not asked_old else max(min(wanted, max(asked_new, room)), 0)
         await self._set_replicas(deployment, new, target)
@@ -130,24 +185,30 @@ class DeploymentController(Controller):
         # How many may go is told by what was asked for, which is never behind, unlike the sets' status.
         least = wanted - unavailable
         spare = asked_old + target - least - max(target - _available(new), 0)
-        broken_first = [(s, int(s["spec"].get("replicas", 0)) - _available(s)) for s in old]
+        broken_first = [(s, _asked(s) - _available(s)) for s in old]
         surplus = sum(map(_available, (new, *old))) - least
         for replica_set, broken in sorted(broken_first, key=lambda pair: _revision(pair[0])):
-            asked = int(replica_set["spec"].get("replicas", 0))
+            asked = _asked(replica_set)
             fewer = max(min(asked, max(broken, 0) + max(surplus, 0), spare), 0)
             spare -= fewer
             surplus -= max(fewer - max(broken, 0), 0)
             await self._set_replicas(deployment, replica_set, asked - fewer)
 
     async def _set_replicas(self, deployment: Json, replica_set: Json, count: int) -> None:
-        before = int(replica_set["spec"].get("replicas", 0))
+        before, metadata = _asked(replica_set), replica_set["metadata"]
+        annotations = metadata.get("annotations") or {}
+        wanted = _sizes(deployment)
+        if before == count and (not count or wanted.items() <= annotations.items()):
+            return
+        patch = {"metadata": {"annotations": wanted}, "spec": {"replicas": count}}
+        await self.client.patch(REPLICASETS, metadata["name"], patch, metadata["namespace"])
         if before != count:
-            metadata = replica_set["metadata"]
-            patch = {"spec": {"replicas": count}}
-            await self.client.patch(REPLICASETS, metadata["name"], patch, metadata["namespace"])
-            way = "up" if count > before else "down"
-            message = f"Scaled {way} replica set {metadata['name']} from {before} to {count}"
-            self._recorder.event(deployment, "Normal", "ScalingReplicaSet", message)
+            self._tell(deployment, replica_set, before, count)
+
+    def _tell(self, deployment: Json, replica_set: Json, before: int, count: int) -> None:
+        way = "up" if count > before else "down"
+        message = f"Scaled {way} replica set {replica_set['metadata']['name']} from {before} to {count}"
+        self._recorder.event(deployment, "Normal", "ScalingReplicaSet", message)
 
     async def _forget_history(self, deployment: Json, old: list[Json]) -> None:
         limit = int(deployment["spec"].get("revisionHistoryLimit", 10))
@@ -160,16 +221,29 @@ class DeploymentController(Controller):
                 REPLICASETS, metadata["name"], metadata["namespace"], uid=metadata["uid"]
             )
 
-    def _progress(self, deployment: Json, conditions: list[Json], name: str, moved: bool) -> float | None:
+    def _progress(
+        self, deployment: Json, conditions: list[Json], new: Json | None, moved: bool
+    ) -> float | None:
         """Says that it goes on, or that it has not for progressDeadlineSeconds; when to look again."""
         deadline = int(deployment["spec"].get("progressDeadlineSeconds") or 600)
         current = get_condition(conditions, "Progressing")
+        name = new["metadata"]["name"] if new else ""
+        if deployment["spec"].get("paused"):
+            _set(conditions, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused")
+            return None
+        if current is None and new is not None and not (new.get("status") or {}).get("replicas"):
+            _set(conditions, "Progressing", True, "NewReplicaSetCreated", f'Created new replica set "{name}"')
+            return deadline
+        if current is not None and current["reason"] == "DeploymentPaused":
+            _set(conditions, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed")
+            return 0.05
         fresh = current is None or current["reason"] == "NewReplicaSetAvailable"
         changed = deployment["metadata"].get("generation") != (deployment.get("status") or {}).get(
             "observedGeneration"
         )
         if fresh or moved or changed:
-            _set(conditions, "Progressing", True, "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.')
+            message = f'ReplicaSet "{name}" is progressing.'
+            _set(conditions, "Progressing", True, "ReplicaSetUpdated", message)
             now = next(c for c in conditions if c["type"] == "Progressing")
             now["lastUpdateTime"] = now_rfc3339()
             return deadline
@@ -185,7 +259,7 @@ class DeploymentController(Controller):
     async def _status(
         self, deployment: Json, new: Json | None, sets: list[Json], revision: int
     ) -> float | None:
-        wanted = int(deployment["spec"].get("replicas", 1))
+        wanted, before = int(deployment["spec"].get("replicas", 1)), deployment.get("status") or {}
 
         def total(field: str) -> int:
             return sum(int((s.get("status") or {}).get(field, 0)) for s in sets)
@@ -194,33 +268,32 @@ class DeploymentController(Controller):
         available, replicas = total("availableReplicas"), total("replicas")
         status: Json = {
             "observedGeneration": deployment["metadata"].get("generation", 1),
-            "replicas": replicas,
-            "updatedReplicas": updated,
-            "readyReplicas": total("readyReplicas"),
-            "availableReplicas": available,
+            "terminatingReplicas": total("terminatingReplicas"),
+            **counted(
+                replicas=replicas,
+                updatedReplicas=updated,
+                readyReplicas=total("readyReplicas"),
+                availableReplicas=available,
+                unavailableReplicas=max(0, replicas - available, wanted - available),
+                collisionCount=int(before.get("collisionCount", 0)),
+            ),
         }
-        if wanted > available:
-            status["unavailableReplicas"] = wanted - available
-        conditions = [dict(c) for c in (deployment.get("status") or {}).get("conditions") or ()]
-        rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
-        least = wanted - of_percent(rolling.get("maxUnavailable", "25%"), wanted, up=False)
-        enough = available >= least
-        _set(
-            conditions,
-            "Available",
-            enough,
-            "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
-        )
-        name = new["metadata"]["name"] if new else ""
-        before = deployment.get("status") or {}
+        conditions = [dict(c) for c in before.get("conditions") or () if c["type"] != "ReplicaFailure"]
         wait = None
-        if updated == wanted == replicas == available:
-            message = f'ReplicaSet "{name}" has successfully progressed.'
+        if updated == wanted == replicas == available and not deployment["spec"].get("paused"):
+            message = f'ReplicaSet "{new["metadata"]["name"] if new else ""}" has successfully progressed.'
             _set(conditions, "Progressing", True, "NewReplicaSetAvailable", message)
         else:
             counts = ("updatedReplicas", "readyReplicas", "availableReplicas")
-            moved = any(status[field] > before.get(field, 0) for field in counts)
-            wait = self._progress(deployment, conditions, name, moved)
+            moved = any(status.get(field, 0) > before.get(field, 0) for field in counts)
+            wait = self._progress(deployment, conditions, new, moved)
+        if available >= wanted - _unavailable(deployment["spec"]):
+            message = "Deployment has minimum availability."
+            _set(conditions, "Available", True, "MinimumReplicasAvailable", message)
+        else:
+            message = "Deployment does not have minimum availability."
+            _set(conditions, "Available", False, "MinimumReplicasUnavailable", message)
+        conditions += [failure for s in sets if (failure := get_condition(s, "ReplicaFailure"))][:1]
         status["conditions"] = conditions
         await patch_status(self.client, DEPLOYMENTS, deployment, status)
         metadata = deployment["metadata"]
@@ -230,10 +303,54 @@ class DeploymentController(Controller):
         return wait
 
 
-def _set(conditions: list[Json], kind: str, value: bool, reason: str, message: str = "") -> None:
+def _set(conditions: list[Json], kind: str, value: bool | str, reason: str, message: str) -> None:
     if set_condition(conditions, kind, value, reason, message):
         condition = next(c for c in conditions if c["type"] == kind)
         condition["lastUpdateTime"] = condition["lastTransitionTime"]
+
+
+def _asked(replica_set: Json) -> int:
+    return int(replica_set["spec"].get("replicas", 0))
+
+
+def _surge(spec: Json) -> int:
+    rolling = (spec.get("strategy") or {}).get("rollingUpdate") or {}
+    return of_percent(rolling.get("maxSurge", "25%"), int(spec.get("replicas", 1)), up=True)
+
+
+def _unavailable(spec: Json) -> int:
+    rolling = (spec.get("strategy") or {}).get("rollingUpdate") or {}
+    return of_percent(rolling.get("maxUnavailable", "25%"), int(spec.get("replicas", 1)), up=False)
+
+
+def _sizes(deployment: Json) -> dict[str, str]:
+    """What a ReplicaSet is told of the whole, to know later that it was scaled."""
+    spec = deployment["spec"]
+    wanted = int(spec.get("replicas", 1))
+    recreate = (spec.get("strategy") or {}).get("type") == "Recreate"
+    return {_DESIRED: str(wanted), _MAX: str(wanted + (0 if recreate else _surge(spec)))}
+
+
+def _inherited(deployment: Json) -> dict[str, str]:
+    """The Deployment's annotations, such as kubernetes.io/change-cause, but for those about itself."""
+    given = deployment["metadata"].get("annotations") or {}
+    return {name: text for name, text in given.items() if name not in _OWN} | _sizes(deployment)
+
+
+def _was_scaled(deployment: Json, sets: list[Json]) -> bool:
+    """Whether spec.replicas has changed since the running sets were last told of it."""
+    wanted = str(deployment["spec"].get("replicas", 1))
+    return any(
+        ((s["metadata"].get("annotations") or {}).get(_DESIRED) or wanted) != wanted
+        for s in sets
+        if _asked(s)
+    )
+
+
+def _has_template(replica_set: Json, template: Json) -> bool:
+    own = replica_set["spec"]["template"]
+    labels = {k: v for k, v in (own["metadata"].get("labels") or {}).items() if k != _HASH}
+    return bool({**own, "metadata": {**own["metadata"], "labels": labels}} == template)
 
 
 def _available(replica_set: Json) -> int:

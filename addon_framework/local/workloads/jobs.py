@@ -18,12 +18,11 @@ from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.pods import (
     Expectations,
-    create_pod,
-    delete_pod,
+    Pods,
     is_active,
     is_ready,
     owned_by,
-    owner_key,
+    owner_keys,
     pod_from,
 )
 
@@ -37,12 +36,12 @@ class JobController(Controller):
     name = "job"
 
     def __init__(self, recorder: Recorder, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._recorder, self._now = recorder, now
+        self._recorder, self._now, self._pods = recorder, now, Pods(recorder)
         self._created = Expectations()
 
     def watches(self) -> list[Watch]:
         """Jobs and their pods."""
-        return [Watch(JOBS), Watch(PODS, map=owner_key("Job"))]
+        return [Watch(JOBS), Watch(PODS, map=owner_keys(lambda: self.cache(JOBS), "Job"))]
 
     async def reconcile(self, key: Key) -> float | None:
         """One Job."""
@@ -59,12 +58,12 @@ class JobController(Controller):
         verdict = self._verdict(job, pods, active)
         wait = None
         if verdict is not None:
-            await asyncio.gather(*(delete_pod(self.client, pod) for pod in active))
+            await asyncio.gather(*(self._pods.delete(self.client, job, pod) for pod in active))
             active = []
             kind, reason, message = verdict
             self._recorder.event(job, "Normal" if kind == "Complete" else "Warning", reason, message)
         elif job["spec"].get("suspend"):
-            await asyncio.gather(*(delete_pod(self.client, pod) for pod in active))
+            await asyncio.gather(*(self._pods.delete(self.client, job, pod) for pod in active))
         else:
             wait = await self._scale(key, job, pods, active)
         await self._status(job, pods, active, verdict)
@@ -107,7 +106,7 @@ class JobController(Controller):
         if completions is not None:
             wanted = min(parallelism, int(completions) - len(succeeded))
         for pod in active[wanted:]:
-            await delete_pod(self.client, pod)
+            await self._pods.delete(self.client, job, pod)
         remaining = self._remaining(job)
         if len(active) >= wanted:
             return remaining
@@ -118,11 +117,9 @@ class JobController(Controller):
         for position in range(wanted - len(active)):
             indexed = spec.get("completionMode") == "Indexed"
             pod = _indexed_pod(job, free[position]) if indexed else pod_from(spec["template"], job, JOBS)
-            if (created := await create_pod(self.client, pod)) is None:
+            if (created := await self._pods.create(self.client, job, pod)) is None:
                 return None
             self._created.expect(key, created["metadata"]["uid"])
-            name = created["metadata"]["name"]
-            self._recorder.event(job, "Normal", "SuccessfulCreate", f"Created pod: {name}")
         return remaining
 
     def _remaining(self, job: Json) -> float | None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
-from addon_framework.api.conditions import is_true
+from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import PODS
 from addon_framework.api.meta import Json, Resource, owner_reference
-from addon_framework.kube import Client, Forbidden, Key, NotFound
+from addon_framework.api.time import parse_time
+from addon_framework.kube import AlreadyExists, ApiError, Client, Conflict, Invalid, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
+from addon_framework.local.events import Recorder
+from addon_framework.local.workloads.fit import selects
 
 _BY_OWNER = "controller-uid"
 
@@ -21,21 +25,90 @@ def controller_of(obj: Json) -> Json | None:
     return next((owner for owner in owners if owner.get("controller")), None)
 
 
-def owner_key(kind: str) -> Callable[[Json], Iterable[Key]]:
-    """Maps an object to the key of its controller of `kind`."""
+def owner_keys(owners: Callable[[], AnyInformer], kind: str) -> Callable[[Json], Iterable[Key]]:
+    """Maps an object to the key of its controller of `kind`, or to those that may adopt it."""
 
     def keys(obj: Json) -> Iterable[Key]:
-        owner = controller_of(obj)
-        if owner is not None and owner["kind"] == kind:
-            yield Key(obj["metadata"].get("namespace", ""), owner["name"])
+        owner, namespace = controller_of(obj), obj["metadata"].get("namespace", "")
+        if owner is not None:
+            if owner["kind"] == kind:
+                yield Key(namespace, owner["name"])
+            return
+        labels = obj["metadata"].get("labels") or {}
+        for each in owners().in_namespace(namespace) if labels else ():
+            if selects(each["spec"].get("selector"), labels):
+                yield Key(namespace, each["metadata"]["name"])
 
     return keys
 
 
 def owned_by(informer: AnyInformer, owner: Json) -> list[Json]:
     """The objects of an informer that `owner` controls."""
-    informer.add_index(_BY_OWNER, lambda obj: [c["uid"]] if (c := controller_of(obj)) else [])
-    return informer.by_index(_BY_OWNER, owner["metadata"]["uid"])
+    return _by_controller(informer, owner["metadata"]["uid"])
+
+
+def _by_controller(informer: AnyInformer, key: str) -> list[Json]:
+    informer.add_index(_BY_OWNER, _controller_key)
+    return informer.by_index(_BY_OWNER, key)
+
+
+def _controller_key(obj: Json) -> list[str]:
+    owner = controller_of(obj)
+    return [owner["uid"] if owner else f"nobody in {obj['metadata'].get('namespace', '')}"]
+
+
+async def claim(
+    client: Client,
+    informer: AnyInformer,
+    owner: Json,
+    of: Resource,
+    fits: Callable[[Json], bool] = lambda _: True,
+) -> list[Json]:
+    """What is the owner's by its selector: nobody's objects are adopted, its own that no longer match let go.
+
+    `fits`: what else an object must be to be adopted.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#non-template-pod-acquisitions
+    """
+    selector, metadata, kind = owner["spec"]["selector"], owner["metadata"], informer.resource
+    found = []
+    for obj in owned_by(informer, owner):
+        if selects(selector, obj["metadata"].get("labels") or {}):
+            found.append(obj)
+        elif not metadata.get("deletionTimestamp"):
+            await _refer(client, kind, obj, {"$patch": "delete", "uid": metadata["uid"]})
+    orphans = [
+        obj
+        for obj in _by_controller(informer, f"nobody in {metadata['namespace']}")
+        if selects(selector, obj["metadata"].get("labels") or {})
+        and not obj["metadata"].get("deletionTimestamp")
+        and (obj.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+        and fits(obj)
+    ]
+    if orphans and await _may_adopt(client, owner, of):
+        reference = owner_reference(owner, of, controller=True)
+        found += [done for obj in orphans if (done := await _refer(client, kind, obj, reference))]
+    return found
+
+
+async def _may_adopt(client: Client, owner: Json, of: Resource) -> bool:
+    """By the server, not by a cache: an owner that goes and leaves its objects must not take them back."""
+    metadata = owner["metadata"]
+    try:
+        now = await client.get(of, metadata["name"], metadata["namespace"])
+    except NotFound:
+        return False
+    return bool(now["metadata"]["uid"] == metadata["uid"] and not now["metadata"].get("deletionTimestamp"))
+
+
+async def _refer(client: Client, kind: Resource, obj: Json, reference: Json) -> Json | None:
+    """Adds an owner, or takes one away; None when the object is gone, or another one by now."""
+    metadata = obj["metadata"]
+    patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": [reference]}}
+    try:
+        return await client.patch(kind, metadata["name"], patch, metadata["namespace"], kind="strategic")
+    except (NotFound, Conflict, Invalid):
+        return None
 
 
 def is_active(pod: Json) -> bool:
@@ -47,6 +120,28 @@ def is_active(pod: Json) -> bool:
 def is_ready(pod: Json) -> bool:
     """Active, and its Ready condition is true."""
     return is_active(pod) and is_true(pod, "Ready")
+
+
+def ready_for(pod: Json, seconds: int, now: datetime) -> float | None:
+    """Seconds until a pod has been ready for `minReadySeconds`: 0 when it is available; None: not ready."""
+    if not is_ready(pod):
+        return None
+    since = (get_condition(pod, "Ready") or {}).get("lastTransitionTime")
+    if not seconds or not since:
+        return 0.0
+    return max(0.0, seconds - (now - parse_time(since)).total_seconds())
+
+
+def available(pods: Iterable[Json], seconds: int) -> tuple[int, float | None]:
+    """How many are available, and when the next one will be by nothing but time."""
+    now = datetime.now(UTC)
+    waits = [left for pod in pods if (left := ready_for(pod, seconds, now)) is not None]
+    return waits.count(0.0), min((left for left in waits if left), default=None)
+
+
+def counted(**numbers: int) -> Json:
+    """Without those that are 0, which API servers leave out, too."""
+    return {name: number for name, number in numbers.items() if number}
 
 
 def pod_from(template: Json, owner: Json, resource: Resource, **metadata: Any) -> Json:
@@ -64,23 +159,42 @@ def pod_from(template: Json, owner: Json, resource: Resource, **metadata: Any) -
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
 
 
-async def create_pod(client: Client, pod: Json) -> Json | None:
-    """Creates a pod; None when its namespace is on its way out and nothing new may come in."""
-    try:
-        return await client.create(PODS, pod)
-    except Forbidden as error:
-        if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
-            return None
-        raise
+class Pods:
+    """Makes and deletes pods of one owner kind, and says so by events."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    async def create(self, client: Client, owner: Json, pod: Json) -> Json | None:
+        """None when its namespace is on its way out and nothing new may come in."""
+        try:
+            created = await client.create(PODS, pod)
+        except AlreadyExists:
+            raise
+        except ApiError as error:
+            if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+                return None
+            self._recorder.event(owner, "Warning", "FailedCreate", f"Error creating: {error.message}")
+            raise
+        message = f"Created pod: {created['metadata']['name']}"
+        self._recorder.event(owner, "Normal", "SuccessfulCreate", message)
+        return created
+
+    async def delete(self, client: Client, owner: Json, pod: Json) -> None:
+        """Exactly this pod; gone is fine."""
+        if await delete_exactly(client, pod):
+            message = f"Deleted pod: {pod['metadata']['name']}"
+            self._recorder.event(owner, "Normal", "SuccessfulDelete", message)
 
 
-async def delete_pod(client: Client, pod: Json) -> None:
-    """Deletes exactly this pod; gone is fine."""
+async def delete_exactly(client: Client, pod: Json) -> bool:
+    """Whether it was there."""
     metadata = pod["metadata"]
     try:
         await client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-    except NotFound:
-        return
+    except (NotFound, Conflict):
+        return False
+    return True
 
 
 class Expectations:

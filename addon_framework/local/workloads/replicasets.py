@@ -1,23 +1,31 @@
-"""ReplicaSets: as many pods as asked for."""
+"""ReplicaSets: as many pods as asked for.
+
+https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
+"""
 
 from __future__ import annotations
 
 import asyncio
 
+from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import PODS, REPLICASETS
 from addon_framework.api.meta import Json
-from addon_framework.kube import Controller, Key, Watch, patch_status
+from addon_framework.api.time import parse_time
+from addon_framework.kube import ApiError, Controller, Key, Watch, patch_status
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.pods import (
     Expectations,
-    create_pod,
-    delete_pod,
+    Pods,
+    available,
+    claim,
+    counted,
     is_active,
     is_ready,
-    owned_by,
-    owner_key,
+    owner_keys,
     pod_from,
 )
+
+_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 class ReplicaSetController(Controller):
@@ -26,12 +34,13 @@ class ReplicaSetController(Controller):
     name = "replicaset"
 
     def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+        self._pods = Pods(recorder)
         self._created = Expectations()
 
     def watches(self) -> list[Watch]:
-        """ReplicaSets and their pods."""
-        return [Watch(REPLICASETS), Watch(PODS, map=owner_key("ReplicaSet"))]
+        """ReplicaSets and their pods, and those that are nobody's."""
+        keys = owner_keys(lambda: self.cache(REPLICASETS), "ReplicaSet")
+        return [Watch(REPLICASETS), Watch(PODS, map=keys)]
 
     async def reconcile(self, key: Key) -> float | None:
         """One ReplicaSet."""
@@ -39,38 +48,84 @@ class ReplicaSetController(Controller):
         if replica_set is None:
             self._created.forget(key)
             return None
-        pods = owned_by(self.cache(PODS), replica_set)
+        pods = await claim(self.client, self.cache(PODS), replica_set, REPLICASETS)
         if (delay := self._created.unmet(key, pods)) is not None:
             return delay
         active = [pod for pod in pods if is_active(pod)]
-        wanted = int(replica_set["spec"].get("replicas", 1))
+        problem: ApiError | None = None
         if not replica_set["metadata"].get("deletionTimestamp"):
-            if len(active) < wanted:
-                template = replica_set["spec"]["template"]
-                new = [pod_from(template, replica_set, REPLICASETS) for _ in range(wanted - len(active))]
-                for pod in await asyncio.gather(*(create_pod(self.client, pod) for pod in new)):
-                    if pod is not None:
-                        self._created.expect(key, pod["metadata"]["uid"])
-                        message = f"Created pod: {pod['metadata']['name']}"
-                        self._recorder.event(replica_set, "Normal", "SuccessfulCreate", message)
-            elif len(active) > wanted:
-                surplus = sorted(active, key=_worth)[: len(active) - wanted]
-                await asyncio.gather(*(delete_pod(self.client, pod) for pod in surplus))
-        ready = sum(map(is_ready, active))
+            try:
+                await self._scale(key, replica_set, active)
+            except ApiError as error:
+                problem = error
+        wait = await self._status(replica_set, pods, active, problem)
+        if problem is not None:
+            raise problem
+        return wait
+
+    async def _scale(self, key: Key, replica_set: Json, active: list[Json]) -> None:
+        missing = int(replica_set["spec"].get("replicas", 1)) - len(active)
+        if missing < 0:
+            surplus = sorted(active, key=_worth)[:-missing]
+            await asyncio.gather(*(self._pods.delete(self.client, replica_set, pod) for pod in surplus))
+            return
+        new = [pod_from(replica_set["spec"]["template"], replica_set, REPLICASETS) for _ in range(missing)]
+        made = await asyncio.gather(
+            *(self._pods.create(self.client, replica_set, pod) for pod in new), return_exceptions=True
+        )
+        for pod in made:
+            if isinstance(pod, dict):
+                self._created.expect(key, pod["metadata"]["uid"])
+        for pod in made:
+            if isinstance(pod, BaseException):
+                raise pod
+
+    async def _status(
+        self, replica_set: Json, pods: list[Json], active: list[Json], problem: ApiError | None
+    ) -> float | None:
+        wanted = replica_set["spec"]["template"]["metadata"].get("labels") or {}
+        able, wait = available(active, int(replica_set["spec"].get("minReadySeconds", 0)))
+        conditions = [
+            c
+            for c in (replica_set.get("status") or {}).get("conditions") or ()
+            if c["type"] != "ReplicaFailure"
+        ]
+        if problem is not None:
+            before = get_condition(replica_set, "ReplicaFailure")
+            conditions += [dict(before)] if before else []
+            set_condition(conditions, "ReplicaFailure", True, "FailedCreate", problem.message)
         status: Json = {
-            **(replica_set.get("status") or {}),
             "replicas": len(active),
-            "fullyLabeledReplicas": len(active),
-            "readyReplicas": ready,
-            "availableReplicas": ready,
+            "terminatingReplicas": sum("deletionTimestamp" in pod["metadata"] for pod in pods),
+            **counted(
+                fullyLabeledReplicas=sum(wanted.items() <= p["metadata"]["labels"].items() for p in active),
+                readyReplicas=sum(map(is_ready, active)),
+                availableReplicas=able,
+            ),
             "observedGeneration": replica_set["metadata"].get("generation", 1),
         }
+        if conditions:
+            status["conditions"] = conditions
         await patch_status(self.client, REPLICASETS, replica_set, status)
-        return None
+        return wait
 
 
-def _worth(pod: Json) -> tuple[bool, bool, str]:
-    """Smallest goes first: not scheduled, not ready, then the youngest (its time is the largest)."""
-    created = pod["metadata"]["creationTimestamp"]
-    inverted = "".join(chr(0x10FFFF - ord(c)) for c in created)
-    return (bool(pod["spec"].get("nodeName")), is_ready(pod), inverted)
+def _worth(pod: Json) -> tuple[object, ...]:
+    """Smallest goes first: not scheduled, not running, not ready, cheap, often restarted, the youngest."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    ready = get_condition(pod, "Ready") or {}
+    since = ready.get("lastTransitionTime") if is_ready(pod) else None
+    return (
+        bool(pod["spec"].get("nodeName")),
+        status.get("phase") == "Running",
+        is_ready(pod),
+        _cost(pod),
+        -parse_time(since).timestamp() if since else 0,
+        -max((s.get("restartCount", 0) for s in status.get("containerStatuses") or ()), default=0),
+        -parse_time(metadata["creationTimestamp"]).timestamp(),
+    )
+
+
+def _cost(pod: Json) -> int:
+    text = str((pod["metadata"].get("annotations") or {}).get(_COST, "0"))
+    return int(text) if text.removeprefix("-").isdecimal() else 0

@@ -1,28 +1,72 @@
 """StatefulSets: numbered pods with names and claims of their own, in order.
 
 https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
-A revision is the hash of the template. Old templates are not kept: a pod that is replaced below `partition`
-gets the current one.
 """
 
 from __future__ import annotations
 
-from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from addon_framework.api.core import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from addon_framework.api.meta import Json
-from addon_framework.kube import AlreadyExists, Controller, Key, Watch, patch_status
+from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, Watch, patch_status
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.deployments import template_hash
+from addon_framework.local.workloads import retention, revisions
+from addon_framework.local.workloads.deployments import of_percent
 from addon_framework.local.workloads.pods import (
-    create_pod,
-    delete_pod,
+    available,
+    claim,
+    counted,
+    delete_exactly,
     is_active,
     is_ready,
-    owned_by,
-    owner_key,
+    owner_keys,
     pod_from,
+    ready_for,
 )
 
-_HASH = "controller-revision-hash"
+
+class Plan(NamedTuple):
+    """What one pass works with: the set, its living pods by number, and its revisions."""
+
+    owner: Json
+    pods: dict[int, Json]
+    known: revisions.Revisions
+
+    @property
+    def update(self) -> str:
+        """The revision of the template."""
+        return str(self.known.current["metadata"]["name"])
+
+    @property
+    def current(self) -> str:
+        """The one from which the pods are being moved away."""
+        name = (self.owner.get("status") or {}).get("currentRevision")
+        return str(name) if name and self.known.template(name) else self.update
+
+    @property
+    def first(self) -> int:
+        """The lowest number."""
+        return int((self.owner["spec"].get("ordinals") or {}).get("start", 0))
+
+    @property
+    def wanted(self) -> range:
+        """All numbers."""
+        return range(self.first, self.first + int(self.owner["spec"].get("replicas", 1)))
+
+    @property
+    def rolling(self) -> Json:
+        """How to roll."""
+        return (self.owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+
+    def revision(self, ordinal: int) -> str:
+        """The one that a pod is made of: below the partition it stays what it was."""
+        if (self.owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") != "RollingUpdate":
+            return self.update
+        kept = ordinal < self.first + int(self.rolling.get("partition", 0))
+        return self.current if kept else self.update
 
 
 class StatefulSetController(Controller):
@@ -34,139 +78,167 @@ class StatefulSetController(Controller):
         self._recorder = recorder
 
     def watches(self) -> list[Watch]:
-        """StatefulSets and their pods."""
-        return [Watch(STATEFULSETS), Watch(PODS, map=owner_key("StatefulSet"))]
+        """StatefulSets, their pods and revisions; claims are read, and do not concern anybody."""
+        return [
+            Watch(STATEFULSETS),
+            Watch(PODS, map=owner_keys(lambda: self.cache(STATEFULSETS), "StatefulSet")),
+            Watch(CONTROLLERREVISIONS, map=lambda _: []),
+            Watch(PERSISTENTVOLUMECLAIMS, map=lambda _: []),
+        ]
 
-    async def reconcile(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> float | None:
         """One StatefulSet."""
-        stateful_set = self.cache(STATEFULSETS).get(key)
-        if stateful_set is None or stateful_set["metadata"].get("deletionTimestamp"):
-            return
-        pods = {_ordinal(pod): pod for pod in owned_by(self.cache(PODS), stateful_set)}
-        revision = f"{key.name}-{template_hash(stateful_set['spec']['template'])}"
-        if await self._scale(stateful_set, pods, revision):
-            await self._roll(stateful_set, pods, revision)
-        await self._status(stateful_set, pods, revision)
+        owner = self.cache(STATEFULSETS).get(key)
+        if owner is None or owner["metadata"].get("deletionTimestamp"):
+            return None
+        named = re.compile(rf"{re.escape(key.name)}-\d+")
+        claimed = await claim(
+            self.client,
+            self.cache(PODS),
+            owner,
+            STATEFULSETS,
+            lambda pod: bool(named.fullmatch(pod["metadata"]["name"])),
+        )
+        pods = {_ordinal(pod): pod for pod in claimed}
+        known = await revisions.keep(self.client, self.cache(CONTROLLERREVISIONS), owner, STATEFULSETS)
+        plan = Plan(owner, pods, known)
+        if await self._scale(plan):
+            await self._roll(plan)
+        used = {_revision(pod) for pod in claimed} | {plan.current}
+        await revisions.forget(self.client, owner, known, used)
+        return await self._status(plan)
 
-    async def _scale(self, stateful_set: Json, pods: dict[int, Json], revision: str) -> bool:
-        """Whether all pods are there, ready, and none too much."""
-        spec = stateful_set["spec"]
-        first = int((spec.get("ordinals") or {}).get("start", 0))
-        wanted = range(first, first + int(spec.get("replicas", 1)))
-        ordered = spec.get("podManagementPolicy") != "Parallel"
+    async def _scale(self, plan: Plan) -> bool:
+        """Whether all pods are there, available, and none too much."""
+        ordered = plan.owner["spec"].get("podManagementPolicy") != "Parallel"
+        seconds, now = int(plan.owner["spec"].get("minReadySeconds", 0)), datetime.now(UTC)
         settled = True
-        for ordinal in wanted:
-            pod = pods.get(ordinal)
+        for ordinal in plan.wanted:
+            pod = plan.pods.get(ordinal)
             if pod is None:
-                await self._create(stateful_set, ordinal, revision)
+                await self._create(plan, ordinal)
             elif not pod["metadata"].get("deletionTimestamp") and not is_active(pod):
-                await delete_pod(self.client, pod)  # it ended; the next of its name follows
-            elif is_ready(pod):
+                await self._delete(plan, pod)  # it ended; the next of its name follows
+            elif ready_for(pod, seconds, now) == 0:
+                await retention.keep(self.client, self.cache(PERSISTENTVOLUMECLAIMS), plan.owner, pod)
                 continue
-            elif ordered and _is_stale(pod, revision) and not pod["metadata"].get("deletionTimestamp"):
-                # A broken pod of an old template would block its own repair.
-                await delete_pod(self.client, pod)
             settled = False
             if ordered:
                 return False
-        surplus = sorted((n for n in pods if n not in wanted), reverse=True)
-        for ordinal in surplus:
+        for ordinal in sorted((n for n in plan.pods if n not in plan.wanted), reverse=True):
             settled = False
-            if not pods[ordinal]["metadata"].get("deletionTimestamp"):
-                await delete_pod(self.client, pods[ordinal])
+            pod = plan.pods[ordinal]
+            if not pod["metadata"].get("deletionTimestamp"):
+                await retention.release(self.client, self.cache(PERSISTENTVOLUMECLAIMS), plan.owner, pod)
+                await self._delete(plan, pod)
             if ordered:
                 break
-        return settled
+        return settled or not ordered
 
-    async def _create(self, stateful_set: Json, ordinal: int, revision: str) -> None:
-        spec, metadata = stateful_set["spec"], stateful_set["metadata"]
+    async def _create(self, plan: Plan, ordinal: int) -> None:
+        owner, revision = plan.owner, plan.revision(ordinal)
+        spec, metadata = owner["spec"], owner["metadata"]
         name = f"{metadata['name']}-{ordinal}"
-        volumes = await self._claims(stateful_set, name)
-        pod = pod_from(spec["template"], stateful_set, STATEFULSETS, name=name)
+        template = plan.known.template(revision) or spec["template"]
+        pod = pod_from(template, owner, STATEFULSETS, name=name)
         pod["metadata"]["labels"] |= {
             "statefulset.kubernetes.io/pod-name": name,
             "apps.kubernetes.io/pod-index": str(ordinal),
-            _HASH: revision,
-        }
-        claimed = {volume["name"] for volume in volumes}
-        kept = [v for v in pod["spec"].get("volumes") or () if v["name"] not in claimed]
-        pod["spec"] = {
-            **pod["spec"],
-            "hostname": name,
-            "subdomain": spec.get("serviceName", ""),
-            "volumes": [*kept, *volumes],
+            revisions.HASH: revision,
         }
         try:
-            if await create_pod(self.client, pod) is None:
-                return
+            volumes = await self._claims(owner, name)
+            claimed = {volume["name"] for volume in volumes}
+            kept = [v for v in pod["spec"].get("volumes") or () if v["name"] not in claimed]
+            own = {"hostname": name, "subdomain": spec.get("serviceName", ""), "volumes": [*kept, *volumes]}
+            pod["spec"] = {**pod["spec"], **own}
+            await self.client.create(PODS, pod)
         except AlreadyExists:
             return  # our cache has not seen it yet, or its predecessor is not gone
-        self._recorder.event(
-            stateful_set,
-            "Normal",
-            "SuccessfulCreate",
-            f"create Pod {name} in StatefulSet {metadata['name']} successful",
-        )
+        except ApiError as error:
+            if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+                return
+            why = f"create Pod {name} in StatefulSet {metadata['name']} failed error: {error.message}"
+            self._recorder.event(owner, "Warning", "FailedCreate", why)
+            raise
+        done = f"create Pod {name} in StatefulSet {metadata['name']} successful"
+        self._recorder.event(owner, "Normal", "SuccessfulCreate", done)
 
-    async def _claims(self, stateful_set: Json, pod: str) -> list[Json]:
+    async def _delete(self, plan: Plan, pod: Json) -> None:
+        if await delete_exactly(self.client, pod):
+            names = f"Pod {pod['metadata']['name']} in StatefulSet {plan.owner['metadata']['name']}"
+            self._recorder.event(plan.owner, "Normal", "SuccessfulDelete", f"delete {names} successful")
+
+    async def _claims(self, owner: Json, pod: str) -> list[Json]:
         """Makes the claims of one pod; its volumes."""
         volumes = []
-        for template in stateful_set["spec"].get("volumeClaimTemplates") or ():
+        for template in owner["spec"].get("volumeClaimTemplates") or ():
             name = f"{template['metadata']['name']}-{pod}"
-            claim = {
+            given, matched = template["metadata"], owner["spec"]["selector"].get("matchLabels") or {}
+            body = {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
                 "metadata": {
                     "name": name,
-                    "namespace": stateful_set["metadata"]["namespace"],
-                    "labels": {
-                        **(template["metadata"].get("labels") or {}),
-                        **(stateful_set["spec"]["selector"].get("matchLabels") or {}),
-                    },
+                    "namespace": owner["metadata"]["namespace"],
+                    "labels": {**(given.get("labels") or {}), **matched},
+                    "annotations": dict(given.get("annotations") or {}),
+                    "ownerReferences": retention.owners(owner, None),
                 },
                 "spec": template["spec"],
             }
             try:
-                await self.client.create(PERSISTENTVOLUMECLAIMS, claim)
+                await self.client.create(PERSISTENTVOLUMECLAIMS, body)
             except AlreadyExists:
                 pass  # claims outlive their pods
-            volumes.append(
-                {"name": template["metadata"]["name"], "persistentVolumeClaim": {"claimName": name}}
-            )
+            else:
+                done = f"create Claim {name} Pod {pod} in StatefulSet {owner['metadata']['name']} success"
+                self._recorder.event(owner, "Normal", "SuccessfulCreate", done)
+            volumes.append({"name": given["name"], "persistentVolumeClaim": {"claimName": name}})
         return volumes
 
-    async def _roll(self, stateful_set: Json, pods: dict[int, Json], revision: str) -> None:
-        """Replaces one pod of an older template, the last first."""
-        strategy = stateful_set["spec"].get("updateStrategy") or {}
-        if strategy.get("type") == "OnDelete":
+    async def _roll(self, plan: Plan) -> None:
+        """Replaces pods of another revision, the last first, while no more than maxUnavailable are away."""
+        spec = plan.owner["spec"]
+        if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
             return
-        partition = int((strategy.get("rollingUpdate") or {}).get("partition", 0))
-        for ordinal in sorted(pods, reverse=True):
-            if ordinal >= partition and _is_stale(pods[ordinal], revision):
-                await delete_pod(self.client, pods[ordinal])
+        room = max(1, of_percent(plan.rolling.get("maxUnavailable", 1), len(plan.wanted), up=False))
+        seconds, now = int(spec.get("minReadySeconds", 0)), datetime.now(UTC)
+        for ordinal in sorted(plan.pods, reverse=True):
+            pod = plan.pods[ordinal]
+            if ordinal < plan.first + int(plan.rolling.get("partition", 0)) or room <= 0:
                 return
+            stale, going = _revision(pod) != plan.update, bool(pod["metadata"].get("deletionTimestamp"))
+            if stale and not going:
+                await self._delete(plan, pod)
+            if stale or ready_for(pod, seconds, now) != 0:
+                room -= 1
 
-    async def _status(self, stateful_set: Json, pods: dict[int, Json], revision: str) -> None:
-        before = stateful_set.get("status") or {}
-        ready = sum(map(is_ready, pods.values()))
-        updated = sum(not _is_stale(pod, revision) for pod in pods.values())
-        current = before.get("currentRevision") or revision
-        if updated == len(pods) == int(stateful_set["spec"].get("replicas", 1)) == ready:
-            current = revision
-        of_current = sum(pod["metadata"]["labels"].get(_HASH) == current for pod in pods.values())
+    async def _status(self, plan: Plan) -> float | None:
+        pods = list(plan.pods.values())
+        ready = sum(map(is_ready, pods))
+        able, wait = available(pods, int(plan.owner["spec"].get("minReadySeconds", 0)))
+        living = [pod for pod in pods if is_active(pod)]
+        updated = sum(_revision(pod) == plan.update for pod in living)
+        current = plan.current
+        rolls = (plan.owner["spec"].get("updateStrategy") or {}).get("type") != "OnDelete"
+        if rolls and updated == len(pods) == len(plan.wanted) == ready:
+            current = plan.update
         status: Json = {
-            **before,
             "replicas": len(pods),
-            "readyReplicas": ready,
-            "availableReplicas": ready,
-            "currentReplicas": of_current,
-            "updatedReplicas": updated,
+            "availableReplicas": able,
             "currentRevision": current,
-            "updateRevision": revision,
+            "updateRevision": plan.update,
             "collisionCount": 0,
-            "observedGeneration": stateful_set["metadata"].get("generation", 1),
+            "observedGeneration": plan.owner["metadata"].get("generation", 1),
+            **counted(
+                readyReplicas=ready,
+                currentReplicas=sum(_revision(pod) == current for pod in living),
+                updatedReplicas=updated,
+            ),
         }
-        await patch_status(self.client, STATEFULSETS, stateful_set, status)
+        await patch_status(self.client, STATEFULSETS, plan.owner, status)
+        return wait
 
 
 def _ordinal(pod: Json) -> int:
@@ -174,5 +246,5 @@ def _ordinal(pod: Json) -> int:
     return int(tail) if tail.isdigit() else -1
 
 
-def _is_stale(pod: Json, revision: str) -> bool:
-    return bool(pod["metadata"]["labels"].get(_HASH) != revision)
+def _revision(pod: Json) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(revisions.HASH, ""))

@@ -184,7 +184,7 @@ async def test_daemon_set_runs_on_the_node_and_rolls(cluster: Cluster) -> None:
         status = daemon_set.get("status") or {}
         return bool(
             status.get("observedGeneration") == daemon_set["metadata"]["generation"]
-            and status["numberReady"] == status["updatedNumberScheduled"] == 1
+            and status["numberReady"] == status.get("updatedNumberScheduled", 0) == 1
         )
 
     await cluster.wait(DAEMONSETS, "agent", rolled)

@@ -173,9 +173,7 @@ class NodeLifecycle:
                 uid = pod["metadata"]["uid"]
                 homeless[uid] = self._homeless.get(uid, self._clock())
                 if self._clock() - homeless[uid] >= _LOST:
-                    self._delete(
-                        pod, "DeletionByPodGC", "PodGC: node no longer exists", {"gracePeriodSeconds": 0}
-                    )
+                    self._delete(pod, "DeletionByPodGC", "PodGC: node no longer exists", now=True)
         self._homeless = homeless
 
     def _delete(self, pod: Json, reason: str, message: str, *, now: bool = False) -> None:
