@@ -62,12 +62,14 @@ def client_pod(
     section: Json | None = None,
     host: bool = False,
     kind: str = "fuse",
+    sealed: bool = True,
     **fields: Any,
 ) -> Json:
     """A privileged pod that mounts at MOUNT_POINT, where the node and other pods see it.
 
     `section` of the runtime adds what it says of a client; `fields` are the container's; `kind` is how the
-    file system's type begins, besides fuse.
+    file system's type begins, besides fuse. Where nobody may write, the node sees to it, unless the client
+    does (not `sealed`).
     """
     parent = os.path.dirname(cache.mount_point)
     standard: Json = {
@@ -88,7 +90,13 @@ def client_pod(
         **{**standard, **fields},
     )
     shared = [host_path("mounts", parent), host_path("proc", "/proc", "Directory")]
-    made = pod(cache, section or {}, [client, _remounter(cache, parent)], [*shared, *volumes], host=host)
+    made = pod(
+        cache,
+        section or {},
+        [client, _remounter(cache, parent, cache.read_only and sealed)],
+        [*shared, *volumes],
+        host=host,
+    )
     return {**made, "hostPID": True} if _sees_processes(cache) else made
 
 
@@ -106,7 +114,7 @@ def _sees_processes(cache: Cache) -> bool:
     return str(annotations.get(HOST_PID)).lower() in ("1", "t", "true")
 
 
-def _remounter(cache: Cache, parent: str) -> Json:
+def _remounter(cache: Cache, parent: str, read_only: bool) -> Json:
     """Outlives the client, and brings the next one's mount to the pods that have the dead one's.
 
     It also measures the mount against its sources: it is there anyway, and is our own program.
@@ -118,7 +126,7 @@ def _remounter(cache: Cache, parent: str) -> Json:
         "args": [
             f"--mount-point={cache.mount_point}",
             f"--proc={_PROC}",
-            *(["--read-only"] if cache.read_only else []),
+            *(["--read-only"] if read_only else []),
         ],
         "securityContext": {"privileged": True},
         "volumeMounts": [

@@ -46,6 +46,7 @@ class JuiceFSBackend(ClientBackend, SourceBackend):
     def components(self, cache: Cache) -> list[Component]:
         """The client; on as many nodes as have a copy."""
         section, (volumes, mounts) = cache.spec.get("fuse") or {}, flags.volumes(cache)
+        copy = flags.is_copy(cache)
         env = [
             *flags.environment(cache),
             *flags.limit(cache),
@@ -66,8 +67,8 @@ class JuiceFSBackend(ClientBackend, SourceBackend):
             env=env,
             volumes=volumes,
             mounts=mounts,
+            sealed=copy,  # JuiceFS's --read-only refuses all writes but a warm-up's to .control
         )
-        copy = flags.is_copy(cache)
         made = [Component("client", client, self.scale(cache) if copy else None, portable=not copy)]
         return [gateway.component(cache), *made] if gateway.secret(cache) else made
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from runtimes.interface import Cache, Component, SecretKey, Service
 from runtimes.juicefs import flags
 from runtimes.juicefs.scripts import FORMAT
-from runtimes.pods import field, from_secret, literal
+from runtimes.pods import field, from_secret, literal, mount
 from runtimes.workloads import container, pod
 
 ANNOTATION = "data.boundaryless.io/gateway"
@@ -53,11 +53,16 @@ def component(cache: Cache) -> Component:
             literal("OPTIONS", " ".join(options)),
         ],
         ports={"s3": PORT},
+        mounts=[mount("work", cache.directory)],
         readinessProbe={"tcpSocket": {"port": PORT}, "periodSeconds": 2},
     )
     service = Service(name(cache), {"s3": PORT}, governing=True)
     return Component(
-        "master", pod(cache, {}, [made], [], host=False), 1, services=(service,), name=name(cache)
+        "master",
+        pod(cache, {}, [made], [{"name": "work", "emptyDir": {}}], host=False),
+        1,
+        services=(service,),
+        name=name(cache),
     )
 
 

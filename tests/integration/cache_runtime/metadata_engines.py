@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from addon_framework.testing.servers import free_port
 
@@ -42,8 +43,10 @@ def running(engine: str, directory: Path) -> Iterator[str]:
             yield f"redis://:{PASSWORD}@127.0.0.1:{port}/1"
     else:
         port = free_port()
-        with _serving(_postgres(directory, port), port, directory, user=_owner()):
-            yield f"postgres://juicefs:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable"
+        with TemporaryDirectory() as made:  # which its user can reach
+            own = Path(made)
+            with _serving(_postgres(own, port), port, own, user=_owner()):
+                yield f"postgres://juicefs:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=disable"
 
 
 def _postgres(directory: Path, port: int) -> list[str]:

@@ -35,12 +35,23 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+def volume(fleet: Fleet) -> str:
+    """The name of the file system, which is its directory of the bucket."""
+    return f"files-{fleet.namespace}"
+
+
+def blocks(fleet: Fleet) -> int:
+    """How many there are."""
+    listed = fleet.store.client().list_objects_v2(Bucket="models", Prefix=f"{volume(fleet)}/chunks/")
+    return int(listed["KeyCount"])
+
+
 def dataset(fleet: Fleet, name: str, where: str = "", options: Json | None = None, *, write: bool) -> Json:
     """A directory of the file system, as users of Fluid write it."""
     keys = {"metaurl": "metaurl", "access-key": "accessKeyId", "secret-key": "secretAccessKey"}
     mount = {
         "mountPoint": f"juicefs:///{where}",
-        "name": "files",
+        "name": volume(fleet),
         "options": {"storage": "minio", "bucket": f"{fleet.store.endpoint}/models", **(options or {})},
         "encryptOptions": [
             {"name": option, "valueFrom": {"secretKeyRef": {"name": "keys", "key": key}}}
@@ -48,7 +59,14 @@ def dataset(fleet: Fleet, name: str, where: str = "", options: Json | None = Non
         ],
     }
     modes = ["ReadWriteMany" if write else "ReadOnlyMany"]
-    return fleet.object(DATASETS, name, {"mounts": [mount], "accessModes": modes, "placement": "Shared"})
+    return fleet.object(
+        DATASETS,
+        name,
+        {
+            "mounts": [mount],
+            "accessModes": modes,
+        },
+    )
 
 
 def runtime(fleet: Fleet, name: str, **annotations: str) -> Json:
@@ -103,8 +121,7 @@ async def test_made_filled_warmed_and_limited(fleet: Fleet, address: str) -> Non
     writer["spec"]["containers"][0]["volumeMounts"].append(mounted)
     await fleet.create(writer)
     await fleet.output("reader-all")
-    listed = fleet.store.client().list_objects_v2(Bucket="models", Prefix="files/chunks/")
-    assert listed["KeyCount"] > 0, "the blocks are in the bucket"
+    assert blocks(fleet) > 0
 
     # A volume that exists: one directory of it, of which the cache is filled by a warm-up.
     await fleet.create(dataset(fleet, "llama", "llama", {"quota": "1Gi"}, write=False))
@@ -124,8 +141,7 @@ async def test_made_filled_warmed_and_limited(fleet: Fleet, address: str) -> Non
         await fleet.delete(PODS, f"reader-{name}")
         await fleet.delete(DATASETS, name)
         await fleet.gone(RUNTIMES["juicefs"], name)
-    listed = fleet.store.client().list_objects_v2(Bucket="models", Prefix="files/chunks/")
-    assert listed["KeyCount"] > 0, "what users have is not the cache's"
+    assert blocks(fleet) > 0, "what users have is not the cache's"
 
 
 async def test_a_gateway_speaks_s3(fleet: Fleet, tmp_path: Path) -> None:
@@ -138,10 +154,10 @@ async def test_a_gateway_speaks_s3(fleet: Fleet, tmp_path: Path) -> None:
         await fleet.secret(metaurl=address, **keys)
         annotation = {"data.boundaryless.io/gateway": "keys"}
         await fleet.create(dataset(fleet, "all", write=True), runtime(fleet, "all", **annotation))
-        bound = await fleet.phase(DATASETS, "all", "Bound")
-        assert bound
-        said_ = await fleet.client.get(RUNTIMES["juicefs"], "all", fleet.namespace)
-        assert said_["status"]["apiGateway"]["endpoint"] == f"all-gateway.{fleet.namespace}:9000"
+        await fleet.phase(DATASETS, "all", "Bound")
+        endpoint = f"all-gateway.{fleet.namespace}:9000"
+        status = (await fleet.client.get(RUNTIMES["juicefs"], "all", fleet.namespace))["status"]
+        assert status["apiGateway"]["endpoint"] == endpoint
         pod = await fleet.client.get(PODS, "all-gateway-0", fleet.namespace)
         client = boto3.client(
             "s3",
@@ -150,6 +166,6 @@ async def test_a_gateway_speaks_s3(fleet: Fleet, tmp_path: Path) -> None:
             aws_access_key_id="gateway",
             aws_secret_access_key="gateway-secret",
         )
-        client.put_object(Bucket="files", Key="by/s3", Body=b"one file, two ways")
+        client.put_object(Bucket=volume(fleet), Key="by/s3", Body=b"one file, two ways")
         await fleet.create(fleet.reader("all", "cat /models/by/s3"))
-        assert await fleet.output("reader-all") == "one file, two ways"
+        assert (await fleet.output("reader-all")).strip() == "one file, two ways"

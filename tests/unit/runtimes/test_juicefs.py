@@ -81,6 +81,29 @@ def test_a_client_is_as_its_section_says() -> None:
         assert client(cache(mount))["hostNetwork"] is True
 
 
+def test_who_can_only_read_is_refused_by_the_node_or_else_by_juicefs() -> None:
+    remounter = client(cache(FILES))["containers"][1]
+    assert "--read-only" not in remounter["args"], "a warm-up writes to .control"
+    assert "--read-only" in options(cache(FILES))
+    assert "--read-only" in client(cache(BUCKET))["containers"][1]["args"]
+
+
+def test_a_gateway_is_where_its_annotation_names_keys() -> None:
+    made, copy = cache(FILES), cache(BUCKET)
+    for each in (made, copy):
+        annotation = {"data.boundaryless.io/gateway": "keys"}
+        each.runtime["metadata"] = {**each.runtime["metadata"], "annotations": annotation}
+    assert problems(BACKEND, made) == []
+    gateway, _ = BACKEND.components(made)
+    assert (gateway.name, gateway.services[0].ports) == ("llama-gateway", {"s3": 9000})
+    assert BACKEND.gateway(made) == "llama-gateway.demo:9000"
+    env = {each["name"]: each for each in gateway.pod["containers"][0]["env"]}
+    assert env["MINIO_ROOT_PASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "keys"
+    assert {"--subdir=/sub", "--read-only"} <= set(env["OPTIONS"]["value"].split())
+    (said,) = problems(BACKEND, copy)
+    assert "annotations.data.boundaryless.io/gateway: a copy of a bucket has none" in said
+
+
 def test_a_mount_may_be_read_only_where_the_dataset_is_not() -> None:
     writable = {"accessModes": ["ReadWriteMany"]}
     assert "--read-only" not in options(cache(FILES, dataset=writable))
