@@ -92,7 +92,9 @@ def look(system: Any, path: str) -> tuple[int, object, tuple[str, str] | None]:
         try:
             system.ftp.voidcmd("TYPE I")
             return int(system.ftp.size(path) or 0), system.ftp.voidcmd(f"MDTM {path}"), None
-        except ftplib.error_perm as error:
+        except ftplib.Error as error:
+            if not str(error).startswith(("450", "550")):  # file unavailable
+                raise
             raise FileNotFoundError(str(error)) from error
     system.invalidate_cache()
     info = system.info(path)
