@@ -218,11 +218,18 @@ def _affinity(binding: Binding, component: Component) -> Json:
     affinity: Json = {}
     if required := binding.cache.dataset.spec.node_affinity.required:
         affinity["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": required}
+    preferred = []
+    if component.role == "worker" or (component.role == "client" and not component.portable):
+        # One that starts anew would find its files where the last one left them; as strongly as Fluid.
+        preferred.append(
+            {"weight": 100, "preference": {"matchExpressions": [_has(cache_node_label(key, uid), "true")]}}
+        )
     location = binding.cache.dataset.spec.data_restore_location
     if location is not None and location.node_name and binding.backend.restores:
-        affinity.setdefault("nodeAffinity", {})["preferredDuringSchedulingIgnoredDuringExecution"] = [
-            {"weight": 100, "preference": named_node(location.node_name)}
-        ]
+        preferred.append({"weight": 100, "preference": named_node(location.node_name)})
+    if preferred:
+        name = "preferredDuringSchedulingIgnoredDuringExecution"
+        affinity.setdefault("nodeAffinity", {})[name] = preferred
     terms = []
     if component.replicas is not None:
         terms.append(_apart({"matchLabels": labels(key, component.role)}))

@@ -196,7 +196,7 @@ class DatasetController(Controller):
         seen = replace(self._observer.observe(key, binding), leaving=left, fixed=fixed)
         await self._write(binding, replace(seen, outdated=outdated.text, old_mounts=outdated.mounts))
         await self._remounts.tell(key, binding.dataset, self._observer.pods(key, "client"))
-        return again
+        return min(filter(None, (again, outdated.again)), default=None)
 
     async def _adopt(self, binding: Binding) -> None:
         """The runtime belongs to the Dataset from now on, and neither goes before the cache is down."""

@@ -1,18 +1,22 @@
 """Clients made from what the Dataset, its runtime, its profile or their Secrets were before.
 
-One that nobody uses on its node is replaced at once, as is one that does not work. The others are left: a pod
-that reads through a client would find its open files broken. So it is said which pods those are.
+One that nobody uses on its node is replaced at once, as is one that does not work: that has ended, or has not
+answered for a while (on a busy node a moment need not mean anything). The others are left: a pod that reads
+through a client would find its open files broken. So it is said which pods those are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
+from math import inf
 
-from addon_framework.api.conditions import is_true
+from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import PODS
 from addon_framework.api.meta import Json, Resource
+from addon_framework.api.time import parse_time
 from addon_framework.kube import Client, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.admission.names import RENEW_ROLE
@@ -23,24 +27,35 @@ from addons.cache_runtime.agent.names import HASH_ANNOTATION, pods_mounting, pod
 from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.rights import Rights
 
+_PATIENCE = 30.0  # seconds for a client that runs and does not answer
 _OPERATIONS = ("load", "migrate", "backup", "process")  # they may work through the client
 
 
 @dataclass(frozen=True)
 class Outdated:
-    """What has changed for which clients, and who uses them; `mounts`: the mounts are among it."""
+    """What has changed for which clients, and who uses them; `mounts`: the mounts are among it.
+
+    `again`: seconds until one of them may turn out not to work.
+    """
 
     text: str = ""
     mounts: bool = False
+    again: float | None = None
 
 
 class Renewal:
     """Over the informers' caches."""
 
     def __init__(
-        self, client: Client, cache: Callable[[Resource], AnyInformer], references: References, rights: Rights
+        self,
+        client: Client,
+        cache: Callable[[Resource], AnyInformer],
+        references: References,
+        rights: Rights,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client, self._cache, self._references, self._rights = client, cache, references, rights
+        self._clock = clock
 
     async def step(self, binding: Binding, key: Key) -> Outdated:
         """Replaces what can be replaced, but never all that work at once."""
@@ -51,14 +66,16 @@ class Renewal:
         newest = components.client_digest(binding)
         old = [pod for pod in clients if _annotation(pod, HASH_ANNOTATION) != newest]
         used = {pod["metadata"]["name"]: self._users(key, ours, pod) for pod in old}
-        free = [pod for pod in old if not used[pod["metadata"]["name"]] or not is_true(pod, "Ready")]
+        left = {pod["metadata"]["name"]: _patience(pod, self._clock()) for pod in old}
+        free = [pod for pod in old if not used[name := pod["metadata"]["name"]] or left[name] <= 0]
         stay = [pod for pod in old if pod not in free]
         working = [pod for pod in free if is_true(pod, "Ready")]
         if len(working) > 1 and not any(is_true(pod, "Ready") for pod in clients if pod not in free):
             free.remove(working[-1])
         for pod in free:
             await self._rights.using(RENEW_ROLE, binding, partial(self._delete, pod))
-        return _said(binding, stay, used)
+        wait = min((left[pod["metadata"]["name"]] for pod in stay), default=inf)
+        return replace(_said(binding, stay, used), again=wait if wait < inf else None)
 
     def _users(self, key: Key, ours: Sequence[Json], client: Json) -> list[str]:
         node = client["spec"].get("nodeName")
@@ -84,6 +101,18 @@ class Renewal:
             await self._client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except NotFound:
             pass
+
+
+def _patience(pod: Json, now: datetime) -> float:
+    """Seconds for which a client is taken to work; 0 or less: it does not."""
+    status, name = pod.get("status") or {}, pod["spec"]["containers"][0]["name"]
+    said: Json = next((c for c in status.get("containerStatuses") or [] if c.get("name") == name), {})
+    if said.get("ready") or is_true(pod, "Ready"):
+        return inf
+    since = (get_condition(status.get("conditions") or [], "Ready") or {}).get("lastTransitionTime")
+    if "running" not in (said.get("state") or {}) or not since:
+        return 0.0
+    return _PATIENCE - (now - parse_time(since)).total_seconds()
 
 
 def _said(binding: Binding, pods: Sequence[Json], used: dict[str, list[str]]) -> Outdated:

@@ -15,6 +15,7 @@ from addons.cache_runtime.agent.status import Observed, dataset_status, runtime_
 from runtimes.alluxio import AlluxioBackend
 from runtimes.interface import Cache
 from runtimes.jindo import JindoBackend
+from runtimes.juicefs import JuiceFSBackend
 from runtimes.local import LocalBackend
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, tzinfo=UTC)
@@ -56,6 +57,23 @@ def test_a_cache_is_where_the_dataset_allows_it_and_tolerates_what_the_dataset_d
         assert rule == PLACES
         assert spec["tolerations"] == [TAINTED]
     assert made["client"]["spec"]["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_what_holds_a_cache_starts_again_where_its_files_are() -> None:
+    """Rolled or rescheduled, a worker would else leave them to be cleaned and fetch them anew elsewhere."""
+    held = [{"key": "fluid.io/s-demo-m", "operator": "In", "values": ["true"]}]
+    bucket = {"mounts": [{"mountPoint": "s3://bucket", "name": "m"}]}
+    one = {"replicas": 1, "tieredstore": {}}
+    for made, role in (
+        (pods(binding()), "worker"),
+        (pods(binding(LocalBackend(), dataset=bucket, **one)), "worker"),
+        (pods(binding(JuiceFSBackend(), dataset=bucket, **one)), "client"),
+    ):
+        rules = made[role]["spec"]["affinity"]["nodeAffinity"][
+            "preferredDuringSchedulingIgnoredDuringExecution"
+        ]
+        assert {"weight": 100, "preference": {"matchExpressions": held}} in rules
+    assert "s-demo-m" not in str(pods(binding())["client"]["spec"].get("affinity"))
 
 
 def test_pods_have_the_runtimes_metadata_and_their_parts_over_it() -> None:
