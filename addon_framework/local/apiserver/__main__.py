@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import logging
 import os
 import signal
 import ssl
@@ -130,7 +131,9 @@ async def _listen(server: Server, options: argparse.Namespace, pki: Path) -> web
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki / "ca.crt"))
     context.verify_mode = ssl.CERT_OPTIONAL  # tokens need no certificate
     context.load_cert_chain(pki / "server.crt", pki / "server.key")
-    web_server = web.Server(server.handle, request_factory=_request, access_log=None)
+    quiet = logging.getLogger("aiohttp.server.requests")
+    quiet.setLevel(logging.CRITICAL)  # what a client does wrong it is told; our own faults `handle` logs
+    web_server = web.Server(server.handle, request_factory=_request, access_log=None, logger=quiet)
     runner = web.ServerRunner(web_server)
     await runner.setup()
     site = web.TCPSite(

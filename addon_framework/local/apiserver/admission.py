@@ -41,7 +41,7 @@ class Admission:
                 f'namespaces "{namespace}" not found',
                 {"name": namespace, "kind": "namespaces"},
             )
-        if found["metadata"].get("deletionTimestamp") and kind.key != "events":
+        if found["metadata"].get("deletionTimestamp"):
             message = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise status.StatusError(
                 403,
@@ -115,9 +115,8 @@ class Admission:
         spec = obj.get("spec")
         if not isinstance(spec, dict):
             return
-        if not spec.get("priorityClassName"):
-            spec["priority"] = 0
-            spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+        self._prioritize(obj, spec)
+        self._check_runtime(obj, spec)
         tolerations = spec.setdefault("tolerations", [])
         for key in _NOT_READY:
             if not any(
@@ -129,6 +128,42 @@ class Admission:
                 )
         self._service_account(obj, spec)
 
+    def _prioritize(self, obj: Json, spec: Json) -> None:
+        """https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/"""
+        classes = self._store.list("priorityclasses.scheduling.k8s.io")
+        if name := spec.get("priorityClassName"):
+            found = next((each for each in classes if each["metadata"]["name"] == name), None)
+            if found is None:
+                raise _pod_refused(obj, f"no PriorityClass with name {name} was found")
+        else:
+            found = next((each for each in classes if each.get("globalDefault")), {})
+            if found:
+                spec["priorityClassName"] = found["metadata"]["name"]
+        wanted = {
+            "priority": found.get("value", 0),
+            "preemptionPolicy": found.get("preemptionPolicy", "PreemptLowerPriority"),
+        }
+        for field, value in wanted.items():
+            if spec.get(field) not in (None, "", value):
+                what = f"the {'integer' if field == 'priority' else 'string'} value of {field}"
+                why = f"must not be provided in pod spec; priority admission controller computed {value} from"
+                raise _pod_refused(obj, f"{what} ({spec[field]}) {why} the given PriorityClass name")
+        spec.update(wanted)
+
+    def _check_runtime(self, obj: Json, spec: Json) -> None:
+        """https://kubernetes.io/docs/concepts/containers/runtime-class/"""
+        name, overhead = spec.get("runtimeClassName"), None
+        if name:
+            found = self._store.get("runtimeclasses.node.k8s.io", ("", name))
+            if found is None:
+                raise _pod_refused(obj, f'pod rejected: RuntimeClass "{name}" not found')
+            overhead = (found.get("overhead") or {}).get("podFixed")
+        if overhead and not spec.get("overhead"):
+            spec["overhead"] = overhead
+        elif (spec.get("overhead") or None) != (overhead or None):
+            why = "Pod Overhead set without corresponding RuntimeClass defined Overhead"
+            raise _pod_refused(obj, f"pod rejected: {why}")
+
     def _service_account(self, obj: Json, spec: Json) -> None:
         """https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/"""
         namespace = obj["metadata"]["namespace"]
@@ -136,14 +171,8 @@ class Admission:
         spec["serviceAccountName"] = spec["serviceAccount"] = name
         account = self._store.get("serviceaccounts", (namespace, name))
         if account is None:
-            pod = obj["metadata"].get("name", "")
-            raise status.StatusError(
-                403,
-                "Forbidden",
-                f'pods "{pod}" is forbidden: error looking up service account {namespace}/{name}: '
-                f'serviceaccount "{name}" not found',
-                {"name": pod, "kind": "pods"},
-            )
+            why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
+            raise _pod_refused(obj, why)
         mounts_it = spec.get("automountServiceAccountToken")
         if mounts_it is None:
             mounts_it = account.get("automountServiceAccountToken")
@@ -225,6 +254,12 @@ class Admission:
             kind,
             name,
         )
+
+
+def _pod_refused(pod: Json, why: str) -> status.StatusError:
+    name = pod["metadata"].get("name", "")
+    details = {"name": name, "kind": "pods"}
+    return status.StatusError(403, "Forbidden", f'pods "{name}" is forbidden: {why}', details)
 
 
 def _time_csr_conditions(obj: Json) -> None:

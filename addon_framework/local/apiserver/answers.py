@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import orjson
 import yaml
@@ -14,16 +14,14 @@ from addon_framework.api.time import now_rfc3339
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import Call, Target
 from addon_framework.local.apiserver.conversion import all_in_version, in_version
+from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.tables import partial_metadata, to_table
 
 _ACCEPTED = ("application/json", "*/*", "application/yaml")
-_FORMS = {
-    "": "",
-    "Table": "Table",
-    "PartialObjectMetadata": "PartialObjectMetadata",
-    "PartialObjectMetadataList": "PartialObjectMetadata",
-}
+_PARTIAL = "PartialObjectMetadata"
+_FORMS = ("", "Table", _PARTIAL, f"{_PARTIAL}List")
+_META = (("meta.k8s.io", "v1"), ("meta.k8s.io", "v1beta1"))
 _COMPRESS_FROM = 128 * 1024
 
 
@@ -35,23 +33,26 @@ def json_answer(call: Call, body: Json, code: int = 200) -> web.Response:
     if len(data) > _COMPRESS_FROM and "gzip" in call.header("Accept-Encoding"):
         data = gzip.compress(data, 1)
         headers["Content-Encoding"] = "gzip"
-    response = web.Response(body=data, status=code, headers=headers)
-    for warning in dict.fromkeys(call.warnings):
+    return _warned(web.Response(body=data, status=code, headers=headers), call.warnings)
+
+
+def _warned(response: web.Response, warnings: Iterable[str]) -> web.Response:
+    for warning in dict.fromkeys(warnings):
         text = "".join(each if each.isprintable() else "?" for each in warning)  # it is in a header
         text = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{text}"')
     return response
 
 
-def failure(error: StatusError) -> web.Response:
+def failure(error: StatusError, warnings: Iterable[str] = ()) -> web.Response:
     """A Status."""
     if not error.reason and error.code == 404:
         return web.Response(text=error.message, status=404)
     body = orjson.dumps(error.body())
     response = web.Response(body=body, status=error.code, headers={"Content-Type": "application/json"})
     if error.code in (429, 503, 504):
-        response.headers["Retry-After"] = "1"
-    return response
+        response.headers["Retry-After"] = str((error.details or {}).get("retryAfterSeconds", 1))
+    return _warned(response, warnings)
 
 
 def object_answer(call: Call, target: Target, obj: Json, code: int = 200) -> web.Response:
@@ -62,12 +63,12 @@ def object_answer(call: Call, target: Target, obj: Json, code: int = 200) -> web
 
 def list_answer(call: Call, target: Target, objects: list[Json], metadata: Json) -> web.Response:
     """Some objects."""
-    form = _form(call)
+    form = _form(call, many=True)
     if form == "Table":
         return json_answer(call, {**_table(call, target, objects), "metadata": metadata})
     kind, version = target.kind.list_kind, target.api_version
-    if form == "PartialObjectMetadata":
-        kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
+    if form:
+        kind, version = form, "meta.k8s.io/v1"
     if form == "":
         items = all_in_version(target.kind, objects, target.api_version)
     else:
@@ -80,17 +81,21 @@ def presenter(call: Call, target: Target) -> Callable[[Json], Json]:
     form = _form(call)
     if form == "Table":
         return lambda obj: _table(call, target, [obj])
-    if form == "PartialObjectMetadata":
+    if form == _PARTIAL:
         return partial_metadata
     return lambda obj: in_version(target.kind, obj, target.api_version)
 
 
-def _form(call: Call) -> str:
+def _form(call: Call, *, many: bool = False) -> str:
     for choice in (call.header("Accept") or "*/*").split(","):
         media, *parameters = (part.strip() for part in choice.split(";"))
         settings = dict(p.split("=", 1) for p in parameters if "=" in p)
-        form = _FORMS.get(settings.get("as", ""))
-        if media in _ACCEPTED and form is not None:
+        form = settings.get("as", "")
+        known = not form or (settings.get("g"), settings.get("v")) in _META
+        if media in _ACCEPTED and form in _FORMS and known:
+            if form.startswith(_PARTIAL) and form.endswith("List") != many:
+                what = "is a list" if many else "is not a list"
+                raise status.not_acceptable(f"you requested {form}, but the requested object {what}")
             return form
     raise status.not_acceptable()
 
@@ -98,5 +103,9 @@ def _form(call: Call) -> str:
 def _table(call: Call, target: Target, objects: list[Json]) -> Json:
     columns = list(target.version.columns) if target.version.columns else None
     include = call.query.get("includeObject") or "Metadata"
+    if include not in ("Metadata", "Object", "None"):
+        why = "must be 'Metadata', 'Object', 'None', or empty"
+        wrong = cause.invalid("includeObject", include, why)
+        raise status.bad_request(f"Unable to convert to Table as requested: {wrong}")
     shown = all_in_version(target.kind, objects, target.api_version)
     return to_table(target.kind, shown, columns, include, now_rfc3339())

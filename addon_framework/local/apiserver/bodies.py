@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import yaml
 from aiohttp import web
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver import protobuf, status
+from addon_framework.local.apiserver import deletion, protobuf, status
 from addon_framework.local.apiserver.call import Call, Target
 from addon_framework.local.apiserver.patches import APPLY, JSON_PATCH, MERGE, STRATEGIC
-from addon_framework.local.apiserver.schemas import Cause, builtin_schema, cause, decode_error
+from addon_framework.local.apiserver.schemas import Cause, SchemaNode, builtin_type, cause, decode_error
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.write import Write
 
@@ -23,6 +24,15 @@ _TYPES = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
 _PATCH_TYPES = (JSON_PATCH, MERGE, STRATEGIC, APPLY)
 _OPTIONS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML as the server's library reads it: a bare y or n is a boolean, too."""
+
+    bool_values: ClassVar = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("[yYnN]$"), list("yYnN"))
 
 
 async def read_body(call: Call) -> bytes:
@@ -51,7 +61,7 @@ def decode(body: bytes, media: str) -> Any:
             return protobuf.decode(body)
         # JSON is YAML, the common case, and much faster to read as what it is.
         if media.endswith("yaml") and body.lstrip()[:1] != b"{":
-            return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            return yaml.load(body, Loader=_Loader)
         return orjson.loads(body)
     except protobuf.UnknownKindError as error:
         raise StatusError(415, "UnsupportedMediaType", str(error)) from None
@@ -67,13 +77,13 @@ def decode_object(body: bytes, media: str) -> Json:
     return sent
 
 
-def check_decoded(sent: Any, group: str, version: str, kind: str) -> None:
-    """400 for what could not even be read as that kind."""
-    schema = builtin_schema(group, version, kind)
+def check_decoded(sent: Any, schema: SchemaNode, kind: str = "", version: str = "") -> None:
+    """400 for what could not even be read as that type."""
     if not isinstance(sent, dict):
         raise status.bad_request("the body must be an object")
-    if schema is not None and (error := decode_error(sent, schema)):
-        raise status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}')
+    if error := decode_error(sent, schema):
+        named = f'{kind} in version "{version}" cannot be handled as a {kind}: ' if kind else ""
+        raise status.bad_request(f"{named}{error}")
 
 
 class _Twice(dict[str, Any]):
@@ -103,7 +113,10 @@ def duplicate_fields(body: bytes) -> list[str]:
             for index, below in enumerate(value):
                 yield from walk(below, f"{path}[{index}]")
 
-    return list(walk(json.loads(body, object_pairs_hook=pairs), ""))
+    try:
+        return list(walk(json.loads(body, object_pairs_hook=pairs), ""))
+    except (ValueError, RecursionError):
+        return []  # whoever decodes it says so
 
 
 def write_of(call: Call, target: Target, verb: str, media: str = "") -> Write:
@@ -115,13 +128,17 @@ def write_of(call: Call, target: Target, verb: str, media: str = "") -> Write:
     causes: list[Cause] = []
     if len(manager) > 128:
         causes.append(cause.too_long("fieldManager", 128))
-    if query.get("dryRun", "") not in ("", "All"):
-        causes.append(cause.not_supported("dryRun", query["dryRun"], ["All"]))
+    elif bad := next((index for index, each in enumerate(manager) if not each.isprintable()), -1) + 1:
+        why = f"invalid character U+{ord(manager[bad - 1]):04X} (at position {bad - 1})"
+        causes.append(cause.invalid("fieldManager", manager, why))
+    dry_run = call.request.query.getall("dryRun", [])
+    if set(dry_run) - {"All"}:
+        causes.append(cause.not_supported("dryRun", dry_run, ["All"]))
     if validation not in _VALIDATIONS:
         causes.append(cause.not_supported("fieldValidation", validation, _VALIDATIONS))
-    if applies and "fieldManager" not in query:
+    if applies and not query.get("fieldManager"):
         causes.append(cause.required("fieldManager", "is required for apply patch"))
-    if query.get("force") and not applies:
+    if query.get("force") and verb == "patch" and not applies:
         causes.append(cause.forbidden("force", "may not be specified for non-apply patch"))
     if causes:
         raise status.invalid_options(options, causes)
@@ -134,39 +151,40 @@ def write_of(call: Call, target: Target, verb: str, media: str = "") -> Write:
         target.subresource,
         manager=manager,
         force=call.flag("force"),
-        dry_run=query.get("dryRun") == "All",
+        dry_run=bool(dry_run),
         field_validation=validation,
+        warnings=call.warnings,
     )
 
 
 def delete_options(call: Call, body: bytes) -> Json:
     """DeleteOptions, from the body or else from parameters."""
     media = call.media
-    if body.strip() and media not in _TYPES:
+    if body and media not in _TYPES:
         raise status.unsupported_media_type(media, _TYPES)
-    if body.strip():
-        options = decode_object(body, media)
+    if body:
+        options: Json = decode(body, media)
+        if options is None:
+            return {}
+        check_decoded(options, builtin_type("meta.v1.DeleteOptions"))
         if options.get("kind", "DeleteOptions") != "DeleteOptions":
             raise status.bad_request(f"a deletion takes DeleteOptions, not {options['kind']}")
     else:  # parameters do not count beside a body
         options = {
             name: _option(name, call.query[name])
-            for name in ("propagationPolicy", "gracePeriodSeconds", "orphanDependents", "dryRun")
+            for name in ("propagationPolicy", "gracePeriodSeconds", "orphanDependents")
             if name in call.query
         }
-    grace = options.get("gracePeriodSeconds")
-    if grace is not None and not isinstance(grace, int):
-        raise status.bad_request(f"gracePeriodSeconds: {grace!r} is not an integer")
-    if not isinstance(options.get("preconditions") or {}, dict):
-        raise status.bad_request("preconditions must be an object")
+        options["dryRun"] = call.request.query.getall("dryRun", [])
+        if not isinstance(grace := options.get("gracePeriodSeconds", 0), int):
+            raise status.bad_request(f"gracePeriodSeconds: {grace!r} is not an integer")
+    deletion.check_options(options)
     return options
 
 
 def _option(name: str, text: str) -> Any:
     if name == "orphanDependents":
         return text == "true"
-    if name == "dryRun":
-        return [text]
     if name == "gracePeriodSeconds":
         return int(text) if text.lstrip("-").isdigit() else text
     return text

@@ -51,6 +51,8 @@ def bootstrap(store: Store, registry: Registry, objects: Objects, port: int, aut
             reference = {"apiGroup": GROUP, "kind": "ClusterRole", "name": name}
             subjects = [{"apiGroup": GROUP, "kind": "Group", "name": group} for group in groups]
             ensure(GROUP, "clusterrolebindings", {**role, "roleRef": reference, "subjects": subjects})
+    for name, value in (("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)):
+        ensure("scheduling.k8s.io", "priorityclasses", {"metadata": {"name": name}, "value": value})
     service: Json = {
         "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]},

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.authn import User
-from addon_framework.local.apiserver.registry import Kind, Registry, Version
+from addon_framework.local.apiserver.registry import SUBRESOURCE_VERBS, Kind, Registry, Version
 
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -31,11 +31,6 @@ class Call:
     def media(self) -> str:
         """The form of the body; JSON where the client says nothing."""
         return self.request.content_type if self.header("Content-Type") else "application/json"
-
-    @property
-    def method(self) -> str:
-        """HEAD is a GET whose body is not sent."""
-        return "GET" if self.request.method == "HEAD" else self.request.method
 
     def flag(self, name: str) -> bool:
         """A boolean parameter."""
@@ -90,19 +85,21 @@ def find_target(registry: Registry, parts: Sequence[str]) -> Target:
 
 def find_verb(call: Call, target: Target) -> str:
     """What the method means for the target; 405 when it means nothing."""
-    verb = _VERBS.get(call.method, "")
-    if not verb:
-        raise status.method_not_allowed()
+    kind, verb = target.kind, _VERBS.get(call.request.method, "")
     if target.subresource:
-        return verb
-    if verb == "get":
-        if call.flag("watch"):
-            return "watch"
-        return "get" if target.name else "list"
-    if verb == "delete" and not target.name:
-        verb = "deletecollection"
-    elif (verb == "create") == bool(target.name):
-        raise status.method_not_allowed()
-    if verb not in target.kind.verbs:
+        verbs = SUBRESOURCE_VERBS[target.subresource]
+    else:
+        verbs = kind.verbs
+        if verb == "get" and not target.name:
+            verb = "list"
+        elif verb == "delete" and not target.name:
+            verb = "deletecollection"
+        elif (verb == "create") == bool(target.name):
+            verb = ""
+        if verb in ("create", "deletecollection") and kind.namespaced and not target.namespace:
+            verb = ""
+        if verb in ("get", "list") and verb in verbs and call.flag("watch"):
+            verb = "watch"
+    if verb not in verbs:
         raise status.method_not_allowed()
     return verb

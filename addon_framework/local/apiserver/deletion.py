@@ -11,7 +11,20 @@ from addon_framework.local.apiserver.registry import Kind
 from addon_framework.local.apiserver.schemas import cause
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
-_POLICIES = ("Background", "Foreground", "Orphan")
+_POLICIES = ("Foreground", "Background", "Orphan")
+
+
+def check_options(options: Json) -> None:
+    """422 for DeleteOptions that make no sense."""
+    policy, dry_run = options.get("propagationPolicy"), options.get("dryRun") or []
+    causes = [cause.not_supported("dryRun", dry_run, ["All"])] if set(dry_run) - {"All"} else []
+    if policy is not None and options.get("orphanDependents") is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        causes.append(cause.invalid("propagationPolicy", policy, why))
+    elif policy is not None and policy not in _POLICIES:
+        causes.append(cause.not_supported("propagationPolicy", policy, (*_POLICIES, "nil")))
+    if causes:
+        raise status.invalid_options("DeleteOptions", causes)
 
 
 def finalizers_after(options: Json, finalizers: list[str]) -> list[str]:
@@ -21,9 +34,6 @@ def finalizers_after(options: Json, finalizers: list[str]) -> list[str]:
         policy = "Orphan" if options["orphanDependents"] else "Background"
     if policy is None:
         return list(finalizers)
-    if policy not in _POLICIES:
-        wrong = cause.not_supported("propagationPolicy", policy, _POLICIES)
-        raise status.invalid_options("DeleteOptions", [wrong])
     kept = [each for each in finalizers if each not in (FOREGROUND, ORPHAN)]
     added = {"Foreground": [FOREGROUND], "Orphan": [ORPHAN]}.get(policy, [])
     return kept + added

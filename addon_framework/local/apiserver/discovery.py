@@ -8,22 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.registry import Kind, Registry, Version
+from addon_framework.local.apiserver.registry import SUBRESOURCE_VERBS, Kind, Registry, Version
 
-_SUB_VERBS: dict[str, tuple[str, ...]] = {
-    "status": ("get", "patch", "update"),
-    "scale": ("get", "patch", "update"),
-    "approval": ("get", "patch", "update"),
-    "finalize": ("update",),
-    "ephemeralcontainers": ("get", "patch", "update"),
-    "log": ("get",),
-    "exec": ("create", "get"),
-    "attach": ("create", "get"),
-    "portforward": ("create", "get"),
-    "token": ("create",),
-    "eviction": ("create",),
-    "binding": ("create",),
-}
 _SUB_KINDS: dict[str, tuple[str, str, str]] = {
     "scale": ("autoscaling", "v1", "Scale"),
     "token": ("authentication.k8s.io", "v1", "TokenRequest"),
@@ -73,7 +59,7 @@ def resource_list(registry: Registry, group: str, version: str) -> Json | None:
                 "singularName": "",
                 "namespaced": kind.namespaced,
                 "kind": kind.kind,
-                "verbs": list(_SUB_VERBS[sub]),
+                "verbs": list(SUBRESOURCE_VERBS[sub]),
             }
             if sub in _SUB_KINDS:
                 entry["group"], entry["version"], entry["kind"] = _SUB_KINDS[sub]
@@ -143,7 +129,7 @@ def _aggregated(kind: Kind, served: Version, group: str, version: str) -> Json:
             {
                 "subresource": sub,
                 "responseKind": _response_kind(*_SUB_KINDS.get(sub, (group, version, kind.kind))),
-                "verbs": list(_SUB_VERBS[sub]),
+                "verbs": list(SUBRESOURCE_VERBS[sub]),
             }
             for sub in subresources
         ]

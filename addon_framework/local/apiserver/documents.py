@@ -49,7 +49,7 @@ class Documents:
         """404 for what there is not."""
         registry, accept = self._registry, call.header("Accept")
         match parts:
-            case ["healthz" | "livez" | "readyz", *_]:
+            case ["healthz" | "livez" | "readyz"] | ["healthz" | "livez" | "readyz", "ping" | "etcd"]:
                 checks = "[+]ping ok\n[+]store ok\n" if "verbose" in call.query else ""
                 return web.Response(text=f"{checks}{parts[0]} check passed\n" if checks else "ok")
             case ["metrics"]:
@@ -80,10 +80,10 @@ class Documents:
                 raise status.StatusError(501, "NotImplemented", why)
             case ["openapi", "v3"]:
                 return json_answer(call, openapi.openapi_v3_index(registry))
-            case ["openapi", "v3", "api", version]:
-                return self._openapi(call, "", version)
-            case ["openapi", "v3", "apis", group, version]:
-                return self._openapi(call, group, version)
+            case ["openapi", "v3", "api", version] if version in registry.groups()[""]:
+                return json_answer(call, openapi.openapi_v3(registry, "", version))
+            case ["openapi", "v3", "apis", group, version] if version in registry.groups().get(group, ()):
+                return json_answer(call, openapi.openapi_v3(registry, group, version))
         served = parts[0] == "api" or (parts[0] == "apis" and parts[1] in registry.groups())
         raise status.no_route() if served else status.no_path()
 
@@ -96,12 +96,6 @@ class Documents:
         answer = json_answer(call, body)
         answer.headers.update({"Content-Type": _AGGREGATED, "ETag": etag, "Vary": "Accept"})
         return answer
-
-    def _openapi(self, call: Call, group: str, version: str) -> web.Response:
-        document = openapi.openapi_v3(self._registry, group, version)
-        if document is None:
-            raise status.no_route()
-        return json_answer(call, document)
 
     def _metrics(self) -> str:
         lines = ["# TYPE apiserver_storage_objects gauge"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from aiohttp import web
 
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.authn import ANONYMOUS, Tokens, User, user_from_certificate
 from addon_framework.local.apiserver.rbac import Access, Authorizer
+from addon_framework.local.apiserver.schemas import names
 
-_ACCOUNT = "system:serviceaccount:"
+_ACCOUNT, _EXTRA = "system:serviceaccount:", "impersonate-extra-"
+_AUTHENTICATION = "authentication.k8s.io"
 
 
 def identify(request: web.BaseRequest, tokens: Tokens, authorizer: Authorizer) -> User:
@@ -31,25 +35,34 @@ def _authenticated(request: web.BaseRequest, tokens: Tokens) -> User:
 
 def _impersonated(request: web.BaseRequest, user: User, authorizer: Authorizer) -> User:
     """https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/"""
-    name = request.headers.get("Impersonate-User")
-    groups: list[str] = request.headers.getall("Impersonate-Group", [])
-    if name is None:
-        if groups:
-            raise status.bad_request("requested groups without impersonating a user")
+    headers = request.headers
+    name, uid = headers.get("Impersonate-User", ""), headers.get("Impersonate-Uid", "")
+    groups: list[str] = headers.getall("Impersonate-Group", [])
+    extra: dict[str, list[str]] = {}
+    for header, value in headers.items():
+        if header.lower().startswith(_EXTRA):
+            extra.setdefault(unquote(header[len(_EXTRA) :].lower()), []).append(value)
+    if not name:
+        if groups or uid or extra:
+            raise status.bad_request("requested groups, a uid or extras without impersonating a user name")
         return user
     accesses = [Access("impersonate", resource="groups", name=group) for group in groups]
-    if name.startswith(_ACCOUNT) and name.count(":") == 3:
-        namespace, account = name.removeprefix(_ACCOUNT).split(":")
-        accesses.append(Access("impersonate", resource="serviceaccounts", namespace=namespace, name=account))
+    accesses += [
+        Access("impersonate", _AUTHENTICATION, "userextras", key, name=value)
+        for key, values in extra.items()
+        for value in values
+    ]
+    if uid:
+        accesses.append(Access("impersonate", _AUTHENTICATION, "uids", name=uid))
+    namespace, _, account = name.removeprefix(_ACCOUNT).partition(":")
+    if name.startswith(_ACCOUNT) and not names.label(namespace) and not names.subdomain(account):
+        accesses.append(Access("impersonate", "", "serviceaccounts", "", namespace, account))
         groups = groups or ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
     else:
         accesses.append(Access("impersonate", resource="users", name=name))
     for access in accesses:
         if not authorizer.allowed(user, access):
-            raise status.forbidden(
-                f'{access.resource} "{access.name}" is forbidden: User "{user.name}" cannot impersonate '
-                f'resource "{access.resource}" in API group "" at the cluster scope'
-            )
-    if name != "system:anonymous" and "system:authenticated" not in groups:
+            raise status.forbidden_access(user.name, access)
+    if name != "system:anonymous" and not {"system:authenticated", "system:unauthenticated"} & set(groups):
         groups = [*groups, "system:authenticated"]
-    return User(name, tuple(groups))
+    return User(name, tuple(groups), uid, extra)

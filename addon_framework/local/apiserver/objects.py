@@ -20,6 +20,7 @@ from addon_framework.local.apiserver.patches import patched
 from addon_framework.local.apiserver.schemas import (
     Cause,
     as_stored,
+    cause,
     copy_json,
     decode_error,
     default,
@@ -80,11 +81,7 @@ class Objects:
             message = "Invalid value: 0x0: must be specified for an update"
             cause = Cause("metadata.resourceVersion", "FieldValueInvalid", message)
             raise status.invalid(kind, write.name, [cause])
-        if metadata.get("name") != write.name:
-            raise status.bad_request(
-                f"the name of the object ({metadata.get('name') or ''}) does not match the name on the URL "
-                f"({write.name})"
-            )
+        self._check_name(write, metadata)
         return self._replace(write, current, obj, "Update")
 
     def patch(self, write: Write, patch_type: str, patch: Any) -> Json:
@@ -94,8 +91,12 @@ class Objects:
             raise status.not_found(write.kind, write.name)
         shown = copy_json(in_version(write.kind, current, write.api_version))
         obj, write.patch = patched(shown, patch_type, patch, write.schema), patch
-        self._keep_identity(obj, shown)
-        self._envelope(write, obj)
+        metadata = self._envelope(write, obj)
+        self._check_name(write, metadata)
+        for field in ("uid", "deletionTimestamp"):
+            if metadata.get(field) not in (None, "", current["metadata"].get(field)):
+                wrong = cause.invalid(f"metadata.{field}", metadata[field], "field is immutable")
+                raise status.invalid(write.kind, write.name, [wrong])
         self._check_fields(write, obj)
         as_stored(obj, write.schema)
         return self._replace(write, current, obj, "Update")
@@ -103,22 +104,26 @@ class Objects:
     def apply(self, write: Write, config: Json) -> tuple[Json, bool]:
         """Server-side apply; whether the object is new goes along."""
         kind, config = write.kind, copy_json(config)
+        version, named = config.get("apiVersion") or "", config.get("kind") or ""
+        if not version or not named:
+            raise status.bad_request(f"invalid object type: /{version}, Kind={named}")
         metadata = self._envelope(write, config)
-        if metadata.get("name", write.name) != write.name:
-            raise status.bad_request(
-                f"metadata.name ({metadata.get('name')}) does not match the name on the URL ({write.name})"
-            )
-        metadata["name"] = write.name
-        if metadata.get("managedFields"):
+        if metadata.get("managedFields") is not None:
             raise status.bad_request("metadata.managedFields must be nil")
+        unknown = unknown_fields(config, write.schema) if write.schema is not None else []
+        if unknown and write.field_validation != "Strict":  # what nobody knows has no owner
+            raise self._untyped(write, f".{unknown[0]}: field not declared in schema")
         self._check_fields(write, config)
         live = self.store.get(kind.key, write.key)
+        if live is None or metadata.get("name"):
+            self._check_name(write, metadata)
         if live is None and write.subresource:
             raise status.not_found(kind, write.name)
-        if live is not None and metadata.get("uid") not in (None, "", live["metadata"]["uid"]):
-            raise status.conflict(
-                kind, write.name, "uid mismatch: the provided object specified uid " + metadata["uid"]
-            )
+        uid = live["metadata"]["uid"] if live is not None else ""
+        if metadata.get("uid") not in (None, "", uid):
+            found = f"the existing object has uid {uid}" if uid else "no existing object was found"
+            why = f"uid mismatch: the provided object specified uid {metadata['uid']}, and {found}"
+            raise status.conflict(kind, write.name, why)
         shown = copy_json(in_version(kind, live, write.api_version)) if live else None
         try:
             merged = fieldmanager.apply(
@@ -141,12 +146,12 @@ class Objects:
                 for cause in error.causes
             ]
             raise StatusError(409, "Conflict", str(error), {"causes": causes}) from None
+        except fieldmanager.TypedError as error:
+            raise self._untyped(write, str(error)) from None
         as_stored(merged, write.schema)
         if live is None:
             merged["metadata"].setdefault("namespace", write.namespace)
             return self._insert(write, merged, "Apply"), True
-        if shown is not None:
-            self._keep_identity(merged, shown)
         if not metadata.get("resourceVersion"):
             merged["metadata"].pop("resourceVersion", None)
         return self._replace(write, live, merged, "Apply"), False
@@ -157,7 +162,10 @@ class Objects:
         current = self.store.get(kind.key, write.key)
         if current is None:
             raise status.not_found(kind, write.name)
-        self._preconditions(write, current, options.get("preconditions") or {})
+        wanted = dict(options.get("preconditions") or {})
+        if wanted.get("uid") == "":
+            wanted["uid"] = '""'  # given, and nobody's
+        self.check_preconditions(write, current, wanted)
         self.admission.delete(kind, current)
         self.webhooks.delete(write, current)
         metadata = current["metadata"]
@@ -184,6 +192,19 @@ class Objects:
         if kind.key == "namespaces":
             marked["status"] = {**(marked.get("status") or {}), "phase": "Terminating"}
         return self.store.put(kind.key, write.key, marked), False
+
+    def check_preconditions(self, write: Write, current: Json, wanted: Json) -> None:
+        """409 where the object is not the one, or not in the version, that somebody wants."""
+        metadata = current["metadata"]
+        uid, version = wanted.get("uid"), wanted.get("resourceVersion")
+        if uid and uid != metadata["uid"]:
+            raise status.conflict(
+                write.kind,
+                write.name,
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}",
+            )
+        if version and version not in ("0", metadata["resourceVersion"]):
+            raise status.modified(write.kind, write.name)
 
     # Forms
 
@@ -214,6 +235,20 @@ class Objects:
         else:
             metadata.pop("namespace", None)
         return metadata
+
+    def _check_name(self, write: Write, metadata: Json) -> None:
+        """The object is the one that the URL names."""
+        name = metadata.get("name") or ""
+        if not name:
+            why = "was undeterminable: name must be provided"
+            raise status.bad_request(f"the name of the object ({write.name} based on URL) {why}")
+        if name != write.name:
+            why = f"does not match the name on the URL ({write.name})"
+            raise status.bad_request(f"the name of the object ({name}) {why}")
+
+    def _untyped(self, write: Write, why: str) -> StatusError:
+        what = f"{write.namespace}/{write.name}; {write.api_version}, Kind={write.kind.kind}"
+        return StatusError(500, "", f"failed to create typed patch object ({what}): {why}")
 
     def _check_fields(self, write: Write, obj: Json) -> None:
         """Fields that the schema does not know: refused, warned of, or dropped silently."""
@@ -263,7 +298,7 @@ class Objects:
         kind, stored = write.kind, current
         current = in_version(kind, current, write.api_version)
         old, metadata = current["metadata"], obj["metadata"]
-        self._preconditions(write, current, metadata)
+        self.check_preconditions(write, current, metadata)
         for name in (*_SERVER_SET, "generation", "generateName"):
             metadata.pop(name, None)
             if name in old:
@@ -356,34 +391,10 @@ class Objects:
             has_status=not write.kind.custom or write.version.status,
         )
 
-    def _preconditions(self, write: Write, current: Json, wanted: Json) -> None:
-        metadata = current["metadata"]
-        uid, version = wanted.get("uid"), wanted.get("resourceVersion")
-        if uid and uid != metadata["uid"]:
-            raise status.conflict(
-                write.kind,
-                write.name,
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}",
-            )
-        if version and version not in ("0", metadata["resourceVersion"]):
-            raise status.modified(write.kind, write.name)
-
-    def _keep_identity(self, obj: Json, shown: Json) -> None:
-        """A patch may not take away what makes it the same object."""
-        metadata = obj.setdefault("metadata", {})
-        if not isinstance(metadata, dict):
-            raise status.bad_request("metadata must be an object")
-        metadata.setdefault("name", shown["metadata"]["name"])
-        if "namespace" in shown["metadata"]:
-            metadata.setdefault("namespace", shown["metadata"]["namespace"])
-        if metadata["name"] != shown["metadata"]["name"]:
-            raise status.bad_request("the name of the object may not be changed by a patch")
-
     def _generate(self, write: Write, prefix: str) -> str:
         chance = random.Random(write.memory.uid)
         for _ in range(8):
-            name = prefix[:58] + "".join(chance.choices(_SUFFIX, k=5))
-            write.name = name
+            write.name = prefix[:58] + "".join(chance.choices(_SUFFIX, k=5))
             if self.store.get(write.kind.key, write.key) is None:
-                return name
+                return write.name
         raise status.already_exists(write.kind, prefix)

@@ -20,6 +20,7 @@ JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+_MAX_OPERATIONS = 10_000
 
 
 def patched(shown: Json, patch_type: str, patch: Any, schema: SchemaNode | None) -> Json:
@@ -43,6 +44,9 @@ def patched(shown: Json, patch_type: str, patch: Any, schema: SchemaNode | None)
 def _json_patch(shown: Json, patch: Any) -> Any:
     if not isinstance(patch, list):
         raise status.bad_request("a JSON patch is a list of operations")
+    if len(patch) > _MAX_OPERATIONS:
+        why = f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(patch)}"
+        raise StatusError(413, "RequestEntityTooLarge", f"Request entity too large: {why}")
     try:
         return jsonpatch.apply_patch(shown, patch)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
@@ -77,10 +78,14 @@ class Reader:
     def page(self, selection: Selection, query: Mapping[str, str]) -> tuple[list[Json], Json]:
         """The objects of one page and the list's metadata. Raises 410 when the snapshot is gone."""
         limit = _number(query, "limit")
+        _number(query, "timeoutSeconds")
+        if "sendInitialEvents" in query:
+            why = "sendInitialEvents is forbidden for list"
+            raise status.invalid_options("ListOptions", [cause.forbidden("sendInitialEvents", why)])
         if token := query.get("continue"):
             version, objects = self._resume(token)
         else:
-            self._check_version(query)
+            self._check_match(query)
             version = self._store.version
             objects = [o for o in self._store.list(selection.kind.key, selection.namespace) if selection(o)]
         metadata: Json = {"resourceVersion": str(version)}
@@ -153,19 +158,23 @@ class Reader:
         """Where a watch begins: after a version, or with the present state as ADDED events."""
         text = query.get("resourceVersion", "")
         asked, match = "sendInitialEvents" in query, query.get("resourceVersionMatch")
+        if query.get("continue"):
+            raise _forbidden_match("resourceVersionMatch is forbidden when continue is provided")
         if asked and match != "NotOlderThan":
             raise _forbidden_match("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
         if match and not asked:
             raise _forbidden_match(
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is set"
             )
+        if text not in ("", "0"):
+            _version(text)
         if is_true(query, "sendInitialEvents") or (not asked and text in ("", "0")):
             return None, True
         if text in ("", "0"):
             return None, False
         return _version(text), False
 
-    def _check_version(self, query: Mapping[str, str]) -> None:
+    def _check_match(self, query: Mapping[str, str]) -> None:
         """Of the past we only have the present: exact reads of older versions are 410."""
         text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
         if match and not text:
@@ -174,9 +183,13 @@ class Reader:
             raise _match_error(cause.not_supported(_MATCH, match, ["Exact", "NotOlderThan"]))
         if match == "Exact" and text == "0":
             raise _forbidden_match('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
-        if text in ("", "0"):
-            return
-        wanted = _version(text)
+        self.check_version(query)
+        if match == "Exact" and int(text) < self._store.version:
+            raise status.gone(f"the resourceVersion {text} is no longer available")
+
+    def check_version(self, query: Mapping[str, str]) -> None:
+        """504 for a version of the future."""
+        wanted = _version(query.get("resourceVersion") or "0")
         if wanted > self._store.version:
             raise status.StatusError(
                 504,
@@ -189,8 +202,6 @@ class Reader:
                     "retryAfterSeconds": 1,
                 },
             )
-        if match == "Exact" and wanted < self._store.version:
-            raise status.gone(f"the resourceVersion {wanted} is no longer available")
 
     def _keep(self, version: int, rest: list[Json]) -> str:
         now = self._clock()
@@ -269,10 +280,11 @@ def _number(query: Mapping[str, str], name: str) -> int:
     text = query.get(name, "")
     if not text:
         return 0
-    try:
-        return max(0, int(text))
-    except ValueError:
-        raise status.bad_request(f"{name}: Invalid value: {text!r}: must be an integer") from None
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if not -(2**63) <= int(text) < 2**63:
+        raise status.bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return max(0, int(text))
 
 
 def _version(text: str) -> int:

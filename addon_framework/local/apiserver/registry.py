@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from addon_framework.local.apiserver.conversion import BuiltIn, Conversion
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_WRITTEN = ("get", "patch", "update")
+SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {
+    "status": _WRITTEN,
+    "scale": _WRITTEN,
+    "approval": _WRITTEN,
+    "ephemeralcontainers": _WRITTEN,
+    "finalize": ("update",),
+    "log": ("get",),
+    "exec": ("create", "get"),
+    "attach": ("create", "get"),
+    "portforward": ("create", "get"),
+    "token": ("create",),
+    "eviction": ("create",),
+    "binding": ("create",),
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ def _builtin() -> Iterator[Kind]:
                 short_names=tuple(said.get("short", "").split()),
                 categories=tuple(said.get("categories", "").split()),
                 subresources=tuple(said.get("sub", "").split()),
-                verbs=("create",) if said.get("review") else ALL_VERBS,
+                verbs=tuple(said["verbs"].split()) if "verbs" in said else ALL_VERBS,
                 list_kind=f"{said['kind']}List",
                 has_generation=said.get("generation", False),
                 unconditional=said.get("unconditional", True),

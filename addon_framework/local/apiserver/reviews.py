@@ -5,10 +5,13 @@ https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.authn import AUDIENCES, Tokens, User
 from addon_framework.local.apiserver.rbac import Access, Authorizer
+from addon_framework.local.apiserver.schemas import Cause, cause
 
 
 class Reviews:
@@ -19,24 +22,29 @@ class Reviews:
 
     def answer(self, user: User, kind: str, namespace: str, review: Json) -> Json:
         """The review with its status."""
-        spec = review.get("spec") or {}
-        if not isinstance(spec, dict):
-            raise status.bad_request("spec must be an object")
-        if kind == "SelfSubjectReview":
-            return {**review, "status": {"userInfo": user.info()}}
-        if kind == "TokenReview":
-            return {**review, "status": self._token(spec)}
-        if kind == "SelfSubjectRulesReview":
-            return {**review, "status": self._rules(user, spec)}
-        subject = user
+        spec, sent = review.get("spec") or {}, (review.get("metadata") or {}).get("namespace")
+        if namespace and sent not in (None, "", namespace):
+            why = "the namespace of the provided object does not match the namespace sent on the request"
+            raise status.bad_request(why)
+        return {"metadata": {}, **review, "status": self._status(user, kind, namespace, spec)}
+
+    def _status(self, user: User, kind: str, namespace: str, spec: Json) -> Json:
+        match kind:
+            case "SelfSubjectReview":
+                return {"userInfo": user.info()}
+            case "TokenReview":
+                if not spec.get("token"):
+                    raise status.bad_request("token is required for TokenReview in authentication")
+                return self._token(spec)
+            case "SelfSubjectRulesReview":
+                if not spec.get("namespace"):
+                    raise status.bad_request("no namespace on request")
+                return self._rules(user, spec)
+        if causes := list(_wrong(spec, kind, namespace)):
+            raise status.invalid_options("", causes, "authorization.k8s.io")
         if kind != "SelfSubjectAccessReview":
-            if not spec.get("user") and not spec.get("groups"):
-                raise status.bad_request(
-                    'spec.user: Invalid value: "": at least one of user or group must be specified'
-                )
-            subject = User(spec.get("user") or "", tuple(spec.get("groups") or ()))
-        allowed = self._authorizer.allowed(subject, _access(spec, kind, namespace))
-        return {**review, "status": {"allowed": allowed}}
+            user = User(spec.get("user") or "", tuple(spec.get("groups") or ()))
+        return {"allowed": self._authorizer.allowed(user, _access(spec))}
 
     def _token(self, spec: Json) -> Json:
         audiences = spec.get("audiences") or list(AUDIENCES)
@@ -61,21 +69,33 @@ class Reviews:
         }
 
 
-def _access(spec: Json, kind: str, namespace: str) -> Access:
-    resource: Json = spec.get("resourceAttributes") or {}
-    other: Json = spec.get("nonResourceAttributes") or {}
-    if bool(resource) == bool(other):
-        raise status.bad_request(
-            "spec: exactly one of resourceAttributes and nonResourceAttributes must be given"
-        )
-    if other:
+def _wrong(spec: Json, kind: str, namespace: str) -> Iterator[Cause]:
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    field = "spec.nonResourceAttributes"
+    if resource is not None and other is not None:
+        yield cause.invalid(field, other, "cannot be specified in combination with resourceAttributes")
+    elif resource is None and other is None:
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        yield cause.invalid("spec.resourceAttributes", None, why)
+    for each in ("fieldSelector", "labelSelector"):
+        selector = (resource or {}).get(each) or {}
+        if selector.get("rawSelector") and selector.get("requirements"):
+            where = f"spec.resourceAttributes.{each}.rawSelector"
+            why = "may not specified at the same time as requirements"
+            yield cause.invalid(where, selector["rawSelector"], why)
+    if kind != "SelfSubjectAccessReview" and not spec.get("user") and not spec.get("groups"):
+        yield cause.invalid("spec.user", "", "at least one of user or group must be specified")
+    if kind == "LocalSubjectAccessReview":
+        if resource is not None and (resource.get("namespace") or "") != namespace:
+            where, sent = "spec.resourceAttributes.namespace", resource.get("namespace") or ""
+            yield cause.invalid(where, sent, "must match metadata.namespace")
+        if other is not None:
+            yield cause.invalid(field, other, "disallowed on this kind of request")
+
+
+def _access(spec: Json) -> Access:
+    if (other := spec.get("nonResourceAttributes")) is not None:
         return Access(other.get("verb", ""), path=other.get("path", ""))
-    where = namespace if kind == "LocalSubjectAccessReview" else resource.get("namespace", "")
-    return Access(
-        resource.get("verb", ""),
-        resource.get("group", ""),
-        resource.get("resource", ""),
-        resource.get("subresource", ""),
-        where,
-        resource.get("name", ""),
-    )
+    resource = spec["resourceAttributes"]
+    names = ("verb", "group", "resource", "subresource", "namespace", "name")
+    return Access(*(resource.get(each) or "" for each in names))

@@ -11,13 +11,12 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.registry import Kind, Version
+from addon_framework.local.apiserver.schemas import names
 from addon_framework.local.apiserver.status import bad_request
 
 Matches = Callable[[Json], bool]
 
-_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
-_KEY = rf"(?:[a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
-_VALUE = rf"(?:{_NAME})?"
+_KEY, _VALUE = r"[^\s!=<>,()]+", r"[^\s!=<>,()]*"
 _SET = re.compile(rf"(?P<key>{_KEY})\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
 _EQUAL = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})")
 _ORDER = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>[<>])\s*(?P<value>-?\d+)")
@@ -68,17 +67,18 @@ def _split(text: str) -> list[str]:
 
 def _requirement(part: str, whole: str) -> Callable[[Mapping[str, str]], bool]:
     if match := _SET.fullmatch(part):
-        key, values = match["key"], {value.strip() for value in match["values"].split(",")}
+        values = {value.strip() for value in match["values"].split(",")}
+        key = _checked(match["key"], *values)
         if match["op"] == "in":
             return lambda labels: labels.get(key) in values
         return lambda labels: labels.get(key) not in values
     if match := _EQUAL.fullmatch(part):
-        key, value = match["key"], match["value"]
+        key, value = _checked(match["key"], match["value"]), match["value"]
         if match["op"] == "!=":
             return lambda labels: labels.get(key) != value
         return lambda labels: labels.get(key) == value
     if match := _ORDER.fullmatch(part):
-        key, bound, more = match["key"], int(match["value"]), match["op"] == ">"
+        key, bound, more = _checked(match["key"]), int(match["value"]), match["op"] == ">"
 
         def compare(labels: Mapping[str, str]) -> bool:
             try:
@@ -89,9 +89,20 @@ def _requirement(part: str, whole: str) -> Callable[[Mapping[str, str]], bool]:
 
         return compare
     if match := _EXISTS.fullmatch(part):
-        key, negated = match["key"], bool(match["not"])
+        key, negated = _checked(match["key"]), bool(match["not"])
         return lambda labels: (key in labels) != negated
     raise bad_request(f"unable to parse requirement: {part!r} in label selector {whole!r}")
+
+
+def _checked(key: str, *values: str) -> str:
+    """A label's key; 400 where it or a value can be none."""
+    for where, text, check in (
+        ("<nil>", key, names.qualified),
+        *((f"values[0][{key}]", value, names.label_value) for value in values),
+    ):
+        if wrong := check(text):
+            raise bad_request(f'unable to parse requirement: {where}: Invalid value: "{text}": {wrong[0]}')
+    return key
 
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/#list-of-supported-fields
@@ -107,7 +118,11 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "secrets": ("type",),
     "namespaces": ("status.phase",),
-    "replicasets.apps": ("status.replicas",),
+    "events.k8s.io": (
+        "reason", "regarding.apiVersion", "regarding.fieldPath", "regarding.kind", "regarding.name",
+        "regarding.namespace", "regarding.resourceVersion", "regarding.uid", "reportingController", "type",
+    ),
+    "replicationcontrollers": ("status.replicas",),
     "jobs.batch": ("status.successful",),
     "nodes": ("spec.unschedulable",),
     "services": ("spec.clusterIP", "spec.type"),
@@ -118,14 +133,15 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 def field_selector(text: str, kind: Kind, version: Version) -> Matches | None:
     """The test that a field selector means for `kind`; a 400 Status for fields it does not offer."""
     tests: list[tuple[str, bool, str]] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        match = re.fullmatch(r"([^=!]+)(==|=|!=)(.*)", part)
+    for part in filter(None, (part.strip() for part in re.split(r"(?<!\\),", text))):
+        match = re.fullmatch(r"([^=!]+)(==|=|!=)((?:[^\\,=]|\\[\\,=])*)", part)
         if match is None:
             raise bad_request(f"invalid field selector {text!r}: {part!r} is not path=value or path!=value")
-        tests.append((match[1].strip(), match[2] != "!=", match[3].strip()))
+        value = re.sub(r"\\([\\,=])", r"\1", match[3].strip())
+        tests.append((match[1].strip(), match[2] != "!=", value))
     if not tests:
         return None
-    core = "events" if kind.plural == "events" else kind.key
+    core = kind.group if kind.group == "events.k8s.io" else kind.key
     offered = {"metadata.name", *_FIELDS.get(core, ()), *version.selectable}
     if kind.namespaced:
         offered.add("metadata.namespace")
@@ -151,6 +167,8 @@ def exact_name(text: str) -> str:
 
 
 def _lookup(obj: Any, path: str) -> str:
+    if obj.get("kind") == "Event":  # stored as the core group has them
+        path = path.replace("regarding", "involvedObject").replace("Controller", "Component")
     for step in path.split("."):
         obj = obj.get(step) if isinstance(obj, dict) else None
     if isinstance(obj, bool):

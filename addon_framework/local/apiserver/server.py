@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -34,7 +35,7 @@ from addon_framework.local.apiserver.hooks import answered
 from addon_framework.local.apiserver.identity import identify
 from addon_framework.local.apiserver.kubelet import Kubelets, stream_options
 from addon_framework.local.apiserver.objects import Objects
-from addon_framework.local.apiserver.patches import APPLY
+from addon_framework.local.apiserver.patches import APPLY, MERGE, STRATEGIC
 from addon_framework.local.apiserver.rbac import Access, Authorizer
 from addon_framework.local.apiserver.reads import Reader, Selection
 from addon_framework.local.apiserver.registry import Registry
@@ -71,18 +72,19 @@ class Server:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request; every failure is a Status."""
+        warnings: list[str] = []
         try:
             user = identify(request, self._tokens, self._authorizer)
-            return await self._route(Call(request, user, dict(request.query)))
+            return await self._route(Call(request, user, dict(request.query), warnings))
         except StatusError as error:
-            return failure(error)
+            return failure(error, warnings)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             if request.transport is None or request.transport.is_closing():
                 return web.Response(status=499)  # nobody reads it, and aiohttp drops it in silence
             log.exception("request failed", method=request.method, path=request.path)
-            return failure(StatusError(500, "InternalError", f"Internal error occurred: {error}"))
+            return failure(StatusError(500, "InternalError", f"Internal error occurred: {error}"), warnings)
 
     async def _route(self, call: Call) -> web.StreamResponse:
         path = call.request.path
@@ -91,11 +93,10 @@ class Server:
             raise status.no_route()
         if is_resource(parts):
             return await self._resource(call, find_target(self._registry, parts))
-        if not self._authorizer.allowed(call.user, Access(call.method.lower(), path=path)):
-            raise status.forbidden(
-                f'forbidden: User "{call.user.name}" cannot {call.method.lower()} path "{path}"'
-            )
-        if call.method != "GET":
+        verb = call.request.method.lower()
+        if not self._authorizer.allowed(call.user, Access(verb, path=path)):
+            raise status.forbidden(f'forbidden: User "{call.user.name}" cannot {verb} path "{path}"')
+        if verb != "get":
             raise status.method_not_allowed()
         return self._documents.answer(call, parts)
 
@@ -104,8 +105,6 @@ class Server:
         named = exact_name(call.query.get("fieldSelector", "")) if verb in ("list", "watch") else target.name
         self._authorize(call.user, verb, target, named or target.name)
         if target.subresource in _STREAMED:
-            if verb not in (("get",) if target.subresource == "log" else ("get", "create")):
-                raise status.method_not_allowed()
             if target.subresource != "log":  # a WebSocket comes as GET, and still does more than to read
                 self._authorize(call.user, "create", target, target.name)
                 write, asked = (
@@ -121,6 +120,7 @@ class Server:
             case "watch":
                 return await self._watch(call, target)
             case "get":
+                self._reader.check_version(call.query)
                 stored = self._store.get(target.kind.key, (target.namespace, target.name))
                 if stored is None:
                     raise status.not_found(target.kind, target.name)
@@ -144,14 +144,7 @@ class Server:
         access = Access(verb, kind.group, kind.plural, target.subresource, target.namespace, name)
         if self._authorizer.allowed(user, access):
             return
-        where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
-        named = f' "{target.name}"' if target.name else ""
-        raise status.forbidden(
-            f'{kind.key}{named} is forbidden: User "{user.name}" cannot {verb} resource "{access.what()}" in '
-            f'API group "{kind.group}" {where}',
-            kind,
-            target.name,
-        )
+        raise status.forbidden_access(user.name, replace(access, name=target.name))
 
     def _write(self, call: Call, target: Target, verb: str, body: bytes, memory: Memory) -> tuple[Json, int]:
         media = call.media
@@ -160,15 +153,15 @@ class Server:
         write.memory = memory
         if target.kind.verbs == ("create",):
             review = decode_object(body, media)
-            check_decoded(review, target.kind.group, target.version.name, target.kind.kind)
+            if (schema := write.schema) is not None:
+                check_decoded(review, schema, target.kind.kind, target.version.name)
             answer = self._reviews.answer(call.user, target.kind.kind, target.namespace, review)
-            return answer, 201
-        if write.field_validation == "Strict" and media == "application/json":
+            return {"kind": target.kind.kind, "apiVersion": target.api_version, **answer}, 201
+        if write.field_validation == "Strict" and media in ("application/json", MERGE, STRATEGIC):
             write.twice = duplicate_fields(body)
         if target.subresource and not (target.subresource in ("status", "approval") and verb != "create"):
             sent = decode(body, media) if body.strip() else {}
-            answer, code = self._subresources.write(write, verb, media, sent)
-            return answer, code
+            return self._subresources.write(write, verb, media, sent)
         code = 200
         if verb == "create":
             stored, code = self._objects.create(write, decode_object(body, media)), 201
@@ -179,19 +172,14 @@ class Server:
             code = 201 if new else 200
         else:
             stored = self._objects.patch(write, media, decode(body, media))
-        call.warnings += write.warnings
         return stored, code
 
     def _delete(self, call: Call, target: Target, body: bytes, memory: Memory) -> tuple[Json, bool]:
-        if target.subresource:
-            raise status.method_not_allowed()
         options = delete_options(call, body)
         write = write_of(call, target, "delete")
         write.memory = memory
         write.dry_run = bool(options.get("dryRun"))
-        stored, gone = self._objects.delete(write, options)
-        call.warnings += write.warnings
-        return stored, gone
+        return self._objects.delete(write, options)
 
     async def _delete_collection(self, call: Call, target: Target, body: bytes) -> web.Response:
         options = delete_options(call, body)

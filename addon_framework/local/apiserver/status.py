@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.rbac import Access
 from addon_framework.local.apiserver.registry import Kind
 from addon_framework.local.apiserver.schemas import Cause
 from addon_framework.local.apiserver.schemas.cause import render
@@ -42,11 +43,9 @@ def _named(kind: Kind) -> str:
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
 
 
-def _details(kind: Kind, name: str) -> Json:
-    details: Json = {"name": name, "kind": kind.plural}
-    if kind.group:
-        details["group"] = kind.group
-    return details
+def _details(kind: Kind, name: str, shown: str = "") -> Json:
+    details = {"name": name, "group": kind.group, "kind": shown or kind.plural}
+    return {key: value for key, value in details.items() if value}
 
 
 def not_found(kind: Kind, name: str) -> StatusError:
@@ -99,21 +98,20 @@ def _cause(cause: Cause) -> Json:
 
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
     """Fields are wrong; each is named."""
-    listed = [str(cause) for cause in causes]
-    text = listed[0] if len(listed) == 1 else "[" + ", ".join(listed) + "]"
     qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
-    details: Json = {"name": name, "kind": kind.kind}
-    if kind.group:
-        details["group"] = kind.group
-    details["causes"] = [_cause(cause) for cause in causes]
-    return StatusError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)
+    details = {**_details(kind, name, kind.kind), "causes": [_cause(cause) for cause in causes]}
+    return StatusError(422, "Invalid", f'{qualified} "{name}" is invalid: {_listed(causes)}', details)
 
 
-def invalid_options(kind: str, causes: Sequence[Cause]) -> StatusError:
+def invalid_options(kind: str, causes: Sequence[Cause], group: str = "meta.k8s.io") -> StatusError:
     """Parameters of a request are wrong, such as those of ListOptions."""
-    text = ", ".join(str(cause) for cause in causes)
-    details: Json = {"group": "meta.k8s.io", "kind": kind, "causes": [_cause(cause) for cause in causes]}
-    return StatusError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {text}', details)
+    details: Json = {"group": group, **({"kind": kind} if kind else {})}
+    details["causes"] = [_cause(each) for each in causes]
+    return StatusError(422, "Invalid", f'{kind}.{group} "" is invalid: {_listed(causes)}', details)
+
+
+def _listed(causes: Sequence[Cause]) -> str:
+    return str(causes[0]) if len(causes) == 1 else "[" + ", ".join(map(str, causes)) + "]"
 
 
 def deleted(kind: Kind, obj: Json) -> Json:
@@ -130,6 +128,19 @@ def bad_request(message: str) -> StatusError:
 def forbidden(message: str, kind: Kind | None = None, name: str = "") -> StatusError:
     """Authorization or admission says no."""
     return StatusError(403, "Forbidden", message, _details(kind, name) if kind else None)
+
+
+def forbidden_access(user: str, access: Access) -> StatusError:
+    """RBAC does not allow this one."""
+    group, resource = access.group, access.resource
+    where = f'in the namespace "{access.namespace}"' if access.namespace else "at the cluster scope"
+    named = f' "{access.name}"' if access.name else ""
+    message = (
+        f'{resource}{group and f".{group}"}{named} is forbidden: User "{user}" cannot {access.verb} resource '
+        f'"{access.what()}" in API group "{group}" {where}'
+    )
+    details = {"name": access.name, "group": group, "kind": resource}
+    return StatusError(403, "Forbidden", message, {key: value for key, value in details.items() if value})
 
 
 def unauthorized() -> StatusError:
@@ -159,10 +170,8 @@ def unsupported_media_type(sent: str, accepted: Sequence[str]) -> StatusError:
     )
 
 
-def not_acceptable() -> StatusError:
+def not_acceptable(
+    message: str = "only the following media types are accepted: application/json, application/yaml",
+) -> StatusError:
     """The client wants only what we do not write."""
-    return StatusError(
-        406,
-        "NotAcceptable",
-        "only the following media types are accepted: application/json, application/yaml",
-    )
+    return StatusError(406, "NotAcceptable", message)

@@ -74,10 +74,10 @@ def _merge_map(current: Json, patch: Json, node: SchemaNode | None) -> Any:
 def _merge_list(current: list[Any], patch: list[Any], node: SchemaNode | None, order: Any) -> list[Any]:
     if node is None or "merge" not in node.patch_strategies:
         return [_clean(each) for each in patch if not _directive(each)]
-    if not node.merge_key:
-        added = [each for each in patch if each not in current]
-        return _ordered([*current, *added], order, current, node)
     key = node.merge_key
+    if not key:
+        added = [each for each in patch if each not in current]
+        return _ordered([*current, *added], _fitting(order, patch), current, node)
     if any(_directive(each) == "replace" for each in patch):
         return [_clean(each) for each in patch if _directive(each) != "replace"]
     out = list(current)
@@ -91,7 +91,21 @@ def _merge_list(current: list[Any], patch: list[Any], node: SchemaNode | None, o
             out[places[0]] = _merge_map(out[places[0]], each, node.items)
         else:
             out.append(_merge_map({}, each, node.items))
-    return _ordered(out, order, current, node)
+    said = [each for each in patch if not _directive(each)]
+    return _ordered(out, _fitting(order, said, key), current, node)
+
+
+def _fitting(order: Any, patch: list[Any], key: str = "") -> list[Any]:
+    """$setElementOrder, which names what the patch has in the same order; where it is missing the patch's."""
+    if order is None:
+        return patch
+    if not isinstance(order, list):
+        raise PatchError(f"$setElementOrder must be a list, not {order!r}")
+    marks = [each.get(key) if key and isinstance(each, dict) else each for each in order]
+    places = [each.get(key) if key else each for each in patch]
+    if [each for each in marks if each in places] != places:
+        raise PatchError(f"the order in the patch, {places}, does not match $setElementOrder, {marks}")
+    return order
 
 
 def _same_key(item: Any, other: Json, key: str) -> bool:

@@ -200,18 +200,6 @@ def test_what_no_schema_describes_is_deduced() -> None:
     assert owned(untyped, "m") == {"f:data": {".": {}, "f:a": {}}}
 
 
-def test_unknown_fields_are_refused_by_a_schema() -> None:
-    with pytest.raises(TypedError, match=r"\.spec\.nope: field not declared in schema"):
-        applied(None, "one", nope=1)
-
-
-def test_managed_fields_in_a_configuration_are_refused() -> None:
-    config = custom(a=1)
-    config["metadata"]["managedFields"] = [{"manager": "x"}]
-    with pytest.raises(TypedError, match="must be nil"):
-        apply(None, config, manager="m", force=False, schema=CUSTOM, subresource="", now=NOW)
-
-
 def test_applying_again_changes_nothing_not_even_the_time() -> None:
     live = applied(None, "one", a=1, items=[{"name": "a"}], set=["x"])
     assert applied(live, "one", now=LATER, a=1, items=[{"name": "a"}], set=["x"]) == live

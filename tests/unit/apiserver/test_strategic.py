@@ -67,7 +67,7 @@ def test_primitive_lists_merge_and_delete() -> None:
     schema = POD
     live = {"metadata": {"finalizers": ["a", "b"]}}
     added = strategic_merge(live, {"metadata": {"finalizers": ["c", "a"]}}, schema)
-    assert added["metadata"]["finalizers"] == ["a", "b", "c"]
+    assert added["metadata"]["finalizers"] == ["c", "a", "b"]
     patch = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}}
     assert strategic_merge(live, patch, schema)["metadata"]["finalizers"] == ["b"]
 

@@ -35,7 +35,7 @@ from addon_framework.local.apiserver.fieldmanager.typed import (
     merge,
     remove,
 )
-from addon_framework.local.apiserver.schemas import SchemaNode, copy_json, unknown_fields
+from addon_framework.local.apiserver.schemas import SchemaNode, copy_json
 from addon_framework.local.apiserver.schemas.node import MISSING
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -110,14 +110,8 @@ def apply(
     The result is a copy that the caller may change. `has_status` is false for custom resources without the
     status subresource, whose status is a field like any other.
     """
-    if (config.get("metadata") or {}).get("managedFields"):
-        raise TypedError("metadata.managedFields must be nil")
     reset = reset_fields(subresource, schema, has_status)
     config = _strip(config, reset)
-    if schema is not None:
-        unknown = unknown_fields(config, schema)
-        if unknown:
-            raise TypedError(f".{unknown[0]}: field not declared in schema")
     before = live if live is not None else _empty(config)
     managers = Managers.decode((before.get("metadata") or {}).get("managedFields"))
     base = _without_managed_fields(before)
@@ -145,7 +139,7 @@ def _apply(
 ) -> Json:
     merged: Json = merge(live, config, schema)
     version = str(config.get("apiVersion", ""))
-    fields = without(difference(field_set(config, schema), _UNOWNED), reset)
+    fields = without(difference(field_set(config, schema, unique=True), _UNOWNED), reset)
     key = manager_key(manager, APPLY, subresource, version)
     last = managers.owners.get(key)
     owners = dict(managers.owners)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from addon_framework.local.apiserver.fieldmanager.fieldset import MEMBER, FieldSet, leaf
+from addon_framework.local.apiserver.fieldmanager.fieldset import MEMBER, FieldSet, leaf, show
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
 
 
@@ -73,13 +73,13 @@ def element(item: Any, node: SchemaNode, index: int) -> str:
     return "k:" + orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def field_set(value: Any, node: SchemaNode | None) -> FieldSet:
-    """Everything that a configuration speaks about."""
+def field_set(value: Any, node: SchemaNode | None, *, unique: bool = False) -> FieldSet:
+    """Everything that a configuration speaks about. TypedError where items must be `unique` and are not."""
     if is_map(value, node):
         out: FieldSet = {}
         properties = node.properties if node is not None else {}
         for key, item in value.items():
-            below = field_set(item, child_of(node, key))
+            below = field_set(item, child_of(node, key), unique=unique)
             if key not in properties or item is None or item == {}:
                 below[MEMBER] = {}
             if below:
@@ -91,7 +91,9 @@ def field_set(value: Any, node: SchemaNode | None) -> FieldSet:
         seen: set[str] = set()
         for index, item in enumerate(value):
             key = element(item, node, index)
-            below = leaf() if key in seen else field_set(item, node.items)
+            if key in seen and unique:
+                raise TypedError(f"duplicate entries for key {show((key,))}")
+            below = leaf() if key in seen else field_set(item, node.items, unique=unique)
             below[MEMBER] = {}
             out[key] = below
             seen.add(key)
@@ -199,7 +201,7 @@ def _merge_list(live: list[Any], config: list[Any], node: SchemaNode) -> list[An
     for index, item in enumerate(config):
         key = element(item, node, index)
         if key in configured:
-            raise TypedError(f"duplicate entries for key [{key.partition(':')[2]}]")
+            raise TypedError(f"duplicate entries for key {show((key,))}")
         configured[key] = item
     waiting = deque((element(item, node, index), item) for index, item in enumerate(live))
     counts = Counter(key for key, _ in waiting)

@@ -32,7 +32,12 @@ CHECKS: dict[str, Check] = {
     **webhooks.CHECKS,
     **workloads.CHECKS,
 }
-CREATIONS: dict[str, Check] = {**services.CREATIONS, **storage.CREATIONS, **workloads.CREATIONS}
+CREATIONS: dict[str, Check] = {
+    **pods.CREATIONS,
+    **services.CREATIONS,
+    **storage.CREATIONS,
+    **workloads.CREATIONS,
+}
 CHANGES: dict[str, Change] = {
     **cluster.CHANGES,
     **config.CHANGES,

@@ -42,6 +42,18 @@ def _container(container: Json, path: str) -> Iterator[Cause]:
             yield cause.invalid(f"{path}{kind}.successThreshold", wanted, "must be 1")
 
 
+def _security(value: Json, path: str) -> Iterator[Cause]:
+    if value.get("privileged") and value.get("allowPrivilegeEscalation") is False:
+        why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+        yield cause.invalid(path[:-1], value, why)
+
+
+def _mount(value: Json, path: str) -> Iterator[Cause]:
+    if value.get("subPath") and value.get("subPathExpr"):
+        why = "subPathExpr and subPath are mutually exclusive"
+        yield cause.invalid(f"{path}subPathExpr", value["subPathExpr"], why)
+
+
 def _variable(variable: Json, path: str) -> Iterator[Cause]:
     source = variable.get("valueFrom")
     if source is not None:
@@ -147,6 +159,8 @@ def _resources(resources: Json, path: str) -> Iterator[Cause]:
 CHECKS: dict[str, Any] = {
     "core.v1.Container": _container,
     "core.v1.EphemeralContainer": _container,
+    "core.v1.SecurityContext": _security,
+    "core.v1.VolumeMount": _mount,
     "core.v1.EnvVar": _variable,
     "core.v1.EnvFromSource": _variables,
     "core.v1.ObjectFieldSelector": _field_path,

@@ -36,6 +36,11 @@ def _spec(spec: Json, path: str) -> Iterator[Cause]:
         [(f"{path}volumes[{index}].name", each.get("name") or "") for index, each in volumes]
     )
     yield from _repeated(list(_host_ports(spec, path)))
+    for index, each in enumerate(spec.get("initContainers") or ()):
+        for field in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"):
+            if each.get("restartPolicy") != "Always" and each.get(field) is not None:
+                why = "may not be set for init containers without restartPolicy=Always"
+                yield cause.forbidden(f"{path}initContainers[{index}].{field}", why)
     seen: list[tuple[Any, Any]] = []
     for each in spec.get("topologySpreadConstraints") or ():
         mark = each.get("topologyKey"), each.get("whenUnsatisfiable")
@@ -79,6 +84,9 @@ def mounts(spec: Json, path: str, also: Iterable[Any] = ()) -> Iterator[Cause]:
 
 def _template(template: Json, path: str) -> Iterator[Cause]:
     yield from labels((template.get("metadata") or {}).get("labels"), f"{path}labels")
+    if (template.get("spec") or {}).get("ephemeralContainers"):
+        why = "ephemeral containers not allowed in pod template"
+        yield cause.forbidden(f"{path}spec.ephemeralContainers", why)
 
 
 def _volume(volume: Json, path: str) -> Iterator[Cause]:
@@ -150,6 +158,18 @@ def _pod(pod: Json, path: str) -> Iterator[Cause]:
     return mounts(pod.get("spec") or {}, f"{path}spec.")
 
 
+def _new_pod(pod: Json, path: str) -> Iterator[Cause]:
+    if (pod.get("spec") or {}).get("ephemeralContainers"):
+        yield cause.forbidden("spec.ephemeralContainers", "cannot be set on create")
+
+
+def _resource_claim(value: Json, path: str) -> Iterator[Cause]:
+    fields = ("resourceClaimName", "resourceClaimTemplateName")
+    if sum(value.get(each) is not None for each in fields) != 1:
+        why = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
+        yield cause.invalid(path[:-1], value, why)
+
+
 def _pod_changed(pod: Json, old: Json) -> Iterator[Cause]:
     """Only images, the deadline and new tolerations may differ."""
     spec, before = pod.get("spec") or {}, old.get("spec") or {}
@@ -177,6 +197,7 @@ def _frozen(spec: Json) -> Json:
 CHECKS: dict[str, Any] = {
     "core.v1.Pod": _pod,
     "core.v1.PodSpec": _spec,
+    "core.v1.PodResourceClaim": _resource_claim,
     "core.v1.PodTemplateSpec": _template,
     "core.v1.PodDNSConfig": _dns_options,
     "core.v1.Volume": _volume,
@@ -184,4 +205,5 @@ CHECKS: dict[str, Any] = {
     "core.v1.ProjectedVolumeSource": _projected,
     "core.v1.Toleration": _toleration,
 }
+CREATIONS: dict[str, Any] = {"core.v1.Pod": _new_pod}
 CHANGES: dict[str, Any] = {"core.v1.Pod": _pod_changed}

@@ -127,7 +127,21 @@ def _stateful_set_changed(obj: Json, old: Json) -> Iterator[Cause]:
 
 
 def _same_selector(obj: Json, old: Json) -> Iterator[Cause]:
-    return immutable(obj, old, "spec.selector")
+    yield from immutable(obj, old, "spec.selector")
+    yield from _counts(obj.get("status") or {})
+
+
+def _counts(state: Json) -> Iterator[Cause]:
+    """Of pods in a status: none is below zero, and no part is more than the whole."""
+    for field, count in state.items():
+        if isinstance(count, int) and count < 0:
+            yield cause.invalid(f"status.{field}", count, "must be greater than or equal to 0")
+    whole, ready = state.get("replicas") or 0, state.get("readyReplicas") or 0
+    for field in ("updatedReplicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
+        if (count := state.get(field) or 0) > whole:
+            yield cause.invalid(f"status.{field}", count, "cannot be greater than status.replicas")
+    if (count := state.get("availableReplicas") or 0) > ready:
+        yield cause.invalid("status.availableReplicas", count, "cannot be greater than readyReplicas")
 
 
 def _new_job(job: Json, path: str) -> Iterator[Cause]:
