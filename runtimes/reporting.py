@@ -46,8 +46,15 @@ class Progress:
 
 
 def report(kind: str, **fields: object) -> None:
-    """One line."""
-    print(json.dumps({"report": kind, "time": time.time(), **fields}), flush=True)
+    """One line. Names of files need not be UTF-8, which JSON has to be: escapes are in place of the rest."""
+    said = {name: _readable(value) for name, value in fields.items()}
+    print(json.dumps({"report": kind, "time": time.time(), **said}), flush=True)
+
+
+def _readable(value: object) -> object:
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 class Reporting:

@@ -130,18 +130,25 @@ failed() {{
 }}
 """
 
-# `jfs://META` means the volume whose address is in the variable META. What changes while it is copied fails,
-# to be copied anew. JuiceFS compares no checksum of the source's: it reads what it copied again, if told to.
+# `jfs://META` means the volume whose address is in the variable META. What came from another source goes first:
+# files of one name and size would pass for the new one's. What changes while it is copied fails,
+# to be copied anew. JuiceFS compares no checksum of the source's, so nobody vouches for what it copied.
 SYNC = (
     _FORMAT
     + _LOAD
     + f"""
 export META
+known="$DIRECTORY/source"
+if [ -e "$known" ] && [ "$(cat "$known")" != "$SOURCE" ]; then
+  mkdir -p "$DIRECTORY/nothing"
+  juicefs sync --delete-dst --dirs "$DIRECTORY/nothing/" jfs://META/ >"$log" 2>&1 || failed
+fi
+printf %s "$SOURCE" >"$known"
 progress &
 copied=$(mktemp)
 printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
-  $LIMIT juicefs sync --check-change $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
-  grep -q 'checked: ' "$log" || sed -nE 's/.*copied: ([0-9]+) .*/\\1/p' "$log" >>"$copied"
+  $LIMIT juicefs sync --check-change --update --delete-dst $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
+  sed -nE 's/.*copied: ([0-9]+) .*/\\1/p' "$log" >>"$copied"
 done || failed
 cat "$log"
 say done ", \\"bytes\\": $({_STORED}), \\"unverified\\": $(awk '{{ n += $1 }} END {{ print n + 0 }}' "$copied")"

@@ -92,4 +92,5 @@ async def _until_complete(client: Client, namespace: str, name: str, timeout: fl
     infos = ((op or {}).get("status") or {}).get("infos") or {}
     parts = (("peerBytes", "from the other cluster"), ("originBytes", "from the source"))
     moved = [f"{human_size(int(infos[field]))} {whence}" for field, whence in parts if infos.get(field)]
+    moved = moved or [infos[field] for field in ("loaded",) if infos.get(field)]
     click.echo(f"DataMigrate {namespace}/{name} is complete" + (f": {', '.join(moved)}" if moved else ""))

@@ -128,6 +128,8 @@ def operation_status(
         values = [int(each[field]) for each in said if str(each.get(field, "")).isdigit()]
         if values:
             infos[field] = str(sum(values))
+    if "bytes" in infos:
+        infos["loaded"] = human_size(int(infos["bytes"]))
     if infos.get("total", "0") != "0" and "bytes" in infos:
         infos["percentage"] = percentage(int(infos["bytes"]), int(infos["total"]))
     if notes:

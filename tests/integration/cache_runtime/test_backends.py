@@ -48,6 +48,7 @@ async def test_a_pod_reads_the_model(
         assert infos["bytes"] == infos["totalBytes"] == str(total)
         assert infos["files"] == infos["totalFiles"] == str(len(model))
         assert float(infos["startTime"]) <= float(infos["finishTime"])
+        assert infos.get("unverifiedFiles") == (str(len(model)) if kind == "juicefs" else None)
         await fleet.until(
             DATASETS, "llama", lambda d: d["status"]["cacheStates"].get("cachedPercentage") == "100.0%"
         )

@@ -133,6 +133,21 @@ def test_links_that_lead_astray_are_refused_by_name(tmp_path: Path, target: str,
     assert words in str(refused(tmp_path / "source", tmp_path / "cache"))
 
 
+def test_a_name_that_is_no_text_is_told_readably(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        loader.patiently, "__kwdefaults__", {**loader.patiently.__kwdefaults__, "patience": 0}
+    )
+    (tmp_path / "source").mkdir()
+    os.symlink("/etc/passwd", os.fsencode(tmp_path / "source") + b"/caf\xe9")
+    monkeypatch.setenv("CACHE", json.dumps(specification(tmp_path / "source", tmp_path / "cache")))
+    assert loader.main() == loader.PERMANENT
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(line)["message"].encode(), "it can be sent to an API server"
+    assert "the link caf\\udce9 leads to /etc/passwd" in json.loads(line)["message"]
+
+
 def test_a_mount_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "nowhere is not there on this node" in str(refused(tmp_path / "nowhere", tmp_path / "cache"))
 

@@ -126,8 +126,9 @@ def test_a_step_of_another_namespace_and_what_becomes_of_it() -> None:
     assert runafter.before(mine, find, NOW) == runafter.Before()
     there.clear()
     mine["status"] = {"waitingFor": {"operationComplete": True}}
-    with pytest.raises(RefusedError, match="was deleted before it was complete"):
-        runafter.before(mine, find, NOW)
+    assert "does not exist yet" in runafter.before(mine, find, NOW + timedelta(seconds=29)).waiting
+    with pytest.raises(RefusedError, match="does not exist"):
+        runafter.before(mine, find, NOW + timedelta(seconds=31))
     mine["status"] = {"waitingFor": {"operationComplete": False}}
     assert runafter.before(mine, find, NOW) == runafter.Before()
 

@@ -55,14 +55,10 @@ def before(op: Json, find: Find, now: datetime) -> Before:
     _refuse_circle(op, find)
     step = find(kind, key)
     if step is None:
-        if said.get("operationComplete"):
-            raise RefusedError(
-                "DataOperationNotFound", f"{kind} {key} was deleted before it was complete; {_field(op)}"
-            )
         left = _GRACE - (now - parse_time(op["metadata"]["creationTimestamp"])).total_seconds()
         if left > 0:
             return Before(f"waiting for {kind} {key}, which does not exist yet", left)
-        raise RefusedError("DataOperationNotFound", f"{kind} {key} does not exist; {_field(op)}")
+        raise RefusedError("DataOperationNotFound", f"{kind} {key} does not exist; {_field(op)}; create it")
     status = step.get("status") or {}
     if status.get("phase") == COMPLETE:
         return Before()
