@@ -19,6 +19,7 @@ from addon_framework.api.data import CacheRuntimeClass
 from addon_framework.api.meta import Json
 from addon_framework.kube.execute import execute
 from tests.integration.cache_runtime.fleet import BACKUPS, DATALOADS, DATASETS, RUNTIMES, Fleet
+from tests.integration.node.cluster import NodeProcess
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root"),
@@ -144,3 +145,67 @@ async def test_what_a_class_cannot_do_is_said_where_it_is_asked(fleet: Fleet, de
     (told,) = [c for c in failed["status"]["conditions"] if c["type"] == "Failed"]
     assert "spec.dataset: CacheRuntimeClass" in told["message"]
     assert "dataOperationSpecs[1]: DataBackup is not supported" in told["message"]
+
+
+async def test_workers_share_the_data_and_come_back_to_their_part(
+    fleet: Fleet, described: Json, more_nodes: list[NodeProcess], node: NodeProcess
+) -> None:
+    """Two volume servers on two of three nodes: each has files of the load that the other has not."""
+    await fleet.secret()
+    origin = fleet.store.client()
+    files = {f"shard-{n:02}": os.urandom(2_000_000 + n) for n in range(24)}
+    for path, content in files.items():
+        origin.put_object(Bucket="models", Key=f"spread/{path}", Body=content)
+    await fleet.create(described, runtime(described, fleet, replicas=1))
+    await fleet.create(fleet.dataset("data", source="s3://models/spread"))
+    await fleet.phase(DATASETS, "data", "Bound")
+
+    # A second one joins by the field that users scale by, before there is anything to share.
+    change = {"spec": {"worker": {"replicas": 2}}}
+    await fleet.client.patch(RUNTIMES["cache"], "data", change, fleet.namespace)
+    await fleet.until(RUNTIMES["cache"], "data", lambda r: r["status"]["worker"].get("readyReplicas") == 2)
+    await fleet.create(fleet.load("data"))
+    await fleet.phase(DATALOADS, "data", "Complete")
+    size = sum(map(len, files.values()))
+
+    def all_cached(dataset: Json) -> bool:
+        return bool((dataset["status"].get("numbers") or {}).get("cachedBytes", 0) >= size)
+
+    await fleet.until(DATASETS, "data", all_cached)
+    assert (await fleet.client.get(DATASETS, "data", fleet.namespace))["status"]["numbers"][
+        "capacityBytes"
+    ] == 4 << 30
+    held = {each.name: volumes(each, fleet.namespace) for each in (node, *more_nodes)}
+    sharing = {name: there for name, there in held.items() if there}
+    assert len(sharing) == 2, held
+    assert all(there < size for there in sharing.values()), "each a part"
+    assert sum(sharing.values()) >= size
+
+    for path in files:  # what is read now can come from the workers only
+        origin.delete_object(Bucket="models", Key=f"spread/{path}")
+    await fleet.create(fleet.reader("data", "cd /models && sha256sum *"))
+    expected = {f"{hashlib.sha256(content).hexdigest()}  {path}" for path, content in files.items()}
+    assert set((await fleet.output("reader-data")).splitlines()) == expected
+    await fleet.delete(PODS, "reader-data")
+
+    lost = await fleet.client.get(PODS, "data-worker-0", fleet.namespace)
+    await fleet.delete(PODS, "data-worker-0")
+    back = await fleet.until(PODS, "data-worker-0", lambda p: is_another(p, lost) and is_ready(p))
+    assert back["spec"]["nodeName"] == lost["spec"]["nodeName"], "where its part is"
+    await fleet.create(fleet.reader("data", "cd /models && sha256sum *"))
+    assert set((await fleet.output("reader-data")).splitlines()) == expected
+
+
+def volumes(node: NodeProcess, namespace: str) -> int:
+    """Bytes of a worker's volumes on a node."""
+    directory = node.host / TIER.strip("/") / namespace
+    return sum(path.stat().st_size for path in directory.rglob("*.dat")) if directory.exists() else 0
+
+
+def is_another(pod: Json, before: Json) -> bool:
+    return bool(pod["metadata"]["uid"] != before["metadata"]["uid"])
+
+
+def is_ready(pod: Json) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
