@@ -130,8 +130,8 @@ failed() {{
 }}
 """
 
-# `jfs://META` means the volume whose address is in the variable META. What came from another source goes first:
-# files of one name and size would pass for the new one's. What changes while it is copied fails,
+# `jfs://META` means the volume whose address is in the variable META. What came from another source goes
+# first: files of one name and size would pass for the new one's. What changes while it is copied fails,
 # to be copied anew. JuiceFS compares no checksum of the source's, so nobody vouches for what it copied.
 SYNC = (
     _FORMAT
@@ -145,13 +145,15 @@ if [ -e "$known" ] && [ "$(cat "$known")" != "$SOURCE" ]; then
 fi
 printf %s "$SOURCE" >"$known"
 progress &
+how="--check-change --update --delete-dst"
 copied=$(mktemp)
 printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
-  $LIMIT juicefs sync --check-change --update --delete-dst $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
+  $LIMIT juicefs sync $how $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
   sed -nE 's/.*copied: ([0-9]+) .*/\\1/p' "$log" >>"$copied"
 done || failed
 cat "$log"
-say done ", \\"bytes\\": $({_STORED}), \\"unverified\\": $(awk '{{ n += $1 }} END {{ print n + 0 }}' "$copied")"
+copied=$(awk '{{ n += $1 }} END {{ print n + 0 }}' "$copied")
+say done ", \\"bytes\\": $({_STORED}), \\"unverified\\": $copied"
 """
 )
 
