@@ -28,6 +28,13 @@ def version(cache: Cache, secrets: Mapping[SecretKey, str]) -> str:
     return f"{digest:016x}"
 
 
+def look(cache: Cache, secrets: Mapping[SecretKey, str]) -> None:
+    """Whether each source can still be read, by the beginning of its list. Raises OSError."""
+    for source in cache.sources:
+        opened = open_source(source.url, source.options, credentials_of(source, secrets))
+        next(iter(opened.objects()), None)
+
+
 def _objects(cache: Cache, secrets: Mapping[SecretKey, str]) -> Iterator[tuple[str, Object]]:
     for source in cache.sources:
         opened = open_source(source.url, source.options, credentials_of(source, secrets))

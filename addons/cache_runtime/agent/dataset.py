@@ -269,16 +269,13 @@ class DatasetController(Controller):
         )
         inputs = short_hash(json.dumps([binding.dataset["spec"], versions, ended], sort_keys=True))
 
-        async def count() -> tuple[int, int] | None:
-            return await binding.backend.measure(binding.cache, await self.credentials.values(binding.cache))
-
         found = self._observer.restored(key, binding)
         if found is not None and restoring.is_news(binding.dataset):
             if found.waiting:
                 return
             if found.counted is not None:
                 self.measurements.seed(key, inputs, found.counted)
-        self.measurements.ensure(key, inputs, count)
+        self.measurements.ensure(key, inputs, binding, self.credentials)
 
     async def _write(self, binding: Binding, seen: Observed) -> None:
         said = status.dataset_status(binding.dataset, binding, seen)

@@ -1,17 +1,24 @@
-"""How much data there is at the sources: counted beside everything else, again until it can be told."""
+"""How much data there is at the sources: counted beside everything else, again until it can be told.
+
+Pods whose cache keeps nothing read the source itself, so that is looked at from then on: when it goes, they
+hang, and nothing else would say why.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from addon_framework.api.data import DataLoad
 from addon_framework.kube import ApiError, Key
-from addons.cache_runtime.agent.credentials import CredentialsError
+from addons.cache_runtime.agent.backends import Binding
+from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
+from runtimes import measure
 from runtimes.interface import Cache
 
 _MIN_RETRY, _MAX_RETRY = 1.0, 60.0
-Count = Callable[[], Awaitable[tuple[int, int] | None]]
+_LOOK = 30.0  # seconds between looks at a source that pods read themselves
 
 
 def is_counted(cache: Cache) -> bool:
@@ -41,7 +48,7 @@ class Measurements:
         """What is known now."""
         return self._by_key.get(key) or Measurement("")
 
-    def ensure(self, key: Key, inputs: str, count: Count) -> None:
+    def ensure(self, key: Key, inputs: str, binding: Binding, credentials: Credentials) -> None:
         """Starts counting unless that has been done, or is being done, for the same inputs."""
         known = self._by_key.get(key)
         if known is not None and known.inputs == inputs:
@@ -49,7 +56,7 @@ class Measurements:
         self.forget(key)
         fresh = Measurement(inputs, counted=known.counted if known else None)
         self._by_key[key] = fresh
-        fresh.task = asyncio.create_task(self._run(key, fresh, count))
+        fresh.task = asyncio.create_task(self._run(key, fresh, binding, credentials))
 
     def seed(self, key: Key, inputs: str, counted: tuple[int, int]) -> None:
         """What is known from elsewhere, if nothing is; it is counted when the inputs change."""
@@ -68,19 +75,24 @@ class Measurements:
         for key in list(self._by_key):
             self.forget(key)
 
-    async def _run(self, key: Key, into: Measurement, count: Count) -> None:
-        delay = _MIN_RETRY
-        while True:
+    async def _run(self, key: Key, into: Measurement, binding: Binding, credentials: Credentials) -> None:
+        backend, cache, delay, counting = binding.backend, binding.cache, _MIN_RETRY, True
+        through = backend.warm(cache, DataLoad()) is None
+        while counting or (through and into.counted is not None):
+            before = into.problem
             try:
-                into.counted, into.problem = await count(), ""
+                secrets = await credentials.values(cache)
+                if counting:
+                    into.counted = await backend.measure(cache, secrets)
+                else:
+                    await asyncio.to_thread(measure.look, cache, secrets)
             except Exception as error:  # an answer that nobody expected is a problem like any other
                 known = isinstance(error, OSError | CredentialsError | ApiError)
-                problem = str(error) if known else f"{type(error).__name__}: {error}"
-                if into.problem != problem:
-                    into.problem = problem
-                    self._changed(key)
+                into.problem = str(error) if known else f"{type(error).__name__}: {error}"
+                wait, delay = delay, min(delay * 2, _MAX_RETRY if counting else _LOOK)
             else:
+                into.problem, wait, delay = "", _LOOK, _MIN_RETRY
+            if into.problem != before or (counting and not into.problem):
                 self._changed(key)
-                return
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, _MAX_RETRY)
+            counting = counting and bool(into.problem)
+            await asyncio.sleep(wait)

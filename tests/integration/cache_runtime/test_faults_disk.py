@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import PODS
 from addon_framework.api.meta import Json
 from addon_framework.testing import eventually
+from addons.cache_runtime.agent import measurements
 from addons.cache_runtime.agent.operations import status
 from runtimes.local import loader
 from runtimes.source import SourceError
@@ -189,6 +191,30 @@ async def test_a_bucket_that_comes_later_is_loaded_without_anybody_asking(
         )
         there[0] = True
         await fleet.phase(DATALOADS, "llama", "Complete")
+
+
+async def test_a_store_that_goes_under_pods_that_read_it_is_told_until_it_is_back(
+    fleet: Fleet, model: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurements, "_LOOK", 0.2)
+    await fleet.secret()
+    with faulty(fleet.store.endpoint) as proxy:
+        dataset = fleet.dataset("llama")
+        dataset["spec"]["mounts"][0]["options"] = {"endpoint": proxy.endpoint}
+        await fleet.create(dataset, fleet.runtime("thin", "llama"))
+
+        async def initialized(status: str, words: str) -> None:
+            def said(dataset: Json) -> bool:
+                found = get_condition(dataset, "Initialized") or {}
+                return found.get("status") == status and words in found["message"]
+
+            await fleet.until(DATASETS, "llama", said)
+
+        await initialized("True", "has been read")
+        proxy.rule = lambda asked: Fault(status=503)
+        await initialized("False", f"s3://models/llama at {proxy.endpoint}: SlowDown")
+        proxy.rule = lambda asked: None
+        await initialized("True", "has been read")
 
 
 async def test_a_cache_that_somebody_removes_is_told_and_loaded_again(
