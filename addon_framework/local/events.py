@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import secrets
 
 import structlog
@@ -26,6 +27,12 @@ class Recorder:
         self._queue: asyncio.Queue[Json] = asyncio.Queue(maxsize=_BACKLOG)
         self._last: dict[tuple[str, str, str], float] = {}
 
+    def named(self, component: str) -> Recorder:
+        """The same one, speaking for another component."""
+        other = copy.copy(self)
+        other._source = {**self._source, "component": component}
+        return other
+
     def event(self, obj: Json, kind: str, reason: str, message: str) -> None:
         """`kind` is Normal or Warning; `obj` has its apiVersion and kind, as informers give them."""
         metadata = obj["metadata"]
@@ -34,7 +41,8 @@ class Recorder:
         if now - self._last.get(key, -_QUIET) < _QUIET or self._queue.full():
             return
         if len(self._last) > 10 * _BACKLOG:
-            self._last = {key: at for key, at in self._last.items() if now - at < _QUIET}
+            for old in [key for key, at in self._last.items() if now - at >= _QUIET]:
+                del self._last[old]
         self._last[key] = now
         stamp = now_rfc3339()
         namespace = metadata.get("namespace", "default")

@@ -34,8 +34,8 @@ def images() -> dict[str, Image]:
         "ghcr.io/boundaryless/s3fs": Image(path=path, files=files),
         "ghcr.io/boundaryless/seaweedfs": Image(path=path, files=files),
         "rclone/rclone": Image(path=path, files=files),
-        "busybox": Image(path=_DEBIAN, entrypoint=["/bin/sh"]),
-        "debian": Image(path=_DEBIAN, entrypoint=["/bin/bash"]),
+        "busybox": Image(path=_DEBIAN, command=["sh"]),
+        "debian": Image(path=_DEBIAN, command=["bash"]),
     }
     engine = engine_directory().absolute()
     if (engine / "bin" / "python3").exists():

@@ -10,11 +10,13 @@ import msgspec
 class Image(msgspec.Struct, frozen=True):
     """A local stand-in for an image: directories first on PATH, the entry point, and environment.
 
-    `files` are directories of the host that its pods see although they lie below /tmp, /run or a hidden one.
+    `command` is what runs when a container says neither command nor args. `files` are directories of the host
+    that its pods see although they lie below /tmp, /run or a hidden one.
     """
 
     path: list[str] = []
     entrypoint: list[str] = []
+    command: list[str] = []
     env: dict[str, str] = {}
     files: list[str] = []
 

@@ -56,8 +56,9 @@ class Endpoint:
                 text=f'previous terminated container "{container}" in pod "{pod}" not found'
             )
         if found is None:
+            why = self._kubelet.waits_for(names["namespace"], pod, container)
             raise web.HTTPBadRequest(
-                text=f'container "{container}" in pod "{pod}" is waiting to start: ContainerCreating'
+                text=f'container "{container}" in pod "{pod}" is waiting to start: {why}'
             )
         path, running = found
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})

@@ -68,6 +68,24 @@ def values(kind: str, obj: Json) -> dict[str, bytes]:
     return {key: value.encode() for key, value in data.items()} | binary
 
 
+def service_variables(service: Json) -> dict[str, str]:
+    """https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables"""
+    address, ports = service["spec"].get("clusterIP"), service["spec"].get("ports") or ()
+    if address in (None, "", "None") or not ports:
+        return {}
+    name = service["metadata"]["name"].upper().replace("-", "_")
+    found = {f"{name}_SERVICE_HOST": address, f"{name}_SERVICE_PORT": str(ports[0]["port"])}
+    for position, port in enumerate(ports):
+        number, protocol = str(port["port"]), port.get("protocol", "TCP")
+        if port.get("name"):
+            found[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = number
+        url, prefix = f"{protocol.lower()}://{address}:{number}", f"{name}_PORT_{number}_{protocol}"
+        found |= {f"{name}_PORT": url} if position == 0 else {}
+        found |= {prefix: url, f"{prefix}_PROTO": protocol.lower()}
+        found |= {f"{prefix}_PORT": number, f"{prefix}_ADDR": address}
+    return found
+
+
 def field(pod: Json, path: str) -> str:
     """The downward API's fieldRef."""
     if match := re.fullmatch(r"metadata\.(labels|annotations)\['([^']+)'\]", path):

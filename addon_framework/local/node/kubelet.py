@@ -22,10 +22,12 @@ from addon_framework.api.core import (
     SERVICES,
 )
 from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339
 from addon_framework.kube import Client, Informer, Key
 from addon_framework.local.events import Recorder
 from addon_framework.local.node.cgroups import Cgroups
 from addon_framework.local.node.config import NodeConfig
+from addon_framework.local.node.environment import service_variables
 from addon_framework.local.node.hosts import service_lines
 from addon_framework.local.node.logs import LogFile
 from addon_framework.local.node.mounts import remove_tree, share, unmount_all
@@ -34,6 +36,8 @@ from addon_framework.local.node.registration import capacity
 from addon_framework.local.node.reports import Reports
 from addon_framework.local.node.sandbox import end_sandboxes
 from addon_framework.local.node.volumes import memory_directory
+from addon_framework.local.workloads.fit import lacking
+from addon_framework.local.workloads.pods import has_ended
 
 log = structlog.get_logger(__name__)
 
@@ -159,10 +163,14 @@ class Kubelet:
         answer = await self.client.request("POST", path, body=body)
         return str(answer["status"]["token"])
 
-    def service_environment(self) -> dict[str, str]:
-        """Where the API server is; the embedded fleet has no virtual address for it."""
+    def service_environment(self, pod: Json) -> dict[str, str]:
+        """Where the services are; the embedded fleet has no virtual address for the API server."""
         url = urlsplit(self.client.server)
-        return {
+        found: dict[str, str] = {}
+        if pod["spec"].get("enableServiceLinks", True):
+            for service in self._sources["services"].in_namespace(pod["metadata"]["namespace"]):
+                found |= service_variables(service)
+        return found | {
             "KUBERNETES_SERVICE_HOST": url.hostname or "",
             "KUBERNETES_SERVICE_PORT": str(url.port or 443),
             "KUBERNETES_SERVICE_PORT_HTTPS": str(url.port or 443),
@@ -234,7 +242,31 @@ class Kubelet:
             if metadata.get("deletionGracePeriodSeconds") != 0:
                 self.background(self._reports.delete(metadata))
         elif (new.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
-            self.workers[uid] = PodWorker(self, new)
+            if refusal := self._refusal(new):
+                self._refuse(new, refusal)
+            else:
+                self.workers[uid] = PodWorker(self, new)
+
+    def _refusal(self, pod: Json) -> str:
+        """What a pod that no scheduler has looked at, since it names its node itself, asks too much of."""
+        others = [p for p in self._pods if p["metadata"]["uid"] in self.workers and not has_ended(p)]
+        return next(iter(lacking(pod["spec"], self.capacity, [p["spec"] for p in others])), "")
+
+    def _refuse(self, pod: Json, name: str) -> None:
+        reason = f"OutOf{name}"
+        message = f"Pod was rejected: Node didn't have enough resource: {name}"
+        self.recorder.event(pod, "Warning", reason, message.removeprefix("Pod was rejected: "))
+        status: Json = {"phase": "Failed", "reason": reason, "message": message, "conditions": []}
+        self._reports.report(pod, status | {"startTime": now_rfc3339()})
+
+    def waits_for(self, namespace: str, name: str, container: str) -> str:
+        """Why a container has not written anything yet."""
+        worker = self.worker(namespace, name)
+        runner = next((r for r in worker.runners if r.name == container), None) if worker else None
+        reason = ((runner.state.state if runner else {}).get("waiting") or {}).get(
+            "reason", "ContainerCreating"
+        )
+        return "trying and failing to pull image" if "Image" in reason else str(reason)
 
     def _source_changed(self, old: Json | None, new: Json | None) -> None:
         obj = new or old

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,6 +42,9 @@ class PodWorker:
         self.logs = kubelet.log_directory(pod)
         self.runners = [ContainerRunner(self, c, init=True) for c in spec.get("initContainers") or ()]
         self.runners += [ContainerRunner(self, c, init=False) for c in spec["containers"]]
+        for runner in self.runners:
+            behind = not runner.state.init and spec.get("initContainers")
+            runner.state.state = waiting("PodInitializing" if behind else "ContainerCreating")
         self.volumes = Volumes(
             self.shown(),
             Surroundings(
@@ -113,6 +117,8 @@ class PodWorker:
     def report(self) -> None:
         """Sends the status soon."""
         self._reported = True
+        conditions = (self.pod.get("status") or {}).get("conditions") or ()
+        self._status.opened = {c["type"] for c in conditions if c["status"] == "True"}
         self.kubelet.report(self, self._status.build([runner.state for runner in self.runners]))
 
     def container_runs(self, runner: ContainerRunner) -> None:
@@ -140,7 +146,8 @@ class PodWorker:
     # Life
 
     async def _run(self) -> None:
-        deadline = asyncio.timeout(self.pod["spec"].get("activeDeadlineSeconds"))
+        limit = self.pod["spec"].get("activeDeadlineSeconds")
+        deadline = asyncio.timeout(None if limit is None else max(0.0, limit - self._status.age))
         try:
             async with deadline:
                 if not self._resume():
@@ -208,8 +215,6 @@ class PodWorker:
                 await self.volumes.prepare()
                 return
             except (MissingSourceError, ApiError, OSError) as error:
-                for runner in self.runners:
-                    runner.state.state = waiting("ContainerCreating")
                 self.report()
                 self.event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
                 # A source that is missing announces itself when it comes; of the rest nobody tells.
@@ -218,7 +223,7 @@ class PodWorker:
     async def _refresh(self) -> None:
         """Keeps volumes with content from the API current; renews tokens long before they expire."""
         while True:
-            await self.source_change(timeout=_REFRESH)
+            await self.source_change(timeout=min(_REFRESH, self.volumes.renewal))
             try:
                 await self.volumes.refresh(self.shown())
             except Exception:  # the API server may be restarting; the next change or timer tries again
@@ -247,7 +252,7 @@ class PodWorker:
             for runner in mains:
                 if not runner.done:
                     group.create_task(runner.keep(policy))
-        return not any((r.state.state.get("terminated") or {}).get("exitCode") for r in mains)
+        return not _failed(mains)
 
     # End
 
@@ -260,6 +265,9 @@ class PodWorker:
                 self.event("Normal", "Killing", f"Stopping container {runner.name}")
         self.report()
         await self._stop_all(float(self.pod["metadata"].get("deletionGracePeriodSeconds", 30)))
+        if not self._status.finished:  # whoever holds the object by a finalizer wants to know
+            self._status.phase = "Failed" if _failed(self.runners) else "Succeeded"
+            self.report()
         await self._clean_up()
         await self.kubelet.gone(self)
 
@@ -268,10 +276,20 @@ class PodWorker:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _stop_all(self, grace: float) -> None:
-        await asyncio.gather(*(runner.stop(grace) for runner in self.runners))
+        """Sidecars after those whom they serve, the last one first; the grace period is for all of it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        helpers = [r for r in self.runners if r.state.init and r.spec.get("restartPolicy") == "Always"]
+        await asyncio.gather(*(runner.stop(grace) for runner in self.runners if runner not in helpers))
+        for helper in reversed(helpers):
+            await helper.stop(max(deadline - loop.time(), 2) if grace > 0 else 0)
 
     async def _clean_up(self) -> None:
         """In a thread: gigabytes of a volume take their time."""
         await asyncio.to_thread(self.volumes.remove)
         await asyncio.to_thread(remove_tree, self.directory)
         self.kubelet.addresses.release(self.uid)
+
+
+def _failed(runners: Sequence[ContainerRunner]) -> bool:
+    return any((r.state.state.get("terminated") or {}).get("exitCode") for r in runners)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from addon_framework.api.meta import Json
-from addon_framework.api.time import now_rfc3339
+from addon_framework.api.time import now_rfc3339, parse_time
+
+_GATES = 'corresponding condition of pod readiness gate "{}" does not exist or is not True.'
 
 
 @dataclass
@@ -61,6 +64,8 @@ class PodStatus:
     def __init__(self, pod: Json, address: str, host: str) -> None:
         self.phase, self.reason, self.message = "Pending", "", ""
         status = pod.get("status") or {}
+        self._gates = [gate["conditionType"] for gate in pod["spec"].get("readinessGates") or ()]
+        self.opened: set[str] = set()  # conditions that others have made true
         self._start_time = status.get("startTime") or now_rfc3339()
         self._address, self._host = address, host
         self._transitions = {
@@ -68,6 +73,11 @@ class PodStatus:
             for c in status.get("conditions") or ()
             if c.get("lastTransitionTime")
         }
+
+    @property
+    def age(self) -> float:
+        """Seconds since the pod has come to a node."""
+        return (datetime.now(UTC) - parse_time(self._start_time)).total_seconds()
 
     @property
     def finished(self) -> bool:
@@ -83,7 +93,10 @@ class PodStatus:
         reason, message = "", ""
         if not ready:
             reason = "PodCompleted" if self.phase == "Succeeded" else "ContainersNotReady"
+            reason = "PodFailed" if self.phase == "Failed" else reason
             message = "" if self.finished else f"containers with unready status: [{' '.join(unready)}]"
+        closed = [gate for gate in self._gates if gate not in self.opened]
+        gated = (False, "ReadinessGatesNotReady", _GATES.format(closed[0])) if ready and closed else None
         status: Json = {
             "phase": self.phase,
             "startTime": self._start_time,
@@ -94,7 +107,7 @@ class PodStatus:
             "conditions": [
                 self._condition("PodReadyToStartContainers", not self.finished),
                 self._initialized(inits),
-                self._condition("Ready", ready, reason, message),
+                self._condition("Ready", *(gated or (ready, reason, message))),
                 self._condition("ContainersReady", ready, reason, message),
                 self._condition("PodScheduled", True),
             ],

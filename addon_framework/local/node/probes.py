@@ -103,4 +103,4 @@ async def http(action: Json, container: Json, address: str, timeout: float) -> t
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session,
         session.get(url, headers=headers, ssl=False, allow_redirects=False) as response,
     ):
-        return 200 <= response.status < 400, f"HTTP {response.status} from {url}"
+        return 200 <= response.status < 400, f"HTTP probe failed with statuscode: {response.status}"

@@ -39,6 +39,7 @@ class ContainerRunner:
         self.process: ContainerProcess | None = None
         self.done = False  # it ended well in an earlier life of the node
         self._stopping = False
+        self._refused = ""  # why the last start was
 
     @property
     def name(self) -> str:
@@ -78,8 +79,12 @@ class ContainerRunner:
         except (SandboxError, OSError) as error:
             problem = waiting("CreateContainerError", str(error))
         else:
+            self._refused = ""
             return await self._attend(process)
-        self.state.state = problem
+        reason = problem["waiting"]["reason"]
+        if reason == self._refused == "ErrImagePull":
+            problem["waiting"]["reason"] = "ImagePullBackOff"
+        self.state.state, self._refused = problem, reason
         self.pod.report()
         self.pod.event("Warning", "Failed", problem["waiting"]["message"])
         return None
@@ -136,16 +141,24 @@ class ContainerRunner:
         (self.running.set if started else self.running.clear)()
 
     def _back_off(self, delay: float) -> None:
-        message = f"back-off {delay:g}s restarting failed container={self.name} pod={self.pod.name}"
+        pod = f"{self.pod.name}_{self.pod.namespace}({self.pod.uid})"
+        message = f"back-off {delay:g}s restarting failed container={self.name} pod={pod}"
         self.state.state = waiting("CrashLoopBackOff", message)
         self.pod.report()
-        self.pod.event("Warning", "BackOff", f"Back-off restarting failed container {self.name}")
+        event = f"Back-off restarting failed container {self.name} in pod {pod}"
+        self.pod.event("Warning", "BackOff", event)
 
     # Starting
 
     async def _start(self) -> ContainerProcess:
         spec, pod = self.spec, self.pod
         image = find_image(pod.kubelet.config.images, spec.get("image", ""))
+        inherited = pod.pod["spec"].get("securityContext") or {}
+        security = {**inherited, **(spec.get("securityContext") or {})}
+        if security.get("runAsNonRoot") and security.get("runAsUser") == 0:
+            raise MissingSourceError("container's runAsUser breaks non-root policy")
+        said = f'Container image "{spec.get("image")}" already present on machine'
+        pod.event("Normal", "Pulled", said)
         variables = environment(pod.shown(), spec, pod.lookup, pod.kubelet.capacity)
         hostname = host_name(pod.pod)
         base = {
@@ -154,27 +167,27 @@ class ContainerRunner:
             "LANG": "C.UTF-8",
             "HOSTNAME": hostname,
         }
-        variables = base | pod.kubelet.service_environment() | image.env | variables
+        variables = base | pod.kubelet.service_environment(pod.pod) | image.env | variables
         command = [expand(str(part), variables) for part in spec.get("command") or ()]
         arguments = [expand(str(part), variables) for part in spec.get("args") or ()]
-        argv = [*(command or image.entrypoint), *arguments]
+        argv = [*(command or image.entrypoint), *(arguments or ([] if command else image.command))]
         if not argv:
             raise SandboxError(
                 f"image {spec.get('image')!r} has no entry point here; give the container a command"
             )
-        inherited = pod.pod["spec"].get("securityContext") or {}
         sandbox = Sandbox(
-            binds=self._binds(image.files, variables),
+            binds=self._binds(image.files, variables, security),
             hidden=pod.kubelet.hidden,
             hostname="" if pod.pod["spec"].get("hostNetwork") else hostname,
             cwd=spec.get("workingDir") or "/",
-            security={**inherited, **(spec.get("securityContext") or {})},
+            security=security,
         )
         group = pod.kubelet.cgroups.make(f"{pod.uid}-{self.name}-{self.state.restarts}", spec)
         stdin, tty = bool(spec.get("stdin")), bool(spec.get("tty"))
         process = self.process = await containers.start(
             sandbox, argv, variables, self.log_path(), stdin=stdin, tty=tty, cgroup=group
         )
+        pod.event("Normal", "Created", f"Created container: {self.name}")
         if hook := (spec.get("lifecycle") or {}).get("postStart"):
             good, why = await self._hook(process, hook, _HOOK_TIMEOUT)
             if not good:
@@ -182,7 +195,7 @@ class ContainerRunner:
                 await process.stop(0)
         return process
 
-    def _binds(self, files: list[str], variables: dict[str, str]) -> list[Bind]:
+    def _binds(self, files: list[str], variables: dict[str, str], security: Json) -> list[Bind]:
         own = self.pod.directory / "containers" / self.name
         scratch, message = own / "tmp", own / "termination-log"
         scratch.mkdir(parents=True, exist_ok=True)
@@ -193,7 +206,7 @@ class ContainerRunner:
         binds += self.pod.volumes.binds(self.spec, variables)
         taken = {bind.target for bind in binds}
         extra = [
-            Bind(scratch, "/tmp"),
+            Bind(scratch, "/tmp", read_only=bool(security.get("readOnlyRootFilesystem"))),
             Bind(self.pod.hosts_path, "/etc/hosts", read_only=True),
             Bind(message, str(self.spec.get("terminationMessagePath") or "/dev/termination-log")),
         ]
@@ -219,7 +232,7 @@ class ContainerRunner:
                 if good:
                     passed.set()
                 else:
-                    self._unhealthy(process, "Startup", why)
+                    self._unhealthy(process, "Startup", why, startup)
 
             starting = asyncio.create_task(loop(startup, started, eager=True))
             try:
@@ -238,7 +251,7 @@ class ContainerRunner:
 
         def liveness(good: bool, why: str) -> None:
             if not good:
-                self._unhealthy(process, "Liveness", why)
+                self._unhealthy(process, "Liveness", why, self.spec["livenessProbe"])
 
         async with asyncio.TaskGroup() as group:
             if probe := self.spec.get("readinessProbe"):
@@ -246,7 +259,7 @@ class ContainerRunner:
             if probe := self.spec.get("livenessProbe"):
                 group.create_task(loop(probe, liveness))
 
-    def _unhealthy(self, process: ContainerProcess, probe: str, why: str) -> None:
+    def _unhealthy(self, process: ContainerProcess, probe: str, why: str, spec: Json) -> None:
         if self._stopping:
             return
         self._stopping = True
@@ -256,7 +269,7 @@ class ContainerRunner:
         )
 
         async def stop() -> None:
-            await process.stop(self.pod.grace)
+            await process.stop(float(spec.get("terminationGracePeriodSeconds", self.pod.grace)))
             self._stopping = False
 
         self.pod.kubelet.background(stop())

@@ -64,6 +64,8 @@ class Sandbox:
         line += ["--block-fd", str(block_fd)] if block_fd is not None else []
         line += [*self._capabilities(), "--tmpfs", "/", *self._root()]
         line += ["--dir", MARKER] if block_fd is not None else []
+        if self.security.get("readOnlyRootFilesystem"):
+            line += ["--remount-ro", "/", "--remount-ro", "/run"]
         return [*line, "--chdir", self.cwd, "--", *self._identity(), *argv]
 
     def _root(self) -> list[str]:

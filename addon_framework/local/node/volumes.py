@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from addon_framework.local.node.mounts import is_dead, remove_tree, unmount_dead
 from addon_framework.local.node.sandbox import Bind
 
 Token = Callable[[str, int, str], Awaitable[str]]  # service account, seconds, audience
+_NO_MODES: Mapping[str, int] = {}
 _CONTENT = {"configMap", "secret", "projected", "downwardAPI"}
 Claim = Callable[[str], Json | None]  # the PersistentVolume bound to a claim, by the claim's name
 
@@ -109,8 +111,13 @@ class Volumes:
                 f"volume {volume['name']!r} is of a kind that the embedded fleet does not have: {kinds}"
             )
         mode = next((int(volume[k].get("defaultMode", 0o644)) for k in _CONTENT if k in volume), 0o644)
-        write_atomically(path, files, mode)
+        write_atomically(path, files, mode, dict(_modes(volume)))
         return path
+
+    @property
+    def renewal(self) -> float:
+        """Seconds until the first token has to be renewed."""
+        return max(1.0, min((at for _, at in self._tokens.values()), default=math.inf) - self._clock())
 
     def _host_path(self, source: Json) -> Path:
         """In a thread: it may lie in a FUSE mount, which answers when its process likes."""
@@ -184,6 +191,10 @@ class Volumes:
                 files |= self._downward(reference)
             elif reference := source.get("serviceAccountToken"):
                 files[reference["path"]] = (await self._service_token(name, reference)).encode()
+            else:
+                raise MissingSourceError(
+                    f"volume {name!r} has a source that the embedded fleet does not have: {', '.join(source)}"
+                )
         return files
 
     async def _service_token(self, volume: str, reference: Json) -> str:
@@ -213,8 +224,20 @@ def _within(volume: Path, sub_path: str) -> Path:
     return path
 
 
-def write_atomically(directory: Path, files: Mapping[str, bytes], mode: int = 0o644) -> bool:
-    """Makes a directory hold exactly `files`; False when it does already.
+def _modes(volume: Json) -> Iterator[tuple[str, int]]:
+    """Those that items have of their own."""
+    sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+    for source in sources:
+        for kind in ("configMap", "secret", "downwardAPI"):
+            for item in (source.get(kind) or {}).get("items") or ():
+                if item.get("mode") is not None:
+                    yield os.path.normpath(item["path"]), int(item["mode"])
+
+
+def write_atomically(
+    directory: Path, files: Mapping[str, bytes], mode: int = 0o644, modes: Mapping[str, int] = _NO_MODES
+) -> bool:
+    """Makes a directory hold exactly `files`; False when it does already. `modes`: those of single files.
 
     As the kubelet's AtomicWriter: content in a fresh hidden directory, `..data` swapped by rename, and one
     symlink for each top-level name.
@@ -228,7 +251,7 @@ def write_atomically(directory: Path, files: Mapping[str, bytes], mode: int = 0o
         target = fresh / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-        target.chmod(mode)
+        target.chmod(modes.get(os.path.normpath(name), mode))
     fresh.mkdir(exist_ok=True)
     previous = directory / os.readlink(data) if data.is_symlink() else None
     swap = directory / "..data_tmp"

@@ -6,6 +6,7 @@ from addon_framework.local.workloads.claims import ClaimController
 from addon_framework.local.workloads.cronjobs import CronJobController
 from addon_framework.local.workloads.daemonsets import DaemonSetController
 from addon_framework.local.workloads.deployments import DeploymentController
+from addon_framework.local.workloads.disruption import DisruptionController
 from addon_framework.local.workloads.endpoints import EndpointController
 from addon_framework.local.workloads.jobs import JobController
 from addon_framework.local.workloads.replicasets import ReplicaSetController
@@ -16,13 +17,14 @@ from addon_framework.local.workloads.statefulsets import StatefulSetController
 def controllers(recorder: Recorder) -> list[Controller]:
     """One of each."""
     return [
-        DeploymentController(recorder),
-        ReplicaSetController(recorder),
-        DaemonSetController(recorder),
-        StatefulSetController(recorder),
-        JobController(recorder),
-        CronJobController(recorder),
+        DeploymentController(recorder.named("deployment-controller")),
+        ReplicaSetController(recorder.named("replicaset-controller")),
+        DaemonSetController(recorder.named("daemonset-controller")),
+        StatefulSetController(recorder.named("statefulset-controller")),
+        JobController(recorder.named("job-controller")),
+        CronJobController(recorder.named("cronjob-controller")),
+        DisruptionController(recorder.named("controllermanager")),
         EndpointController(),
         ClaimController(),
-        Scheduler(recorder),
+        Scheduler(recorder.named("default-scheduler")),
     ]

@@ -45,18 +45,24 @@ def misfits(spec: Json, node: Json, others: Iterable[Json] = ()) -> list[str]:
     if reason := _unplaceable(spec, node):
         return [reason]
     allocatable = (node.get("status") or {}).get("allocatable") or {}
-    taken: Amounts = {}
-    count = 0
+    wanting = lacking(spec, allocatable, others)
+    return ["Too many pods" if name == "pods" else f"Insufficient {name}" for name in wanting]
+
+
+def lacking(spec: Json, allocatable: Mapping[str, str], others: Iterable[Json]) -> list[str]:
+    """Of which resources too little is left."""
+    taken: Amounts = {"pods": Decimal(0)}
     for other in others:
-        count += 1
         _add(taken, requests(other))
-    reasons = []
-    if count + 1 > parse_quantity(allocatable.get("pods", "110")):
-        reasons.append("Too many pods")
-    for name, amount in sorted(requests(spec).items()):
-        if amount and amount + taken.get(name, Decimal(0)) > parse_quantity(allocatable.get(name)):
-            reasons.append(f"Insufficient {name}")
-    return reasons
+        taken["pods"] += 1
+    asked = {"pods": Decimal(1), **dict(sorted(requests(spec).items()))}
+    return [
+        name
+        for name, amount in asked.items()
+        if amount
+        and amount + taken.get(name, Decimal(0))
+        > parse_quantity(allocatable.get(name, "110" if name == "pods" else None))
+    ]
 
 
 def preference(spec: Json, node: Json) -> int:

@@ -82,7 +82,7 @@ async def claim(
         for obj in _by_controller(informer, f"nobody in {metadata['namespace']}")
         if selects(selector, obj["metadata"].get("labels") or {})
         and not obj["metadata"].get("deletionTimestamp")
-        and (obj.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+        and not has_ended(obj)
         and fits(obj)
     ]
     if orphans and await _may_adopt(client, owner, of):
@@ -111,10 +111,14 @@ async def _refer(client: Client, kind: Resource, obj: Json, reference: Json) -> 
         return None
 
 
+def has_ended(pod: Json) -> bool:
+    """No container of it will run any more."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 def is_active(pod: Json) -> bool:
     """Neither finished nor going away."""
-    phase = (pod.get("status") or {}).get("phase")
-    return not pod["metadata"].get("deletionTimestamp") and phase not in ("Succeeded", "Failed")
+    return not pod["metadata"].get("deletionTimestamp") and not has_ended(pod)
 
 
 def is_ready(pod: Json) -> bool:

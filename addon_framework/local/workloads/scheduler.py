@@ -15,6 +15,7 @@ from addon_framework.kube import Conflict, Controller, Key, NotFound, Watch
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.fit import misfits, preference
 from addon_framework.local.workloads.neighbours import Neighbourhood, Placed, looks_at_others
+from addon_framework.local.workloads.pods import has_ended
 
 _BY_NODE = "node-name"
 
@@ -100,7 +101,7 @@ class Scheduler(Controller):
         """A node's pods that have not ended, and those that are about to be there."""
         pods = self.cache(PODS)
         pods.add_index(_BY_NODE, lambda pod: [pod["spec"].get("nodeName") or ""])
-        there = [pod for pod in pods.by_index(_BY_NODE, node) if not _has_ended(pod)]
+        there = [pod for pod in pods.by_index(_BY_NODE, node) if not has_ended(pod)]
         return there + [pod for assumed, pod in self._assumed.values() if assumed == node]
 
     def _unbound_claim(self, pod: Json) -> str:
@@ -147,7 +148,7 @@ class Scheduler(Controller):
             self._assumed.pop(pod["metadata"]["uid"], None)
             # What has ended or gone leaves room; what has come may be whom others want to be with.
             waiting = self._waiting(pod)
-            if current is None or _has_ended(current):
+            if current is None or has_ended(current):
                 return waiting
             return [key for key in waiting if looks_at_others(self.cache(PODS).get(key) or pod)]
         return [_key(pod)] if _is_pending(pod) else []
@@ -167,12 +168,8 @@ def _is_pending(pod: Json) -> bool:
         and not spec.get("nodeName")
         and not metadata.get("deletionTimestamp")
         and not spec.get("schedulingGates")
-        and not _has_ended(pod)
+        and not has_ended(pod)
     )
-
-
-def _has_ended(pod: Json) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _room_changed(old: Json | None, new: Json | None) -> bool:

@@ -46,7 +46,7 @@ class NodeProcess:
             "capacity": {"nvidia.com/gpu": "2"},
             "labels": {"topology.kubernetes.io/region": "here"},
             "images": {
-                "busybox": {},
+                "busybox": {"command": ["sh"]},
                 "example.org/python": {
                     "path": [str(PREFIX)],
                     "entrypoint": ["python"],
