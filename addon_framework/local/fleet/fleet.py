@@ -47,6 +47,9 @@ _PROBE = 0.02
 _MANAGER = "boundaryless-fleet"
 STORE_SECRET = "object-store"
 _REGION_CLAIM = "region.open-cluster-management.io"
+# A TLS connection has a buffer of 256 KiB (uvloop's), of which it touches a little: so it stays, as long as
+# glibc gives such a buffer pages of its own. By itself it ceases to after the first that was freed.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
 Say = Callable[[str], None]
 
@@ -293,6 +296,7 @@ class Fleet:
             command = [sys.executable, "-m", "addon_framework.local.fleet"]
             process = subprocess.Popen(
                 [*command, "--dir", str(self.layout.directory)],
+                env={**os.environ, **_MALLOC},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -26,7 +26,7 @@ def api_server(layout: Layout, state: FleetState, cluster: ClusterState | None =
             *(sys.executable, "-m", "addon_framework.local.apiserver", "--dir", str(directory)),
             *("--name", name, "--host", address, "--port", str(port), "--service-cidr", services),
         ],
-        imports=["uvloop"],
+        imports=["uvloop", "addon_framework.local.apiserver.preload"],
         network=_network(state, cluster),
         stage=API,
     )
