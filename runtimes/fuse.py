@@ -13,7 +13,8 @@ from runtimes.interface import Backend, Cache, Source, Task, Volume
 from runtimes.node.command import clean_pod
 from runtimes.node.publish import published_at
 from runtimes.pods import credential_env, field, host_path, literal, mount
-from runtimes.source import hub, s3
+from runtimes.source import hub, web
+from runtimes.source.stores import STORES, option_names
 from runtimes.tiers import node_directories
 from runtimes.workloads import container, pod
 
@@ -28,7 +29,12 @@ _MOUNTED = 'grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo && stat -f "$
 _PROC = "/node/proc"
 HOST_PID = "runtime.fluid.io/fuse.hostpid"
 # What can be read without the client, with the options that we know.
-_MEASURED = {"s3": s3.OPTIONS, "hf": hub.OPTIONS, "http": (), "https": ()}
+_MEASURED = {
+    **{scheme: option_names(scheme) for scheme in STORES},
+    "hf": hub.OPTIONS,
+    "http": web.OPTIONS,
+    "https": web.OPTIONS,
+}
 _UNMOUNT = 'umount -l "$MOUNT_POINT" || true'
 
 

@@ -26,7 +26,7 @@ DRIVEN = ("ftp", "sftp", "webhdfs", "webdav", "smb", "abfs", "gcs")
 def elsewhere(scheme: str, runtime: str) -> str:
     """Who else reads it, as the end of a sentence that says why this runtime does not."""
     found = [*([LOCAL] if scheme in (*SCHEMES, *DRIVEN) else []), *_READERS.get(scheme, ())]
-    others = [name for name in dict.fromkeys(found) if name != runtime]
+    others = [name for name in dict.fromkeys(found) if not name.startswith(runtime)]
     if not others:
         return f"; {_ANY}"
     if len(others) == 1:

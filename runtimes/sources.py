@@ -15,10 +15,6 @@ from runtimes.source.stores import STORES
 class SourceBackend(Backend):
     """S3, its kin, the web and hubs are listed from here; of other sources nothing is known."""
 
-    def listed(self, cache: Cache) -> Cache:
-        """The same cache, whose sources have the options that runtimes.source knows."""
-        return cache
-
     def migrate(self, cache: Cache, migration: Migration) -> Task | str | None:
         """By our own program."""
         return migrate_task(cache, migration)
@@ -31,13 +27,13 @@ class SourceBackend(Backend):
         """Of what can be listed."""
         if not all(map(self.lists, cache.sources)):
             return None
-        return await asyncio.to_thread(version, self.listed(cache), secrets)
+        return await asyncio.to_thread(version, cache, secrets)
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """What can be listed; other file systems are opaque."""
         if not all(map(self.lists, cache.sources)):
             return None
-        return await asyncio.to_thread(measure, self.listed(cache), secrets)
+        return await asyncio.to_thread(measure, cache, secrets)
 
 
 def readable(source: Source) -> bool:

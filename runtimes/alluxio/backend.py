@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from addon_framework.api.data import AlluxioRuntime, DataLoad
 from runtimes.alluxio import backup, checks, commands, pods
-from runtimes.alluxio.properties import java_options, listed, read_by
+from runtimes.alluxio.properties import java_options, read_by
 from runtimes.fuse import ClientBackend
 from runtimes.interface import Backup, Cache, CacheState, Component, Exec, Service, Task
 from runtimes.loading import option_problems, variables
@@ -28,10 +28,6 @@ class AlluxioBackend(ClientBackend, SourceBackend):
     def validate(self, cache: Cache) -> list[str]:
         """Sources, tiers, and what the parts say."""
         return checks.problems(cache)
-
-    def listed(self, cache: Cache) -> Cache:
-        """Alluxio's names of options."""
-        return listed(cache)
 
     def host_ports(self, cache: Cache) -> list[str]:
         """Of masters and workers in their nodes' networks."""

@@ -7,7 +7,6 @@ https://docs.alluxio.io/os/user/stable/en/reference/Properties-List.html
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from runtimes.interface import Cache
 from runtimes.tiers import Tier, tiers
@@ -85,29 +84,6 @@ def port_property(part: str, name: str) -> str:
     if part == "apiGateway":
         return "alluxio.proxy.web.port"
     return f"alluxio.{_PROCESSES[part]}.{'embedded.journal' if name == 'embedded' else name}.port"
-
-
-# Alluxio's name -> ours, of what is needed to list a bucket.
-_LISTING = {
-    "alluxio.underfs.s3.endpoint": "endpoint",
-    "alluxio.underfs.s3.endpoint.region": "region",
-    "alluxio.underfs.s3.region": "region",
-    "s3a.accessKeyId": "aws.accessKeyId",
-    "s3a.secretKey": "aws.secretKey",
-}
-
-
-def listed(cache: Cache) -> Cache:
-    """The same cache, whose sources can be listed as those of other runtimes."""
-    sources = tuple(
-        replace(
-            source,
-            options={_LISTING.get(name, name): value for name, value in source.options.items()},
-            secrets={_LISTING.get(name, name): key for name, key in source.secrets.items()},
-        )
-        for source in cache.sources
-    )
-    return replace(cache, sources=sources)
 
 
 def properties(cache: Cache, ports: Mapping[str, Mapping[str, int]]) -> dict[str, str]:

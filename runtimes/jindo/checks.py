@@ -6,6 +6,7 @@ from runtimes.interface import Cache, SecretKey
 from runtimes.jindo import pods
 from runtimes.jindo.config import KEYS, SCHEMES, key_files
 from runtimes.options import field_of
+from runtimes.schemes import elsewhere
 from runtimes.tiers import tier_problems
 from runtimes.workloads import memory_problems, port_problems, volume_problems
 
@@ -55,7 +56,8 @@ def _sources(cache: Cache) -> list[str]:
     for number, source in enumerate(cache.sources):
         at, said = f"{where}[{number}]", source.options
         if source.scheme not in SCHEMES:
-            problems.append(f"{at}.mountPoint: {source.url!r}: Jindo reads {', '.join(SCHEMES)}")
+            wrong = f"{at}.mountPoint: {source.url!r}: Jindo reads {', '.join(SCHEMES)}"
+            problems.append(f"{wrong}{elsewhere(source.scheme, cache.runtime['kind'])}")
         if source.scheme == "oss" and not said.get("fs.oss.endpoint"):
             problems.append(f"{at}.options: fs.oss.endpoint is needed")
         ends = sorted(option.rpartition(".")[2] for option in source.secrets)

@@ -12,6 +12,7 @@ from runtimes.juicefs import gateway
 from runtimes.juicefs.flags import FORMAT_OPTIONS, below, fuse_options, is_copy
 from runtimes.options import flag_problems, is_plain, unknown_options
 from runtimes.pods import CREDENTIALS
+from runtimes.schemes import elsewhere
 from runtimes.source.s3 import OPTIONS
 from runtimes.tiers import tier_problems
 from runtimes.workloads import volume_problems
@@ -50,7 +51,8 @@ def problems(cache: Cache) -> list[str]:
     elif source.scheme == "juicefs":
         found = list(_file_system(source, where))
     else:
-        found = [f"{where}[0].mountPoint: {source.url!r} must be juicefs:///path or s3://bucket/prefix"]
+        wrong = f"{where}[0].mountPoint: {source.url!r} must be juicefs:///path or s3://bucket/prefix"
+        found = [f"{wrong}{elsewhere(source.scheme, cache.runtime['kind'])}"]
     found += [*tier_problems(cache, limited=False), *volume_problems(cache, ("fuse",))]
     if len((cache.spec.get("tieredstore") or {}).get("levels") or []) > 1:
         found.append(f"{title}: spec.tieredstore.levels: JuiceFS takes one, which may have several paths")

@@ -11,6 +11,7 @@ from runtimes.interface import Cache
 from runtimes.options import flag_problems, unknown_options
 from runtimes.pods import CREDENTIALS
 from runtimes.presence import POLICIES
+from runtimes.schemes import elsewhere
 from runtimes.source.s3 import OPTIONS
 from runtimes.thin.pods import effective, profile_spec
 from runtimes.thin.profile import HOST_VOLUME, host_volumes
@@ -100,7 +101,8 @@ def of_built_in(cache: Cache, name: str) -> list[str]:
         return [f"{where}: profile {name} mounts exactly one source, there are {len(cache.sources)}"]
     source, found = cache.sources[0], [*_tiers(cache), *_mounted(cache, "fuse")]
     if source.scheme != "s3":
-        found.append(f"{where}[0].mountPoint: {source.url!r} must be s3://bucket/prefix")
+        wrong = f"{where}[0].mountPoint: {source.url!r} must be s3://bucket/prefix"
+        found.append(f"{wrong}{elsewhere(source.scheme, cache.runtime['kind'])}")
     found += unknown_options(cache, 0, OPTIONS, [*CREDENTIALS])
     fuse: Json = cache.spec.get("fuse") or {}
     found += flag_problems(f"{title}: spec.fuse.options", fuse.get("options") or {})

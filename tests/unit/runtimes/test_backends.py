@@ -141,6 +141,8 @@ def test_every_node_that_fits_without_replicas() -> None:
             "spec.fuse.options: 'a=b --config=x' has characters that a flag cannot have",
         ),
         (ThinBackend(), [{"mountPoint": "nfs://x"}], {"profileName": "s3fs"}, "must be s3://bucket/prefix"),
+        (ThinBackend(), [{"mountPoint": "ftp://x"}], {"profileName": "s3fs"}, "; LocalRuntime reads ftp://"),
+        (JuiceFSBackend(), [{"mountPoint": "gs://x"}], {}, "; LocalRuntime and AlluxioRuntime read gs://"),
     ],
 )
 def test_wrong_specs_are_named(backend: Backend, mounts: list[Json], spec: Json, words: str) -> None:
