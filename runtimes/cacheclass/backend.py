@@ -10,7 +10,8 @@ from addon_framework.api.meta import Json
 from runtimes.cacheclass import pods, summary
 from runtimes.cacheclass.checks import of_class, problems
 from runtimes.cacheclass.configuration import FILE, config_map, configuration
-from runtimes.cacheclass.parts import Part, class_title, executing, parts
+from runtimes.cacheclass.contract import command, operation_of, refused
+from runtimes.cacheclass.parts import Part, parts
 from runtimes.cacheclass.tiers import tiers
 from runtimes.fuse import ClientBackend
 from runtimes.interface import (
@@ -28,8 +29,6 @@ from runtimes.loading import option_problems
 from runtimes.migrate import migrate_task
 from runtimes.sources import SourceBackend
 from runtimes.workloads import NATIVE, configured
-
-_LEAST = 20.0  # seconds that a command may take at least
 
 
 class ClassBackend(ClientBackend, SourceBackend):
@@ -63,7 +62,7 @@ class ClassBackend(ClientBackend, SourceBackend):
 
     def prepare(self, cache: Cache) -> Exec | None:
         """mountUFS."""
-        return _command(cache, "mountUFS", pods.inputs(cache))
+        return command(cache, "mountUFS", pods.inputs(cache))
 
     def prepared(self, cache: Cache, output: str) -> str:
         """Once the program has read the newest configuration, what it mounted is what the Dataset has."""
@@ -81,7 +80,7 @@ class ClassBackend(ClientBackend, SourceBackend):
 
     def summary(self, cache: Cache) -> Exec | None:
         """reportSummary."""
-        return _command(cache, "reportSummary")
+        return command(cache, "reportSummary")
 
     def summarize(self, cache: Cache, output: str) -> CacheState:
         """JSON."""
@@ -89,7 +88,7 @@ class ClassBackend(ClientBackend, SourceBackend):
 
     def warm(self, cache: Cache, load: DataLoad) -> Task | None:
         """Once, since the cache is shared; as soon as a client is ready, since by then it answers."""
-        _, operation = _operation(cache, "DataLoad")
+        _, operation = operation_of(cache, "DataLoad")
         if operation is None:
             return None
         return Task(pods.load(cache, operation, load), after="client", once=True)
@@ -111,11 +110,11 @@ class ClassBackend(ClientBackend, SourceBackend):
 
     def migrate(self, cache: Cache, migration: Migration) -> Task | str:
         """By our own program; Fluid has no contract for one of the class's."""
-        return _refused(cache, "DataMigrate", "our own program migrates") or migrate_task(cache, migration)
+        return refused(cache, "DataMigrate", "our own program migrates") or migrate_task(cache, migration)
 
     def backup(self, cache: Cache, backup: Backup) -> Task | str | None:
         """There is no contract for it."""
-        return _refused(cache, "DataBackup", "there is nothing to back up") or None
+        return refused(cache, "DataBackup", "there is nothing to back up") or None
 
 
 def _component(part: Part, config: Mapping[str, Mapping[str, str]]) -> Component:
@@ -134,27 +133,3 @@ def _component(part: Part, config: Mapping[str, Mapping[str, str]]) -> Component
             **configured([part.options, [tier.configuration for tier in tiers(part)]]),
         },
     )
-
-
-def _command(cache: Cache, name: str, inputs: str = "") -> Exec | None:
-    part = executing(cache)
-    entry = ((part.definition.get("executionEntries") or {}) if part else {}).get(name)
-    if part is None or not entry:
-        return None
-    timeout = max(_LEAST, float(entry.get("timeout") or 0))
-    return Exec(part.role, entry["command"], timeout, inputs)
-
-
-def _operation(cache: Cache, name: str) -> tuple[int, Json | None]:
-    listed = (cache.profile or {}).get("dataOperationSpecs") or []
-    return next(((number, each) for number, each in enumerate(listed) if each.get("name") == name), (0, None))
-
-
-def _refused(cache: Cache, name: str, otherwise: str) -> str:
-    """Fluid takes such a class, and refuses the operation."""
-    number, operation = _operation(cache, name)
-    if operation is None:
-        return ""
-    where = f"{class_title(cache)}: dataOperationSpecs[{number}]"
-    field = "spec.dataset" if name == "DataBackup" else "from"  # as each is told
-    return f"{field}: {where}: {name} is not supported by a class's own command; without it {otherwise}"

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 
 from addon_framework.local.node.config import Image
 
+_PLUGINS = ("boundaryless.addons", "boundaryless.runtimes", "boundaryless.engines")
 _DEBIAN = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]
 
 
@@ -51,8 +52,9 @@ def images() -> dict[str, Image]:
 
 
 def _installed_in_place() -> Iterator[str]:
-    """Where the source of add-ons lies that were installed with `pip install --editable`."""
-    for dist in {entry.dist for entry in metadata.entry_points(group="boundaryless.addons") if entry.dist}:
+    """Where the source of plug-ins lies that were installed with `pip install --editable`."""
+    entries = [entry for group in _PLUGINS for entry in metadata.entry_points(group=group)]
+    for dist in {entry.dist for entry in entries if entry.dist}:
         said = json.loads(dist.read_text("direct_url.json") or "{}")
         if (said.get("dir_info") or {}).get("editable"):
             yield unquote(urlparse(said["url"]).path)

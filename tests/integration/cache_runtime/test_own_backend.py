@@ -14,6 +14,7 @@ from addon_framework.api.crd import generate
 from addon_framework.api.data import DataLoad, Dataset
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client, NotFound
+from addon_framework.plugins import RUNTIMES, discover
 from addon_framework.testing import eventually
 from runtimes.interface import Backend
 from tests.integration.cache_runtime import copyruntime
@@ -96,7 +97,17 @@ async def test_a_copy_that_fails_half_way_is_told_and_tried_again(
 
 
 def test_a_backend_is_at_most_150_lines() -> None:
-    assert len(inspect.getsource(copyruntime).splitlines()) <= 150
+    backends = [plugin.load() for plugin in discover(RUNTIMES).usable()]
+    sources = [copyruntime, *(inspect.getmodule(type(backend)) for backend in backends)]
+    assert len(sources) >= 9
+    lengths = {source.__name__: len(inspect.getsource(source).splitlines()) for source in sources if source}
+    assert not {name: count for name, count in lengths.items() if count > 150}
+
+
+def test_five_answers_are_needed_and_the_others_have_defaults() -> None:
+    needed = {"validate", "components", "volume", "warm", "clean"}
+    assert set(Backend.__abstractmethods__) == needed
+    assert set(vars(CopyBackend)) & set(vars(Backend)) >= needed
 
 
 def _infos(operation: Json) -> Json:
