@@ -1,7 +1,7 @@
 """PodDisruptionBudgets: how many pods may be evicted now.
 
 https://kubernetes.io/docs/tasks/run-application/configure-pdb/. The API server refuses an eviction by what is
-written here, and counts it there until the pod is seen to go.
+written here.
 """
 
 from __future__ import annotations
