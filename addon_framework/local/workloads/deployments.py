@@ -91,7 +91,7 @@ class DeploymentController(Controller):
             },
             "spec": {
                 "replicas": count,
-                "minReadySeconds": int(spec.get("minReadySeconds", 0)),
+                **counted(minReadySeconds=int(spec.get("minReadySeconds", 0))),
                 "selector": {
                     **spec["selector"],
                     "matchLabels": {**(spec["selector"].get("matchLabels") or {}), _HASH: name},
@@ -246,6 +246,7 @@ class DeploymentController(Controller):
             _set(conditions, "Progressing", True, "ReplicaSetUpdated", message)
             now = next(c for c in conditions if c["type"] == "Progressing")
             now["lastUpdateTime"] = now_rfc3339()
+            conditions.sort(key=lambda each: each is now)
             return deadline
         assert current is not None
         since = parse_time(current["lastUpdateTime"])
@@ -304,9 +305,11 @@ class DeploymentController(Controller):
 
 
 def _set(conditions: list[Json], kind: str, value: bool | str, reason: str, message: str) -> None:
+    """What has changed is the last one, as kube-controller-manager leaves it."""
     if set_condition(conditions, kind, value, reason, message):
         condition = next(c for c in conditions if c["type"] == kind)
-        condition["lastUpdateTime"] = condition["lastTransitionTime"]
+        condition["lastUpdateTime"] = now_rfc3339()
+        conditions.sort(key=lambda each: each is condition)
 
 
 def _asked(replica_set: Json) -> int:
