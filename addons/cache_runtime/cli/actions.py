@@ -39,7 +39,9 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
     chooser = said["placement"] or f"dataset-{name}"
     metadata: Json = {"name": name, "namespace": namespace, "labels": {**BY_LABEL}}
     labelled = {**metadata, "labels": {**BY_LABEL, PLACEMENT_LABEL: chooser}}
-    options = {"endpoint": said["s3_endpoint"]} if said["s3_endpoint"] else {}
+    options = dict(said["options"])
+    if said["s3_endpoint"]:
+        options["endpoint"] = said["s3_endpoint"]
     dataset = payload.dataset(labelled, said["source"], options, said["secret"])
     _check(dataset, payload.runtime(metadata, said["runtime"], quota=said["quota"]))
     async with where.client() as client:
@@ -48,7 +50,8 @@ async def create(where: Where, *, namespace: str, wait: bool, timeout: float, **
         if not names:
             await there(client, Placement.RESOURCE, chooser, namespace)
         if said["secret"]:
-            await check_secret(client, said["secret"], namespace)
+            keys = payload.secret_keys(said["source"]).values()
+            await check_secret(client, said["secret"], namespace, keys)
         parts = _parts(metadata, said, chooser, names)
         await absent(client, dataset, f"fleetadm dataset delete {name} -n {namespace}")
         for part in parts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import SECRETS
 from addon_framework.api.meta import Json, Resource
@@ -26,10 +28,12 @@ async def absent(client: Client, part: Json, otherwise: str) -> None:
     raise Failure(f"{kind} {namespace}/{name} exists: {otherwise}")
 
 
-async def check_secret(client: Client, name: str, namespace: str) -> None:
+async def check_secret(
+    client: Client, name: str, namespace: str, keys: Iterable[str] = payload.CREDENTIAL_KEYS
+) -> None:
     """It is there, and has credentials."""
     secret = await there(client, SECRETS, name, namespace)
-    missing = [key for key in payload.CREDENTIAL_KEYS if key not in (secret.get("data") or {})]
+    missing = [key for key in keys if key not in (secret.get("data") or {})]
     if missing:
         raise Failure(f"Secret {namespace}/{name} has no {' and no '.join(missing)}")
 

@@ -31,6 +31,12 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return add
 
 
+def _pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    if wrong := next((text for text in given if "=" not in text), None):
+        raise click.BadParameter(f"{wrong!r} must be NAME=VALUE")
+    return {name: value for name, _, value in (text.partition("=") for text in given)}
+
+
 @click.group()
 def dataset() -> None:
     """Datasets of the hub, on the clusters that a Placement chooses.
@@ -44,11 +50,19 @@ def dataset() -> None:
 
 @dataset.command()
 @click.argument("name")
-@click.option("--from", "source", required=True, metavar="URL", help="s3://bucket/path, https://, hf://, ...")
+@click.option("--from", "source", required=True, metavar="URL", help="Where the data is; see below.")
 @click.option("--placement", default="", help="A Placement of the namespace. [--clusters]")
 @click.option("--clusters", default="", metavar="A,B", help="These clusters, by a Placement made for them.")
-@click.option("--secret", default="", help="A Secret of the namespace: accessKeyId, secretAccessKey.")
+@click.option("--secret", default="", help="A Secret of the namespace: accessKeyId and secretAccessKey, ...")
 @click.option("--s3-endpoint", default="", metavar="URL", help="Where the bucket is, if not at AWS.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_pairs,
+    help="Of the source, such as region=eu-west-1.",
+)
 @click.option("--runtime", type=click.Choice(sorted(RUNTIMES)), default="local", show_default=True)
 @click.option("--quota", default="", help="The most that a node keeps, such as 200Gi.")
 @click.option("--no-load", is_flag=True, help="Leave the cache empty until something is read.")
@@ -56,12 +70,21 @@ def dataset() -> None:
 def create(where: Where, **said: Any) -> None:
     """Bring data to clusters and keep it there.
 
+    \b
+    Sources, and the keys of --secret:
+      s3:// oss:// cos:// obs:// gs:// minio://bucket/path   accessKeyId, secretAccessKey
+      https://host/file https://host/directory/             token
+      hf://owner/name[@revision]                            token
+      ftp:// sftp:// webhdfs://host:port/directory, and     username, password
+      whatever the image has an fsspec driver for
+
     Exit code 4: the Placement, a cluster or the Secret does not exist; 5: with --wait, not complete in time.
 
     \b
     Example:
       fleetadm dataset create llama --from s3://models/llama --secret keys --placement gpus --wait
       fleetadm dataset create llama --from s3://m/llama --secret keys --clusters cluster1,cluster2
+      fleetadm dataset create docs --from oss://b/docs --option region=cn-beijing --placement gpus
     """
     from addons.cache_runtime.cli import actions
 

@@ -12,6 +12,7 @@ from addons.cache_runtime.agent.names import (
     HUB_SECRET_FOR_LABEL,
 )
 from addons.cache_runtime.hub.runtimes import DATA, RUNTIMES, UNCACHED
+from runtimes.source import SCHEMES
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
 CREDENTIAL_KEYS = ("accessKeyId", "secretAccessKey")
@@ -19,17 +20,27 @@ MEDIUM_PATH = "/var/lib/boundaryless/cache"
 
 
 def dataset(metadata: Json, source: str, options: Mapping[str, Any], secret: str = "") -> Json:
-    """One source at the Dataset's root; `secret` has the CREDENTIAL_KEYS."""
+    """One source at the Dataset's root; `secret` has the keys of `secret_keys`."""
     mount: Json = {"mountPoint": source, "name": metadata["name"], "path": "/", "readOnly": True}
     if options:
         mount["options"] = {key: str(value) for key, value in options.items()}
     if secret:
         mount["encryptOptions"] = [
             {"name": option, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-            for option, key in zip(("aws.accessKeyId", "aws.secretKey"), CREDENTIAL_KEYS, strict=True)
+            for option, key in secret_keys(source).items()
         ]
     spec: Json = {"mounts": [mount], "accessModes": ["ReadOnlyMany"]}
     return {"apiVersion": DATA, "kind": "Dataset", "metadata": metadata, "spec": spec}
+
+
+def secret_keys(source: str) -> dict[str, str]:
+    """The secret options of a source, and the keys of a Secret that has them; of files, as in basic-auth."""
+    scheme = source.partition("://")[0]
+    if scheme in ("hf", "http", "https"):
+        return {"token": "token"}
+    if scheme in SCHEMES:
+        return dict(zip(("aws.accessKeyId", "aws.secretKey"), CREDENTIAL_KEYS, strict=True))
+    return {"user" if scheme == "webhdfs" else "username": "username", "password": "password"}
 
 
 def by_reference(metadata: Json, secret: str) -> Json:

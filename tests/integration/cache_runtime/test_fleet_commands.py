@@ -32,7 +32,14 @@ class Here(Where):
 
 async def create(scene: Scene, **changed: str) -> None:
     said: dict[str, Any] = {"name": "llama", "source": "s3://m/llama", "clusters": "", "placement": "p"}
-    said |= {"secret": "", "s3_endpoint": "", "quota": "", "no_load": False, "runtime": "local"}
+    said |= {
+        "secret": "",
+        "s3_endpoint": "",
+        "options": {},
+        "quota": "",
+        "no_load": False,
+        "runtime": "local",
+    }
     where = Here(Path(), config=scene.client.config)
     await actions.create(where, namespace=scene.namespace, wait=False, timeout=1, **said | changed)
 
