@@ -127,7 +127,7 @@ class DeploymentController(Controller):
         seconds = int(spec.get("minReadySeconds", 0))
         if wanted == annotations and int(new["spec"].get("minReadySeconds", 0)) == seconds:
             return new
-        patch = {"metadata": {"annotations": wanted}, "spec": {"minReadySeconds": seconds}}
+        patch = {"metadata": {"annotations": wanted}, "spec": {"minReadySeconds": seconds or None}}
         return await self.client.patch(REPLICASETS, metadata["name"], patch, metadata["namespace"])
 
     async def _scale_all(self, deployment: Json, new: Json | None, sets: list[Json]) -> None:

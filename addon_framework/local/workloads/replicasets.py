@@ -85,15 +85,14 @@ class ReplicaSetController(Controller):
     ) -> float | None:
         wanted = replica_set["spec"]["template"]["metadata"].get("labels") or {}
         able, wait = available(active, int(replica_set["spec"].get("minReadySeconds", 0)))
-        conditions = [
-            c
-            for c in (replica_set.get("status") or {}).get("conditions") or ()
-            if c["type"] != "ReplicaFailure"
-        ]
+        before = (replica_set.get("status") or {}).get("conditions") or ()
+        failures = [c for c in before if c["type"] == "ReplicaFailure"]
+        conditions = [c for c in before if c["type"] != "ReplicaFailure"]
         if problem is not None:
-            before = get_condition(replica_set, "ReplicaFailure")
-            conditions += [dict(before)] if before else []
-            set_condition(conditions, "ReplicaFailure", True, "FailedCreate", problem.message)
+            # The first one stays: another name in the message would be news that leads here again, at once.
+            conditions += failures
+            if not failures:
+                set_condition(conditions, "ReplicaFailure", True, "FailedCreate", problem.message)
         status: Json = {
             "replicas": len(active),
             "terminatingReplicas": sum("deletionTimestamp" in pod["metadata"] for pod in pods),
