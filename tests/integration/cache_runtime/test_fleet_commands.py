@@ -47,8 +47,8 @@ async def create(scene: Scene, **changed: str) -> None:
 @pytest.mark.parametrize("runtime", sorted(RUNTIMES))
 async def test_what_no_cluster_could_read_is_refused_at_once(scene: Scene, runtime: str) -> None:
     await scene.clusters(1)
-    with pytest.raises(click.UsageError, match=r"ftp://there/is.* must be"):
-        await create(scene, source="ftp://there/is", runtime=runtime)
+    with pytest.raises(click.UsageError, match=r"nfs://there/is.* must be"):
+        await create(scene, source="nfs://there/is", runtime=runtime)
     with pytest.raises(NotFound):
         await scene.get()
 
