@@ -53,15 +53,7 @@ def template(binding: Binding, component: Component) -> Json:
     key = Key(binding.cache.namespace, binding.cache.name)
     uid = binding.dataset["metadata"]["uid"]
     section = binding.cache.spec.get(_SECTION[component.role]) or {}
-    own = {
-        "app": binding.backend.type,
-        "role": f"{binding.backend.type}-{_SUFFIX[component.role]}",
-        **component.labels,
-        **labels(key, component.role),
-        "release": key.name,
-    }
-    own["fluid.io/managed-by"] = "fluid"
-    own["fluid.io/dataset-id"] = dataset_id(key, uid)
+    own = _labels(binding, component)
     spec = {"terminationGracePeriodSeconds": 30, **component.pod}
     if component.role == "client" and component.portable:
         # A pod with the data may land on any node, so the client must be able to.
@@ -77,6 +69,20 @@ def template(binding: Binding, component: Component) -> Json:
     if annotations := {**_pod_metadata(binding, section, "annotations"), **component.annotations}:
         metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": spec}
+
+
+def _labels(binding: Binding, component: Component) -> dict[str, str]:
+    """By which Fluid's users find a component's objects and pods, and ours."""
+    key, uid = Key(binding.cache.namespace, binding.cache.name), binding.dataset["metadata"]["uid"]
+    return {
+        "app": binding.backend.type,
+        "role": f"{binding.backend.type}-{_SUFFIX[component.role]}",
+        **component.labels,
+        **labels(key, component.role),
+        "release": key.name,
+        "fluid.io/managed-by": "fluid",
+        "fluid.io/dataset-id": dataset_id(key, uid),
+    }
 
 
 def places(binding: Binding) -> list[Json]:
@@ -260,7 +266,7 @@ def _object(binding: Binding, component: Component, kind: str, api_version: str,
         "metadata": {
             "name": name,
             "namespace": key.namespace,
-            "labels": labels(key, component.role),
+            "labels": _labels(binding, component),
             "ownerReferences": [owner_reference(binding.runtime)],
         },
     }

@@ -101,6 +101,11 @@ def test_pods_are_found_by_fluids_labels() -> None:
         "client": "jindofs-fuse",
     }
     assert made["client"]["metadata"]["labels"]["sidecar.istio.io/inject"] == "true", "its user wants it"
+    for _, obj in objects(binding()):
+        said = obj["metadata"]["labels"]
+        assert said.items() >= {"app": "alluxio", "release": "m", "fluid.io/dataset-id": "demo-m"}.items(), (
+            obj
+        )
     for role, each in pods(binding()).items():
         said = each["metadata"]["labels"]
         assert said.items() >= {"app": "alluxio", "release": "m", "fluid.io/managed-by": "fluid"}.items()
