@@ -6,6 +6,7 @@ there are no webhooks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,8 @@ from runtimes.presence import policy_problems
 _ENVELOPE = ("apiVersion", "kind", "metadata", "status")
 _POLICIES = ("Always", "IfNotPresent", "Never")
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1035, as Fluid has it
+_LABEL = 63  # characters that a label's value may have
 _DATASET = {"Dataset.spec.runtimes": "the runtime of a Dataset is the one of its name"}
 _ONLY_CLIENTS = {
     "Dataset.spec.placement": "there are only clients, which may share a node with any other cache",
@@ -36,7 +39,7 @@ def problems(backend: Backend, cache: Cache) -> list[str]:
         *metadata_list.problems(cache),
     ]
     found += [*backend.validate(cache), *restore_problems(backend, cache)]
-    return list(dict.fromkeys(found)) or policy_problems(backend, cache)
+    return list(dict.fromkeys(found)) or [*_length(backend, cache), *policy_problems(backend, cache)]
 
 
 def profile_problems(backend: Backend, profile: Json) -> list[str]:
@@ -88,6 +91,11 @@ def _given(value: Any, steps: Sequence[str], at: str = "") -> Iterator[str]:
 def _of_dataset(cache: Cache) -> Iterator[str]:
     """What no backend could make sense of."""
     spec, where = cache.dataset.spec, f"Dataset {cache.namespace}/{cache.name}: spec"
+    if cache.name and not _NAME.fullmatch(cache.name):
+        yield (
+            f"Dataset {cache.namespace}/{cache.name}: metadata.name: must be at most 63 a-z, 0-9 and -, "
+            "a letter first and no - last, since pods and Services are named after it"
+        )
     for number, mode in enumerate(spec.access_modes):
         if mode not in _MODES:
             yield f"{where}.accessModes[{number}]: {mode!r} must be one of {', '.join(_MODES)}"
@@ -100,6 +108,17 @@ def _of_dataset(cache: Cache) -> Iterator[str]:
         if ".." in mount.path.split("/") or not (mount.path or mount.name).isprintable():
             yield f"{where}.mounts[{number}].path: {mount.path!r} must be /directory of the Dataset"
         yield from _secrets(f"{where}.mounts[{number}].encryptOptions", mount.encrypt_options, mount.options)
+
+
+def _length(backend: Backend, cache: Cache) -> Iterator[str]:
+    """Pods of a StatefulSet are labelled with its name and that of its revision."""
+    numbered = [c for c in backend.components(cache) if c.replicas is not None]
+    longest = max((len(c.name or f"{cache.name}-worker") for c in numbered), default=0)
+    if (over := longest + len("-0123456789") - _LABEL) > 0:
+        yield (
+            f"Dataset {cache.namespace}/{cache.name}: metadata.name: is {over} characters too long for pods of "
+            f"{cache.title}"
+        )
 
 
 def _of_pods(where: str, said: Any) -> Iterator[str]:

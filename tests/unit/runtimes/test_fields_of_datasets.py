@@ -9,6 +9,9 @@ import pytest
 
 from addon_framework.api.data import Dataset
 from addon_framework.api.meta import Json
+from runtimes.interface import Cache
+from runtimes.local import LocalBackend
+from runtimes.validation import problems
 from tests.unit.runtimes.fields import (
     SAMPLES,
     Path,
@@ -78,3 +81,25 @@ WRONG: list[tuple[Json, str]] = [
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_nothing_could_make_sense_of_is_refused(name: str, more: Json, text: str) -> None:
     assert f"Dataset demo/m: {text}" in result(SAMPLES[name], dataset={**base(SAMPLES[name]), **more})
+
+
+@pytest.mark.parametrize("name", ["1abc", "a.b", "a-", "A", "a" * 64])
+def test_a_name_that_pods_and_services_could_not_have_is_refused(name: str) -> None:
+    named = {"metadata": {"namespace": "demo", "name": name}, "spec": {"mounts": [{"mountPoint": "s3://a"}]}}
+    found = problems(LocalBackend(), Cache.of(named, {**named, "spec": {}}, image="agent"))
+    assert [f"Dataset demo/{name}: metadata.name: must be" in each for each in found] == [True]
+
+
+def test_a_name_is_as_short_as_its_pods_need_it() -> None:
+    """The controller of StatefulSets would only say so in an event."""
+
+    def found(name: str, replicas: int) -> list[str]:
+        source = {"mounts": [{"mountPoint": "s3://a"}]}
+        named: Json = {"metadata": {"namespace": "demo", "name": name}, "spec": source}
+        return problems(
+            LocalBackend(), Cache.of(named, {**named, "spec": {"replicas": replicas}}, image="agent")
+        )
+
+    assert "metadata.name: is 1 characters too long" in found("a" * 46, 1)[0]
+    assert not found("a" * 45, 1)
+    assert not found("a" * 46, 0)
