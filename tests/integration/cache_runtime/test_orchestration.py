@@ -86,10 +86,10 @@ async def test_a_quota_that_is_too_small_is_refused_and_then_raised(
 
 
 async def test_wrong_specs_are_named_by_field(fleet: Fleet) -> None:
-    dataset = fleet.dataset("llama", source="ftp://models/llama")
+    dataset = fleet.dataset("llama", source="nfs://models/llama")
     await fleet.create(dataset, fleet.runtime("local", "llama"), fleet.load("llama", policy="Cron"))
     failed = await fleet.phase(DATASETS, "llama", "Failed")
-    assert "spec.mounts[0].mountPoint: 'ftp://models/llama'" in str(failed["status"]["conditions"])
+    assert "spec.mounts[0].mountPoint: 'nfs://models/llama'" in str(failed["status"]["conditions"])
     load = await fleet.phase(DATALOADS, "llama", "Failed")
     assert "spec.schedule: policy Cron needs one" in load["status"]["infos"]["message"]
     assert load["status"]["conditions"][0]["reason"] == "ScheduleNotSpecified"
