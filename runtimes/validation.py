@@ -115,10 +115,8 @@ def _length(backend: Backend, cache: Cache) -> Iterator[str]:
     numbered = [c for c in backend.components(cache) if c.replicas is not None]
     longest = max((len(c.name or f"{cache.name}-worker") for c in numbered), default=0)
     if (over := longest + len("-0123456789") - _LABEL) > 0:
-        yield (
-            f"Dataset {cache.namespace}/{cache.name}: metadata.name: is {over} characters too long for pods of "
-            f"{cache.title}"
-        )
+        where = f"Dataset {cache.namespace}/{cache.name}: metadata.name"
+        yield f"{where}: is {over} characters too long for the pods of {cache.title}"
 
 
 def _of_pods(where: str, said: Any) -> Iterator[str]:
