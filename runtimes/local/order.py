@@ -110,11 +110,12 @@ class Order:
         return not self._busy and not self._opening
 
     def _opens(self) -> bool:
-        """Whether a file is opened rather than a range given out."""
-        if not self._items:
-            return False
+        """Whether a file is opened rather than a range given out: of many not more than are read soon."""
+        if not self._items or not self._ranges:
+            return bool(self._items)
         enough = len(self._ranges) + len(self._opening) >= self._ahead
-        return not self._ranges or not enough or self._items[0].path in self._urgent
+        first = self._items[0].path in self._urgent and self._ranges[0][0].path not in self._urgent
+        return first or not enough
 
     def _opened(self, item: Item, assembly: Assembly | None) -> None:
         self._opening.remove(item)

@@ -112,6 +112,20 @@ def test_what_is_waited_for_is_written_down_at_once(directory: Path, waiting: Ex
     assert {"b", "d"} <= known["e"]
 
 
+def test_many_files_that_are_waited_for_are_not_open_all_at_once(directory: Path, waiting: ExitStack) -> None:
+    source = Files(**{f"f{number}": 1 for number in range(100)})
+    opened: list[int] = []
+
+    def each(name: str) -> None:
+        if not source.reads:
+            wait_for(directory, waiting, "")
+        opened.append(len(list(Path("/proc/self/fd").iterdir())))
+
+    source.each = each
+    load(directory, source, threads=4)
+    assert max(opened) - min(opened) < 30
+
+
 def test_a_file_that_is_slow_to_open_holds_up_no_other(directory: Path) -> None:
     source, rest = Files(slow=2 * RANGE, a=3 * RANGE, b=3 * RANGE), threading.Event()
 
