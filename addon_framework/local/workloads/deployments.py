@@ -275,11 +275,19 @@ class DeploymentController(Controller):
                 updatedReplicas=updated,
                 readyReplicas=total("readyReplicas"),
                 availableReplicas=available,
-                unavailableReplicas=max(0, replicas - available, wanted - available),
+                unavailableReplicas=max(0, sum(map(_asked, sets)) - available),
                 collisionCount=int(before.get("collisionCount", 0)),
             ),
         }
         conditions = [dict(c) for c in before.get("conditions") or () if c["type"] != "ReplicaFailure"]
+        refusals = [failure for s in sets if (failure := get_condition(s, "ReplicaFailure"))]
+        conditions += [{**each, "lastUpdateTime": each["lastTransitionTime"]} for each in refusals[:1]]
+        if available >= wanted - _unavailable(deployment["spec"]):
+            message = "Deployment has minimum availability."
+            _set(conditions, "Available", True, "MinimumReplicasAvailable", message)
+        else:
+            message = "Deployment does not have minimum availability."
+            _set(conditions, "Available", False, "MinimumReplicasUnavailable", message)
         wait = None
         if updated == wanted == replicas == available and not deployment["spec"].get("paused"):
             message = f'ReplicaSet "{new["metadata"]["name"] if new else ""}" has successfully progressed.'
@@ -288,13 +296,6 @@ class DeploymentController(Controller):
             counts = ("updatedReplicas", "readyReplicas", "availableReplicas")
             moved = any(status.get(field, 0) > before.get(field, 0) for field in counts)
             wait = self._progress(deployment, conditions, new, moved)
-        if available >= wanted - _unavailable(deployment["spec"]):
-            message = "Deployment has minimum availability."
-            _set(conditions, "Available", True, "MinimumReplicasAvailable", message)
-        else:
-            message = "Deployment does not have minimum availability."
-            _set(conditions, "Available", False, "MinimumReplicasUnavailable", message)
-        conditions += [failure for s in sets if (failure := get_condition(s, "ReplicaFailure"))][:1]
         status["conditions"] = conditions
         await patch_status(self.client, DEPLOYMENTS, deployment, status)
         metadata = deployment["metadata"]

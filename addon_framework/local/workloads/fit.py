@@ -45,8 +45,18 @@ def misfits(spec: Json, node: Json, others: Iterable[Json] = ()) -> list[str]:
     if reason := _unplaceable(spec, node):
         return [reason]
     allocatable = (node.get("status") or {}).get("allocatable") or {}
+    others = list(others)
+    if _ports(spec) & {port for other in others for port in _ports(other)}:
+        return ["node(s) didn't have free ports for the requested pod ports"]
     wanting = lacking(spec, allocatable, others)
     return ["Too many pods" if name == "pods" else f"Insufficient {name}" for name in wanting]
+
+
+def _ports(spec: Json) -> set[tuple[str, int]]:
+    """Of the host, that a pod listens on; all addresses are one here."""
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    declared = [port for each in containers for port in each.get("ports") or ()]
+    return {(port.get("protocol", "TCP"), int(port["hostPort"])) for port in declared if port.get("hostPort")}
 
 
 def lacking(spec: Json, allocatable: Mapping[str, str], others: Iterable[Json]) -> list[str]:

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constrai
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from addon_framework.api.meta import Json
@@ -29,6 +29,14 @@ class Neighbourhood:
 
     def __init__(self, placed: Iterable[Placed], labels_of: Callable[[str], Mapping[str, str]]) -> None:
         self._placed, self._labels_of = list(placed), labels_of
+
+    def of(self, uids: Collection[str], node: Json) -> Neighbourhood:
+        """The same, but on one node with those pods only."""
+        name = node["metadata"]["name"]
+        kept = [
+            p for p in self._placed if p.node["metadata"]["name"] != name or p.pod["metadata"]["uid"] in uids
+        ]
+        return Neighbourhood(kept, self._labels_of)
 
     def misfit(self, pod: Json, node: Json, nodes: Iterable[Json]) -> str:
         """Why other pods keep this one off the node, in kube-scheduler's words; empty when they do not."""

@@ -18,6 +18,7 @@ from addon_framework.kube.informer import AnyInformer
 from addon_framework.local.workloads.pods import owned_by
 
 HASH = "controller-revision-hash"
+_LABELS = {"StatefulSet": "controller.kubernetes.io/hash"}  # of the revision itself
 
 
 def template_hash(template: Json, collisions: int = 0) -> str:
@@ -71,7 +72,7 @@ async def forget(client: Client, owner: Json, revisions: Revisions, used: Collec
 
 def hash_of(revision: Json) -> str:
     """What DaemonSets label their pods with; StatefulSets take the revision's name."""
-    return str(revision["metadata"]["labels"][HASH])
+    return str(revision["metadata"]["name"]).rpartition("-")[2]
 
 
 def template_of(revision: Json) -> Json:
@@ -90,7 +91,7 @@ async def _create(client: Client, owner: Json, of: Resource, data: Json, number:
             "metadata": {
                 "name": name,
                 "namespace": metadata["namespace"],
-                "labels": {**(template["metadata"].get("labels") or {}), HASH: digest},
+                "labels": {**(template["metadata"].get("labels") or {}), _LABELS.get(of.kind, HASH): digest},
                 "annotations": dict(metadata.get("annotations") or {}),
                 "ownerReferences": [owner_reference(owner, of, controller=True)],
             },

@@ -15,7 +15,8 @@ from addon_framework.kube import Conflict, Controller, Key, NotFound, Watch
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.fit import misfits, preference
 from addon_framework.local.workloads.neighbours import Neighbourhood, Placed, looks_at_others
-from addon_framework.local.workloads.pods import has_ended
+from addon_framework.local.workloads.pods import delete_exactly, has_ended
+from addon_framework.local.workloads.preemption import cheapest, may_preempt, priority
 
 _BY_NODE = "node-name"
 
@@ -43,12 +44,18 @@ class Scheduler(Controller):
         pod = self.cache(PODS).get(key)
         if pod is None or not _is_pending(pod) or pod["metadata"]["uid"] in self._assumed:
             return
+        if pod["spec"].get("schedulingGates"):
+            why = "Scheduling is blocked due to non-empty scheduling gates"
+            await self._refuse(pod, "SchedulingGated", why)
+            return
         neighbours = self._neighbours()
         fitting, reasons = self._filter(pod, neighbours)
         if missing := self._unbound_claim(pod):
             fitting = []
             reasons = Counter({missing: len(self.cache(NODES))})
         if not fitting:
+            if not missing:
+                await self._preempt(pod, neighbours)
             await self._unschedulable(pod, reasons)
             return
         node = max(
@@ -75,6 +82,49 @@ class Scheduler(Controller):
             self._assumed[metadata["uid"]] = (_name(node), pod)
         where = f"{metadata['namespace']}/{metadata['name']}"
         self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {where} to {_name(node)}")
+
+    async def _preempt(self, pod: Json, neighbours: Neighbourhood) -> None:
+        """Ends pods of lower priority where that makes room; the pod is bound once they are gone."""
+        nodes = list(self.cache(NODES))
+
+        def fits(node: Json, others: list[Json]) -> bool:
+            left = neighbours.of({each["metadata"]["uid"] for each in others}, node)
+            specs = [each["spec"] for each in others]
+            return not misfits(pod["spec"], node, specs) and not left.misfit(pod, node, nodes)
+
+        if not may_preempt(pod):
+            return
+        there = {_name(node): self._pods_on(_name(node)) for node in nodes}
+        if any(
+            p["metadata"].get("deletionTimestamp") and priority(p) < priority(pod)
+            for p in there.get((pod.get("status") or {}).get("nominatedNodeName", ""), ())
+        ):
+            return  # they are on their way out
+        found = cheapest(pod, nodes, lambda node: there[_name(node)], fits)
+        if found is None or not found.victims:
+            return
+        metadata = pod["metadata"]
+        nominated = {"metadata": {"uid": metadata["uid"]}, "status": {"nominatedNodeName": _name(found.node)}}
+        await self.client.patch(
+            PODS, metadata["name"], nominated, metadata["namespace"], subresource="status"
+        )
+        for victim in found.victims:
+            condition = {
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "PreemptionByScheduler",
+                "message": "default-scheduler: preempting to accommodate a higher priority pod",
+                "lastTransitionTime": now_rfc3339(),
+            }
+            name, namespace = victim["metadata"]["name"], victim["metadata"]["namespace"]
+            body: Json = {"status": {"conditions": [condition]}}
+            try:
+                await self.client.patch(PODS, name, body, namespace, kind="strategic", subresource="status")
+            except NotFound:
+                continue
+            await delete_exactly(self.client, victim)
+            message = f"Preempted by pod {metadata['uid']} on node {_name(found.node)}"
+            self._recorder.event(victim, "Normal", "Preempted", message)
 
     def _filter(self, pod: Json, neighbours: Neighbourhood) -> tuple[list[Json], Counter[str]]:
         fitting, reasons = [], Counter[str]()
@@ -123,13 +173,18 @@ class Scheduler(Controller):
         message = (
             f"0/{total} nodes are available: {listed}." if total else "no nodes available to schedule pods"
         )
+        if await self._refuse(pod, "Unschedulable", message):
+            self._recorder.event(pod, "Warning", "FailedScheduling", message)
+
+    async def _refuse(self, pod: Json, reason: str, message: str) -> bool:
+        """Whether that is news."""
         before = get_condition(pod, "PodScheduled") or {}
         if (before.get("status"), before.get("message")) == ("False", message):
-            return
+            return False
         condition: Json = {
             "type": "PodScheduled",
             "status": "False",
-            "reason": "Unschedulable",
+            "reason": reason,
             "message": message,
             "lastProbeTime": None,
             "lastTransitionTime": before.get("lastTransitionTime") or now_rfc3339(),
@@ -139,7 +194,7 @@ class Scheduler(Controller):
         await self.client.patch(
             PODS, metadata["name"], body, metadata["namespace"], kind="strategic", subresource="status"
         )
-        self._recorder.event(pod, "Warning", "FailedScheduling", message)
+        return True
 
     def _concerned(self, pod: Json) -> list[Key]:
         """Called with the old and the new state of a pod."""
@@ -157,19 +212,14 @@ class Scheduler(Controller):
         pods = self.cache(PODS)
         pods.add_index(_BY_NODE, lambda pod: [pod["spec"].get("nodeName") or ""])
         waiting = [pod for pod in pods.by_index(_BY_NODE, "") if _is_pending(pod)]
-        return [_key(pod) for pod in sorted(waiting, key=lambda pod: pod["metadata"]["creationTimestamp"])]
+        first = sorted(waiting, key=lambda pod: (-priority(pod), pod["metadata"]["creationTimestamp"]))
+        return [_key(pod) for pod in first]
 
 
 def _is_pending(pod: Json) -> bool:
     spec, metadata = pod["spec"], pod["metadata"]
     ours = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
-    return (
-        ours
-        and not spec.get("nodeName")
-        and not metadata.get("deletionTimestamp")
-        and not spec.get("schedulingGates")
-        and not has_ended(pod)
-    )
+    return ours and not spec.get("nodeName") and not metadata.get("deletionTimestamp") and not has_ended(pod)
 
 
 def _room_changed(old: Json | None, new: Json | None) -> bool:

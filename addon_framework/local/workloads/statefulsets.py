@@ -140,7 +140,7 @@ class StatefulSetController(Controller):
         spec, metadata = owner["spec"], owner["metadata"]
         name = f"{metadata['name']}-{ordinal}"
         template = plan.known.template(revision) or spec["template"]
-        pod = pod_from(template, owner, STATEFULSETS, name=name)
+        pod = pod_from(template, owner, STATEFULSETS, name=name, generateName=f"{metadata['name']}-")
         pod["metadata"]["labels"] |= {
             "statefulset.kubernetes.io/pod-name": name,
             "apps.kubernetes.io/pod-index": str(ordinal),
@@ -158,16 +158,16 @@ class StatefulSetController(Controller):
         except ApiError as error:
             if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
                 return
-            why = f"create Pod {name} in StatefulSet {metadata['name']} failed error: {error.message}"
+            why = f"Create Pod {name} in StatefulSet {metadata['name']} failed error: {error.message}"
             self._recorder.event(owner, "Warning", "FailedCreate", why)
             raise
-        done = f"create Pod {name} in StatefulSet {metadata['name']} successful"
+        done = f"Create Pod {name} in StatefulSet {metadata['name']} successful"
         self._recorder.event(owner, "Normal", "SuccessfulCreate", done)
 
     async def _delete(self, plan: Plan, pod: Json) -> None:
         if await delete_exactly(self.client, pod):
             names = f"Pod {pod['metadata']['name']} in StatefulSet {plan.owner['metadata']['name']}"
-            self._recorder.event(plan.owner, "Normal", "SuccessfulDelete", f"delete {names} successful")
+            self._recorder.event(plan.owner, "Normal", "SuccessfulDelete", f"Delete {names} successful")
 
     async def _claims(self, owner: Json, pod: str) -> list[Json]:
         """Makes the claims of one pod; its volumes."""
@@ -192,7 +192,7 @@ class StatefulSetController(Controller):
             except AlreadyExists:
                 pass  # claims outlive their pods
             else:
-                done = f"create Claim {name} Pod {pod} in StatefulSet {owner['metadata']['name']} success"
+                done = f"Create Claim {name} Pod {pod} in StatefulSet {owner['metadata']['name']} success"
                 self._recorder.event(owner, "Normal", "SuccessfulCreate", done)
             volumes.append({"name": given["name"], "persistentVolumeClaim": {"claimName": name}})
         return volumes

@@ -171,12 +171,16 @@ def _resource_claim(value: Json, path: str) -> Iterator[Cause]:
 
 
 def _pod_changed(pod: Json, old: Json) -> Iterator[Cause]:
-    """Only images, the deadline and new tolerations may differ."""
+    """Only images, the deadline and new tolerations may differ, and gates may go."""
     spec, before = pod.get("spec") or {}, old.get("spec") or {}
     for kind in ("containers", "initContainers"):
         if len(spec.get(kind) or ()) != len(before.get(kind) or ()):
             yield cause.forbidden(f"spec.{kind}", "pod updates may not add or remove containers")
             return
+    gates = before.get("schedulingGates") or ()
+    if new := [each["name"] for each in spec.get("schedulingGates") or () if each not in gates]:
+        why = f"only deletion is allowed, but found new scheduling gate '{new[0]}'"
+        yield cause.forbidden("spec.schedulingGates", why)
     if any(each not in (spec.get("tolerations") or ()) for each in before.get("tolerations") or ()):
         why = "existing toleration can not be modified except its tolerationSeconds"
         yield cause.forbidden("spec.tolerations", why)
@@ -185,10 +189,8 @@ def _pod_changed(pod: Json, old: Json) -> Iterator[Cause]:
 
 
 def _frozen(spec: Json) -> Json:
-    loose = {"activeDeadlineSeconds", "tolerations", *_CONTAINERS}
+    loose = {"activeDeadlineSeconds", "tolerations", "schedulingGates", *_CONTAINERS}
     out = {key: value for key, value in spec.items() if key not in loose and value is not None}
-    if out.get("schedulingGates") == []:
-        del out["schedulingGates"]
     for kind in ("containers", "initContainers"):
         out[kind] = [{**container, "image": ""} for container in spec.get(kind) or ()]
     return out
