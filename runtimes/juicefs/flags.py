@@ -14,6 +14,7 @@ from runtimes.workloads import image
 
 IMAGE = "juicedata/juicefs-fuse"
 FORMAT_OPTIONS = ("storage", "bucket")
+_OF_FUSE = ("ro", "rw", "dev", "suid", "nodev", "nosuid", "noexec", "debug", "nonempty")
 _NOT_MOUNT = (*FORMAT_OPTIONS, "quota")  # options of a Dataset that the mount does not have
 
 
@@ -99,9 +100,16 @@ def mount_options(cache: Cache) -> str:
             options.append(f"--subdir=/{below(source)}")
     if cache.read_only or source.read_only:
         options.append("--read-only")
-    options += [f"--{k}={v}" if v else f"--{k}" for k, v in fuse_options(cache).items()]
+    said = {name: f"{name}={value}" if value else name for name, value in fuse_options(cache).items()}
+    options += [f"--{text}" for name, text in said.items() if not _of_fuse(name)]
+    mounted = dict.fromkeys(["allow_other", *(text for name, text in said.items() if _of_fuse(name))])
     # The default metrics port is one for all; port 0 takes any.
-    return " ".join(["-o allow_other", "--metrics=127.0.0.1:0", *options])
+    return " ".join([f"-o {','.join(mounted)}", "--metrics=127.0.0.1:0", *options])
+
+
+def _of_fuse(option: str) -> bool:
+    """Whether it is FUSE's own, which `juicefs mount` takes after -o; Fluid's users name both alike."""
+    return "_" in option or option in _OF_FUSE
 
 
 def below(source: Source) -> str:

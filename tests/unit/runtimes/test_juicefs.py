@@ -81,6 +81,17 @@ def test_a_client_is_as_its_section_says() -> None:
         assert client(cache(mount))["hostNetwork"] is True
 
 
+def test_options_of_fuse_are_told_from_juicefs_own() -> None:
+    said = {"cache-mode": "0644", "enable-xattr": "", "allow_other": "", "max_read": "131072", "ro": ""}
+    made = next(
+        e["value"]
+        for e in client(cache(FILES, fuse={"options": said}))["containers"][0]["env"]
+        if e["name"] == "OPTIONS"
+    )
+    assert made.startswith("-o allow_other,max_read=131072,ro --metrics=")
+    assert made.endswith(" --cache-mode=0644 --enable-xattr")
+
+
 def test_who_can_only_read_is_refused_by_the_node_or_else_by_juicefs() -> None:
     remounter = client(cache(FILES))["containers"][1]
     assert "--read-only" not in remounter["args"], "a warm-up writes to .control"
