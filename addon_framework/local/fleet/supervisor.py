@@ -2,7 +2,8 @@
 
 It knows processes, not fleets. `processes.json` says which; SIGHUP reads it again, SIGTERM ends them all,
 the last stage first. One that ends by itself is started again after a pause that grows. When the supervisor
-itself is killed, the kernel kills its children (PR_SET_PDEATHSIG), so nothing runs unattended.
+itself is killed, the kernel kills its children (PR_SET_PDEATHSIG), so nothing runs unattended. And when the
+fleet's directory is removed, without `fleetadm down`, it ends them all by itself: nobody else could.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import IO
 
 import msgspec
 
-from addon_framework.local.fleet import zygote
-from addon_framework.local.fleet.state import Layout
+from addon_framework.local.fleet import network, zygote
+from addon_framework.local.fleet.state import FleetState, Layout
 from addon_framework.local.fleet.zygote import Birth, Child, Zygote
 
 _MIN_PAUSE, _MAX_PAUSE, _STEADY = 0.1, 5.0, 10.0  # seconds; after _STEADY a process counts as healthy
+_LOOK = 1.0  # seconds between looks whether the directory is there
 
 
 class ProcessSpec(msgspec.Struct, frozen=True):
@@ -141,21 +143,23 @@ class Supervised:
 
 
 class Supervisor:
-    """All processes of one fleet."""
+    """All processes of one fleet, for as long as its `lock` has a name."""
 
-    def __init__(self, layout: Layout, zygote: Zygote) -> None:
-        self._layout, self._zygote = layout, zygote
+    def __init__(self, layout: Layout, zygote: Zygote, lock: IO[str]) -> None:
+        self._layout, self._zygote, self._lock = layout, zygote, lock
         self._running: dict[str, Supervised] = {}
+        self._fleet: FleetState | None = None
         self._changed, self._reload, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
-        """Until SIGTERM. Raises SystemExit when the zygote is lost: nothing could be started again."""
+        """Until SIGTERM, or the fleet is removed. Raises SystemExit when the zygote is lost: nothing could
+        be started again."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         self._zygote.lost.add_done_callback(lambda _: self._stop.set())
-        reporter = asyncio.create_task(self._report())
+        beside = [asyncio.create_task(self._report()), asyncio.create_task(self._watch_directory())]
         stopping = asyncio.create_task(self._stop.wait())
         await self._adopt()
         while not stopping.done():
@@ -166,13 +170,18 @@ class Supervisor:
                 self._reload.clear()
                 await self._adopt()
         await self._stop_all(list(self._running.values()))
-        reporter.cancel()
-        self._layout.status.unlink(missing_ok=True)
+        for task in beside:
+            task.cancel()
+        if self._removed:
+            self._remove_network()
+        else:
+            self._layout.status.unlink(missing_ok=True)
         if self._zygote.lost.done():
             raise SystemExit("the zygote was killed, and with it what it had started; start the fleet again")
 
     async def _adopt(self) -> None:
         """Makes what runs what the file says."""
+        self._fleet = self._layout.load()
         specs = {
             spec.name: spec
             for spec in msgspec.json.decode(self._layout.processes.read_bytes(), type=list[ProcessSpec])
@@ -195,10 +204,28 @@ class Supervisor:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if self._removed:
+                return
             statuses = {name: supervised.status for name, supervised in self._running.items()}
             temporary = self._layout.status.with_suffix(".tmp")
             temporary.write_bytes(msgspec.json.encode(statuses))
             temporary.replace(self._layout.status)
+
+    @property
+    def _removed(self) -> bool:
+        """Whether the directory is; one that is made in its place has a lock of its own."""
+        return os.fstat(self._lock.fileno()).st_nlink == 0
+
+    async def _watch_directory(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            if self._removed:
+                self._stop.set()
+
+    def _remove_network(self) -> None:
+        """As `fleetadm down` would, which knows no more of it; one made in its place has that name now."""
+        if self._fleet is not None and self._fleet.isolated and not self._layout.state.exists():
+            network.down(self._fleet)
 
 
 def hold(layout: Layout) -> IO[str] | None:
@@ -226,8 +253,8 @@ def main() -> None:
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
-    asyncio.run(_supervise(layout, connection))
+    asyncio.run(_supervise(layout, connection, lock))
 
 
-async def _supervise(layout: Layout, connection: socket.socket) -> None:
-    await Supervisor(layout, Zygote(connection)).run()
+async def _supervise(layout: Layout, connection: socket.socket, lock: IO[str]) -> None:
+    await Supervisor(layout, Zygote(connection), lock).run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from addon_framework.local.fleet.state import Layout
+from addon_framework.local.fleet import FleetOptions, network
+from addon_framework.local.fleet.state import Layout, create
 from addon_framework.local.fleet.supervisor import ProcessSpec, ProcessStatus
 from addon_framework.testing import eventually
 
@@ -88,6 +90,49 @@ async def test_no_process_outlives_a_supervisor_that_is_killed(layout: Layout, s
     pid = await running(layout, "a")
     supervisor.kill()
     await eventually(lambda: not alive(pid))
+
+
+async def test_no_process_outlives_the_directory(layout: Layout, supervise: Supervise) -> None:
+    supervisor = supervise(sleeper("a"), python(layout, "b"))
+    pids = [await running(layout, name) for name in ("a", "b")]
+    await eventually(lambda: log(layout, "b") != "")  # it writes no more
+    shutil.rmtree(layout.directory)
+    assert supervisor.wait(20) == 0
+    assert not any(alive(pid) for pid in pids)
+    assert not layout.directory.exists()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+async def test_no_network_outlives_the_directory(layout: Layout, supervise: Supervise) -> None:
+    fleet = create(layout, FleetOptions(spokes=1, link="none"))
+    namespace = network.namespace(fleet, fleet.clusters[0])
+    network.up(fleet)
+    try:
+        layout.save(fleet)
+        supervisor = supervise(sleeper("a"))
+        await running(layout, "a")
+        assert namespace in os.listdir("/run/netns")
+        shutil.rmtree(layout.directory)
+        assert supervisor.wait(20) == 0
+        assert namespace not in os.listdir("/run/netns")
+        assert create(layout, FleetOptions(spokes=1)).hub_address == fleet.hub_address  # nobody has it
+    finally:
+        network.down(fleet)
+
+
+async def test_what_is_made_in_its_place_is_left_alone(layout: Layout, supervise: Supervise) -> None:
+    supervisor = supervise(sleeper("a"))
+    await running(layout, "a")
+    shutil.rmtree(layout.directory)
+    layout.run.mkdir(parents=True)
+    layout.logs.mkdir()
+    another = supervise(sleeper("b"))
+    await running(layout, "b")
+    assert supervisor.wait(20) == 0
+    assert another.poll() is None
+    assert status(layout, "b") is not None
+    assert status(layout, "a") is None
 
 
 async def test_later_stages_end_first(layout: Layout, supervise: Supervise) -> None:
