@@ -61,11 +61,15 @@ class LocalBackend(SourceBackend):
             extra["pin"] = True
         if given := checks.givers(load):
             extra["from"] = given
+            extra["listing"] = load.spec.options.get("listing") == "cache"
         return Task(pods.pod(cache, "runtimes.local.loader", extra, credentials=True))
 
     def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
         """Options; each load lists the source anew, so `loadMetadata` needs nothing more."""
-        return [*option_problems(load, ("threads", "pin", "from")), *checks.from_problems(cache, load)]
+        return [
+            *option_problems(load, ("threads", "pin", "from", "listing")),
+            *checks.from_problems(cache, load),
+        ]
 
     def clean(self, cache: Cache) -> Task:
         """Removes the directory."""

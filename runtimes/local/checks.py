@@ -106,6 +106,11 @@ def from_problems(cache: Cache, load: DataLoad) -> Iterator[str]:
     for address in givers(load):
         if not _ADDRESS.fullmatch(address):
             yield f"spec.options.from: {address!r} must be host:port"
+    listing = load.spec.options.get("listing")
+    if listing not in (None, "source", "cache"):
+        yield f"spec.options.listing: {listing!r} must be source or cache"
+    if listing == "cache" and not givers(load):
+        yield "spec.options.listing: cache is one that spec.options.from names"
     if load.spec.options.get("from") and not shares(cache):
         yield f"spec.options.from: the nodes of {cache.title} share nothing (spec.peers)"
 

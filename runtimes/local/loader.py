@@ -2,7 +2,8 @@
 
 CACHE is JSON: directory, quota, owner (how messages call the runtime), ids (uid and gid of the files),
 sources [{url, path, options}], targets, threads, pin, high and low (parts of the quota, see _room), peers,
-from (host:port of those caches that are to give everything, in place of the sources and other peers).
+from (host:port of those caches that are to give everything, in place of the sources and other peers), and
+listing (whether they are believed about what there is when the sources cannot be listed).
 SOURCE<n>_ACCESS_KEY, SOURCE<n>_SECRET_KEY and SOURCE<n>_TOKEN are the credentials of the n-th source. Exit
 status 0: complete; 3: trying again will not help; 1: it may.
 """
@@ -21,6 +22,8 @@ from typing import Any
 from runtimes.local.awaiting import Waiter, below
 from runtimes.local.compiled import fetch
 from runtimes.local.eviction import evict
+from runtimes.local.listing import items as listed_items
+from runtimes.local.listing import write as write_listing
 from runtimes.local.order import Item
 from runtimes.local.peers import other_nodes
 from runtimes.local.speed import speeds
@@ -80,7 +83,7 @@ class _Brought:
     def complete(self) -> bool:
         """Whether all of it is there. What is to be pinned still needs the directory."""
         if not self._items:
-            self._items = patiently(lambda: plan(self._specification, self._environment))
+            self._items = patiently(lambda: wanted(self._specification, self._environment))
         self._store.open()
         there = [item for item in self._items if self._store.has(item.path, item.url, item.object)]
         progress, before = self._progress, self._progress.files
@@ -114,7 +117,7 @@ def _alone(store: Store, specification: Mapping[str, Any], environment: Mapping[
 def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[str, str]) -> int:
     """The source as it is now, once."""
     progress = Progress()
-    items = patiently(lambda: plan(specification, environment))
+    items = patiently(lambda: wanted(specification, environment))
     if not any(_targets(specification)):
         parts = {store.temporary(i.path, i.url, i.object).stem for i in items}
         store.keep_only({item.path for item in items}, parts)
@@ -145,6 +148,8 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         unverified=transfer.unverified,
         **numbers,
     )
+    if peers and not any(_targets(specification)):
+        write_listing(store, items)
     if specification.get("pin"):
         store.pin(item.path for item in items)
     store.flush()
@@ -157,6 +162,30 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         ):
             report("speed", **found)
     return 0
+
+
+def wanted(specification: Mapping[str, Any], environment: Mapping[str, str]) -> list[Item]:
+    """What the sources have, or what a cache has that is believed where they cannot be listed."""
+    try:
+        return plan(specification, environment)
+    except SourceError as error:
+        if not specification.get("from"):
+            raise
+        if not specification.get("listing"):
+            hint = "options.listing: cache takes the list from the cache that it is copied from"
+            raise SourceError(f"{error}; {hint}", permanent=error.permanent) from error
+        peers = other_nodes(specification, environment)
+        assert peers is not None
+        try:
+            peer, text = peers.listing()
+        except SourceError as nobody:
+            raise SourceError(f"{error}; {nobody}", permanent=error.permanent) from error
+        report("trouble", message=f"{error}; what {peer} lists is copied")
+        targets = _targets(specification)
+        found = [item for item in listed_items(text, peer) if below(item.path, targets)]
+        if not found:
+            raise SourceError(f"{peer}: has nothing below {', '.join(targets)}", permanent=True) from error
+        return found
 
 
 def plan(specification: Mapping[str, Any], environment: Mapping[str, str]) -> list[Item]:

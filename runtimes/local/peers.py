@@ -132,6 +132,20 @@ class Peers:
             self._got(length)
             self.bytes += length
 
+    def listing(self) -> tuple[str, bytes]:
+        """Who has all of the Dataset, and what that is. Raises SourceError."""
+        why = ["nobody is known who might have it"]
+        for peer in self._members():
+            try:
+                with self._answer(peer, "/listing") as response:
+                    text = bytes(response.read())
+                    if response.status == 200:
+                        return peer, text
+                    why.append(f"{peer}: has not all of it")
+            except SourceError as error:
+                why.append(str(error))
+        raise SourceError("; ".join(why[1:] or why))
+
     def compiled(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Who has compiled code of engines: names and bytes of archives, as they say."""
         for peer in self._members():

@@ -4,6 +4,7 @@
                         that; only of what is there or what a loader is working on, else 404. The header
                         `Written` is how many bytes have come of what a loader is working on
     GET /FILE/NUMBER    the range
+    GET /listing        what the sources had when all of it was complete here (see listing); 404 unless it is
     GET /compiled       compiled code of engines (see compiled): JSON, name and bytes of each archive
     GET /compiled/NAME  the archive
 
@@ -23,7 +24,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from runtimes.local import assembly, compiled
+from runtimes.local import assembly, compiled, listing
 from runtimes.local.store import Store
 
 _FILE = re.compile(r"/([0-9a-f]{32})(?:/([0-9]{1,9}))?")
@@ -104,6 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if self.path.startswith("/compiled"):
                 self._compiled(self.path.removeprefix("/compiled").lstrip("/"))
+                return
+            if self.path == "/listing":
+                store = Store(self.server.directory)
+                store.open()
+                said = listing.whole(store)
+                self._answer(404 if said is None else 200, said or b"")
                 return
             found = self.server.found(match[1]) if match else None
             if match is None or found is None:

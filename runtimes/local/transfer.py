@@ -216,7 +216,8 @@ class Transfer:
     def _finish(self, item: Item, assembly: Assembly) -> None:
         """A file whose checksum is wrong is read once more from the start, by a later run."""
         if assembly.distrusted:
-            assembly.trust(self._again(lambda: item.source.detailed(replace(item.object, md5=""))))
+            item.object = self._again(lambda: item.source.detailed(replace(item.object, md5="")))
+            assembly.trust(item.object)
         with self._lock:
             self.unverified += not assembly.verified and item.object.size > 0
         self._store.add(item.path, item.url, item.object, assembly.finish())
