@@ -18,14 +18,21 @@ from runtimes.source.stores import STORES, option_names
 from runtimes.tiers import node_directories
 from runtimes.workloads import container, pod
 
-# Leaves no dead mount of an earlier life under the new one. $MOUNT_POINT is in the environment.
-PREPARE = """
+# A dead client's attributes may still be cached; the file system's own numbers (-f) never are.
+_MOUNTED = 'grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo && stat -f "$MOUNT_POINT" >/dev/null'
+OVER_DEAD = "OVER_DEAD"  # a variable
+# Leaves no dead mount of an earlier life under the new one. $MOUNT_POINT is in the environment. In a pod of
+# its users, OVER_DEAD: they have the dead mount and get, by propagation, only what is mounted over it.
+PREPARE = f"""
 set -eu
+if [ -n "${{{OVER_DEAD}:-}}" ] && grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo; then
+  shown=$MOUNT_POINT
+  MOUNT_POINT=$(mktemp -d)
+  (until {_MOUNTED}; do sleep 0.2; done; mount --bind "$MOUNT_POINT" "$shown") &
+fi
 while grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo; do umount -l "$MOUNT_POINT"; done
 mkdir -p "$MOUNT_POINT"
 """
-# A dead client's attributes may still be cached; the file system's own numbers (-f) never are.
-_MOUNTED = 'grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo && stat -f "$MOUNT_POINT" >/dev/null'
 _PROC = "/node/proc"
 HOST_PID = "runtime.fluid.io/fuse.hostpid"
 # What can be read without the client, with the options that we know.

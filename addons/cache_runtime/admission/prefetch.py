@@ -74,9 +74,7 @@ def bring(pod: Json, volumes: Mapping[str, str], image: str) -> None:
             "periodSeconds": 1,
             "failureThreshold": seconds + 10,
         }
-    clients = [c for c in pod["spec"].get("initContainers") or [] if c["name"].startswith("fluid-fuse-")]
-    others = [c for c in pod["spec"].get("initContainers") or [] if c not in clients]
-    pod["spec"]["initContainers"] = [*clients, container, *others]
+    pod["spec"]["initContainers"] = [container, *(pod["spec"].get("initContainers") or [])]
     pod["spec"]["volumes"] = [*pod["spec"]["volumes"], {"name": _VOLUME, "emptyDir": {}}]
     pod["metadata"]["annotations"] = {**said, _DONE: "true"}
 

@@ -118,6 +118,11 @@ class Reviewer:
             bypass.redirect(pod, namespace, self._cache(DATASETS))
         used = self._used(pod, namespace)
         volumes = {claim: name for claim, name in prefetch.volumes_of(pod).items() if claim in _claims(used)}
+        if volumes and prefetch.wanted(pod):
+            try:
+                prefetch.bring(pod, volumes, used[0].binding.cache.image)
+            except prefetch.PrefetchError as error:
+                raise RefusedError(str(error)) from None
         if labels.get(SIDECAR_LABEL) == "true":
             if used and SIDECAR_DONE_LABEL not in labels:
                 sidecar.bring(pod, [_client(each) for each in used])
@@ -125,11 +130,6 @@ class Reviewer:
             affinity.keep_away(pod)
         else:
             affinity.attract(pod, [self._cached(each) for each in used])
-        if volumes and prefetch.wanted(pod):
-            try:
-                prefetch.bring(pod, volumes, used[0].binding.cache.image)
-            except prefetch.PrefetchError as error:
-                raise RefusedError(str(error)) from None
         if used:
             annotations = pod["metadata"].get("annotations") or {}
             names = ",".join(sorted(each.claim for each in used))

@@ -2,16 +2,21 @@
 
 The client is a native sidecar: it has mounted before the other containers start, and does not keep a Job from
 ending. https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+
+It mounts in a directory of the volume, which the others have by subPath: a volume that is a dead mount itself
+could not be given to the client when it starts again.
 """
 
 from __future__ import annotations
 
 import copy
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from addon_framework.api.meta import Json
 from addons.cache_runtime.agent.names import SIDECAR_DONE_LABEL
+from runtimes.fuse import OVER_DEAD
 
 _MOUNTS = "mounts"  # the client's volume for what it mounts
 _ATTEMPTS = 300  # seconds until a client that cannot mount is started again
@@ -33,7 +38,7 @@ def bring(pod: Json, clients: Sequence[Client]) -> None:
     sidecars = []
     for number, client in enumerate(clients):
         container, volumes = _sidecar(client, number)
-        _hang(container, client, _claimed(spec, client.claim))
+        _hang(container, client, _claimed(spec, client))
         sidecars.append(container)
         spec["volumes"] += volumes
         there = spec.get("imagePullSecrets") or []
@@ -61,12 +66,13 @@ def needs(pod: Json) -> list[str]:
     return sorted(found)
 
 
-def _claimed(spec: Json, claim: str) -> str:
-    """The volume that was the claim, now one of the pod's own; all who mount it see what is mounted on it."""
+def _claimed(spec: Json, client: Client) -> str:
+    """The volume that was the claim, now one of the pod's own; all who mount it see what is mounted in it."""
+    below = posixpath.basename(client.mount_point)
     names = [
         volume["name"]
         for volume in spec["volumes"]
-        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim
+        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == client.claim
     ]
     spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] not in names]
     spec["volumes"].append({"name": names[0], "emptyDir": {}})
@@ -74,6 +80,8 @@ def _claimed(spec: Json, claim: str) -> str:
         for mount in container.get("volumeMounts") or []:
             if mount["name"] in names:
                 mount |= {"name": names[0], "mountPropagation": "HostToContainer"}
+                field = "subPathExpr" if mount.get("subPathExpr") else "subPath"
+                mount[field] = posixpath.join(below, mount.get(field) or "").rstrip("/")
     return str(names[0])
 
 
@@ -91,6 +99,7 @@ def _sidecar(client: Client, number: int) -> tuple[Json, list[Json]]:
     container["volumeMounts"] = [{**m, "name": _named(m["name"], number)} for m in mounts]
     container["name"] = f"fluid-fuse-{number}"
     container["restartPolicy"] = "Always"
+    container["env"] = [*(container.get("env") or []), {"name": OVER_DEAD, "value": "true"}]
     probe = container.get("readinessProbe")
     if probe:
         container["startupProbe"] = {**probe, "periodSeconds": 1, "failureThreshold": _ATTEMPTS}
@@ -98,8 +107,8 @@ def _sidecar(client: Client, number: int) -> tuple[Json, list[Json]]:
 
 
 def _hang(container: Json, client: Client, volume: str) -> None:
-    """The client mounts onto the volume itself, so that the others see it at the volume's root."""
-    shared = {"name": volume, "mountPath": client.mount_point}
+    """The volume is where the client mounts in it."""
+    shared = {"name": volume, "mountPath": posixpath.dirname(client.mount_point)}
     if (container.get("securityContext") or {}).get("privileged"):  # else it mounts nothing
         shared["mountPropagation"] = "Bidirectional"
     container["volumeMounts"] = [shared, *container["volumeMounts"]]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import signal
+import time
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +92,54 @@ async def test_a_pod_brings_its_client_along_and_ends(
     assert (await asked.output("reader-llama")).split()[0] == hashlib.md5(model["config.json"]).hexdigest()
     pod = await asked.client.get(PODS, "reader-llama", asked.namespace)
     assert not [v for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v or "hostPath" in v]
+
+
+@needs_root
+@pytest.mark.parametrize("profile", ["s3fs", "rclone"])
+async def test_a_client_that_a_pod_brought_dies_and_the_pod_reads_on(
+    asked: Fleet, model: dict[str, bytes], profile: str
+) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama", profileName=profile))
+    await asked.phase(DATASETS, "llama", "Bound")
+    script = "while true; do sleep 0.2; echo $(cat /proc/uptime) $(md5sum < /models/config.json); done"
+    await asked.create(labelled(asked.reader("llama", script), sidecar="true"))
+    await asked.phase(PODS, "reader-llama", "Running")
+    right = hashlib.md5(model["config.json"]).hexdigest()
+
+    async def reads_since(moment: float) -> bool:
+        where = PODS.path(asked.namespace, "reader-llama", "log")
+        text = await asked.client.text(where, params={"container": "main"})
+        lines = [line.split() for line in text.splitlines() if line[:1].isdigit()]
+        return any(float(line[0]) > moment and line[2:3] == [right] for line in lines)
+
+    await eventually(lambda: reads_since(0))
+    for _ in range(2):  # the second time what was put over the first one's mount
+        killed = brought(profile, f"/mounts/{asked.namespace}/llama ")
+        assert killed
+        for process in killed:
+            with contextlib.suppress(ProcessLookupError):  # one of two may end with the other
+                os.kill(process, signal.SIGKILL)
+        await eventually(lambda gone=killed: not any(Path(f"/proc/{each}").exists() for each in gone))
+        moment = time.clock_gettime(time.CLOCK_BOOTTIME)
+        await eventually(lambda m=moment: reads_since(m))
+    pod = await asked.client.get(PODS, "reader-llama", asked.namespace)
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    await asked.delete(PODS, "reader-llama")
+
+
+def brought(program: str, mount_point: str) -> list[int]:
+    """Processes of a client that a pod has for itself."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                name, told = (entry / "comm").read_text().strip(), (entry / "environ").read_bytes()
+                mounts = (entry / "mountinfo").read_text()
+            except OSError:
+                continue
+            if name == program and b"OVER_DEAD=true" in told and mount_point in mounts:
+                found.append(int(entry.name))
+    return found
 
 
 @needs_root

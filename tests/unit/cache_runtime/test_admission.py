@@ -119,7 +119,8 @@ def test_a_client_comes_along_as_a_sidecar_and_nothing_of_the_node_is_needed() -
     asking = pod()
     second = {"name": "again", "persistentVolumeClaim": {"claimName": "model", "readOnly": True}}
     asking["spec"]["volumes"].append(second)
-    asking["spec"]["containers"][0]["volumeMounts"].append({"name": "again", "mountPath": "/again"})
+    part = {"name": "again", "mountPath": "/again", "subPath": "part"}
+    asking["spec"]["containers"][0]["volumeMounts"].append(part)
 
     bring(asking, [client()])
 
@@ -127,7 +128,7 @@ def test_a_client_comes_along_as_a_sidecar_and_nothing_of_the_node_is_needed() -
     assert sidecar["restartPolicy"] == "Always"
     assert sidecar["startupProbe"]["periodSeconds"] == 1
     assert {m["mountPath"]: m["name"] for m in sidecar["volumeMounts"]} == {
-        "/mounts/demo/model": "data",
+        "/mounts/demo": "data",
         "/cache": "fluid-0-cache",
         "/run/s3fs": "fluid-0-keys",
     }
@@ -137,8 +138,8 @@ def test_a_client_comes_along_as_a_sidecar_and_nothing_of_the_node_is_needed() -
         "fluid-0-keys": {"name": "fluid-0-keys", "emptyDir": {"medium": "Memory"}},
     }
     mounts = asking["spec"]["containers"][0]["volumeMounts"]
-    assert [(m["mountPath"], m["name"], m["mountPropagation"]) for m in mounts] == [
-        ("/data", "data", "HostToContainer"),
-        ("/again", "data", "HostToContainer"),
+    assert [(m["mountPath"], m["name"], m["subPath"], m["mountPropagation"]) for m in mounts] == [
+        ("/data", "data", "model", "HostToContainer"),
+        ("/again", "data", "model/part", "HostToContainer"),
     ]
     assert asking["metadata"]["labels"] == {SIDECAR_DONE_LABEL: "true"}
