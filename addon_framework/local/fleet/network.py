@@ -99,6 +99,11 @@ def down(state: FleetState) -> None:
     """Removes all of it; what is gone already is fine."""
     for cluster in state.clusters:
         _disconnect(state, cluster)
+    release(state)
+
+
+def release(state: FleetState) -> None:
+    """Removes the hub's address alone; the rest has names that depend on the fleet's directory only."""
     _try("address", "delete", f"{state.hub_address}/32", "dev", "lo")
 
 

@@ -223,9 +223,14 @@ class Supervisor:
                 self._stop.set()
 
     def _remove_network(self) -> None:
-        """As `fleetadm down` would, which knows no more of it; one made in its place has that name now."""
-        if self._fleet is not None and self._fleet.isolated and not self._layout.state.exists():
+        """As `fleetadm down` would, which knows no more of it; but one made in its place has these names."""
+        if self._fleet is None or not self._fleet.isolated:
+            return
+        new = self._layout.load()
+        if new is None:
             network.down(self._fleet)
+        elif new.hub_address != self._fleet.hub_address:
+            network.release(self._fleet)
 
 
 def hold(layout: Layout) -> IO[str] | None:

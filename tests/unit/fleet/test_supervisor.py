@@ -104,21 +104,31 @@ async def test_no_process_outlives_the_directory(layout: Layout, supervise: Supe
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-async def test_no_network_outlives_the_directory(layout: Layout, supervise: Supervise) -> None:
-    fleet = create(layout, FleetOptions(spokes=1, link="none"))
-    namespace = network.namespace(fleet, fleet.clusters[0])
-    network.up(fleet)
+@pytest.mark.parametrize("another", [False, True], ids=["alone", "another in its place"])
+async def test_no_network_outlives_the_directory(
+    layout: Layout, supervise: Supervise, *, another: bool
+) -> None:
+    options = FleetOptions(spokes=1, link="none")
+    fleets = [create(layout, options)]
+    namespace = network.namespace(fleets[0], fleets[0].clusters[0])
+    network.up(fleets[0])
     try:
-        layout.save(fleet)
+        layout.save(fleets[0])
         supervisor = supervise(sleeper("a"))
         await running(layout, "a")
-        assert namespace in os.listdir("/run/netns")
+        supervisor.send_signal(signal.SIGSTOP)  # however long it takes
         shutil.rmtree(layout.directory)
+        if another:
+            fleets.append(create(layout, options))
+            layout.save(fleets[1])
+            network.up(fleets[1])
+        supervisor.send_signal(signal.SIGCONT)
         assert supervisor.wait(20) == 0
-        assert namespace not in os.listdir("/run/netns")
-        assert create(layout, FleetOptions(spokes=1)).hub_address == fleet.hub_address  # nobody has it
+        assert (namespace in os.listdir("/run/netns")) is another
+        assert create(layout, options).hub_address == fleets[0].hub_address  # which nobody has
     finally:
-        network.down(fleet)
+        for fleet in fleets:
+            network.down(fleet)
 
 
 async def test_what_is_made_in_its_place_is_left_alone(layout: Layout, supervise: Supervise) -> None:
