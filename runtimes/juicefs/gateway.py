@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from runtimes.interface import Cache, Component, SecretKey, Service
 from runtimes.juicefs import flags
 from runtimes.juicefs.scripts import FORMAT
-from runtimes.pods import field, from_secret, literal, mount
+from runtimes.pods import from_secret, literal, mount
 from runtimes.workloads import container, pod
 
 ANNOTATION = "data.boundaryless.io/gateway"
 PORT = 9000
 _KEYS = ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")
 _SERVE = f"""{FORMAT}
-exec juicefs gateway "$META" "$POD_IP:{PORT}" $OPTIONS --no-usage-report
+exec juicefs gateway "$META" "0.0.0.0:{PORT}" $OPTIONS --no-usage-report
 """
 
 
@@ -49,7 +49,6 @@ def component(cache: Cache) -> Component:
             *flags.environment(cache),
             *flags.limit(cache),
             *(from_secret(key, SecretKey(secret(cache), key)) for key in _KEYS),
-            field("POD_IP", "status.podIP"),
             literal("OPTIONS", " ".join(options)),
         ],
         ports={"s3": PORT},

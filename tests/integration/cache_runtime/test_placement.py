@@ -20,7 +20,7 @@ async def placed(fleet: Fleet, name: str) -> bool:
 
 
 async def test_one_that_wants_its_node_for_itself_waits_and_says_so(fleet: Fleet) -> None:
-    (fleet.host / "srv").mkdir(exist_ok=True)
+    (fleet.host / "srv").mkdir(parents=True, exist_ok=True)
     for name in ("first", "second"):
         await fleet.create(dataset(fleet, name, "Exclusive"), fleet.runtime("local", name))
         if name == "first":
