@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -164,21 +165,26 @@ class EnvtestApiServer:
         write_private(self.kubeconfig, kubeconfig(url, authority.cert_pem, admin))
         wait_ready(f"{url}/readyz", self._processes[-1], self.directory / "kube-apiserver.log")
         if self.has_controllers:
-            self._spawn(
-                "kube-controller-manager",
-                f"--kubeconfig={self.kubeconfig}",
-                "--bind-address=127.0.0.1",
-                f"--secure-port={free_port()}",
-                f"--cert-dir={pki}",
-                f"--root-ca-file={pki / 'ca.crt'}",
-                f"--cluster-signing-cert-file={pki / 'ca.crt'}",
-                f"--cluster-signing-key-file={pki / 'ca.key'}",
-                f"--service-account-private-key-file={pki / 'sa.key'}",
-                f"--controllers={','.join(CONTROLLERS)}",
-                "--leader-elect=false",
-                "--kube-api-qps=200",
-                "--kube-api-burst=400",
-            )
+            self.start_controllers(CONTROLLERS)
+
+    def start_controllers(self, names: Sequence[str]) -> None:
+        """Starts a kube-controller-manager with some of its controllers."""
+        pki = self.directory / "pki"
+        self._spawn(
+            "kube-controller-manager",
+            f"--kubeconfig={self.kubeconfig}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={free_port()}",
+            f"--cert-dir={pki}",
+            f"--root-ca-file={pki / 'ca.crt'}",
+            f"--cluster-signing-cert-file={pki / 'ca.crt'}",
+            f"--cluster-signing-key-file={pki / 'ca.key'}",
+            f"--service-account-private-key-file={pki / 'sa.key'}",
+            f"--controllers={','.join(names)}",
+            "--leader-elect=false",
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
+        )
 
     def stop(self) -> None:
         """Ends them, the store last."""

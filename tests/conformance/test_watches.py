@@ -75,6 +75,18 @@ async def test_09_a_timeout_ends_the_stream(api: Api, namespace: str) -> None:
         assert [event async for event in events if event["type"] != "BOOKMARK"] == []
 
 
+async def test_09_a_bookmark_brings_the_version_along(api: Api, namespace: str) -> None:
+    start = await version(api, namespace)
+    query = {"resourceVersion": start, "timeoutSeconds": 5, "allowWatchBookmarks": "true"}
+    async with asyncio.timeout(60), api.watch(config_maps(namespace), **query) as events:
+        made = (await api.post(config_maps(namespace), config_map("a"))).ok(201)
+        found = [event["object"] async for event in events if event["type"] == "BOOKMARK"]
+    assert found
+    assert (found[-1]["kind"], found[-1]["apiVersion"]) == ("ConfigMap", "v1")
+    assert int(found[-1]["metadata"]["resourceVersion"]) >= int(made["metadata"]["resourceVersion"])
+    assert "data" not in found[-1]
+
+
 async def test_11_list_by_watch(api: Api, namespace: str) -> None:
     path = config_maps(namespace)
     for name in "ab":

@@ -47,7 +47,12 @@ VALID: dict[str, Callable[[], Json]] = {
     "StatefulSet": lambda: made(
         "apps/v1", "StatefulSet", spec={"selector": SELECTOR, "template": template()}
     ),
-    "Job": lambda: made("batch/v1", "Job", spec={"template": template(restartPolicy="Never")}),
+    "Job": lambda: made(
+        "batch/v1",
+        "Job",
+        metadata={"name": "x", "namespace": "ns", "uid": "u1"},
+        spec={"template": template(restartPolicy="Never")},
+    ),
     "CronJob": lambda: made(
         "batch/v1",
         "CronJob",

@@ -224,12 +224,16 @@ def _rule(rule: Json, raw: Json, level: str, path: str) -> Iterator[Cause]:
     if not text.strip():
         yield cause.required(f"{path}.rule", "rule is not specified")
         return
-    if message is not None and not str(message).strip():
+    if message and not str(message).strip():
         yield cause.invalid(f"{path}.message", message, "message must be non-empty if specified")
     elif "\n" in str(message or ""):
         yield cause.invalid(f"{path}.message", message, "message must not contain line breaks")
     elif not message and "\n" in text.strip() and not rule.get("messageExpression"):
         yield cause.required(f"{path}.message", "message must be specified if rule contains line breaks")
+    if (reason := rule.get("reason")) is not None and reason not in _REASONS:
+        yield cause.not_supported(f"{path}.reason", reason, _REASONS)
+    if (field := rule.get("fieldPath")) and field_at(raw, field) is None:
+        yield cause.invalid(f"{path}.fieldPath", field, "must be a valid path")
     compiled = compile_rule(rule)
     if compiled.error:
         yield cause.invalid(f"{path}.rule", text, compiled.error)
@@ -239,6 +243,20 @@ def _rule(rule: Json, raw: Json, level: str, path: str) -> Iterator[Cause]:
         for name in _undefined(str(rule.get(key) or ""), raw, root=level == "root"):
             why = f"compilation failed: ERROR: <input>:1:1: undefined field '{name}'"
             yield cause.invalid(f"{path}.{key}", rule[key], why)
+
+
+_REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
+_STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]")
+
+
+def field_at(raw: Any, path: str) -> Any:
+    """The schema of the field that a path such as .spec.color leads to; None where it leads nowhere."""
+    if not re.fullmatch(f"(?:{_STEP.pattern})+", path):
+        return None
+    for dotted, quoted in _STEP.findall(path):
+        known = raw if isinstance(raw, dict) else {}
+        raw = (known.get("properties") or {}).get(dotted or quoted, known.get("additionalProperties"))
+    return raw
 
 
 _CHAIN = re.compile(r"(?<![\w.])(?:self|oldSelf)((?:\.[A-Za-z_]\w*(?!\w*\s*\())+)")

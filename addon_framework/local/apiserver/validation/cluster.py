@@ -12,6 +12,7 @@ from cryptography import x509
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, cause, names
 from addon_framework.local.apiserver.validation.metadata import immutable, unqualified_finalizer
+from addon_framework.local.apiserver.validation.words import FORMATS
 
 _USAGES = (
     "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment",
@@ -74,12 +75,18 @@ def _request_changed(obj: Json, old: Json) -> Iterator[Cause]:
 def _event(obj: Json, path: str) -> Iterator[Cause]:
     about: Json = obj.get("involvedObject") or obj.get("regarding") or {}
     namespace = (obj.get("metadata") or {}).get("namespace") or ""
-    if about and namespace and (about.get("namespace") or "default") != namespace:
+    if namespace and (about.get("namespace") or "default") != namespace:
         why = "does not match event.namespace"
         yield cause.invalid("involvedObject.namespace", about.get("namespace") or "", why)
     kind = obj.get("type") or ""
     if obj.get("eventTime") and kind not in ("Normal", "Warning"):
         yield cause.invalid("type", kind, f"has invalid value: {kind}")
+
+
+def _new_event(obj: Json, path: str) -> Iterator[Cause]:
+    about = obj.get("regarding") or {}
+    if not about.get("namespace") and (obj.get("metadata") or {}).get("namespace") != "default":
+        yield cause.invalid("involvedObject.namespace", "", "does not match event.namespace")
 
 
 def _namespace(obj: Json, path: str) -> Iterator[Cause]:
@@ -89,6 +96,16 @@ def _namespace(obj: Json, path: str) -> Iterator[Cause]:
 
 
 def _node(obj: Json, path: str) -> Iterator[Cause]:
+    spec = obj.get("spec") or {}
+    ranges = list(spec.get("podCIDRs") or ())
+    if spec.get("podCIDR"):
+        ranges[:1] = [spec["podCIDR"]]
+    for index, each in enumerate(ranges):
+        yield from FORMATS["cidr"](each, f"spec.podCIDRs[{index}]")
+    families = [":" in each for each in ranges]
+    if len(set(families)) < len(families):
+        why = "may specify no more than one CIDR for each IP family"
+        yield cause.invalid("spec.podCIDRs", ranges, why)
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate((obj.get("spec") or {}).get("taints") or ()):
         where = f"metadata.taints[{index}]"
@@ -111,13 +128,26 @@ def _node_changed(obj: Json, old: Json) -> Iterator[Cause]:
         yield cause.forbidden("spec.providerID", why)
 
 
+def _priority_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    if obj.get("value") != old.get("value"):
+        yield cause.forbidden("value", "may not be changed in an update.")
+    yield from immutable(obj, old, "preemptionPolicy")
+
+
+def _runtime_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    return immutable(obj, old, "handler")
+
+
 CHECKS: dict[str, Any] = {
     "certificates.v1.CertificateSigningRequestSpec": _request,
     "core.v1.Event": _event,
+    "events.v1.Event": _new_event,
     "core.v1.Namespace": _namespace,
     "core.v1.Node": _node,
 }
 CHANGES: dict[str, Any] = {
     "certificates.v1.CertificateSigningRequest": _request_changed,
     "core.v1.Node": _node_changed,
+    "node.v1.RuntimeClass": _runtime_changed,
+    "scheduling.v1.PriorityClass": _priority_changed,
 }

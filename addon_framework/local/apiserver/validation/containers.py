@@ -116,8 +116,8 @@ def _probe(probe: Json, path: str) -> Iterator[Cause]:
         yield cause.forbidden(f"{path}{extra}", "may not specify more than 1 handler type")
 
 
-def _amounts(entries: Json, path: str) -> Iterator[Cause | tuple[str, Decimal]]:
-    """Known or qualified names with amounts, or what is wrong with them."""
+def amounts(entries: Json, path: str) -> Iterator[Cause | tuple[str, Decimal]]:
+    """Known or qualified names of resources with amounts, or what is wrong with them."""
     for name, text in entries.items():
         where = f"{path}[{name}]"
         if name not in _NATIVE and not name.startswith("hugepages-"):
@@ -139,15 +139,15 @@ def _amounts(entries: Json, path: str) -> Iterator[Cause | tuple[str, Decimal]]:
 
 def _resources(resources: Json, path: str) -> Iterator[Cause]:
     """Requests within limits; of extended resources they are the same."""
-    amounts: dict[str, dict[str, Decimal]] = {"limits": {}, "requests": {}}
-    for group, known in amounts.items():
-        for found in _amounts(resources.get(group) or {}, f"{path}{group}"):
+    said: dict[str, dict[str, Decimal]] = {"limits": {}, "requests": {}}
+    for group, known in said.items():
+        for found in amounts(resources.get(group) or {}, f"{path}{group}"):
             if isinstance(found, Cause):
                 yield found
             else:
                 known[found[0]] = found[1]
-    for name, wanted in amounts["requests"].items():
-        text, most = str(resources["requests"][name]), amounts["limits"].get(name)
+    for name, wanted in said["requests"].items():
+        text, most = str(resources["requests"][name]), said["limits"].get(name)
         if most is None and "/" in name:
             yield cause.required(f"{path}limits", "Limit must be set for non overcommitable resources")
         elif most is not None and (wanted != most if "/" in name else wanted > most):
@@ -156,7 +156,14 @@ def _resources(resources: Json, path: str) -> Iterator[Cause]:
             yield cause.invalid(f"{path}requests", text, why)
 
 
+def _overhead(value: Json, path: str) -> Iterator[Cause]:
+    return (
+        each for each in amounts(value.get("podFixed") or {}, "overhead.limits") if isinstance(each, Cause)
+    )
+
+
 CHECKS: dict[str, Any] = {
+    "node.v1.Overhead": _overhead,
     "core.v1.Container": _container,
     "core.v1.EphemeralContainer": _container,
     "core.v1.SecurityContext": _security,

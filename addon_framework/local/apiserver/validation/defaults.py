@@ -118,6 +118,12 @@ def _labels_from_template(obj: Json) -> None:
         metadata["labels"] = dict(labels)
 
 
+def _controller(obj: Json) -> None:
+    _labels_from_template(obj)
+    template = obj["spec"].get("template") or {}
+    obj["spec"]["selector"] = obj["spec"].get("selector") or (template.get("metadata") or {}).get("labels")
+
+
 def _job(job: Json) -> None:
     """A Job finds its pods by its own uid, so that no two Jobs ever share pods."""
     spec = job["spec"]
@@ -126,9 +132,15 @@ def _job(job: Json) -> None:
     failed = spec.get("podFailurePolicy") is not None
     replaced = "Failed" if failed else "TerminatingOrFailed"
     _fill(spec, {"parallelism": 1, "podReplacementPolicy": replaced}, (None,))
-    uid, name = job.get("metadata", {}).get("uid"), job.get("metadata", {}).get("name", "")
-    template = spec.get("template")
-    if uid and template is not None and not spec["manualSelector"] and not spec.get("selector"):
+    metadata = job.get("metadata", {})
+    uid, name, template = metadata.get("uid"), metadata.get("name", ""), spec.get("template")
+    if (
+        "resourceVersion" not in metadata
+        and uid
+        and template is not None
+        and not spec["manualSelector"]
+        and not spec.get("selector")
+    ):
         labels = template.setdefault("metadata", {}).setdefault("labels", {})
         for prefix in ("batch.kubernetes.io/", ""):
             labels |= {f"{prefix}controller-uid": uid, f"{prefix}job-name": name}
@@ -155,6 +167,7 @@ _COMPUTED: dict[str, Callable[[Json], None]] = {
     "core.v1.Secret": _secret,
     "core.v1.Namespace": _namespace,
     "apps.v1.ReplicaSet": _labels_from_template,
+    "core.v1.ReplicationController": _controller,
     "batch.v1.Job": _job,
     "apiextensions.v1.CustomResourceDefinitionSpec": _definition,
 }

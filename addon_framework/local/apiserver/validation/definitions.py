@@ -8,6 +8,7 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, cause, names, structural_errors
+from addon_framework.local.apiserver.schemas.structural import field_at
 from addon_framework.local.apiserver.validation.metadata import immutable
 from addon_framework.local.apiserver.validation.webhooks import client_config
 
@@ -62,7 +63,7 @@ def _versions(versions: list[Json]) -> Iterator[Cause]:
         for field, judge in _JUDGES.items():
             differ = any(each.get(field) != version.get(field) for each in versions)
             if differ or index == 0:
-                yield from judge(version.get(field), f"{where if differ else 'spec'}.{field}")
+                yield from judge(version.get(field), f"{where if differ else 'spec'}.{field}", schemas[index])
     if shared and schemas[0] is not None:
         yield from structural_errors(schemas[0])
     if len(set(said)) < len(said):
@@ -73,7 +74,7 @@ def _versions(versions: list[Json]) -> Iterator[Cause]:
         yield cause.invalid("status.storedVersions", [], "must have the storage version")
 
 
-def _columns(columns: Any, path: str) -> Iterator[Cause]:
+def _columns(columns: Any, path: str, schema: Any) -> Iterator[Cause]:
     for index, column in enumerate(columns or ()):
         where, kind, text = f"{path}[{index}]", column.get("type"), column.get("jsonPath")
         for key, shown in (("name", "name"), ("type", "type"), ("jsonPath", "JSONPath")):
@@ -85,7 +86,7 @@ def _columns(columns: Any, path: str) -> Iterator[Cause]:
             yield cause.invalid(f"{where}.JSONPath", text, "is an invalid path: must start with .")
 
 
-def _subresources(said: Any, path: str) -> Iterator[Cause]:
+def _subresources(said: Any, path: str, schema: Any) -> Iterator[Cause]:
     scale = (said or {}).get("scale")
     if scale is None:
         return
@@ -97,7 +98,7 @@ def _subresources(said: Any, path: str) -> Iterator[Cause]:
             yield cause.invalid(where, text, f"should be a json path under {root.rstrip('.') or '.spec'}")
 
 
-def _selectable(fields: Any, path: str) -> Iterator[Cause]:
+def _selectable(fields: Any, path: str, schema: Any) -> Iterator[Cause]:
     seen: list[str] = []
     for index, field in enumerate(fields or ()):
         text, where = field.get("jsonPath") or "", f"{path}[{index}].jsonPath"
@@ -105,6 +106,8 @@ def _selectable(fields: Any, path: str) -> Iterator[Cause]:
             yield cause.required(where)
         elif not text.startswith("."):
             yield cause.invalid(where, text, "is an invalid path: must start with .")
+        elif (field_at(schema, text) or {}).get("type") not in ("string", "integer", "boolean"):
+            yield cause.invalid(where, text, "is an invalid path: does not refer to a valid field")
         elif text in seen:
             yield cause.duplicate(where, text)
         seen.append(text)

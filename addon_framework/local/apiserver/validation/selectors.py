@@ -67,7 +67,27 @@ def _peer(value: Json, path: str) -> Iterator[Cause]:
         yield cause.required(path[:-1], "must specify a peer")
 
 
+def _end_port(value: Json, path: str) -> Iterator[Cause]:
+    end, port = value.get("endPort"), value.get("port")
+    where = f"{path}endPort"
+    if end is None:
+        return
+    if not isinstance(port, int):
+        how = "not specified" if port is None else "non-numeric"
+        yield cause.invalid(where, end, f"may not be specified when `port` is {how}")
+    elif end < port:
+        yield cause.invalid(where, port, "must be greater than or equal to `port`")
+    yield from FORMATS["port"](end, where)
+
+
+def _network_policy(value: Json, path: str) -> Iterator[Cause]:
+    if len(types := value.get("policyTypes") or ()) > 2:
+        yield cause.invalid(f"{path}policyTypes", types, "may not specify more than two policyTypes")
+
+
 CHECKS: dict[str, Any] = {
+    "networking.v1.NetworkPolicyPort": _end_port,
+    "networking.v1.NetworkPolicySpec": _network_policy,
     "meta.v1.LabelSelector": _selector,
     "meta.v1.LabelSelectorRequirement": _requirement,
     "core.v1.NodeSelectorTerm": _node_term,

@@ -27,6 +27,12 @@ def _service(spec: Json, path: str) -> Iterator[Cause]:
     if address and address != "None":
         yield from FORMATS["ip"](address, f"{path}clusterIPs[0]")
     yield from _ports(ports, path)
+    ranges = spec.get("loadBalancerSourceRanges") or []
+    if ranges and kind != "LoadBalancer":
+        why = "may only be used when `type` is 'LoadBalancer'"
+        yield cause.forbidden(f"{path}LoadBalancerSourceRanges", why)
+    for index, text in enumerate(ranges if kind == "LoadBalancer" else ()):
+        yield from FORMATS["cidr"](text, f"{path}LoadBalancerSourceRanges[{index}]")
 
 
 def _ports(ports: list[Json], path: str) -> Iterator[Cause]:
@@ -54,15 +60,11 @@ def _new_service(service: Json, path: str) -> Iterator[Cause]:
             why = "may not be used when `type` is 'ClusterIP'"
             yield cause.forbidden(f"spec.ports[{index}].nodePort", why)
     for field, shown in (
-        ("loadBalancerSourceRanges", "LoadBalancerSourceRanges"),
         ("allocateLoadBalancerNodePorts", "allocateLoadBalancerNodePorts"),
         ("loadBalancerClass", "loadBalancerClass"),
     ):
         if spec.get(field) is not None and kind != "LoadBalancer":
             yield cause.forbidden(f"spec.{shown}", "may only be used when `type` is 'LoadBalancer'")
-    if kind == "LoadBalancer":
-        for index, text in enumerate(spec.get("loadBalancerSourceRanges") or ()):
-            yield from FORMATS["cidr"](text, f"spec.LoadBalancerSourceRanges[{index}]")
     if policy and kind not in ("LoadBalancer", "NodePort"):
         why = "may only be set for externally-accessible services"
         yield cause.invalid("spec.externalTrafficPolicy", policy, why)
@@ -77,6 +79,44 @@ def _service_changed(service: Json, old: Json) -> Iterator[Cause]:
     external = "ExternalName" in (spec.get("type"), before.get("type"))
     if before.get("clusterIP") and not external and spec.get("clusterIP") != before["clusterIP"]:
         yield cause.invalid("spec.clusterIPs[0]", [spec.get("clusterIP") or ""], "may not change once set")
+    if before.get("type") == spec.get("type") == "LoadBalancer":
+        now, past = spec.get("loadBalancerClass"), before.get("loadBalancerClass")
+        if past is not None and now != past:
+            yield cause.invalid("spec.loadBalancerClass", now, "may not change once set")
+
+
+def _ingress(spec: Json, path: str) -> Iterator[Cause]:
+    if not spec.get("rules") and spec.get("defaultBackend") is None:
+        why = "either `defaultBackend` or `rules` must be specified"
+        yield cause.invalid(path[:-1], None, why)
+    if spec.get("defaultBackend") is not None:
+        yield from _backend(spec["defaultBackend"], f"{path}defaultBackend")
+
+
+def _backend(value: Json, path: str) -> Iterator[Cause]:
+    service = value.get("service")
+    if service is None and value.get("resource") is None:
+        yield cause.invalid(path, "", "resource or service backend is required")
+    elif service is not None and not any(
+        (service.get("port") or {}).get(each) for each in ("name", "number")
+    ):
+        yield cause.required(path, "port name or number is required")
+
+
+def _ingress_path(value: Json, path: str) -> Iterator[Cause]:
+    text = value.get("path") or ""
+    strict = value.get("pathType") in ("Exact", "Prefix") or (text and value.get("pathType") is not None)
+    if strict and not text.startswith("/"):
+        yield cause.invalid(f"{path}path", text, "must be an absolute path")
+    yield from _backend(value.get("backend") or {}, f"{path}backend")
+
+
+def _subset(value: Json, path: str) -> Iterator[Cause]:
+    if not value.get("addresses") and not value.get("notReadyAddresses"):
+        yield cause.required(path[:-1], "must specify `addresses` or `notReadyAddresses`")
+    for index, port in enumerate(value.get("ports") or ()):
+        if len(value["ports"]) > 1 and not port.get("name"):
+            yield cause.required(f"{path}ports[{index}].name")
 
 
 def _endpoint_slice(obj: Json, path: str) -> Iterator[Cause]:
@@ -99,7 +139,13 @@ def _endpoint_slice_changed(obj: Json, old: Json) -> Iterator[Cause]:
     return immutable(obj, old, "addressType")
 
 
-CHECKS: dict[str, Any] = {"core.v1.ServiceSpec": _service, "discovery.v1.EndpointSlice": _endpoint_slice}
+CHECKS: dict[str, Any] = {
+    "core.v1.EndpointSubset": _subset,
+    "core.v1.ServiceSpec": _service,
+    "discovery.v1.EndpointSlice": _endpoint_slice,
+    "networking.v1.HTTPIngressPath": _ingress_path,
+    "networking.v1.IngressSpec": _ingress,
+}
 CREATIONS: dict[str, Any] = {"core.v1.Service": _new_service}
 CHANGES: dict[str, Any] = {
     "core.v1.Service": _service_changed,

@@ -60,6 +60,10 @@ def _volume_changed(volume: Json, old: Json) -> Iterator[Cause]:
         where = "spec.persistentvolumesource"
         yield cause.forbidden(where, f"{where} is immutable after creation")
     yield from immutable(volume, old, "spec.volumeMode")
+    now, before = ((each.get("spec") or {}).get("nodeAffinity") for each in (volume, old))
+    if before is not None and now != before:
+        why = "field is immutable, except for updating from beta label to GA"
+        yield cause.invalid("nodeAffinity", now, why)
 
 
 def _size(claim: Json) -> Any:
@@ -82,7 +86,13 @@ def _new_claim(claim: Json, path: str) -> Iterator[Cause]:
 
 def _claim_changed(claim: Json, old: Json) -> Iterator[Cause]:
     spec, before = claim.get("spec") or {}, old.get("spec") or {}
-    loose = {"resources", "volumeAttributesClassName"}
+    yield from claim_spec(spec, "spec.")
+    loose = {"volumeAttributesClassName"}
+    if (old.get("status") or {}).get("phase") == "Bound":
+        spec, before = (
+            {**each, "resources": {**(each.get("resources") or {}), "requests": None}}
+            for each in (spec, before)
+        )
     if not before.get("volumeName"):
         loose.add("volumeName")  # binding
     if before.get("storageClassName") is None:
@@ -90,10 +100,26 @@ def _claim_changed(claim: Json, old: Json) -> Iterator[Cause]:
     if any(spec.get(key) != before.get(key) for key in (spec.keys() | before.keys()) - loose):
         why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
         yield cause.forbidden("spec", f"{why}bound claims")
-    size, past = _size(spec), _size(before)
+    size, past = (_size(each.get("spec") or {}) for each in (claim, old))
     if size is not None and past is not None and parse_quantity(size) < parse_quantity(past):
         why = "field can not be less than status.capacity"
         yield cause.forbidden("spec.resources.requests.storage", why)
+
+
+def _driver(spec: Json, path: str) -> Iterator[Cause]:
+    for each in spec.get("volumeLifecycleModes") or ():
+        if each not in ("Persistent", "Ephemeral"):
+            yield cause.not_supported(f"{path}volumeLifecycleModes", each, ["Persistent", "Ephemeral"])
+
+
+def _driver_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    for key, shown in (
+        ("attachRequired", "attachedRequired"),
+        ("volumeLifecycleModes", "volumeLifecycleModes"),
+    ):
+        now, before = ((each.get("spec") or {}).get(key) for each in (obj, old))
+        if now != before:
+            yield cause.invalid(f"spec.{shown}", now, "field is immutable")
 
 
 def _class_changed(obj: Json, old: Json) -> Iterator[Cause]:
@@ -101,10 +127,11 @@ def _class_changed(obj: Json, old: Json) -> Iterator[Cause]:
         yield from immutable(obj, old, key)
 
 
-CHECKS: dict[str, Any] = {"core.v1.PersistentVolume": _volume}
+CHECKS: dict[str, Any] = {"core.v1.PersistentVolume": _volume, "storage.v1.CSIDriverSpec": _driver}
 CREATIONS: dict[str, Any] = {"core.v1.PersistentVolumeClaim": _new_claim}
 CHANGES: dict[str, Any] = {
     "core.v1.PersistentVolume": _volume_changed,
     "core.v1.PersistentVolumeClaim": _claim_changed,
+    "storage.v1.CSIDriver": _driver_changed,
     "storage.v1.StorageClass": _class_changed,
 }

@@ -23,6 +23,9 @@ def judge_of(word: str) -> Judge:
         return _one_of(argument.split("|"), as_invalid=name == "is")
     if name == "min":
         return _bounded(int(argument), None, f"must be greater than or equal to {argument}")
+    if name == "longest":
+        most = int(argument)
+        return _holds(lambda value: len(value) <= most, f"can have at most {most} characters")
     if name == "range":
         low, high = map(int, argument.split(".."))
         return _bounded(low, high, f"must be between {low} and {high}, inclusive")
@@ -141,7 +144,10 @@ FORMATS: dict[str, Judge] = {
     "relative": relative,
     "not_up": _not_up,
     "absolute": _holds(lambda value: value.startswith("/"), "must be an absolute path"),
-    "sysctl": _holds(_matches(_SYSCTL), f"must have at most 253 characters and match regex ^{_SYSCTL}$"),
+    "sysctl": _holds(
+        _matches(rf"(?=.{{1,253}}\Z){_SYSCTL}"),
+        f"must have at most 253 characters and match regex ^{_SYSCTL}$",
+    ),
     "qualified": _named(names.qualified),
     "value": _named(names.label_value),
     "dns": _named(names.subdomain),

@@ -40,13 +40,17 @@ def _always_on(spec: Json, path: str, kind: str) -> Iterator[Cause]:
     """What Deployments, ReplicaSets, DaemonSets and StatefulSets have in common."""
     yield from _selects_own_pods(spec, path, kind)
     pod = (spec.get("template") or {}).get("spec") or {}
+    yield from _restarts(pod, path)
+    yield from mounts(pod, f"{path}template.spec.", [each for each in _claims(spec) if not names.label(each)])
+
+
+def _restarts(pod: Json, path: str) -> Iterator[Cause]:
     policy = pod.get("restartPolicy") or "Always"
     if policy != "Always":
         yield cause.not_supported(f"{path}template.spec.restartPolicy", policy, ["Always"])
     if pod.get("activeDeadlineSeconds") is not None:
         why = "activeDeadlineSeconds in a workload's template is not supported"
         yield cause.forbidden(f"{path}template.spec.activeDeadlineSeconds", why)
-    yield from mounts(pod, f"{path}template.spec.", [each for each in _claims(spec) if not names.label(each)])
 
 
 def _claims(spec: Json) -> list[str]:
@@ -90,10 +94,36 @@ def _replica_set(spec: Json, path: str) -> Iterator[Cause]:
     return _always_on(spec, path, "replicaset")
 
 
+def _controller(spec: Json, path: str) -> Iterator[Cause]:
+    selector, template = spec.get("selector") or {}, spec.get("template")
+    if not selector:
+        yield cause.required(f"{path}selector")
+    if template is None:
+        yield cause.required(f"{path}template")
+        return
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    if not selector.items() <= labels.items():
+        why = "`selector` does not match template `labels`"
+        yield cause.invalid(f"{path}template.metadata.labels", labels, why)
+    yield from _restarts(template.get("spec") or {}, path)
+
+
+def _pod_template(obj: Json, path: str) -> Iterator[Cause]:
+    if not obj.get("template"):
+        yield cause.required("template.spec.containers")
+
+
 def _daemon_set(spec: Json, path: str) -> Iterator[Cause]:
     yield from _always_on(spec, path, "daemonset")
     strategy = spec.get("updateStrategy") or {}
     yield from _rolling(strategy, f"{path}updateStrategy", ("OnDelete", "RollingUpdate"))
+    rolling = strategy.get("rollingUpdate") or {}
+    if all(rolling.get(each) not in (None, 0, "0%") for each in ("maxSurge", "maxUnavailable")):
+        where, why = (
+            f"{path}updateStrategy.rollingUpdate.maxSurge",
+            "may not be set when maxUnavailable is non-zero",
+        )
+        yield cause.invalid(where, rolling["maxSurge"], why)
 
 
 def _stateful_set(spec: Json, path: str) -> Iterator[Cause]:
@@ -149,11 +179,22 @@ def _new_job(job: Json, path: str) -> Iterator[Cause]:
     return _selects_own_pods(spec, "spec.", "job") if spec.get("manualSelector") else iter(())
 
 
+def _revision_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    return immutable(obj, old, "data")
+
+
 def _job_changed(job: Json, old: Json) -> Iterator[Cause]:
+    spec = job.get("spec") or {}
+    if spec.get("selector") is None:
+        yield cause.required("spec.selector")
+    yield from _selects_own_pods(spec, "spec.", "job")
     for key in ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"):
         yield from immutable(job, old, f"spec.{key}")
-    if (job.get("spec") or {}).get("completionMode") != "Indexed":
+    if spec.get("completionMode") != "Indexed":
         yield from immutable(job, old, "spec.completions")
+    elif spec.get("completions") not in ((old.get("spec") or {}).get("completions"), spec.get("parallelism")):
+        why = "can only be modified in tandem with spec.parallelism"
+        yield cause.invalid("spec.completions", spec.get("completions"), why)
     started = (old.get("status") or {}).get("startTime") is not None
     if started or not (old.get("spec") or {}).get("suspend"):
         yield from immutable(job, old, "spec.template")
@@ -220,6 +261,8 @@ CHECKS: dict[str, Any] = {
     "apps.v1.DaemonSetSpec": _daemon_set,
     "apps.v1.StatefulSetSpec": _stateful_set,
     "batch.v1.JobSpec": _job,
+    "core.v1.PodTemplate": _pod_template,
+    "core.v1.ReplicationControllerSpec": _controller,
     "batch.v1.CronJobSpec": _cron_job,
 }
 CREATIONS: dict[str, Any] = {
@@ -230,6 +273,7 @@ CREATIONS: dict[str, Any] = {
 CHANGES: dict[str, Any] = {
     "apps.v1.Deployment": _same_selector,
     "apps.v1.ReplicaSet": _same_selector,
+    "apps.v1.ControllerRevision": _revision_changed,
     "apps.v1.DaemonSet": _same_selector,
     "apps.v1.StatefulSet": _stateful_set_changed,
     "batch.v1.Job": _job_changed,

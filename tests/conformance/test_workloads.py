@@ -1,0 +1,246 @@
+"""Workloads: what their controllers make of them. A test plays the kubelet.
+
+Beside kube-apiserver they are kube-controller-manager's, beside the embedded server ours. The scheduler is
+ours on both, since kube-scheduler does not come with an API server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from addon_framework.api.conditions import get_condition, is_true
+from addon_framework.api.meta import Json
+from addon_framework.kube import Client, Controller, Manager
+from addon_framework.local.events import Recorder
+from addon_framework.local.workloads import controllers as ours
+from addon_framework.local.workloads.scheduler import Scheduler
+from addon_framework.testing import eventually
+from addon_framework.testing.servers import ApiServer, EnvtestApiServer
+from tests.conformance.api import Api
+from tests.conformance.objects import deployment, deployments
+
+CONTROLLERS = ("deployment", "replicaset", "daemonset", "statefulset", "job", "cronjob")
+NODES = "/api/v1/nodes"
+
+
+async def run(client: Client, choose: Callable[[Controller], bool]) -> AsyncIterator[None]:
+    """Our controllers, until the test ends."""
+    recorder, manager = Recorder(client, "controllers"), Manager(client, name="workloads")
+    for each in filter(choose, ours(recorder)):
+        manager.add(each)
+    tasks = [asyncio.create_task(work) for work in (manager.run(), recorder.run())]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture(scope="module")
+def real_controllers(api_server: ApiServer | None) -> bool:
+    """Whether the cluster has workload controllers that are not ours; beside envtest they start here."""
+    if isinstance(api_server, EnvtestApiServer) and api_server.has_controllers:
+        api_server.start_controllers([f"{each}-controller" for each in CONTROLLERS])
+        return True
+    return api_server is None
+
+
+@pytest.fixture
+async def workloads(real_controllers: bool, client: Client) -> AsyncIterator[None]:
+    """Controllers of workloads run."""
+    if real_controllers:
+        yield
+    else:
+        async for _ in run(client, lambda each: not isinstance(each, Scheduler)):
+            yield
+
+
+@pytest.fixture
+async def scheduler(client: Client) -> AsyncIterator[None]:
+    """Ours runs."""
+    async for _ in run(client, lambda each: isinstance(each, Scheduler)):
+        yield
+
+
+class Kubelet:
+    """Of no node: it says of pods what a test wants."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self._api, self._path = api, f"/api/v1/namespaces/{namespace}/pods"
+
+    async def pods(self) -> list[Json]:
+        """Those that stay."""
+        items = (await self._api.get(self._path)).ok()["items"]
+        return [each for each in items if not each["metadata"].get("deletionTimestamp")]
+
+    async def names(self) -> list[str]:
+        """Of those."""
+        return [each["metadata"]["name"] for each in await self.pods()]
+
+    async def say(self, phase: str) -> None:
+        """All pods run and are ready, or have succeeded."""
+        ready = {"type": "Ready", "status": "True" if phase == "Running" else "False"}
+        for pod in await self.pods():
+            if (pod.get("status") or {}).get("phase") != phase:
+                path = f"{self._path}/{pod['metadata']['name']}/status"
+                answer = await self._api.patch(path, {"status": {"phase": phase, "conditions": [ready]}})
+                assert answer.code in (200, 404)  # it may have gone
+
+    async def until(self, path: str, done: Callable[[Json], bool], phase: str = "Running") -> Json:
+        """Says it of every pod there is, until an object is as a test wants it."""
+
+        async def seen() -> Json | None:
+            await self.say(phase)
+            obj: Json = (await self._api.get(path)).ok()
+            return obj if done(obj) else None
+
+        found: Json = await eventually(seen)
+        return found
+
+
+@pytest.fixture
+def kubelet(api: Api, namespace: str) -> Kubelet:
+    """Of the test's namespace."""
+    return Kubelet(api, namespace)
+
+
+def template(**spec: object) -> Json:
+    containers = [{"name": "c", "image": "busybox"}]
+    return {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": containers, **spec}}
+
+
+def rolled_out(obj: Json) -> bool:
+    """As `kubectl rollout status` sees it."""
+    state, wanted = obj.get("status") or {}, obj["spec"]["replicas"]
+    counts = [state.get(each) for each in ("replicas", "updatedReplicas", "availableReplicas")]
+    return state.get("observedGeneration") == obj["metadata"]["generation"] and counts == [wanted] * 3
+
+
+async def test_47_a_deployment_rolls_over(
+    api: Api, namespace: str, workloads: None, kubelet: Kubelet
+) -> None:
+    one = deployments(namespace, "web")
+    (await api.post(deployments(namespace), deployment("web", 2))).ok(201)
+    first = await kubelet.until(one, rolled_out)
+    assert is_true(first, "Available")
+    old = set(await kubelet.names())
+    assert len(old) == 2
+    (await api.patch(one, {"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}})).ok()
+    done = await kubelet.until(one, lambda obj: rolled_out(obj) and obj["metadata"]["generation"] == 2)
+    assert done["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+    progress = get_condition(done["status"]["conditions"], "Progressing")
+    assert progress is not None
+    assert progress["reason"] == "NewReplicaSetAvailable"
+    sets = (await api.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets")).ok()["items"]
+    assert sorted(each["spec"]["replicas"] for each in sets) == [0, 2]
+    assert {each["metadata"]["ownerReferences"][0]["uid"] for each in sets} == {done["metadata"]["uid"]}
+    assert not old & set(await kubelet.names())
+
+
+async def test_47_a_stateful_set_goes_in_order(
+    api: Api, namespace: str, workloads: None, kubelet: Kubelet
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+    selector = {"matchLabels": {"app": "x"}}
+    spec = {"serviceName": "s", "replicas": 2, "selector": selector, "template": template()}
+    (await api.post(path, {"metadata": {"name": "s"}, "spec": spec})).ok(201)
+
+    async def first() -> bool:
+        state = (await api.get(f"{path}/s")).ok().get("status") or {}
+        return state.get("replicas") == 1 and await kubelet.names() == ["s-0"]
+
+    await eventually(first)
+    done = await kubelet.until(f"{path}/s", lambda obj: (obj.get("status") or {}).get("readyReplicas") == 2)
+    assert done["status"]["currentRevision"]
+    assert await kubelet.names() == ["s-0", "s-1"]
+
+
+async def test_47_a_job_counts_what_succeeds(
+    api: Api, namespace: str, workloads: None, kubelet: Kubelet
+) -> None:
+    path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+    spec = {"completions": 3, "parallelism": 2, "template": template(restartPolicy="Never")}
+    (await api.post(path, {"metadata": {"name": "j"}, "spec": spec})).ok(201)
+    done = await kubelet.until(f"{path}/j", lambda obj: is_true(obj, "Complete"), "Succeeded")
+    assert done["status"]["succeeded"] == 3
+    assert done["status"]["completionTime"] >= done["status"]["startTime"]
+
+
+@pytest.fixture
+async def nodes(api: Api, namespace: str) -> AsyncIterator[str]:
+    """Two nodes that nobody runs, with a device each; they are labelled with the test's namespace."""
+    names = [f"node-{secrets.token_hex(4)}" for _ in range(2)]
+    room = {"cpu": "2", "memory": "1Gi", "pods": "10", "example.com/gpu": "1"}
+    for name in names:
+        made = await api.post(NODES, {"metadata": {"name": name, "labels": {"of": namespace}}})
+        made.ok(201)
+        conditions = [{"type": "Ready", "status": "True"}]
+        state = {"capacity": room, "allocatable": room, "conditions": conditions}
+        (await api.patch(f"{NODES}/{name}/status", {"status": state})).ok()
+        (
+            await api.patch(f"{NODES}/{name}", {"spec": {"taints": None}})
+        ).ok()  # of a node that is not ready yet
+    yield namespace
+    for name in names:
+        (await api.delete(f"{NODES}/{name}")).ok()
+
+
+async def test_47_a_daemon_set_has_a_pod_on_every_node(
+    api: Api, nodes: str, workloads: None, kubelet: Kubelet
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{nodes}/daemonsets"
+    selector = {"matchLabels": {"app": "x"}}
+    spec = {"selector": selector, "template": template(nodeSelector={"of": nodes})}
+    (await api.post(path, {"metadata": {"name": "d"}, "spec": spec})).ok(201)
+
+    async def there() -> bool:
+        state = (await api.get(f"{path}/d")).ok().get("status") or {}
+        return state.get("desiredNumberScheduled") == 2 and len(await kubelet.names()) == 2
+
+    await eventually(there)
+
+
+async def test_48_a_device_is_given_once(api: Api, nodes: str, scheduler: None) -> None:
+    path = f"/api/v1/namespaces/{nodes}/pods"
+    limits = {"resources": {"limits": {"example.com/gpu": "1"}}}
+    for name in ("a", "b", "c"):
+        spec = {"containers": [{"name": "c", "image": "i", **limits}], "nodeSelector": {"of": nodes}}
+        (await api.post(path, {"metadata": {"name": name}, "spec": spec})).ok(201)
+
+    async def settled() -> list[Json] | None:
+        pods: list[Json] = (await api.get(path)).ok()["items"]
+        told = [get_condition(each["status"].get("conditions") or [], "PodScheduled") for each in pods]
+        return pods if all(told) and sum(each["status"] == "False" for each in told if each) == 1 else None
+
+    pods = await eventually(settled)
+    assert len({each["spec"]["nodeName"] for each in pods if each["spec"].get("nodeName")}) == 2
+    (waiting,) = (each for each in pods if not each["spec"].get("nodeName"))
+    why = get_condition(waiting["status"]["conditions"], "PodScheduled")
+    assert why is not None
+    assert why["reason"] == "Unschedulable"
+    assert "Insufficient example.com/gpu" in why["message"]
+
+
+async def test_48_taints_keep_pods_off(api: Api, nodes: str, scheduler: None) -> None:
+    path = f"/api/v1/namespaces/{nodes}/pods"
+    found = (await api.get(NODES, labelSelector=f"of={nodes}")).ok()["items"]
+    kept, free = (each["metadata"]["name"] for each in found)
+    taint = {"key": "example.com/kept", "effect": "NoSchedule"}
+    change = {"metadata": {"labels": {"kept": "yes"}}, "spec": {"taints": [taint]}}
+    (await api.patch(f"{NODES}/{kept}", change)).ok()
+    tolerations = [{"key": "example.com/kept", "operator": "Exists"}]
+    for name, spec in (
+        ("plain", template(nodeSelector={"of": nodes})["spec"]),
+        ("tolerant", template(nodeSelector={"of": nodes, "kept": "yes"}, tolerations=tolerations)["spec"]),
+    ):
+        (await api.post(path, {"metadata": {"name": name}, "spec": spec})).ok(201)
+
+    async def bound() -> dict[str, str] | None:
+        pods = (await api.get(path)).ok()["items"]
+        where = {each["metadata"]["name"]: each["spec"].get("nodeName", "") for each in pods}
+        return where if all(where.values()) else None
+
+    assert await eventually(bound) == {"plain": free, "tolerant": kept}
