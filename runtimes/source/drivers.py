@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import ftplib
+import functools
 import importlib.util
 import inspect
 import json
@@ -34,6 +35,7 @@ _VERSIONS = (
     "updated",
     "last_write_time",
 )
+_TIMEOUT = 30.0  # seconds
 _SMALL = 1 << 16  # bytes that a driver may read beyond what it is asked for
 _PIECE = 1 << 18
 _FATAL = (NotImplementedError, TypeError, ValueError, ImportError, ftplib.error_perm)
@@ -76,13 +78,21 @@ def argument(text: str, *, secret: bool = False) -> Any:
         said = json.loads(text)
     except ValueError:
         return text
-    return said if isinstance(said, (list, dict) if secret else (list, dict, str, bool, int, float)) else text
+    if isinstance(said, list):
+        return tuple(said)
+    return said if isinstance(said, dict if secret else (dict, str, bool, int, float)) else text
 
 
 def connect(made: Any, options: Mapping[str, Any]) -> Any:
-    """A file system of one's own."""
+    """A file system of one's own. Where a driver would wait for a silent server forever, we do not."""
+    if "sftp" in made.protocol:
+        options = {"timeout": _TIMEOUT, "look_for_keys": False, "allow_agent": False, **options}
     system = made(**options, skip_instance_cache=True)
     system.blocksize = _SMALL
+    if "sftp" in made.protocol:
+        system.ftp.get_channel().settimeout(_TIMEOUT)
+    if "webhdfs" in made.protocol:
+        system.session.request = functools.partial(system.session.request, timeout=_TIMEOUT)
     return system
 
 

@@ -41,11 +41,15 @@ def _listens(port: int) -> bool:
 
 
 class Gate:
-    """Lets `most` connections to a server through at once, and closes others. `refused` is how many."""
+    """Lets `most` connections to a server through at once, and closes others. `refused` is how many.
+
+    Once `silent` is set, nothing comes through any more.
+    """
 
     def __init__(self, server: str, most: int) -> None:
         self._server, self._most = server.rpartition(":"), most
         self.inside = self.refused = 0
+        self.silent = threading.Event()
         self._lock = threading.Lock()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = "{}:{}".format(*self._socket.getsockname())
@@ -70,18 +74,18 @@ class Gate:
     def _serve(self, client: socket.socket) -> None:
         host, _, port = self._server
         with client, socket.create_connection((host, int(port))) as server:
-            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
             back.start()
-            _copy(client, server)
+            self._copy(client, server)
             back.join()
         with self._lock:
             self.inside -= 1
 
-
-def _copy(one: socket.socket, other: socket.socket) -> None:
-    with suppress(OSError):
-        while data := one.recv(1 << 16):
-            other.sendall(data)
-    for end in (one, other):
+    def _copy(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+            while data := one.recv(1 << 16):
+                if not self.silent.is_set():
+                    other.sendall(data)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

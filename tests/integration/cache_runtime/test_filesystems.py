@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from addon_framework.api.meta import Json
 from runtimes.interface import Cache, SecretKey
 from runtimes.local import LocalBackend, loader
-from runtimes.source import Credentials, SourceError, open_source
+from runtimes.source import Credentials, SourceError, drivers, open_source
 from tests.integration.cache_runtime.fileservers import PASSWORD, USER, Gate, serving
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
 
@@ -135,6 +135,22 @@ def test_threads_share_what_connections_a_server_gives(
         gate.close()
     assert below(tmp_path / "cache/data") == files
     assert 0 < gate.refused < 16 + len(files)
+
+
+def test_a_server_that_falls_silent_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    monkeypatch.setattr(drivers, "_TIMEOUT", 5.0)
+    with serving("sftp", tmp_path) as address:
+        gate = Gate(address, most=9)
+        source = open_source(f"sftp://{gate.address}/", {"banner_timeout": "60"}, ACCOUNT)
+        obj = next(each for each in source.objects() if each.path == "model.bin")
+        gate.silent.set()
+        with pytest.raises(SourceError) as silent:
+            source.read(obj, 0, 1000, bytearray().extend)
+        gate.close()
+    assert not silent.value.permanent
 
 
 class Checked(LocalFileSystem):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from addon_framework.api.data import LocalRuntime
@@ -168,3 +171,12 @@ def test_a_driver_may_be_in_the_image_though_it_is_not_here() -> None:
     cache = cache_of("smb://h/x", {})
     object.__setattr__(cache, "image", "")  # as fleetadm asks, which does not know the image
     assert LocalBackend().validate(cache) == []
+
+
+def test_a_loader_that_needs_no_driver_imports_none() -> None:
+    program = (
+        "import sys, runtimes.local.loader; "
+        "runtimes.local.loader.open_source('oss://b', {'region': 'r'}, None); "
+        "print([m for m in ('fsspec', 'paramiko', 'runtimes.source.drivers', 'boto3') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
