@@ -15,6 +15,7 @@ from addon_framework.local.private import write_private
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-southeast-1", "us-west-2", "sa-east-1")
 API_PORT = 6443
+_ANY = "0.0.0.0"
 
 
 class FleetError(Exception):
@@ -126,7 +127,7 @@ def create(layout: Layout, options: FleetOptions) -> FleetState:
     identity = hashlib.sha256(str(layout.directory).encode()).hexdigest()[:5]
     block = network.free_block(identity) if options.isolated else _loopback_block(identity)
     hub_address = network.hub_address(block)
-    store, gateway = _ports("127.0.0.1" if options.isolated else hub_address)
+    store, gateway = _ports()
     state = FleetState(
         id=identity,
         isolated=options.isolated,
@@ -174,26 +175,29 @@ def _loopback_block(identity: str) -> str:
     raise FleetError(f"port {API_PORT} is taken on every address of this machine's loopback")
 
 
-def _ports(address: str) -> tuple[StoreState, int]:
-    """Ports of the store and of the gateway; SeaweedFS takes port + 10000 for gRPC beside each of its own."""
+def _ports() -> tuple[StoreState, int]:
+    """Ports of the store and of the gateway; SeaweedFS takes port + 10000 for gRPC beside each of its own.
+
+    It starts only if they are free on every address, of other fleets' stores too.
+    """
     taken: set[int] = set()
     ports = []
     for _ in range(5):
-        port = _free_port(address, taken, pair=True)
+        port = _free_port(taken, pair=True)
         taken |= {port, port + 10000}
         ports.append(port)
     keys = {"access_key": secrets.token_hex(10).upper(), "secret_key": secrets.token_urlsafe(30)}
     store = StoreState(s3=ports[0], master=ports[1], volume=ports[2], filer=ports[3], admin=ports[4], **keys)
-    return store, _free_port(address, taken)
+    return store, _free_port(taken)
 
 
-def _free_port(address: str, taken: Iterable[int] = (), *, pair: bool = False) -> int:
+def _free_port(taken: Iterable[int], *, pair: bool = False) -> int:
     """A port nobody listens on now, below those that the kernel hands out by itself."""
     used = set(taken)
     while True:
         port = 10000 + secrets.randbelow(12000)
         wanted = {port, port + 10000} if pair else {port}
-        if not wanted & used and all(_is_free(address, number) for number in wanted):
+        if not wanted & used and all(_is_free(_ANY, number) for number in wanted):
             return port
 
 

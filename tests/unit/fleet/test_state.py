@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
+import secrets
+import socket
 from pathlib import Path
 
 import msgspec
@@ -49,6 +52,21 @@ def test_a_fleet_grows_but_does_not_shrink(tmp_path: Path) -> None:
 def test_more_spokes_than_one_machine_has_networks_for_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FleetError, match="at most 15"):
         create(Layout(tmp_path), msgspec.structs.replace(LOOPBACK, spokes=16))
+
+
+@pytest.mark.parametrize("beyond", [0, 10000], ids=["http", "grpc"])
+def test_the_store_gets_ports_that_are_free_on_every_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beyond: int
+) -> None:
+    drawn = itertools.count(2000)
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(drawn))
+    first = create(Layout(tmp_path), LOOPBACK).store
+    drawn = itertools.count(2000)
+    with socket.socket() as other:
+        other.bind(("127.77.77.77", first.s3 + beyond))
+        other.listen()
+        store = create(Layout(tmp_path), LOOPBACK).store
+    assert first.s3 not in (store.s3, store.master, store.volume, store.filer, store.admin)
 
 
 def test_the_state_survives_writing_and_is_for_its_owner_only(tmp_path: Path) -> None:
