@@ -75,6 +75,12 @@ def lacking(spec: Json, allocatable: Mapping[str, str], others: Iterable[Json]) 
     ]
 
 
+def is_within_reach(volume: Json, node: Json) -> bool:
+    """Whether a PersistentVolume can be used on the node, by its own affinity."""
+    required = (volume["spec"].get("nodeAffinity") or {}).get("required")
+    return required is None or any(_term(term, node) for term in required.get("nodeSelectorTerms") or ())
+
+
 def preference(spec: Json, node: Json) -> int:
     """The weights of the preferred node affinity that hold."""
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}

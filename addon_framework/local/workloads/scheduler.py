@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections import Counter
 
 from addon_framework.api.conditions import get_condition
-from addon_framework.api.core import NAMESPACES, NODES, PERSISTENTVOLUMECLAIMS, PODS
+from addon_framework.api.core import (
+    NAMESPACES,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+)
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.kube import Conflict, Controller, Key, NotFound, Watch
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.fit import misfits, preference
+from addon_framework.local.workloads.fit import is_within_reach, misfits, preference
 from addon_framework.local.workloads.neighbours import Neighbourhood, Placed, looks_at_others
 from addon_framework.local.workloads.pods import delete_exactly, has_ended
 from addon_framework.local.workloads.preemption import cheapest, may_preempt, priority
@@ -36,6 +42,7 @@ class Scheduler(Controller):
             Watch(PODS, map=self._concerned),
             Watch(NODES, map=self._waiting, predicate=_room_changed),
             Watch(PERSISTENTVOLUMECLAIMS, map=self._waiting),
+            Watch(PERSISTENTVOLUMES, map=self._waiting),
             Watch(NAMESPACES, map=lambda _: []),
         ]
 
@@ -128,11 +135,13 @@ class Scheduler(Controller):
 
     def _filter(self, pod: Json, neighbours: Neighbourhood) -> tuple[list[Json], Counter[str]]:
         fitting, reasons = [], Counter[str]()
-        nodes = list(self.cache(NODES))
+        nodes, volumes = list(self.cache(NODES)), self._volumes(pod)
         for node in nodes:
             found = misfits(pod["spec"], node, [other["spec"] for other in self._pods_on(_name(node))])
             if not found and (reason := neighbours.misfit(pod, node, nodes)):
                 found = [reason]
+            if not found and not all(is_within_reach(volume, node) for volume in volumes):
+                found = ["node(s) didn't match PersistentVolume's node affinity"]
             reasons.update(found)
             if not found:
                 fitting.append(node)
@@ -154,15 +163,22 @@ class Scheduler(Controller):
         there = [pod for pod in pods.by_index(_BY_NODE, node) if not has_ended(pod)]
         return there + [pod for assumed, pod in self._assumed.values() if assumed == node]
 
+    def _claims(self, pod: Json) -> list[tuple[str, Json | None]]:
+        sources = (each.get("persistentVolumeClaim") for each in pod["spec"].get("volumes") or ())
+        names = (source["claimName"] for source in sources if source)
+        namespace = pod["metadata"]["namespace"]
+        return [(name, self.cache(PERSISTENTVOLUMECLAIMS).get(Key(namespace, name))) for name in names]
+
+    def _volumes(self, pod: Json) -> list[Json]:
+        """The PersistentVolumes that its claims are bound to."""
+        names = (claim["spec"].get("volumeName") for _, claim in self._claims(pod) if claim is not None)
+        found = (self.cache(PERSISTENTVOLUMES).get(Key("", name)) for name in names if name)
+        return [volume for volume in found if volume is not None]
+
     def _unbound_claim(self, pod: Json) -> str:
-        for volume in pod["spec"].get("volumes") or ():
-            if not (source := volume.get("persistentVolumeClaim")):
-                continue
-            claim = self.cache(PERSISTENTVOLUMECLAIMS).get(
-                Key(pod["metadata"]["namespace"], source["claimName"])
-            )
+        for name, claim in self._claims(pod):
             if claim is None:
-                return f'persistentvolumeclaim "{source["claimName"]}" not found'
+                return f'persistentvolumeclaim "{name}" not found'
             if (claim.get("status") or {}).get("phase") != "Bound":
                 return "pod has unbound immediate PersistentVolumeClaims"
         return ""

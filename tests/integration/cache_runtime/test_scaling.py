@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import EVENTS, NODES, PODS
@@ -66,6 +67,9 @@ async def test_a_node_that_leaves_a_cache_is_cleaned_when_nobody_reads_there(
     await fleet.until(LOCAL, "llama", lambda r: "NodesInUse" not in str(r.get("status")))
     told = {(e["reason"], e["message"]) for e in (await fleet.client.list(EVENTS, fleet.namespace))["items"]}
     assert ("WorkersScaledIn", scaled["message"]) in told
+    await fleet.create(fleet.reader("llama", "md5sum < /models/config.json"))  # wherever its volume lets it
+    assert (await fleet.output("reader-llama")).split()[0] == hashlib.md5(model["config.json"]).hexdigest()
+    assert (await fleet.client.get(PODS, "reader-llama", fleet.namespace))["spec"]["nodeName"] == stays
 
     await fleet.client.patch(LOCAL, "llama", {"spec": {"replicas": 2}}, fleet.namespace, subresource="scale")
     await fleet.until(LOCAL, "llama", lambda r: r["status"].get("workerNumberReady") == 2)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from addon_framework.api.meta import Json
-from addon_framework.local.workloads.fit import misfits, preference, requests
+from addon_framework.local.workloads.fit import is_within_reach, misfits, preference, requests
 
 NODE: Json = {
     "metadata": {"name": "n1", "labels": {"zone": "a", "gpus": "4"}},
@@ -72,6 +72,15 @@ def test_affinity(term: Json, fits: bool) -> None:
     preferred = [{"weight": 7, "preference": term}]
     affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
     assert preference(spec(affinity=affinity), NODE) == (7 if fits else 0)
+
+
+def test_a_volume_may_be_within_reach_of_some_nodes_only() -> None:
+    node: Json = {"metadata": {"name": "n", "labels": {"disk": "ssd"}}}
+    for wanted, fits in (("ssd", True), ("hdd", False)):
+        expression = {"key": "disk", "operator": "In", "values": [wanted]}
+        terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+        assert is_within_reach({"spec": {"nodeAffinity": {"required": terms}}}, node) is fits
+    assert is_within_reach({"spec": {}}, node)
 
 
 def test_selector() -> None:
