@@ -179,6 +179,23 @@ async def test_what_can_never_work_is_refused_at_once_in_either_order(asked: Fle
         await asked.create({**bad, "metadata": {**bad["metadata"], "name": "other"}})
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("hdfs://namenode:9000/data", "AlluxioRuntime and JindoRuntime read hdfs://"),
+        ("oss://bucket/data", "option endpoint or region is needed"),
+        ("smb://host/share", 'needs a driver that is not in the image: SMB requires "smbprotocol"'),
+    ],
+)
+async def test_a_source_that_a_runtime_does_not_read_is_refused_with_who_does(
+    asked: Fleet, source: str, words: str
+) -> None:
+    await asked.create(asked.runtime("local", "data"))
+    with pytest.raises(ApiError, match=r"spec\.mounts\[0\]") as refused:
+        await asked.create(asked.dataset("data", source=source))
+    assert words in str(refused.value)
+
+
 async def test_a_profile_that_may_still_come_is_waited_for(asked: Fleet) -> None:
     await asked.create(asked.dataset("llama"))
     await asked.create(asked.runtime("thin", "llama", profileName="not-yet"))
