@@ -19,8 +19,10 @@ _READERS = {
     "pvc": (LOCAL, *_STORED),
 }
 _ANY = "a ThinRuntimeProfile or CacheRuntimeClass of your own may"
-# What LocalRuntime reads by drivers that come with fsspec, or are known to work; there are more.
-DRIVEN = ("ftp", "sftp", "webhdfs", "webdav", "smb", "abfs", "gcs")
+# Whose drivers look for no credentials but those that they are given.
+NAMELESS = ("ftp", "sftp", "webhdfs", "webdav", "smb")
+# What LocalRuntime reads by drivers of fsspec; there are more.
+DRIVEN = (*NAMELESS, "abfs", "gcs")
 
 
 def elsewhere(scheme: str, runtime: str) -> str:

@@ -13,6 +13,8 @@ from runtimes.local import checks, pods
 from runtimes.local.peers import PORT
 from runtimes.node.command import clean_pod
 from runtimes.pods import field, host_path, literal, mount, overrides
+from runtimes.schemes import NAMELESS
+from runtimes.source import SCHEMES
 from runtimes.sources import SourceBackend
 
 
@@ -28,8 +30,10 @@ class LocalBackend(SourceBackend):
         return checks.problems(cache)
 
     def lists(self, source: Source) -> bool:
-        """All but what is on a node or in a claim."""
-        return source.scheme not in pods.NEAR
+        """Not what is on a node or in a claim; nor what might let the agent in for its own identity's sake."""
+        if source.scheme in SCHEMES or source.scheme in NAMELESS:
+            return source.scheme not in pods.NEAR
+        return bool(source.secrets) and source.scheme != "pvc"
 
     def without_effect(self, cache: Cache) -> Mapping[str, str]:
         """What a copy has no use for."""

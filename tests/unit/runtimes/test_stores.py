@@ -167,6 +167,24 @@ def test_what_cannot_work_is_refused(
     assert not any("u:p@" in problem for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("url", "secrets", "listed"),
+    [
+        ("s3://b", (), True),
+        ("oss://b", (), True),
+        ("sftp://h/x", (), True),
+        ("gcs://b", (), False),  # its driver might find the agent's own identity
+        ("gcs://b", ("token",), True),
+        ("pvc://claim", (), False),
+        ("local:///x", (), False),
+    ],
+)
+def test_the_agent_lists_for_nobody_what_only_itself_may_see(
+    url: str, secrets: tuple[str, ...], listed: bool
+) -> None:
+    assert LocalBackend().lists(cache_of(url, {}, *secrets).sources[0]) == listed
+
+
 def test_a_driver_may_be_in_the_image_though_it_is_not_here() -> None:
     cache = cache_of("smb://h/x", {})
     object.__setattr__(cache, "image", "")  # as fleetadm asks, which does not know the image
