@@ -30,7 +30,7 @@ class LocalBackend(SourceBackend):
         return checks.problems(cache)
 
     def lists(self, source: Source) -> bool:
-        """Not what is on a node or in a claim; nor what might let the agent in for its own identity's sake."""
+        """Not what is on a node or in a claim, nor what might let the agent in by its own identity."""
         if source.scheme in SCHEMES or source.scheme in NAMELESS:
             return source.scheme not in pods.NEAR
         return bool(source.secrets) and source.scheme != "pvc"
