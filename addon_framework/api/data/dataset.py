@@ -41,9 +41,9 @@ class Mount(Struct, frozen=True):
     """Data and where it appears in the Dataset."""
 
     mount_point: Annotated[str, schema(required=True, minLength=5)] = ""
-    """Where the data is, such as s3://bucket/prefix, https://host/directory/, hf://owner/model,
-    juicefs:///path, pvc://claim/path, local:///path of the nodes, or dataset://namespace/name for the cache
-    of another Dataset. The runtime says which of them it can read.
+    """Where the data is, such as s3://bucket/prefix (and oss, cos, obs, gs, minio), https://host/directory/,
+    hf://owner/model, sftp://host/directory, juicefs:///path, pvc://claim/path, local:///path of the nodes, or
+    dataset://namespace/name for the cache of another Dataset. The runtime says which of them it can read.
     """
     name: Annotated[str, schema(minLength=0)] = ""
     """The mount's name; also its directory in the Dataset, unless `path` names another."""
