@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import structlog
 
+from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import JOBS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import AlreadyExists, Client, Key, NotFound
+from addon_framework.kube.events import EventRecorder
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import NO_MESH, NODE_LABEL, labels, short_hash
+from addons.cache_runtime.agent.names import FIELD_MANAGER, NO_MESH, NODE_LABEL, labels, short_hash
 
 log = structlog.get_logger(__name__)
 _GRACE, _ATTEMPTS = 60, 3  # Fluid's cleanCachePolicy defaults
@@ -24,6 +26,7 @@ class Cleaner:
         self, client: Client, cache: Callable[[Resource], AnyInformer], install_namespace: str
     ) -> None:
         self._client, self._cache, self._namespace = client, cache, install_namespace
+        self._recorder = EventRecorder(client, FIELD_MANAGER)
 
     async def clean(self, binding: Binding, node: str, why: str = "") -> bool:
         """Whether the node's job has ended, for this reason. One that failed has, and stays for a while."""
@@ -37,6 +40,9 @@ class Cleaner:
             return False
         if (state := _finished(job)) == "Failed":
             log.warning("cache not removed from node", dataset=binding.cache.title, node=node, job=name)
+            message = _left_behind(job, node)
+            event = f"{binding.cache.name}.{name}"
+            await self._recorder.record(binding.runtime, "CacheNotRemoved", message, warning=True, name=event)
         return bool(state)
 
     def succeeded(self, binding: Binding, node: str, why: str = "") -> bool:
@@ -82,6 +88,17 @@ def job_for(binding: Binding, node: str, name: str, namespace: str) -> Json:
             },
         },
     }
+
+
+def _left_behind(job: Json, node: str) -> str:
+    """What somebody has to remove by hand, and why."""
+    containers = job["spec"]["template"]["spec"]["containers"]
+    paths = [arg.partition("=")[2] for each in containers for arg in each.get("args") or []]
+    said = get_condition((job.get("status") or {}).get("conditions") or [], "Failed") or {}
+    why = f"{said.get('reason', '')} {said.get('message', '')}".strip()
+    return (
+        f"node {node} was not cleaned ({why}); unmount and remove by hand what is left of {', '.join(paths)}"
+    )
 
 
 def _finished(job: Json) -> str:
