@@ -98,7 +98,8 @@ def test_a_load_is_as_far_as_its_last_cluster(phases: list[str | None], phase: s
 def test_bytes_of_a_load_are_summed_over_clusters() -> None:
     works = [report("Bound", 1, "1%", originBytes="10", bytes="10", total="20") for _ in range(2)]
     status = operation_status("DataLoad", {}, said(works, "DataLoad"), 2, now=NOW)
-    assert status["infos"] == {"originBytes": "20", "bytes": "20", "total": "40", "percentage": "50.0%"}
+    sums = {"originBytes": "20", "bytes": "20", "loaded": "20.00B", "total": "40", "percentage": "50.0%"}
+    assert status["infos"] == sums
     assert operation_status("DataLoad", {}, said(works, "DataLoad"), 3)["phase"] == "Executing"
 
 
