@@ -176,13 +176,19 @@ class S3Source:
 
 
 def _is_md5(said: Message) -> bool:
-    """Whether an ETag is made of MD5s: that of what was encrypted with the account's own keys is not.
+    """Whether an ETag is made of MD5s.
 
-    Stores that are no S3 have names of their own for the headers, such as x-oss-server-side-encryption.
+    That of what was encrypted with the account's own keys is not, nor, at other stores, that of what was
+    appended to. They have names of their own for the headers, such as x-oss-object-type.
     """
-    encryption = [value for name, value in said.items() if name.lower().endswith("-server-side-encryption")]
-    own = any(name.lower().endswith("-customer-algorithm") for name in said)
-    return all(value == "AES256" for value in encryption) and not own
+    for name, value in ((name.lower(), value) for name, value in said.items()):
+        if name.endswith("-server-side-encryption") and value != "AES256":
+            return False
+        if name.endswith("-object-type") and value.lower() == "appendable":
+            return False
+        if name.endswith("-customer-algorithm"):
+            return False
+    return True
 
 
 def _by_other_names(said: Message) -> tuple[str, str] | None:

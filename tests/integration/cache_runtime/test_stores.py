@@ -149,6 +149,21 @@ def test_checksums_by_other_names_are_compared(
     assert not list((tmp_path / "wrong" / "data").rglob("*"))
 
 
+def test_what_was_appended_to_is_not_known_by_its_etag(
+    store: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = b"line\n" * 1000
+    store.client("when_required").put_object(Bucket=BUCKET, Key="appended/log", Body=content)
+    headers = {"x-oss-object-type": "Appendable"}
+    with faulty(store.endpoint) as proxy:
+        proxy.rule = lambda asked: Fault(headers=headers)
+        url, options = f"oss://{BUCKET}/appended", {"endpoint": proxy.endpoint}
+        assert load(tmp_path / "without", url, options, capsys)["unverified"] == 1
+        headers["x-oss-hash-crc64ecma"] = str(anycrc.Model("CRC64-XZ").calc(content))
+        assert load(tmp_path / "with", url, options, capsys)["unverified"] == 0
+    assert (tmp_path / "with/data/log").read_bytes() == content
+
+
 def test_a_private_authority_is_trusted_where_the_source_says_so(
     store: ObjectStore, model: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
