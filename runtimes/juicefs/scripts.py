@@ -1,8 +1,8 @@
 """What runs in JuiceFS's own image, which has a shell and nothing of ours.
 
-Variables: MOUNT_POINT, DIRECTORY (the cache's own), METAURL, NAME, FORMAT and OPTIONS (flags), and for a load
-SOURCE, TARGETS (one a line), FLAGS and LIMIT (how long, as a prefix). Keys come from the environment and
-stay there.
+Variables: MOUNT_POINT, DIRECTORY (the cache's own), COPY (where all is in it), METAURL, NAME, FORMAT and
+OPTIONS (flags), and for a load SOURCE, TARGETS (one a line), FLAGS and LIMIT (how long, as a prefix). Keys
+come from the environment and stay there.
 https://juicefs.com/docs/community/command_reference
 """
 
@@ -69,7 +69,8 @@ state() {{
   last=
   while kill -0 $$ 2>/dev/null; do
     sleep 2
-    now=$(awk -v stored="$({_STORED})" '
+    all=$([ -n "${{COPY:-}}" ] || stat -f -c '%b %f %S %c %d' "$MOUNT_POINT" 2>/dev/null)
+    now=$(awk -v stored="$({_STORED})" -v all="$all" '
       $1 == "juicefs_blockcache_bytes" {{ b = $2 }}
       $1 == "juicefs_blockcache_hits" {{ h = $2 }}
       $1 == "juicefs_blockcache_miss" {{ m = $2 }}
@@ -79,6 +80,8 @@ state() {{
             else {{
               printf "\\"cached\\": %.0f, \\"hits\\": %.0f, \\"misses\\": %.0f", b, h, m
               printf ", \\"hitBytes\\": %.0f, \\"missBytes\\": %.0f", hb, mb
+              if (split(all, n, " ") == 5)
+                printf ", \\"total\\": %.0f, \\"totalFiles\\": %.0f", (n[1] - n[2]) * n[3], n[4] - n[5]
             }} }}
     ' "$MOUNT_POINT/.stats" 2>/dev/null) || continue
     [ "$now" = "$last" ] || printf '{{"report": "state", "time": %s, %s}}\\n' "$(date +%s.%N)" "$now"
@@ -107,18 +110,26 @@ exec juicefs mount "$META" "$MOUNT_POINT" $OPTIONS --no-usage-report
 """
 )
 
-# A load that fails says why in juicefs's own last words.
+# A load that fails says why in juicefs's own last words. Where the disk has no room for one of its blocks, it
+# waits without a word.
 _LOAD = f"""{_SAY}
 say start ''
 log=$(mktemp)
 progress() {{
-  last= base=$({_STORED}) began=$(date +%s.%N)
+  last= told= base=$({_STORED}) began=$(date +%s.%N)
   while kill -0 $$ 2>/dev/null; do
     sleep 0.5
     now=$({_STORED})
     rate=$(awk -v n="$now" -v b="$base" -v s="$began" -v e="$(date +%s.%N)" \
-      'BEGIN {{ printf "%.0f", e > s && n > b ? (n - b) / (e - s) : 0 }}')
-    [ "$now" = "$last" ] || say progress ", \\"bytes\\": $now, \\"rate\\": $rate"
+      'BEGIN {{ printf "%.0f", (e > s && n > b) ? (n - b) / (e - s) : 0 }}')
+    full=$(stat -f -c '%a %S' "$DIRECTORY" | awk '$1 * $2 < 4194304')
+    if [ "$now" != "$last" ]; then
+      say progress ", \\"bytes\\": $now, \\"rate\\": $rate"
+      told=
+    elif [ -n "$full" ] && [ -z "$told" ]; then
+      say trouble ", \\"message\\": \\"the disk of $DIRECTORY is full\\""
+      told=1
+    fi
     last=$now
   done
 }}
