@@ -7,7 +7,9 @@ it need, where is the data, which command warms it, which one removes it.
 A backend's pods report by printing JSON objects, one a line, with a field `report`:
 
     {"report": "state", "cached": 123, "capacity": 456, "hits": 7, "misses": 1}     bytes, and lookups;
-                                                          hitBytes and missBytes: what those were about
+                                                          hitBytes and missBytes: what those were about;
+                                                          total and totalFiles: what the source has, where
+                                                          only a client can tell
     {"report": "start", "time": 1764034000.1, "total": 123, "totalFiles": 9}         a load begins
     {"report": "progress", "bytes": 99, "files": 3, "rate": 118000000}               bytes a second
     {"report": "trouble", "time": ..., "message": "..."}                             nothing moves, and why
@@ -226,7 +228,7 @@ class CacheState:
     """Bytes, and ratios from 0 to 1; None is not known.
 
     `local` and `remote` are shares of the bytes that were read lately: from the reader's own node, and from
-    others'.
+    others'. `source`: the bytes and files that there are, where `Backend.measure` cannot tell.
     """
 
     cached: int | None = None
@@ -234,6 +236,7 @@ class CacheState:
     hit_ratio: float | None = None
     local: float | None = None
     remote: float | None = None
+    source: tuple[int, int] | None = None
 
 
 class Backend(ABC):
@@ -354,12 +357,14 @@ class Backend(ABC):
         counters = ("hits", "misses", "hitBytes", "missBytes")
         hits, misses, here, missing = (sum(int(s.get(name) or 0) for s in reports) for name in counters)
         limits = [int(said["capacity"]) for said in reports if said.get("capacity")]
+        totals = [(int(s["total"]), int(s.get("totalFiles") or 0)) for s in reports if "total" in s]
         return CacheState(
             # Every node has a copy of its own, so the least full one is what can be relied on.
             cached=min(int(said.get("cached") or 0) for said in reports),
             capacity=cache.quota or (min(limits) if limits else None),
             hit_ratio=hits / (hits + misses) if hits + misses else None,
             local=here / (here + missing) if here + missing else None,
+            source=max(totals, default=None),
         )
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:

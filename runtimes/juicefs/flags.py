@@ -54,7 +54,8 @@ def environment(cache: Cache) -> list[Json]:
         if cache.quota is not None:
             flags.append(f"--capacity={max(1, -(-cache.quota // (1 << 30)))}")
         url = literal("METAURL", f"sqlite3://{cache.directory}/meta.db")
-        return [directory, url, literal("NAME", "cache"), literal("FORMAT", " ".join(flags))]
+        name = literal("NAME", "cache")
+        return [directory, literal("COPY", "true"), url, name, literal("FORMAT", " ".join(flags))]
     flags = [f"--{name}={source.options[name]}" for name in FORMAT_OPTIONS if name in source.options]
     secrets = [
         from_secret("METAURL" if name == "metaurl" else name.upper().replace("-", "_"), key)

@@ -69,7 +69,7 @@ state() {{
   last=
   while kill -0 $$ 2>/dev/null; do
     sleep 2
-    all=$([ -n "${{COPY:-}}" ] || stat -f -c '%b %f %S %c %d' "$MOUNT_POINT" 2>/dev/null)
+    all=$([ -n "${{COPY:-}}" ] || stat -f -c '%b %f %S %c %d' "$MOUNT_POINT" 2>/dev/null) || continue
     now=$(awk -v stored="$({_STORED})" -v all="$all" '
       $1 == "juicefs_blockcache_bytes" {{ b = $2 }}
       $1 == "juicefs_blockcache_hits" {{ h = $2 }}

@@ -11,7 +11,7 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import restoring, status
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.executions import Executions
-from addons.cache_runtime.agent.measurements import Measurements
+from addons.cache_runtime.agent.measurements import Measurements, is_counted
 from addons.cache_runtime.agent.names import OPERATIONS, ROLES, dataset_key, pods_of, role_of
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
@@ -52,14 +52,15 @@ class Observer:
         )
         pods = [pod for role in counts for pod in self.pods(key, role)]
         measured = self._measurements.of(key)
+        state = self._executions.state(key) or self._state(binding, pods)
         claim = self._of(PERSISTENTVOLUMECLAIMS).get(key)
         return Observed(
             counts=counts,
             holder=holder(binding.backend, binding.cache),
-            state=self._executions.state(key) or self._state(binding, pods),
+            state=state,
             mounted=sources.mounted,
             mount_time=sources.at,
-            measured=measured.counted,
+            measured=measured.counted or (state.source if is_counted(binding.cache) else None),
             served=served,
             ready=served and claim is not None,
             problem=problem,

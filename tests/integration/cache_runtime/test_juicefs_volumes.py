@@ -132,9 +132,14 @@ async def test_made_filled_warmed_and_limited(fleet: Fleet, address: str) -> Non
     await fleet.create(fleet.load("llama"))
     await fleet.phase(DATALOADS, "llama", "Complete")
     size = sum(map(len, FILES.values()))
-    await fleet.until(
-        DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes", 0) >= size
-    )
+
+    def told(dataset: Json) -> bool:
+        numbers = dataset["status"].get("numbers") or {}
+        return numbers.get("cachedBytes", 0) >= size and "sourceBytes" in numbers
+
+    known = (await fleet.until(DATASETS, "llama", told))["status"]
+    assert size <= known["numbers"]["sourceBytes"] < size + 100_000, "in blocks of 4 KiB, as JuiceFS counts"
+    assert float(known["cacheStates"]["cachedPercentage"].rstrip("%")) > 95
     await fleet.create(fleet.reader("llama", SUMS))
     assert len((await fleet.output("reader-llama")).splitlines()) == 2
     for name in ("all", "llama"):

@@ -170,6 +170,17 @@ def test_what_has_no_effect_is_said_with_the_field_and_why() -> None:
     assert notes(BACKEND, cache(BUCKET, replicas=2)) == []
 
 
+def test_what_a_file_system_has_is_what_its_clients_see() -> None:
+    reports: list[Json] = [
+        {"cached": 7, "total": 10, "totalFiles": 2},
+        {"cached": 8, "total": 12, "totalFiles": 3},
+    ]
+    assert BACKEND.state(cache(FILES), reports).source == (12, 3)
+    assert BACKEND.state(cache(BUCKET), [{"cached": 7}]).source is None
+    env = client(cache(BUCKET))["containers"][0]["env"]
+    assert {"name": "COPY", "value": "true"} in env, "whose source is the bucket"
+
+
 def test_a_directory_holds_no_more_than_its_quota(tmp_path: Path) -> None:
     made = cache({**FILES, "options": {"quota": "2Gi"}})
     given = {e["name"]: e.get("value", "") for e in client(made)["containers"][0]["env"]}
