@@ -30,8 +30,8 @@ class LocalReference(Struct, frozen=True):
 class Model(Struct, frozen=True):
     """What to serve, and where its files are.
 
-    `credentials_ref` names a Secret with accessKeyId and secretAccessKey on the hub; it is delivered to the
-    chosen clusters only, never inside a ManifestWork.
+    `credentials_ref` names a Secret on the hub; it is delivered to the chosen clusters only, never inside a
+    ManifestWork.
     """
 
     name: Annotated[
@@ -43,7 +43,9 @@ class Model(Struct, frozen=True):
     options: dict[str, str] = {}
     """Options of the source, such as endpoint and region."""
     credentials_ref: LocalReference | None = None
-    """The Secret on the hub with accessKeyId and secretAccessKey. Default: none are needed."""
+    """The Secret on the hub with accessKeyId and secretAccessKey; for hf:// and https:// with token, for file
+    servers such as sftp:// with username and password. Default: none are needed.
+    """
 
 
 class Cache(Struct, frozen=True):

@@ -26,7 +26,8 @@ async def migrate(where: Where, *, namespace: str, wait: bool, timeout: float, *
     async with where.client() as client:
         dataset = await dataset_there(client, namespace, name)
         if said["secret"]:
-            await check_secret(client, said["secret"], namespace)
+            keys = payload.secret_keys(said["target"] or said["source"]).values()
+            await check_secret(client, said["secret"], namespace, keys)
         mine: Json = {"dataset": {"name": name, "namespace": namespace}}
         annotations = {CLUSTER_ANNOTATION: _bound(dataset, said["to_cluster"] or said["cluster"])}
         if said["from_cluster"]:

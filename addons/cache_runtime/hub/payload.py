@@ -83,12 +83,12 @@ def migrate(metadata: Json, ends: tuple[Json, Json], options: Mapping[str, str])
 
 
 def external(uri: str, secret: str = "") -> Json:
-    """An end that no Dataset describes; `secret` has the CREDENTIAL_KEYS."""
+    """An end that no Dataset describes; `secret` has the keys of `secret_keys`."""
     storage: Json = {"uri": uri}
     if secret:
         storage["encryptOptions"] = [
             {"name": option, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-            for option, key in zip(("access-key", "secret-key"), CREDENTIAL_KEYS, strict=True)
+            for option, key in secret_keys(uri).items()
         ]
     return {"externalStorage": storage}
 

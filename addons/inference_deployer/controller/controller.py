@@ -18,7 +18,7 @@ from addon_framework.hub.placement.decisions import clusters_of
 from addon_framework.kube import ApiError, Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
 from addon_framework.plugins import ENGINES, PluginError, Plugins, discover
-from addons.cache_runtime.hub.payload import CREDENTIAL_KEYS
+from addons.cache_runtime.hub.payload import secret_keys
 from addons.inference_deployer.controller.hubobjects import credentials, manifest_work, placement
 from addons.inference_deployer.controller.payload import InvalidSpecError, revision
 from addons.inference_deployer.controller.status import (
@@ -140,7 +140,8 @@ class InferenceController(Controller):
         field = "spec.model.credentialsRef.name"
         if secret is None:
             raise InvalidSpecError(f"{field}: there is no Secret {key}; create it", reason="NoCredentials")
-        missing = [name for name in CREDENTIAL_KEYS if name not in (secret.get("data") or {})]
+        needed = secret_keys(deployment["spec"]["model"]["source"]).values()
+        missing = [name for name in needed if name not in (secret.get("data") or {})]
         if missing:
             text = f"{field}: Secret {key} has no {' and no '.join(missing)}"
             raise InvalidSpecError(text, reason="NoCredentials")

@@ -8,7 +8,6 @@ import json
 from addon_framework.api.inference import GROUP, InferenceDeployment
 from addon_framework.api.meta import Json, owner_reference
 from addons.cache_runtime.hub import payload as data
-from addons.cache_runtime.hub.payload import CREDENTIAL_KEYS
 from addons.inference_deployer.controller.payload import payload, secret_name
 from addons.inference_deployer.engines.interface import Engine
 from addons.inference_deployer.kinds import REVISION_ANNOTATION, owner_labels, placement_name, work_name
@@ -64,6 +63,7 @@ def manifest_work(deployment: Json, cluster: str, engine: Engine) -> Json:
 def credentials(deployment: Json, secret: Json, cluster: str) -> list[Json]:
     """The Secret's copy in the cluster namespace, readable by that cluster's cache agent and nobody else."""
     namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
-    values = {key: secret["data"][key] for key in CREDENTIAL_KEYS}
+    needed = data.secret_keys(deployment["spec"]["model"]["source"]).values()
+    values = {key: secret["data"][key] for key in needed}
     labels = owner_labels(namespace, name)
     return data.credentials(secret_name(namespace, name), cluster, namespace, labels, values)

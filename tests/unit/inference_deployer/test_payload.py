@@ -113,6 +113,24 @@ def test_what_cannot_be_done_names_the_field(spec, message):
         payload(deployment(**spec), VLLMEngine())
 
 
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        ("oss://b/x", {"aws.accessKeyId": "accessKeyId", "aws.secretKey": "secretAccessKey"}),
+        ("hf://team/model", {"token": "token"}),
+        ("sftp://host/model", {"username": "username", "password": "password"}),
+    ],
+)
+def test_credentials_are_what_the_source_wants(source: str, keys: dict[str, str]):
+    wanted = deployment(model={"source": source, "credentialsRef": {"name": "keys"}})
+    data = dict.fromkeys(("accessKeyId", "secretAccessKey", "token", "username", "password"), "QUJD")
+    copied, *_ = credentials(wanted, {"data": data}, "c1")
+    assert set(copied["data"]) == set(keys.values())
+    manifests = manifest_work(wanted, "c1", VLLMEngine())["spec"]["workload"]["manifests"]
+    (mount,) = one(manifests, "Dataset")["spec"]["mounts"]
+    assert {o["name"]: o["valueFrom"]["secretKeyRef"]["key"] for o in mount["encryptOptions"]} == keys
+
+
 def test_credentials_travel_beside_the_work_never_in_it():
     wanted = deployment(model={"source": "s3://m/x", "credentialsRef": {"name": "keys"}})
     secret = {"type": "Opaque", "data": {"accessKeyId": "QUJD", "secretAccessKey": "REVG", "other": "R0hJ"}}
