@@ -71,12 +71,12 @@ class Teardown:
         for job in [obj for obj in self._cache(JOBS) if dataset_key(obj) == [key]]:
             if role_of(job) in _OPERATIONS:
                 await self._delete(JOBS, job)
-        if any(self._pods(key, role) for role in _OPERATIONS):
-            return "waiting for operations to end"
+        if working := [pod for role in _OPERATIONS for pod in self._pods(key, role)]:
+            return _ending("operations", working)
         await self._volume(key)
         for role in _ORDER:
-            if await self._component(key, role):
-                return f"waiting for {role} pods to end"
+            if there := await self._component(key, role):
+                return _ending(f"{role} pods", there)
         if waiting := await self._clean(binding, key):
             return waiting
         for config in [obj for obj in self._cache(CONFIGMAPS) if dataset_key(obj) == [key]]:
@@ -97,20 +97,20 @@ class Teardown:
             if obj is not None and not is_stranger(obj, key):
                 await self._delete(resource, obj)
 
-    async def _component(self, key: Key, role: str) -> bool:
-        """Whether pods of the role are still there."""
+    async def _component(self, key: Key, role: str) -> list[Json]:
+        """Its pods that are still there."""
         for resource in (DAEMONSETS, STATEFULSETS):
             for obj in self._cache(resource):
                 if dataset_key(obj) == [key] and role_of(obj) == role:
                     await self._delete(resource, obj)
-        return bool(self._pods(key, role))
+        return self._pods(key, role)
 
     async def _clean(self, binding: Binding, key: Key) -> str:
         """A job on every node that has or had a part of the cache."""
         nodes = labelled(self._cache(NODES), self._node_labels(binding, key))
         waiting = [node for node in nodes if not await self._cleaner.clean(binding, node)]
         if waiting:
-            return f"waiting for {', '.join(waiting)} to be cleaned"
+            return f"waiting for nodes {', '.join(waiting)} to be cleaned"
         for job in self._cache(JOBS):
             if dataset_key(job) == [key] and role_of(job) == "clean":
                 await self._delete(JOBS, job)
@@ -133,3 +133,9 @@ class Teardown:
             )
         except NotFound:
             pass
+
+
+def _ending(what: str, pods: list[Json]) -> str:
+    """A node that is away keeps its pods until it is back or its Node is deleted; so it is named."""
+    named = (f"{p['metadata']['name']} on node {p['spec'].get('nodeName') or '(none)'}" for p in pods)
+    return f"waiting for {what} to end: {', '.join(sorted(named))}"

@@ -237,9 +237,11 @@ async def test_nodes_say_what_cache_they_hold_until_it_is_gone(
     await client.patch(runtime, "llama", {"spec": spec}, namespace)
     await wait_for(client, NODES, host, until=lambda node: "3GiB" in str(node), timeout=90)
 
-    await client.delete(PODS, "w", namespace, grace_period=0)
-    await client.delete(NODES, host)  # where nothing can be cleaned any more
     await client.delete(DATASETS, "llama", namespace)
+    said = f"waiting for worker pods to end: w on node {host}"
+    await until(client, DATASETS, namespace, "llama", said)
+    await client.delete(NODES, host)  # where nothing can be cleaned any more
+    await client.delete(PODS, "w", namespace, grace_period=0)
     await wait_for(client, DATASETS, "llama", namespace, until=lambda found: found is None, timeout=90)
 
 
