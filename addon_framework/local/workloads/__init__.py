@@ -2,6 +2,7 @@
 
 from addon_framework.kube import Controller
 from addon_framework.local.events import Recorder
+from addon_framework.local.workloads.autoscaling import AutoscalerController
 from addon_framework.local.workloads.claims import ClaimController
 from addon_framework.local.workloads.cronjobs import CronJobController
 from addon_framework.local.workloads.daemonsets import DaemonSetController
@@ -12,6 +13,7 @@ from addon_framework.local.workloads.jobs import JobController
 from addon_framework.local.workloads.replicasets import ReplicaSetController
 from addon_framework.local.workloads.scheduler import Scheduler
 from addon_framework.local.workloads.statefulsets import StatefulSetController
+from addon_framework.local.workloads.volumes import VolumeController
 
 
 def controllers(recorder: Recorder) -> list[Controller]:
@@ -23,8 +25,10 @@ def controllers(recorder: Recorder) -> list[Controller]:
         StatefulSetController(recorder.named("statefulset-controller")),
         JobController(recorder.named("job-controller")),
         CronJobController(recorder.named("cronjob-controller")),
+        AutoscalerController(recorder.named("horizontal-pod-autoscaler")),
         DisruptionController(recorder.named("controllermanager")),
         EndpointController(),
-        ClaimController(),
+        ClaimController(recorder.named("persistentvolume-controller")),
+        VolumeController(),
         Scheduler(recorder.named("default-scheduler")),
     ]

@@ -6,11 +6,13 @@ made by whoever wants them.
 
 from __future__ import annotations
 
-from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
+from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.fit import selects
+from addon_framework.local.workloads.volumes import claims_of
 
 _COMPLETED = "pv.kubernetes.io/bind-completed"
 _BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
@@ -21,9 +23,17 @@ class ClaimController(Controller):
 
     name = "claims"
 
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
     def watches(self) -> list[Watch]:
-        """Claims and volumes."""
-        return [Watch(PERSISTENTVOLUMECLAIMS), Watch(PERSISTENTVOLUMES, map=self._claims_of)]
+        """Claims and volumes, classes that say when to bind, and the pods that are waited for."""
+        return [
+            Watch(PERSISTENTVOLUMECLAIMS),
+            Watch(PERSISTENTVOLUMES, map=self._claims_of),
+            Watch(STORAGECLASSES, map=lambda _: []),
+            Watch(PODS, map=self._unbound_of),
+        ]
 
     async def reconcile(self, key: Key) -> None:
         """Binds one claim, or releases its volume when it is gone."""
@@ -37,15 +47,45 @@ class ClaimController(Controller):
         await self._release(key, claim)
         if claim is None or claim["metadata"].get("deletionTimestamp"):
             return
-        volume = self._volume_for(key, claim)
         status = claim.get("status") or {}
+        volume = None if (early := self._is_early(key, claim)) else self._volume_for(key, claim)
         if volume is None:
+            if not claim["spec"].get("volumeName"):
+                self._tell(claim, early)
             lost = status.get("phase") == "Bound"
             if lost or status.get("phase") != "Pending":
                 phase = "Lost" if lost else "Pending"
                 await patch_status(self.client, PERSISTENTVOLUMECLAIMS, claim, {**status, "phase": phase})
             return
         await self._bind(key, claim, volume)
+
+    def _is_early(self, key: Key, claim: Json) -> bool:
+        """Whether the class has it wait for a pod, and there is none."""
+        storage = self.cache(STORAGECLASSES).get(Key("", claim["spec"].get("storageClassName") or ""))
+        if storage is None or storage.get("volumeBindingMode") != "WaitForFirstConsumer":
+            return False
+        pods = self.cache(PODS).in_namespace(key.namespace)
+        return not claim["spec"].get("volumeName") and not any(key in claims_of(pod) for pod in pods)
+
+    def _tell(self, claim: Json, early: bool) -> None:
+        """Why it is not bound."""
+        name = claim["spec"].get("storageClassName")
+        storage = self.cache(STORAGECLASSES).get(Key("", name)) if name else None
+        if early:
+            why = "waiting for first consumer to be created before binding"
+            self._recorder.event(claim, "Normal", "WaitForFirstConsumer", why)
+        elif not name:
+            why = "no persistent volumes available for this claim and no storage class is set"
+            self._recorder.event(claim, "Normal", "FailedBinding", why)
+        elif storage is None:
+            why = f'storageclass.storage.k8s.io "{name}" not found'
+            self._recorder.event(claim, "Warning", "ProvisioningFailed", why)
+        else:
+            why = (
+                f"Waiting for a volume to be created either by the external provisioner "
+                f"'{storage['provisioner']}' or manually by the system administrator"
+            )
+            self._recorder.event(claim, "Normal", "ExternalProvisioning", why)
 
     async def _bind(self, key: Key, claim: Json, volume: Json) -> None:
         """Volume first, then claim, as the real controller: a claim that says Bound can be used."""
@@ -91,7 +131,7 @@ class ClaimController(Controller):
             uid = reference.get("uid")
             status = volume.get("status") or {}
             if uid and (claim is None or claim["metadata"]["uid"] != uid):
-                await patch_status(self.client, PERSISTENTVOLUMES, volume, {**status, "phase": "Released"})
+                await patch_status(self.client, PERSISTENTVOLUMES, volume, {**status, **_left(volume)})
             elif not uid and status.get("phase") not in ("Available", "Bound"):
                 await patch_status(self.client, PERSISTENTVOLUMES, volume, {**status, "phase": "Available"})
 
@@ -111,6 +151,9 @@ class ClaimController(Controller):
                 fitting.append(volume)
         return min(fitting, key=lambda v: parse_quantity(v["spec"]["capacity"]["storage"]), default=None)
 
+    def _unbound_of(self, pod: Json) -> list[Key]:
+        return [key for key in claims_of(pod) if not pod["spec"].get("nodeName")]
+
     def _claims_of(self, volume: Json) -> list[Key]:
         reference = volume["spec"].get("claimRef")
         if reference:
@@ -120,6 +163,17 @@ class ClaimController(Controller):
             for claim in self.cache(PERSISTENTVOLUMECLAIMS)
             if (claim.get("status") or {}).get("phase") != "Bound"
         ]
+
+
+def _left(volume: Json) -> Json:
+    """What becomes of a volume whose claim is gone: nobody here deletes data."""
+    if volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
+        return {"phase": "Released"}
+    path = (volume["spec"].get("hostPath") or {}).get("path")
+    why = f"host_path deleter only supports /tmp/.+ but received provided {path}"
+    name = volume["metadata"]["name"]
+    other = f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
+    return {"phase": "Failed", "message": why if path else other}
 
 
 def _free_for(key: Key, claim: Json, volume: Json) -> bool:

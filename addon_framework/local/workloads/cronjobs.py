@@ -38,7 +38,8 @@ class CronJobController(Controller):
             return None
         spec, status = cron["spec"], dict(cron.get("status") or {})
         jobs = owned_by(self.cache(JOBS), cron)
-        await self._forget_history(spec, jobs)
+        self._tell_of_ends(cron, jobs)
+        await self._forget_history(cron, jobs)
         try:
             schedule = Schedule.parse(spec["schedule"])
             zone = ZoneInfo(spec.get("timeZone") or "UTC")
@@ -63,11 +64,12 @@ class CronJobController(Controller):
         """The last time of the schedule that has come and was not yet served."""
         metadata = cron["metadata"]
         since = (cron.get("status") or {}).get("lastScheduleTime") or metadata["creationTimestamp"]
-        moment, due = parse_time(since).astimezone(now.tzinfo), None
-        while (following := schedule.following(moment)) is not None and following <= now:
-            moment = due = following
+        due = schedule.last(parse_time(since).astimezone(now.tzinfo), now)
         deadline = cron["spec"].get("startingDeadlineSeconds")
         if due is not None and deadline is not None and (now - due).total_seconds() > int(deadline):
+            if not cron["spec"].get("suspend"):
+                why = f"Missed scheduled time to start a job: {due.strftime('%a, %d %b %Y %H:%M:%S %z')}"
+                self._recorder.event(cron, "Warning", "MissSchedule", why)
             return None
         return due
 
@@ -76,10 +78,12 @@ class CronJobController(Controller):
         active = [job for job in jobs if not _has_ended(job)]
         policy = cron["spec"].get("concurrencyPolicy", "Allow")
         if active and policy == "Forbid":
+            why = "Not starting job because prior execution is running and concurrency policy is Forbid"
+            self._recorder.event(cron, "Normal", "JobAlreadyActive", why)
             return False
         if active and policy == "Replace":
             for old in active:
-                await self._delete(old)
+                await self._delete(cron, old)
         template, metadata = cron["spec"]["jobTemplate"], cron["metadata"]
         given = template.get("metadata") or {}
         name = f"{metadata['name']}-{int(due.timestamp()) // 60}"  # the same time never makes two
@@ -105,22 +109,36 @@ class CronJobController(Controller):
         self._recorder.event(cron, "Normal", "SuccessfulCreate", f"Created job {name}")
         return True
 
-    async def _forget_history(self, spec: Json, jobs: list[Json]) -> None:
+    def _tell_of_ends(self, cron: Json, jobs: list[Json]) -> None:
+        """Of Jobs that the status still has as active."""
+        known = {job["metadata"]["uid"]: job for job in jobs}
+        for reference in (cron.get("status") or {}).get("active") or ():
+            job = known.get(reference["uid"])
+            if job is None:
+                gone = f"Active job went missing: {reference['name']}"
+                self._recorder.event(cron, "Normal", "MissingJob", gone)
+            elif _has_ended(job):
+                how = "Complete" if is_true(job, "Complete") else "Failed"
+                message = f"Saw completed job: {reference['name']}, condition: {how}"
+                self._recorder.event(cron, "Normal", "SawCompletedJob", message)
+
+    async def _forget_history(self, cron: Json, jobs: list[Json]) -> None:
         for kind, field, default in (
             ("Complete", "successfulJobsHistoryLimit", 3),
             ("Failed", "failedJobsHistoryLimit", 1),
         ):
             ended = [job for job in jobs if is_true(job, kind)]
             ended.sort(key=lambda job: str(job["metadata"]["creationTimestamp"]))
-            for job in ended[: max(len(ended) - int(spec.get(field, default)), 0)]:
-                await self._delete(job)
+            for job in ended[: max(len(ended) - int(cron["spec"].get(field, default)), 0)]:
+                await self._delete(cron, job)
 
-    async def _delete(self, job: Json) -> None:
+    async def _delete(self, cron: Json, job: Json) -> None:
         metadata = job["metadata"]
         try:
             await self.client.delete(JOBS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except NotFound:
             return
+        self._recorder.event(cron, "Normal", "SuccessfulDelete", f"Deleted job {metadata['name']}")
 
 
 def _has_ended(job: Json) -> bool:

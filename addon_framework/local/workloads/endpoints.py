@@ -5,17 +5,19 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 import orjson
 
 from addon_framework.api.conditions import is_true
-from addon_framework.api.core import ENDPOINTSLICES, PODS, SERVICES
+from addon_framework.api.core import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES
 from addon_framework.api.meta import Json, owner_reference
 from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch, covers
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 SERVICE_NAME = "kubernetes.io/service-name"
+_MANAGED, _OURS = "endpoints.kubernetes.io/managed-by", "endpoint-controller"
 _US = "endpointslice-controller.k8s.io"
 
 
@@ -30,6 +32,7 @@ class EndpointController(Controller):
             Watch(SERVICES),
             Watch(PODS, map=self._services_of),
             Watch(ENDPOINTSLICES, map=service_key, predicate=_managed_by_us),
+            Watch(ENDPOINTS),
         ]
 
     async def reconcile(self, key: Key) -> None:
@@ -43,6 +46,7 @@ class EndpointController(Controller):
         wanted: dict[str, Json] = {}
         if service is not None and service["spec"].get("selector"):
             wanted = self._slices(service)
+        await self._write_endpoints(key, service, wanted)
         for name in existing.keys() - wanted.keys():
             try:
                 await self.client.delete(ENDPOINTSLICES, name, key.namespace)
@@ -59,6 +63,27 @@ class EndpointController(Controller):
                 version = current["metadata"]["resourceVersion"]
                 body = {**item, "metadata": {**item["metadata"], "resourceVersion": version}}
                 await self.client.update(ENDPOINTSLICES, body)
+
+    async def _write_endpoints(self, key: Key, service: Json | None, slices: dict[str, Json]) -> None:
+        """The older form of the same; what others have made is theirs."""
+        current = self.cache(ENDPOINTS).get(key)
+        ours = current is not None and (current["metadata"].get("labels") or {}).get(_MANAGED) == _OURS
+        if service is None or not slices:
+            if ours:
+                with contextlib.suppress(NotFound):
+                    await self.client.delete(ENDPOINTS, key.name, key.namespace)
+            return
+        wanted = _endpoints(service, slices)
+        if current is None:
+            with contextlib.suppress(AlreadyExists):
+                await self.client.create(ENDPOINTS, wanted)
+        elif ours and not (
+            covers(current["metadata"].get("labels"), wanted["metadata"]["labels"])
+            and (current.get("subsets") or []) == wanted["subsets"]
+        ):
+            version = current["metadata"]["resourceVersion"]
+            metadata = {**wanted["metadata"], "resourceVersion": version}
+            await self.client.update(ENDPOINTS, {**wanted, "metadata": metadata})
 
     def _slices(self, service: Json) -> dict[str, Json]:
         groups: dict[str, tuple[list[Json], list[Json]]] = {}
@@ -89,6 +114,32 @@ def service_key(endpoint_slice: Json) -> list[Key]:
     """The service a slice belongs to."""
     name = (endpoint_slice["metadata"].get("labels") or {}).get(SERVICE_NAME)
     return [Key(endpoint_slice["metadata"]["namespace"], name)] if name else []
+
+
+def _endpoints(service: Json, slices: dict[str, Json]) -> Json:
+    metadata = service["metadata"]
+    labels = {**(metadata.get("labels") or {}), _MANAGED: _OURS}
+    if service["spec"].get("clusterIP") == "None":
+        labels["service.kubernetes.io/headless"] = ""
+    subsets = []
+    for item in slices.values():
+        subset: Json = {}
+        for endpoint in item["endpoints"]:
+            if not endpoint["conditions"]["terminating"]:
+                field = "addresses" if endpoint["conditions"]["ready"] else "notReadyAddresses"
+                about = {
+                    name: endpoint[name] for name in ("hostname", "nodeName", "targetRef") if name in endpoint
+                }
+                subset.setdefault(field, []).append({"ip": endpoint["addresses"][0], **about})
+        if subset:
+            ports = [{k: v for k, v in port.items() if v} for port in item["ports"]]
+            subsets.append({**subset, "ports": ports} if ports else subset)
+    return {
+        "apiVersion": ENDPOINTS.api_version,
+        "kind": ENDPOINTS.kind,
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels},
+        "subsets": subsets,
+    }
 
 
 def _slice(service: Json, name: str, ports: list[Json], endpoints: list[Json]) -> Json:

@@ -21,6 +21,7 @@ _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _HORIZON = timedelta(days=5 * 366)  # 29 February
+_WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), timedelta(days=366), 2 * _HORIZON)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,17 @@ class Schedule:
                 moment += timedelta(minutes=1)
             else:
                 return moment
+        return None
+
+    def last(self, after: datetime, until: datetime) -> datetime | None:
+        """The last time later than `after` and no later than `until`: looked for near the end first, since a
+        cluster that stood still for a year has missed half a million minutes."""
+        for window in _WINDOWS:
+            moment, found = max(after, until - window), None
+            while (following := self.following(moment)) is not None and following <= until:
+                moment = found = following
+            if found is not None or moment == after:
+                return found
         return None
 
     def _is_day(self, moment: datetime) -> bool:

@@ -23,6 +23,7 @@ from addon_framework.local.workloads.fit import is_within_reach, misfits, prefer
 from addon_framework.local.workloads.neighbours import Neighbourhood, Placed, looks_at_others
 from addon_framework.local.workloads.pods import delete_exactly, has_ended
 from addon_framework.local.workloads.preemption import cheapest, may_preempt, priority
+from addon_framework.local.workloads.volumes import claims_of
 
 _BY_NODE = "node-name"
 
@@ -35,6 +36,7 @@ class Scheduler(Controller):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._assumed: dict[str, tuple[str, Json]] = {}  # uid: node, pod; bound, but not in our cache yet
+        self._promised: dict[str, tuple[str, Json]] = {}  # uid: node, pod; for whom others have to leave
 
     def watches(self) -> list[Watch]:
         """Pods without a node; nodes, claims and pods that end may make room for all of those."""
@@ -111,10 +113,10 @@ class Scheduler(Controller):
         if found is None or not found.victims:
             return
         metadata = pod["metadata"]
-        nominated = {"metadata": {"uid": metadata["uid"]}, "status": {"nominatedNodeName": _name(found.node)}}
-        await self.client.patch(
-            PODS, metadata["name"], nominated, metadata["namespace"], subresource="status"
-        )
+        self._promised[metadata["uid"]] = (_name(found.node), pod)
+        status = {"nominatedNodeName": _name(found.node)}
+        body: Json = {"metadata": {"uid": metadata["uid"]}, "status": status}
+        await self.client.patch(PODS, metadata["name"], body, metadata["namespace"], subresource="status")
         for victim in found.victims:
             condition = {
                 "type": "DisruptionTarget",
@@ -124,7 +126,7 @@ class Scheduler(Controller):
                 "lastTransitionTime": now_rfc3339(),
             }
             name, namespace = victim["metadata"]["name"], victim["metadata"]["namespace"]
-            body: Json = {"status": {"conditions": [condition]}}
+            body = {"status": {"conditions": [condition]}}
             try:
                 await self.client.patch(PODS, name, body, namespace, kind="strategic", subresource="status")
             except NotFound:
@@ -137,7 +139,8 @@ class Scheduler(Controller):
         fitting, reasons = [], Counter[str]()
         nodes, volumes = list(self.cache(NODES)), self._volumes(pod)
         for node in nodes:
-            found = misfits(pod["spec"], node, [other["spec"] for other in self._pods_on(_name(node))])
+            others = [*self._pods_on(_name(node)), *self._expected_on(_name(node), pod)]
+            found = misfits(pod["spec"], node, [other["spec"] for other in others])
             if not found and (reason := neighbours.misfit(pod, node, nodes)):
                 found = [reason]
             if not found and not all(is_within_reach(volume, node) for volume in volumes):
@@ -164,16 +167,18 @@ class Scheduler(Controller):
         return there + [pod for assumed, pod in self._assumed.values() if assumed == node]
 
     def _claims(self, pod: Json) -> list[tuple[str, Json | None]]:
-        sources = (each.get("persistentVolumeClaim") for each in pod["spec"].get("volumes") or ())
-        names = (source["claimName"] for source in sources if source)
-        namespace = pod["metadata"]["namespace"]
-        return [(name, self.cache(PERSISTENTVOLUMECLAIMS).get(Key(namespace, name))) for name in names]
+        return [(key.name, self.cache(PERSISTENTVOLUMECLAIMS).get(key)) for key in claims_of(pod)]
 
     def _volumes(self, pod: Json) -> list[Json]:
         """The PersistentVolumes that its claims are bound to."""
         names = (claim["spec"].get("volumeName") for _, claim in self._claims(pod) if claim is not None)
         found = (self.cache(PERSISTENTVOLUMES).get(Key("", name)) for name in names if name)
         return [volume for volume in found if volume is not None]
+
+    def _expected_on(self, node: str, pod: Json) -> list[Json]:
+        """Pods for which room is being made, and that go before this one."""
+        waiting = [other for promised, other in self._promised.values() if promised == node]
+        return [other for other in waiting if priority(other) > priority(pod)]
 
     def _unbound_claim(self, pod: Json) -> str:
         for name, claim in self._claims(pod):
@@ -217,6 +222,7 @@ class Scheduler(Controller):
         current = self.cache(PODS).get(_key(pod))
         if pod["spec"].get("nodeName") or current is None:
             self._assumed.pop(pod["metadata"]["uid"], None)
+            self._promised.pop(pod["metadata"]["uid"], None)
             # What has ended or gone leaves room; what has come may be whom others want to be with.
             waiting = self._waiting(pod)
             if current is None or has_ended(current):

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from addon_framework.api.conditions import get_condition, is_true
-from addon_framework.api.core import DEPLOYMENTS, PODDISRUPTIONBUDGETS, PODS
+from addon_framework.api.core import (
+    DEPLOYMENTS,
+    ENDPOINTS,
+    EVENTS,
+    HORIZONTALPODAUTOSCALERS,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODDISRUPTIONBUDGETS,
+    PODS,
+    SERVICES,
+    STORAGECLASSES,
+)
 from addon_framework.api.meta import Json
 from addon_framework.kube import ApiError
 from addon_framework.testing import eventually
@@ -71,6 +82,22 @@ async def test_services_are_in_the_environment_unless_the_pod_does_not_want_them
     lines = (await cluster.output("told")).splitlines()
     assert {f"MY_WEB_SERVICE_HOST={address}", f"MY_WEB_PORT=tcp://{address}:8080"} <= set(lines)
     assert await cluster.output("untold") == ""
+
+
+async def test_services_have_endpoints_of_both_kinds(cluster: Cluster) -> None:
+    await cluster.create(service("web"))
+    container = {"ports": [{"name": "http", "containerPort": 8123}]}
+    await cluster.pod("web", "sleep 600", labels={"app": "web"}, container=container)
+    address = (await cluster.running("web"))["status"]["podIP"]
+    await eventually(lambda: _contains(cluster, "endpoints", f"{address}:8123"))
+    await cluster.client.delete(PODS, "web", cluster.namespace)
+    await eventually(lambda: _contains(cluster, "endpoints", "<none>"))
+    await cluster.client.delete(SERVICES, "web", cluster.namespace)
+    await cluster.gone(ENDPOINTS, "web")
+
+
+async def _contains(cluster: Cluster, kind: str, text: str) -> bool:
+    return text in await cluster.kubectl("get", kind, "web")
 
 
 async def test_files_have_the_modes_of_their_items(cluster: Cluster) -> None:
@@ -160,6 +187,10 @@ async def test_sidecars_end_after_whom_they_serve(cluster: Cluster) -> None:
     assert (log / "ends").read_text().split() == ["main", "side"]
 
 
+def _reason(obj: Json, condition: str) -> str:
+    return str((get_condition(obj, condition) or {}).get("reason"))
+
+
 def _status(obj: Json) -> Json:
     return obj.get("status") or {}
 
@@ -171,3 +202,42 @@ async def _there(*paths: Path) -> bool:
 def _waiting(pod: Json) -> str:
     statuses = _status(pod).get("containerStatuses") or ()
     return next((str((s["state"].get("waiting") or {}).get("reason")) for s in statuses), "")
+
+
+async def test_a_claim_waits_for_its_first_user_and_says_what_it_waits_for(cluster: Cluster) -> None:
+    name = f"{cluster.namespace}-late"
+    storage = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}}
+    mode = {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}
+    await cluster.create({**storage, **mode})
+    spec: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": name}
+    volume = {**spec, "capacity": {"storage": "1Mi"}, "hostPath": {"path": f"/late/{cluster.namespace}"}}
+    kinds = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}}
+    await cluster.create({**kinds, "spec": volume})
+    kinds = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "late"}}
+    await cluster.create({**kinds, "spec": {**spec, "resources": {"requests": {"storage": "1Mi"}}}})
+    await eventually(lambda: _told(cluster, "WaitForFirstConsumer"))
+    await cluster.wait(PERSISTENTVOLUMES, name, lambda v: v["status"]["phase"] == "Available")
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "late"}}]
+    await cluster.pod("user", "sleep 600", volumes=volumes)
+    await cluster.running("user")
+    await cluster.client.delete(PODS, "user", cluster.namespace)
+    await cluster.client.delete(PERSISTENTVOLUMECLAIMS, "late", cluster.namespace)
+    await cluster.gone(PERSISTENTVOLUMECLAIMS, "late")
+    await cluster.client.delete(PERSISTENTVOLUMES, name)
+    await cluster.client.delete(STORAGECLASSES, name)
+
+
+async def _told(cluster: Cluster, reason: str) -> bool:
+    events = (await cluster.client.list(EVENTS, cluster.namespace))["items"]
+    return any(event["reason"] == reason for event in events)
+
+
+async def test_an_autoscaler_keeps_its_bounds_and_says_that_there_are_no_metrics(cluster: Cluster) -> None:
+    await cluster.create(workload("Deployment", "web", pod("web", "sleep 600"), replicas=1))
+    await cluster.kubectl("autoscale", "deployment", "web", "--min=2", "--max=3", "--cpu=50%")
+    await cluster.wait(DEPLOYMENTS, "web", settled(2))
+    await cluster.kubectl("scale", "deployment/web", "--replicas=3")
+    await cluster.kubectl("label", "hpa", "web", "look=again")
+    reason = "FailedGetResourceMetric"
+    await cluster.wait(HORIZONTALPODAUTOSCALERS, "web", lambda h: _reason(h, "ScalingActive") == reason)
+    await cluster.wait(DEPLOYMENTS, "web", settled(3))

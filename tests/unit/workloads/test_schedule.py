@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -40,3 +40,16 @@ def test_a_day_that_never_comes() -> None:
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"fields|within|not a number"):
         Schedule.parse(text)
+
+
+def test_the_last_time_that_has_come_is_found_however_long_ago() -> None:
+    start, end = datetime(2016, 1, 1, tzinfo=UTC), datetime(2026, 3, 5, 12, 30, 20, tzinfo=UTC)
+    for text, wanted in (
+        ("* * * * *", datetime(2026, 3, 5, 12, 30, tzinfo=UTC)),
+        ("0 3 * * *", datetime(2026, 3, 5, 3, tzinfo=UTC)),
+        ("0 0 1 1 *", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("0 0 29 2 *", datetime(2024, 2, 29, tzinfo=UTC)),
+    ):
+        assert Schedule.parse(text).last(start, end) == wanted
+    assert Schedule.parse("0 0 1 1 *").last(end, end) is None
+    assert Schedule.parse("* * * * *").last(end, end + timedelta(seconds=10)) is None
