@@ -93,6 +93,8 @@ def copy(
             writer.write(data)
         if obj.checksum and digest is not None and trusted and digest.hexdigest() != obj.checksum[1]:
             raise SourceError(f"{item.url}: {obj.path}: the bytes are not those of the source's checksum")
+        if obj.checksum is None:
+            item.source.detailed(obj)  # stale, if it is not what it was before
         writer.finish()
     progress.complete()
 

@@ -18,7 +18,11 @@ from fsspec.implementations.local import LocalFileSystem
 from addon_framework.api.meta import Json
 from runtimes.interface import Cache, SecretKey
 from runtimes.local import LocalBackend, loader
-from runtimes.source import Credentials, SourceError, drivers, open_source
+from runtimes.local.order import Item
+from runtimes.migrate import program
+from runtimes.migrate.targets import DirectoryTarget
+from runtimes.reporting import Progress
+from runtimes.source import Credentials, Object, SourceError, drivers, open_source
 from tests.integration.cache_runtime.fileservers import PASSWORD, USER, Gate, serving
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
 
@@ -77,6 +81,28 @@ def test_a_load_copies_what_is_there(
         "sub dir/deep/ä+b #1.txt": FILES["sub dir/deep/ä+b #1.txt"],
     }
     assert again["origin"] == 6
+
+
+def test_a_migration_reads_it_too(server: tuple[str, Path], tmp_path: Path) -> None:
+    source = {"url": server[0], "path": "/", "options": {}}
+    program.run({"sources": [source], "to": {"url": f"file://{tmp_path}/there"}}, VARIABLES)
+    assert below(tmp_path / "there") == FILES
+
+
+def test_a_migration_notices_a_change(server: tuple[str, Path], tmp_path: Path) -> None:
+    url, there = server
+    source = open_source(url, {}, ACCOUNT)
+    obj = next(each for each in source.objects() if each.path == "model.bin")
+
+    class Changing(DirectoryTarget):
+        def has(self, path: str, obj: Object) -> bool:
+            os.utime(there / path, (1, 1))  # after the first look
+            return False
+
+    item = Item("model.bin", url, source, obj)
+    with pytest.raises(SourceError, match="changed while it was read"):
+        program.copy(item, "model.bin", Changing(tmp_path / "copy"), Progress())
+    assert below(tmp_path / "copy") == {}
 
 
 def test_one_file(server: tuple[str, Path]) -> None:
