@@ -326,3 +326,6 @@ async def test_37_scale_of_custom_resources(api: Api, namespace: str, define: De
     assert (await api.get(path)).ok()["spec"]["count"] == 5
     answer = await api.patch(f"{path}/scale", {"spec": {"replicas": -1}})
     answer.is_status(422, "Invalid")
+    answer = await api.patch(path, {"spec": {"count": -1}})  # whatever the schema says of it
+    answer.is_status(422, "Invalid")
+    assert answer.causes == {".spec.count": "FieldValueInvalid"}

@@ -361,7 +361,7 @@ class Objects:
         causes: list[Cause] = []
         if schema is not None:
             causes += validate(obj, schema, old=current)
-        causes += validate_builtin(obj, current)
+        causes += validate_builtin(obj, current, write.version.scale)
         if causes:
             raise status.invalid(kind, write.name, causes)
         self.admission.validate(write.user, kind, obj, current, write.subresource)

@@ -6,6 +6,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, builtin_schema, names
 from addon_framework.local.apiserver.validation import checks
 from addon_framework.local.apiserver.validation.defaults import default_builtin
+from addon_framework.local.apiserver.validation.definitions import scale_errors
 from addon_framework.local.apiserver.validation.limits import judge
 from addon_framework.local.apiserver.validation.metadata import NameCheck, metadata_errors
 
@@ -24,13 +25,14 @@ _NAMES: dict[str, NameCheck] = {
 }
 
 
-def validate_builtin(obj: Json, old: Json | None) -> list[Cause]:
-    """Why the server would refuse this object, metadata included; of a custom resource, metadata only."""
+def validate_builtin(obj: Json, old: Json | None, scale: Json | None = None) -> list[Cause]:
+    """Why the server would refuse this object; of a custom one, its metadata and what it is scaled by."""
     group, _, version = str(obj.get("apiVersion", "")).rpartition("/")
     schema = builtin_schema(group, version, str(obj.get("kind", "")))
     name = schema.name if schema is not None else ""
     name_check = _NAMES.get(name, names.subdomain)
     causes = list(metadata_errors(obj, old, name_check, builtin=schema is not None))
+    causes += scale_errors(obj, scale or {})
     if schema is not None:
         judge(obj, schema, "", causes)
     if old is None and name in checks.CREATIONS:

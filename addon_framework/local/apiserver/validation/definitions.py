@@ -149,6 +149,16 @@ def _definition_changed(obj: Json, old: Json) -> Iterator[Cause]:
             yield cause.invalid(f"status.storedVersions[{index}]", name, why)
 
 
+def scale_errors(obj: Json, scale: Json) -> Iterator[Cause]:
+    """Of a custom resource: replicas are counted, whatever its schema says of them."""
+    for path in filter(None, (scale.get("specReplicasPath"), scale.get("statusReplicasPath"))):
+        value: Any = obj
+        for step in path.strip(".").split("."):
+            value = value.get(step) if isinstance(value, dict) else value
+        if value is not None and (type(value) is not int or not 0 <= value < 2**31):
+            yield cause.invalid(path, value, "should be a non-negative integer")
+
+
 _GROUP = "apiextensions.v1"
 CHECKS: dict[str, Any] = {
     f"{_GROUP}.CustomResourceDefinition": _definition,
