@@ -271,6 +271,7 @@ def runtime_status(binding: Binding, seen: Observed, states: Json, now: datetime
     old, key = binding.runtime.get("status") or {}, key_of(binding.runtime)
     status: Json = {"valueFile": "", "conditions": copy.deepcopy(old.get("conditions") or [])}
     status["observedGeneration"] = binding.runtime["metadata"].get("generation", 0)
+    _ready(status["conditions"], seen, now)
     status |= _parts(seen) if binding.backend.status_of_parts else _flat_parts(seen)
     if (holders := seen.counts.get(seen.holder)) is not None:  # what a HorizontalPodAutoscaler counts
         status["selector"] = ",".join(f"{k}={v}" for k, v in sorted(labels(key, seen.holder).items()))
@@ -322,6 +323,21 @@ def _parts(seen: Observed) -> Json:
             "unavailableReplicas": max(0, counts.desired - counts.ready),
         }
     return said
+
+
+def _ready(conditions: list[Json], seen: Observed, now: datetime) -> None:
+    """Fluid's conditions: of each part whether there is one, and whether some of it, at least, is ready."""
+    for title, role in (("Master", "master"), ("Workers", seen.holder), ("Fuses", "client")):
+        if (counts := seen.counts.get(role)) is None:
+            continue
+        ready, text = (
+            counts.ready > 0 or not counts.desired,
+            f"{counts.ready} of {counts.desired} pods are ready",
+        )
+        moment = now_rfc3339(now)
+        made, works = f"{title}Initialized", f"{title}Ready"
+        set_condition(conditions, made, True, made, "its pods are asked for", now=moment)
+        set_condition(conditions, works, ready, works if ready else f"{title}NotReady", text, now=moment)
 
 
 def _scaled(conditions: list[Json], before: int, after: int, now: datetime) -> None:

@@ -114,6 +114,21 @@ def test_a_runtimes_counts() -> None:
     assert status["setupDuration"] == "10s"
 
 
+def test_a_runtimes_parts_are_ready_when_some_of_each_is() -> None:
+    counts = {"master": Counts(1, 1, 0), "worker": Counts(2, 2, 1), "client": Counts(0, 0, 0)}
+    status = runtime_status(binding(), Observed(counts=counts), {}, NOW)
+    found = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status["conditions"]}
+    assert found["MasterReady"] == ("False", "MasterNotReady", "0 of 1 pods are ready")
+    assert found["WorkersReady"] == ("True", "WorkersReady", "1 of 2 pods are ready")
+    assert found["FusesReady"] == ("True", "FusesReady", "0 of 0 pods are ready"), "nobody uses it yet"
+    assert {"MasterInitialized", "WorkersInitialized", "FusesInitialized"} <= found.keys()
+    held_by_clients = Observed(counts={"client": Counts(2, 2, 1)}, holder="client")
+    status = runtime_status(binding(), held_by_clients, {}, NOW)
+    assert (status["workerPhase"], status["fusePhase"]) == ("PartialReady", "PartialReady")
+    assert status["currentWorkerNumberScheduled"] == 2
+    assert status["selector"].endswith("role=client")
+
+
 def load(**status: Any) -> Json:
     metadata = {"name": "m", "namespace": "demo", "creationTimestamp": STAMP}
     return {"metadata": metadata, "spec": {}, "status": status}
@@ -277,7 +292,8 @@ def test_workers_that_are_scaled_are_a_condition_and_can_be_counted() -> None:
     def scaled(replicas: int) -> Json:
         seen = Observed(counts={"worker": Counts(replicas, replicas, replicas)})
         bound.runtime["status"] = runtime_status(bound, seen, {}, NOW)
-        return {c["type"]: (c["status"], c["message"]) for c in bound.runtime["status"]["conditions"]}
+        conditions = bound.runtime["status"]["conditions"]
+        return {c["type"]: (c["status"], c["message"]) for c in conditions if "Scaled" in c["type"]}
 
     assert scaled(1) == {}  # the first count is no change
     assert scaled(3) == {"WorkersScaledOut": ("True", "from 1 to 3")}
