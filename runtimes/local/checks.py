@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from addon_framework.api.data import DataLoad
@@ -40,8 +40,11 @@ def problems(cache: Cache) -> list[str]:
 def _source(cache: Cache, number: int, source: Source, where: str) -> Iterator[str]:
     """Each scheme has options of its own; those of fsspec's drivers are their arguments."""
     if source.scheme in STORES:
-        secrets = (*credential_names(source.scheme), AUTHORITY)
-        yield from unknown_options(cache, number, option_names(source.scheme), secrets)
+        account = credential_names(source.scheme)
+        if shown := [name for name in source.options if name in account]:
+            yield from _open_secrets(cache, number, shown)
+        else:
+            yield from unknown_options(cache, number, option_names(source.scheme), (*account, AUTHORITY))
         yield from _failing(where, lambda: place(source.url, source.options))
         yield from _authority(cache, number, source)
     elif source.scheme in _TOKENS:
@@ -53,6 +56,11 @@ def _source(cache: Cache, number: int, source: Source, where: str) -> Iterator[s
             yield f"{where}.mountPoint: {source.url!r} must be {source.scheme}:///path"
     else:
         yield from _driven(cache, number, source, where)
+
+
+def _open_secrets(cache: Cache, number: int, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        yield f"{field_of(cache, number, name)}.{name}: is a secret; write it into encryptOptions"
 
 
 def _authority(cache: Cache, number: int, source: Source) -> Iterator[str]:
@@ -79,9 +87,8 @@ def _driven(cache: Cache, number: int, source: Source, where: str) -> Iterator[s
         return
     if urlsplit(source.url).password:
         yield f"{where}.mountPoint: has a password; write it into encryptOptions"
-    for name in source.options:
-        if _BELONGS_IN_SECRETS.fullmatch(name):
-            yield f"{field_of(cache, number, name)}.{name}: is a secret; write it into encryptOptions"
+    named = [name for name in source.options if _BELONGS_IN_SECRETS.fullmatch(name)]
+    yield from _open_secrets(cache, number, named)
     if (names := drivers.arguments(source.scheme)) is not None:
         yield from unknown_options(cache, number, names, names)
 

@@ -144,6 +144,12 @@ def test_accounts_by_the_names_of_each_store(
             (),
             "spec.mounts[0].options: unknown fs.cos.endpoint",
         ),
+        (
+            "oss://b",
+            {"region": "r", "fs.oss.accessKeySecret": "x"},
+            (),
+            "options.fs.oss.accessKeySecret: is a secret; write it into encryptOptions",
+        ),
         ("gs://b", {"fs.gcs.credential.path": "/x"}, (), "unknown fs.gcs.credential.path; known: endpoint"),
         ("s3://b", {"caBundle": "no certificate"}, (), "option caBundle: has no certificates"),
         ("hdfs://nn:9000/x", {}, (), "AlluxioRuntime and JindoRuntime read hdfs://"),
