@@ -15,6 +15,7 @@ from addon_framework.api.core import (
     STATEFULSETS,
 )
 from addon_framework.api.meta import Json
+from addon_framework.api.time import parse_time
 from addon_framework.testing import eventually
 
 from .cluster import Cluster, pod, ready
@@ -84,7 +85,8 @@ async def test_recreate_waits_until_the_old_pods_are_gone(cluster: Cluster) -> N
     (new,) = await pods_of(cluster, "web")
     events = (await cluster.client.list(EVENTS, cluster.namespace))["items"]
     killed = next(e for e in events if e["reason"] == "Killing")
-    assert new["metadata"]["creationTimestamp"] >= killed["firstTimestamp"]
+    made = parse_time(new["metadata"]["creationTimestamp"])
+    assert (made - parse_time(killed["firstTimestamp"])).total_seconds() >= 1  # it took two to end
     assert new["metadata"]["name"] != old["metadata"]["name"]
 
 
