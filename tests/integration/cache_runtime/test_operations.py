@@ -51,6 +51,19 @@ async def test_new_data_triggers_a_load(fleet: Fleet) -> None:
     assert place.read_bytes() == b"second, and longer"
 
 
+async def test_what_was_said_while_it_ran_is_not_said_of_what_is_complete(
+    fleet: Fleet, model: dict[str, bytes]
+) -> None:
+    await bound(fleet)
+    await fleet.create(fleet.load("llama"))
+    await fleet.phase(DATALOADS, "llama", "Complete")
+    late = {"status": {"infos": {"eta": "3s", "etaSeconds": "3", "message": "waiting"}}}  # a write overtaken
+    await fleet.client.patch(DATALOADS, "llama", late, fleet.namespace, subresource="status")
+    done = await fleet.until(DATALOADS, "llama", lambda op: "eta" not in op["status"]["infos"])
+    assert not {"etaSeconds", "message"} & done["status"]["infos"].keys()
+    assert done["status"]["infos"]["percentage"] == "100.0%"
+
+
 async def test_a_schedule_is_a_cronjob_whose_runs_show(fleet: Fleet, model: dict[str, bytes]) -> None:
     await bound(fleet)
     await fleet.create(fleet.load("llama", policy="Cron", schedule="* * * * *"))

@@ -17,7 +17,7 @@ from addon_framework.api.core import (
     STATEFULSETS,
 )
 from addon_framework.api.meta import Json, Resource, owner_reference
-from addon_framework.kube import Controller, Key, NotFound, Watch, key_of
+from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
@@ -117,6 +117,7 @@ class OperationController(Controller):
             return None
         if self._is_over(op) and not await self._joined(key, op):
             self.shared.turns.end((self.kind.name, key))
+            await patch_status(self.client, self.kind.resource, op, status.settled(op))
             return await self._expire(op)
         try:
             return await self._proceed(key, op)

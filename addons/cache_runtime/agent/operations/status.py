@@ -113,6 +113,15 @@ def running_status(
     return status | _kept(load)
 
 
+def settled(op: Json) -> Json:
+    """The status of what is complete, without what was said while it ran: the last write but one may have
+    come after our copy was made, and then the last has left it there.
+    """
+    said = op.get("status") or {}
+    infos = {k: v for k, v in (said.get("infos") or {}).items() if k not in ("eta", "etaSeconds", "message")}
+    return {**said, "infos": infos}
+
+
 def again_in(load: Json, now: datetime) -> float | None:
     """Seconds until what ran and failed is tried again: its surroundings may be others by then, without a
     change of any object. None for what did not fail.

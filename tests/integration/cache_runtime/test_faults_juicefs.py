@@ -1,0 +1,78 @@
+"""The program that copies a bucket into a JuiceFS volume of the node, on a disk that is full."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from addon_framework.api.data import DataLoad
+from addon_framework.api.meta import Json, from_dict
+from runtimes.interface import Cache
+from runtimes.juicefs import JuiceFSBackend
+from tests.integration.cache_runtime.objectstore import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+MIB = 1 << 20
+KEYS = {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """64 MiB."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(directory)], check=True)
+    yield directory
+    subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def loader(endpoint: str, disk: Path) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of the DataLoad's container."""
+    named = (("aws.accessKeyId", "accessKeyId"), ("aws.secretKey", "secretAccessKey"))
+    options = [
+        {"name": option, "valueFrom": {"secretKeyRef": {"name": "keys", "key": key}}} for option, key in named
+    ]
+    mount: Json = {"mountPoint": f"s3://{BUCKET}/full", "options": {"endpoint": endpoint}}
+    head = {"metadata": {"name": "full", "namespace": "tests"}}
+    dataset = {**head, "spec": {"mounts": [{**mount, "name": "full", "encryptOptions": options}]}}
+    level = {"mediumtype": "SSD", "path": str(disk), "quota": "1Gi"}
+    runtime = {**head, "kind": "JuiceFSRuntime", "spec": {"tieredstore": {"levels": [level]}}}
+    load = from_dict(DataLoad, {**head, "spec": {"dataset": {"name": "full"}}})
+    task = JuiceFSBackend().warm(Cache.of(dataset, runtime, image=""), load)
+    (container,) = task.pod["containers"]
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for entry in container["env"]:
+        reference = (entry.get("valueFrom") or {}).get("secretKeyRef")
+        environment[entry["name"]] = KEYS[reference["key"]] if reference else entry.get("value", "")
+    return container["command"], environment
+
+
+def test_a_full_disk_is_told_and_the_load_goes_on_when_there_is_room(store: ObjectStore, disk: Path) -> None:
+    content = random.Random(5).randbytes(32 * MIB)
+    store.client().put_object(Bucket=BUCKET, Key="full/model", Body=content)
+    (disk / "other").write_bytes(bytes(48 * MIB))
+    command, environment = loader(store.endpoint, disk)
+    said: list[Json] = []
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{"):
+                said.append(json.loads(line))
+                if said[-1]["report"] == "trouble":
+                    (disk / "other").unlink(missing_ok=True)
+                if said[-1]["report"] in ("done", "failed"):
+                    break  # what runs beside it lives until it is waited for
+    told = {report["report"]: report for report in said}
+    assert told["trouble"]["message"] == f"the disk of {disk}/tests/full is full"
+    assert told["done"]["bytes"] >= len(content)
+    assert told["done"]["unverified"] == 1
+    assert all(isinstance(report["rate"], int) for report in said if report["report"] == "progress")
