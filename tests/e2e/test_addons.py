@@ -26,7 +26,7 @@ def deployment() -> dict[str, object]:
     container = {
         "name": "agent",
         "image": "busybox",
-        "args": ["-c", AGENT],
+        "command": ["sh", "-c", AGENT],
         "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1},
     }
     labels = {"app": "tpl"}
@@ -40,7 +40,7 @@ def deployment() -> dict[str, object]:
 
 
 def clean_up() -> dict[str, object]:
-    container = {"name": "clean", "image": "busybox", "args": ["-c", "sleep 3"]}
+    container = {"name": "clean", "image": "busybox", "command": ["sh", "-c", "sleep 3"]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
