@@ -408,3 +408,8 @@ async def test_52_a_budget_keeps_pods(api: Api, things: str) -> None:
     answer.is_status(429, "TooManyRequests")
     assert answer.headers["Retry-After"] == "10"
     assert "deletionTimestamp" not in (await api.get(path)).ok()["metadata"]
+
+
+async def test_39_rights_come_before_methods(token_api: Any) -> None:
+    for path in ("/api/v1/namespaces", "/api/v1/namespaces/default/pods/p/status"):
+        (await token_api(None).delete(path)).is_status(403, "Forbidden")

@@ -11,6 +11,7 @@ from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.authn import User
 from addon_framework.local.apiserver.registry import SUBRESOURCE_VERBS, Kind, Registry, Version
 
+_IN_ONE = ("create", "deletecollection")  # of a namespaced kind, in one namespace only
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -84,22 +85,25 @@ def find_target(registry: Registry, parts: Sequence[str]) -> Target:
 
 
 def find_verb(call: Call, target: Target) -> str:
-    """What the method means for the target; 405 when it means nothing."""
-    kind, verb = target.kind, _VERBS.get(call.request.method, "")
-    if target.subresource:
-        verbs = SUBRESOURCE_VERBS[target.subresource]
-    else:
-        verbs = kind.verbs
-        if verb == "get" and not target.name:
-            verb = "list"
-        elif verb == "delete" and not target.name:
-            verb = "deletecollection"
-        elif (verb == "create") == bool(target.name):
-            verb = ""
-        if verb in ("create", "deletecollection") and kind.namespaced and not target.namespace:
-            verb = ""
-        if verb in ("get", "list") and verb in verbs and call.flag("watch"):
-            verb = "watch"
-    if verb not in verbs:
+    """What the method means for the target, whether it has that or not; 405 for methods nothing has."""
+    verb = _VERBS.get(call.request.method)
+    if verb is None:
         raise status.method_not_allowed()
-    return verb
+    if target.subresource:
+        return verb
+    if verb == "get" and call.flag("watch"):
+        return "watch"
+    return verb if target.name else {"get": "list", "delete": "deletecollection"}.get(verb, verb)
+
+
+def check_verb(verb: str, target: Target) -> None:
+    """405 for what the target does not have. (Rights are asked for first.)"""
+    verbs, named = target.kind.verbs, bool(target.name)
+    if target.subresource:
+        allowed = verb in SUBRESOURCE_VERBS[target.subresource]
+    else:
+        misplaced = named if verb == "create" else not named and verb in ("update", "patch")
+        everywhere = target.kind.namespaced and not target.namespace
+        allowed = verb in verbs and not misplaced and not (everywhere and verb in _IN_ONE)
+    if not allowed:
+        raise status.method_not_allowed()

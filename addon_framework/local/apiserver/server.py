@@ -29,7 +29,7 @@ from addon_framework.local.apiserver.bodies import (
     read_body,
     write_of,
 )
-from addon_framework.local.apiserver.call import Call, Target, find_target, find_verb, is_resource
+from addon_framework.local.apiserver.call import Call, Target, check_verb, find_target, find_verb, is_resource
 from addon_framework.local.apiserver.documents import Documents
 from addon_framework.local.apiserver.hooks import answered
 from addon_framework.local.apiserver.identity import identify
@@ -104,6 +104,7 @@ class Server:
         verb = find_verb(call, target)
         named = exact_name(call.query.get("fieldSelector", "")) if verb in ("list", "watch") else target.name
         self._authorize(call.user, verb, target, named or target.name)
+        check_verb(verb, target)
         if target.subresource in _STREAMED:
             if target.subresource != "log":  # a WebSocket comes as GET, and still does more than to read
                 self._authorize(call.user, "create", target, target.name)
