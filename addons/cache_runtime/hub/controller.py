@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -22,10 +21,10 @@ from addon_framework.hub.addons.works import same_work
 from addon_framework.kube import ApiError, Controller, Forbidden, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.kube.ensure import ensure, remove, set_finalizers
 from addon_framework.kube.informer import AnyInformer
-from addons.cache_runtime.agent.names import DATALOADS, DATASETS, short_hash
+from addons.cache_runtime.agent.names import DATALOADS, DATASETS
 from addons.cache_runtime.hub import peers
 from addons.cache_runtime.hub.holding import ADDONS, AGENT, agent_changed, leaves
-from addons.cache_runtime.hub.known import Known, Sent
+from addons.cache_runtime.hub.known import Known, Sent, digest
 from addons.cache_runtime.hub.migration import Place
 from addons.cache_runtime.hub.names import (
     FINALIZER,
@@ -40,6 +39,7 @@ from addons.cache_runtime.hub.names import (
     work_name,
 )
 from addons.cache_runtime.hub.operations import MIGRATES, Operations, cached
+from addons.cache_runtime.hub.rivals import AGAIN, TAKEN, rival
 from addons.cache_runtime.hub.status import dataset_status, leaving
 from addons.cache_runtime.hub.works import copied_key, credentials, manifest_work, secrets_of
 
@@ -139,6 +139,8 @@ class FleetDatasetController(Controller):
         failures: list[ApiError] = []
         place = self._place(key, dataset, known, known.present(), None)
         try:
+            if not place.clusters and (taken := await rival(self.client, DATASETS, dataset)):
+                raise NotYetError(TAKEN, taken)
             self._values(key, secrets_of(dataset))  # nothing is written where one is missing
             clusters, why = self._clusters(key, dataset, known)
             place = self._place(key, dataset, known, clusters, self._runtime(key))
@@ -149,7 +151,8 @@ class FleetDatasetController(Controller):
         wait, left = await self._report(key, place, known, why), await self._expire(key)
         if failures:
             raise failures[0]
-        return min(filter(None, (wait, left)), default=None)
+        look = AGAIN if why is not None and why[0] == TAKEN else None
+        return min(filter(None, (wait, left, look)), default=None)
 
     def _place(
         self, key: Key, dataset: Json, known: Known, clusters: Sequence[str], runtime: Json | None
@@ -166,14 +169,14 @@ class FleetDatasetController(Controller):
         dataset, runtime, operations = place.dataset, place.runtime, self._operations(key)
         named = self.cache(ManagedCluster.RESOURCE)
         alike = (manifest_work(dataset, runtime, operations.loads, ""), place.reached)
-        plain = _digest(alike, self._values(key, secrets_of(dataset)))
+        plain = digest(alike, self._values(key, secrets_of(dataset)))
         sent_to = operations.sent(place)
         failures, with_values = [], set()
         for cluster in place.clusters:
-            digest, (moves, mine) = plain, sent_to.get(cluster, ([], []))
+            wanted, (moves, mine) = plain, sent_to.get(cluster, ([], []))
             if moves or mine:
-                digest = _digest(plain, self._values(key, secrets_of({}, mine)), moves, mine)
-            if (sent := known.sent.get(cluster)) is not None and sent.digest == digest:
+                wanted = digest(plain, self._values(key, secrets_of({}, mine)), moves, mine)
+            if (sent := known.sent.get(cluster)) is not None and sent.digest == wanted:
                 with_values |= {cluster} if sent.credentials else set()
                 continue
             here = is_here(known_as := named.get(Key("", cluster)), self._hub_id)
@@ -190,7 +193,7 @@ class FleetDatasetController(Controller):
                 failures.append(error)
                 known.sent.pop(cluster, None)
                 continue
-            known.sent[cluster] = Sent(digest, bool(values))
+            known.sent[cluster] = Sent(wanted, bool(values))
         return failures, with_values
 
     async def _report(
@@ -391,7 +394,3 @@ class FleetDatasetController(Controller):
         )
         users = [migrated(op) for op in migrates.by_index("secret", named)]
         return [*(key_of(d) for d in cache.by_index("secret", named)), *users]
-
-
-def _digest(*parts: object) -> str:
-    return short_hash(json.dumps(parts, sort_keys=True))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.names import short_hash
 from addons.cache_runtime.hub.feedback import feedback
 from addons.cache_runtime.hub.names import name_there
 from addons.cache_runtime.hub.status import cluster_status, without_agent
+
+
+def digest(*parts: object) -> str:
+    """Of what is sent."""
+    return short_hash(json.dumps(parts, sort_keys=True))
 
 
 class Sent(NamedTuple):

@@ -19,6 +19,7 @@ from addon_framework.kube import ApiError, Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import ensure, remove, set_finalizers, write_status
 from addon_framework.plugins import ENGINES, PluginError, Plugins, discover
 from addons.cache_runtime.hub.payload import secret_keys
+from addons.cache_runtime.hub.rivals import AGAIN, TAKEN, rival
 from addons.inference_deployer.controller.hubobjects import credentials, manifest_work, placement
 from addons.inference_deployer.controller.payload import InvalidSpecError, revision
 from addons.inference_deployer.controller.status import (
@@ -93,11 +94,16 @@ class InferenceController(Controller):
             await self._deploy(key, deployment)
         except InvalidSpecError as error:
             await self._write(deployment, failed_status(deployment, error.reason, str(error)))
+            return AGAIN if error.reason == TAKEN else None
         return None
 
     async def _deploy(self, key: Key, deployment: Json) -> None:
         engine, secret = self._engine(deployment), self._secret(deployment)
         manifest_work(deployment, "", engine)  # a spec that cannot be carried out is refused before any write
+        if not self._owned(MANIFESTWORKS, key) and (
+            taken := await rival(self.client, INFERENCEDEPLOYMENTS, deployment)
+        ):
+            raise InvalidSpecError(taken, reason=TAKEN)
         chooser = await self._placement(key, deployment)
         clusters = self._decided(chooser)
         if clusters is None:
