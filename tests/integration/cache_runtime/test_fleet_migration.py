@@ -89,7 +89,8 @@ async def test_a_migration_between_clusters_is_a_load_from_the_ones_cache_at_the
     numbers = {"peerBytes": "90", "originBytes": "10", "bytes": "100", "total": "100"}
     await migration.says(two, phase="Complete", duration="3s", **numbers)
     status = await migration.until("Complete")
-    assert (status["duration"], status["infos"]) == ("3s", {**numbers, "percentage": "100.0%"})
+    told = {**numbers, "percentage": "100.0%", "loaded": "100.00B"}
+    assert (status["duration"], status["infos"]) == ("3s", told)
 
     async def over() -> bool:
         return await migration.load(two) is None
