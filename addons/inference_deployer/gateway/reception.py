@@ -61,9 +61,10 @@ async def _last(site: web.SockSite, listening: socket.socket, server: web.Server
     for connection in late:
         await loop.connect_accepted_socket(server, connection)
     for _ in range(_TICKS):
+        # Whom the loop has accepted is known to the server a few rounds later; each ends with its answer.
+        await asyncio.sleep(0.01)
         if not server.connections:
             return
-        await asyncio.sleep(0.01)  # each ends with its answer
 
 
 def _matches(match: Json, request: web.BaseRequest) -> bool:
