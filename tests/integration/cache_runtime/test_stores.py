@@ -97,13 +97,16 @@ def test_a_migration_writes_there_too(
     (tmp_path / "sub").mkdir()
     for path, content in {"small": b"1", "sub/large": bytes(40 << 20)}.items():
         (tmp_path / path).write_bytes(content)
-    there = {"url": f"oss://{BUCKET}/moved", "options": {"fs.oss.endpoint": endpoint(store)}}
+    there = {"url": f"oss://{BUCKET}/moved-kin", "options": {"fs.oss.endpoint": endpoint(store)}}
     source = {"url": f"file://{tmp_path}", "path": "/", "options": {}}
     account = {"TARGET_ACCESS_KEY": ACCESS_KEY, "TARGET_SECRET_KEY": SECRET_KEY}
     program.run({"sources": [source], "to": there}, account)
     assert asked_names == {f"{BUCKET}.{DOMAIN}"}
-    found = store.client().list_objects_v2(Bucket=BUCKET, Prefix="moved/")["Contents"]
-    assert {each["Key"]: each["Size"] for each in found} == {"moved/small": 1, "moved/sub/large": 40 << 20}
+    found = store.client().list_objects_v2(Bucket=BUCKET, Prefix="moved-kin/")["Contents"]
+    assert {each["Key"]: each["Size"] for each in found} == {
+        "moved-kin/small": 1,
+        "moved-kin/sub/large": 40 << 20,
+    }
 
 
 @pytest.mark.parametrize(
