@@ -9,9 +9,9 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -212,13 +212,29 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path, timeout: f
     """Returns when the URL answers 200; RuntimeError with the log's end when the process ends first."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _wait(url, lambda: urllib.request.urlopen(url, context=context, timeout=2), process, log, timeout)
+
+
+def wait_listening(port: int, process: subprocess.Popen[bytes], log: Path, timeout: float = 60) -> None:
+    """Returns when 127.0.0.1 takes connections there; RuntimeError as wait_ready."""
+    at = ("127.0.0.1", port)
+    _wait(f"port {port}", lambda: socket.create_connection(at, timeout=2), process, log, timeout)
+
+
+def _wait(
+    what: str,
+    attempt: Callable[[], AbstractContextManager[object]],
+    process: subprocess.Popen[bytes],
+    log: Path,
+    timeout: float,
+) -> None:
     deadline = time.monotonic() + timeout
     while True:
         try:
-            with urllib.request.urlopen(url, context=context, timeout=2):
+            with attempt():
                 return
-        except (urllib.error.URLError, OSError):
+        except OSError:  # of urllib, too
             if process.poll() is not None or time.monotonic() > deadline:
                 tail = log.read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"{url} does not get ready; the log ends with:\n{tail}") from None
+                raise RuntimeError(f"{what} does not get ready; the log ends with:\n{tail}") from None
             time.sleep(0.02)

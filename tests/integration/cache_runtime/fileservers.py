@@ -6,12 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from addon_framework.testing.servers import free_port
+from addon_framework.testing.servers import free_port, wait_listening
 
 USER, PASSWORD = "reader", 'se "cret'
 
@@ -22,22 +21,13 @@ def serving(protocol: str, directory: Path) -> Iterator[str]:
     port = free_port()
     command = [str(Path(sys.executable).parent / "rclone"), "serve", protocol, str(directory), "--copy-links"]
     command += [f"--addr=127.0.0.1:{port}", f"--user={USER}", f"--pass={PASSWORD}", "--dir-cache-time=0s"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    log = directory.with_name(f"{directory.name}.log")
+    with log.open("wb") as errors, subprocess.Popen(command, stderr=errors) as process:
         try:
-            while not _listens(port):
-                assert process.poll() is None
-                time.sleep(0.02)
+            wait_listening(port, process, log)
             yield f"127.0.0.1:{port}"
         finally:
             process.kill()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 class Gate:

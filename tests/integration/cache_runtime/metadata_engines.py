@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from addon_framework.testing.servers import free_port
+from addon_framework.testing.servers import free_port, wait_listening
 
 PASSWORD = "not-in-any-argument"
 _POSTGRES = "/usr/lib/postgresql"
@@ -70,21 +68,11 @@ def _serving(command: list[str], port: int, directory: Path, user: int | None = 
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=subprocess.STDOUT, user=user)
     try:
-        _wait(port, process, directory / "log")
+        wait_listening(port, process, directory / "log")
         yield
     finally:
         process.send_signal(signal.SIGINT)  # PostgreSQL's fast end
         process.wait(20)
-
-
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        assert process.poll() is None, log.read_text()
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(log.read_text())
 
 
 def _binaries() -> Path | None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from addons.cache_runtime.agent import measurements
 from addons.cache_runtime.agent.operations import status
 from runtimes.local import loader
 from runtimes.source import SourceError
+from tests.integration.cache_runtime.disks import small_disk
 from tests.integration.cache_runtime.faultyproxy import Fault, faulty
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
 
@@ -28,13 +28,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """8 MiB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)], check=True)
-    yield directory
-    subprocess.run(["umount", "-l", str(directory)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", mib=8) as directory:
+        yield directory
 
 
 def specification(source: Path, cache: Path) -> Json:
@@ -54,33 +50,33 @@ def refused(source: Path, cache: Path) -> SourceError:
 
 @needs_root
 def test_a_disk_without_room_is_told_before_anything_is_copied(
-    tmp_path: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "a").write_bytes(os.urandom(7 * MIB))
-    (small_disk / "other").write_bytes(bytes(4 * MIB))
-    assert loader.run(specification(source, small_disk / "cache"), {}) == loader.PERMANENT
+    (disk / "other").write_bytes(bytes(4 * MIB))
+    assert loader.run(specification(source, disk / "cache"), {}) == loader.PERMANENT
     failed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert failed["reason"] == "DiskFull"
-    assert f"{7 * MIB} bytes are missing, but the disk of {small_disk}/cache has only" in failed["message"]
-    (small_disk / "other").unlink()
-    assert loader.run(specification(source, small_disk / "cache"), {}) == 0
-    assert (small_disk / "cache/data/a").read_bytes() == (source / "a").read_bytes()
+    assert f"{7 * MIB} bytes are missing, but the disk of {disk}/cache has only" in failed["message"]
+    (disk / "other").unlink()
+    assert loader.run(specification(source, disk / "cache"), {}) == 0
+    assert (disk / "cache/data/a").read_bytes() == (source / "a").read_bytes()
 
 
 @needs_root
-def test_a_disk_that_fills_up_while_it_loads(tmp_path: Path, small_disk: Path) -> None:
+def test_a_disk_that_fills_up_while_it_loads(tmp_path: Path, disk: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     for name in "abc":
         (source / name).write_bytes(os.urandom(2 * MIB))
-    cache = small_disk / "cache"
+    cache = disk / "cache"
     took: list[bool] = []
     read = loader.Transfer.run
 
     def fill(transfer: loader.Transfer) -> None:
-        (small_disk / "other").write_bytes(bytes(5 * MIB))
+        (disk / "other").write_bytes(bytes(5 * MIB))
         took.append(True)
         read(transfer)
 
@@ -92,7 +88,7 @@ def test_a_disk_that_fills_up_while_it_loads(tmp_path: Path, small_disk: Path) -
     assert not isinstance(caught.value, SourceError)
     for path in (cache / "data").iterdir():  # what is there is whole
         assert path.read_bytes() == (source / path.name).read_bytes()
-    (small_disk / "other").unlink()
+    (disk / "other").unlink()
     assert loader.run(specification(source, cache), {}) == 0
     assert sorted(p.name for p in (cache / "data").iterdir()) == ["a", "b", "c"]
 

@@ -16,6 +16,7 @@ from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json, from_dict
 from runtimes.interface import Cache
 from runtimes.juicefs import JuiceFSBackend
+from tests.integration.cache_runtime.disks import small_disk
 from tests.integration.cache_runtime.objectstore import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -25,12 +26,8 @@ KEYS = {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY}
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """64 MiB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(directory)], check=True)
-    yield directory
-    subprocess.run(["umount", "-l", str(directory)], check=True)
+    with small_disk(tmp_path / "disk", mib=64) as directory:
+        yield directory
 
 
 def loader(endpoint: str, disk: Path) -> tuple[list[str], dict[str, str]]:

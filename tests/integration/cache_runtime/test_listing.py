@@ -13,8 +13,8 @@ import pytest
 
 from addon_framework.api.meta import Json
 from runtimes.local.peers import PORT, token_of
-from tests.integration.cache_runtime.faultyproxy import Asked, Fault, faulty
-from tests.integration.cache_runtime.objectstore import BUCKET, ObjectStore
+from tests.integration.cache_runtime.faultyproxy import Asked, Fault
+from tests.integration.cache_runtime.objectstore import ObjectStore
 from tests.integration.cache_runtime.test_peer_processes import Node, Nodes, done
 
 FILES = {"model.bin": bytes(range(256)) * 40_000, "config.json": b"{}", "empty": b""}
@@ -22,16 +22,8 @@ FILES = {"model.bin": bytes(range(256)) * 40_000, "config.json": b"{}", "empty":
 
 @pytest.fixture
 def nodes(store: ObjectStore, tmp_path: Path) -> Iterator[Nodes]:
-    prefix = f"listing/{tmp_path.name}"
-    for name, content in FILES.items():
-        store.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=content)
-    with faulty(store.endpoint) as proxy:
-        made = [Node(n, tmp_path / f"node{n}", proxy.endpoint, prefix) for n in range(1, 4)]
-        for node in made:
-            node.directory.mkdir()
-        yield Nodes(proxy, FILES, made)
-        for node in made:
-            node.end()
+    with Nodes.of(store, FILES, f"listing/{tmp_path.name}", tmp_path) as made:
+        yield made
 
 
 def gone(asked: Asked) -> Fault:

@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request
 
@@ -87,6 +88,22 @@ class Nodes:
     def __init__(self, proxy: FaultyProxy, files: dict[str, bytes], nodes: list[Node]) -> None:
         self.proxy, self.files, self.all = proxy, files, nodes
 
+    @classmethod
+    @contextmanager
+    def of(cls, store: ObjectStore, files: dict[str, bytes], prefix: str, directory: Path) -> Iterator[Nodes]:
+        """Three that have nothing yet of files that are in the store."""
+        for name, content in files.items():
+            store.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=content)
+        with faulty(store.endpoint) as proxy:
+            made = [Node(n, directory / f"node{n}", proxy.endpoint, prefix) for n in range(1, 4)]
+            for node in made:
+                node.directory.mkdir()
+            try:
+                yield cls(proxy, files, made)
+            finally:
+                for node in made:
+                    node.end()
+
     async def start(self) -> None:
         """All workers, until they listen."""
         for node in self.all:
@@ -112,15 +129,8 @@ def done(loader: subprocess.Popen[str]) -> Json:
 def nodes(store: ObjectStore, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nodes]:
     random_, prefix = random.Random(3), f"peers/{tmp_path.name}"
     files = {name: random_.randbytes(size) for name, size in SIZES.items()}
-    for name, content in files.items():
-        store.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=content)
-    with faulty(store.endpoint) as proxy:
-        made = [Node(n, tmp_path / f"node{n}", proxy.endpoint, prefix) for n in range(1, 4)]
-        for node in made:
-            node.directory.mkdir()
-        yield Nodes(proxy, files, made)
-        for node in made:
-            node.end()
+    with Nodes.of(store, files, prefix, tmp_path) as made:
+        yield made
 
 
 async def test_nodes_that_load_at_once_read_each_byte_from_the_origin_once(nodes: Nodes) -> None:

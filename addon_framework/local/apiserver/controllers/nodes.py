@@ -74,7 +74,7 @@ class NodeLifecycle:
             await asyncio.sleep(_PERIOD)
 
     def _changed(self, event: Event) -> None:
-        if event.resource == "nodes" and event.type != "DELETED":
+        if event.resource == "nodes":
             self._queue.put_nowait(event.key[1])
 
     def sync(self, name: str) -> None:
@@ -84,6 +84,7 @@ class NodeLifecycle:
             return
         node = self._store.get("nodes", ("", name))
         if node is None:
+            self._heard.pop(name, None)
             return
         if (
             self._silence(node) > self._grace
