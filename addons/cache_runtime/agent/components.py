@@ -24,7 +24,7 @@ from addons.cache_runtime.agent.names import (
 )
 from runtimes.interface import Component, Service
 from runtimes.pods import named_node
-from runtimes.presence import is_lazy
+from runtimes.presence import holder, is_lazy
 
 _SUFFIX = {"master": "master", "worker": "worker", "client": "fuse"}
 _SECTION = {"master": "master", "worker": "worker", "client": "fuse"}  # of the runtime's spec
@@ -118,7 +118,7 @@ def placement(binding: Binding) -> str:
     """Exclusive is Fluid's default. A `local` cache is just files, so there it has to be asked for; clients
     share their nodes with any cache.
     """
-    if binding.backend.type == "juicefs":
+    if holder(binding.backend, binding.cache) == "client":
         return "Shared"
     said = binding.cache.dataset.spec.placement
     return said or ("Shared" if binding.backend.type == "local" else "Exclusive")

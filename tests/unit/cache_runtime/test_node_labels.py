@@ -10,6 +10,7 @@ from addons.cache_runtime.agent.node_labels import changes, wanted
 from runtimes.alluxio import AlluxioBackend
 from runtimes.cacheclass import ClassBackend
 from runtimes.interface import Backend, Cache
+from runtimes.juicefs import JuiceFSBackend
 from runtimes.local import LocalBackend
 
 TIERS: Json = {
@@ -53,6 +54,17 @@ def test_a_node_whose_client_has_gone_still_says_so() -> None:
 def test_a_shared_cache_without_a_limit_claims_neither() -> None:
     made = wanted(binding(LocalBackend(), dataset={"placement": "Shared"}), cache=True, client="")
     assert made == {"fluid.io/s-demo-m": "true", "fluid.io/s-local-demo-m": "true"}
+
+
+def test_a_cache_that_its_clients_hold_takes_no_node_for_itself() -> None:
+    bucket = {"mountPoint": "s3://bucket", "name": "m", "options": {"endpoint": "http://e"}}
+    copy = binding(JuiceFSBackend(), dataset={"mounts": [bucket], "placement": "Exclusive"})
+    made = wanted(copy, cache=True, client="true")
+    assert made == {
+        "fluid.io/s-demo-m": "true",
+        "fluid.io/s-juicefs-demo-m": "true",
+        "fluid.io/f-demo-m": "true",
+    }
 
 
 def test_tiers_of_a_cache_runtime() -> None:
