@@ -11,7 +11,8 @@ class Image(msgspec.Struct, frozen=True):
     """A local stand-in for an image: directories first on PATH, the entry point, and environment.
 
     `command` is what runs when a container says neither command nor args. `files` are directories of the host
-    that its pods see although they lie below /tmp, /run or a hidden one.
+    that its pods see although they lie below /tmp, /run or a hidden one. `root` are files that only the image
+    has: their paths in it, and the host's.
     """
 
     path: list[str] = []
@@ -19,6 +20,7 @@ class Image(msgspec.Struct, frozen=True):
     command: list[str] = []
     env: dict[str, str] = {}
     files: list[str] = []
+    root: dict[str, str] = {}
 
 
 class NodeConfig(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import aiohttp
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.local.node import container as containers
-from addon_framework.local.node.config import UnknownImageError, find_image
+from addon_framework.local.node.config import Image, UnknownImageError, find_image
 from addon_framework.local.node.container import ContainerProcess
 from addon_framework.local.node.environment import MissingSourceError, environment, expand
 from addon_framework.local.node.hosts import host_name
@@ -176,7 +176,7 @@ class ContainerRunner:
                 f"image {spec.get('image')!r} has no entry point here; give the container a command"
             )
         sandbox = Sandbox(
-            binds=self._binds(image.files, variables, security),
+            binds=self._binds(image, variables, security),
             hidden=pod.kubelet.hidden,
             hostname="" if pod.pod["spec"].get("hostNetwork") else hostname,
             cwd=spec.get("workingDir") or "/",
@@ -195,14 +195,15 @@ class ContainerRunner:
                 await process.stop(0)
         return process
 
-    def _binds(self, files: list[str], variables: dict[str, str], security: Json) -> list[Bind]:
+    def _binds(self, image: Image, variables: dict[str, str], security: Json) -> list[Bind]:
         own = self.pod.directory / "containers" / self.name
         scratch, message = own / "tmp", own / "termination-log"
         scratch.mkdir(parents=True, exist_ok=True)
         scratch.chmod(0o1777)
         message.write_bytes(b"")
         message.chmod(0o666)
-        binds = [Bind(Path(path), path, read_only=True) for path in files if Path(path).exists()]
+        binds = [Bind(Path(path), path, read_only=True) for path in image.files if Path(path).exists()]
+        binds += [Bind(Path(path), target, read_only=True) for target, path in image.root.items()]
         binds += self.pod.volumes.binds(self.spec, variables)
         taken = {bind.target for bind in binds}
         extra = [

@@ -1,6 +1,6 @@
 """An AlluxioRuntime from nothing to a pod that reads, and back. Alluxio itself cannot be had here.
 
-Its image is a program that speaks its commands (tests/unit/runtimes/alluxio_program.py) and, for its client,
+Its image is a program that speaks its commands (tests/standins/alluxio.py) and, for its client,
 a real FUSE mount by rclone. What is ours is real: pods, services, ports, commands in pods, status.
 """
 
@@ -21,18 +21,16 @@ from addon_framework.local.node.config import Image
 from addon_framework.testing import eventually
 from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE
 from tests.integration.cache_runtime.fleet import BACKUPS, DATALOADS, DATASETS, RUNTIMES, Fleet
+from tests.standins.installing import FILES, install
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
-CHECKOUT = Path(__file__).parents[3]
-PROGRAM = CHECKOUT / "tests" / "unit" / "runtimes" / "alluxio_program.py"
-ENTRY_POINT = f"""#!/bin/sh
+ENTRY_POINT = """#!/bin/sh
 case "$1" in
-  master-only) exec {sys.executable} {PROGRAM} serve ;;
+  master-only) exec alluxio serve ;;
   fuse) exec rclone mount "$HOME_OF_ALLUXIO/files" "$3" --allow-other --read-only ;;
   *) exec sleep 100000 ;;
 esac
 """
-PARTS = ("master", "jobMaster", "worker", "jobWorker", "fuse")
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +39,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("alluxio")
     (home / "files").mkdir()
     (home / "files" / "hello").write_text("from Alluxio")
-    (home / "alluxio").write_text(f'#!/bin/sh\nexec {sys.executable} {PROGRAM} "$@"\n')
-    (home / "alluxio").chmod(0o755)
+    install(home, "alluxio", "alluxio")
+    (home / "entrypoint.sh").write_text(ENTRY_POINT)
+    (home / "entrypoint.sh").chmod(0o755)
     return home
 
 
 @pytest.fixture(scope="module")
 def more_images(home: Path) -> dict[str, Image]:
     """Alluxio's."""
-    files = [str(home), sys.prefix, sys.base_prefix, str(CHECKOUT)]
     env = {"HOME_OF_ALLUXIO": str(home), "ALLUXIO_HOME": "/tmp", "ALLUXIO_BACKUPS": "/alluxio_backups"}
-    return {"alluxio/alluxio-dev": Image(path=[str(home), f"{sys.prefix}/bin"], env=env, files=files)}
+    root = {"/entrypoint.sh": str(home / "entrypoint.sh")}
+    path = [str(home), f"{sys.prefix}/bin"]
+    return {"alluxio/alluxio-dev": Image(path=path, env=env, files=[str(home), *FILES], root=root)}
 
 
 def mount(fleet: Fleet, name: str) -> Json:
@@ -62,17 +62,9 @@ def mount(fleet: Fleet, name: str) -> Json:
 
 
 def runtime(fleet: Fleet) -> Json:
-    """With the image's entry point, which is a file of the node here."""
-    entry_point = fleet.host / "alluxio" / "entrypoint.sh"
-    entry_point.parent.mkdir(parents=True, exist_ok=True)
-    entry_point.write_text(ENTRY_POINT)
-    entry_point.chmod(0o755)
+    """With one worker, and a tier of the node."""
     level = {"mediumtype": "SSD", "path": "/var/lib/boundaryless/cache", "quota": "1Gi"}
-    entry = [{"name": "entry", "mountPath": "/entrypoint.sh"}]
-    made = {part: {"volumeMounts": entry} for part in PARTS}
-    volume = {"name": "entry", "hostPath": {"path": "/alluxio/entrypoint.sh", "type": "File"}}
-    body = {"replicas": 1, "tieredstore": {"levels": [level]}, "volumes": [volume], **made}
-    return fleet.object(RUNTIMES["alluxio"], "data", body)
+    return fleet.object(RUNTIMES["alluxio"], "data", {"replicas": 1, "tieredstore": {"levels": [level]}})
 
 
 async def state(fleet: Fleet) -> Json:

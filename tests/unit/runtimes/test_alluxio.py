@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from runtimes.backup_pods import restore_problems
 from runtimes.backups import described
 from runtimes.interface import Backup, Cache, Task
 from runtimes.pods import on_node
+from tests.standins.installing import install
 
 BACKEND = AlluxioBackend()
-PROGRAM = Path(__file__).parent / "alluxio_program.py"
 SPARK = {"mountPoint": "https://example.org/spark", "name": "spark", "readOnly": True}
 KEYS = [{"name": "aws.accessKeyId", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "id"}}}]
 HBASE = {"mountPoint": "s3://data/hbase", "name": "hbase", "options": {"a": "b c"}, "encryptOptions": KEYS}
@@ -53,9 +52,7 @@ def options(made: Cache, name: str = "ALLUXIO_JAVA_OPTS") -> dict[str, str]:
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     """bash with that program on PATH, and an entry point that says what it was called with."""
-    program = tmp_path / "alluxio"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {PROGRAM} "$@"\n')
-    program.chmod(0o755)
+    install(tmp_path, "alluxio", "alluxio")
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ALLUXIO_STATE": str(tmp_path / "state.json")}
     env["TMPDIR"] = str(tmp_path)
     env |= {"PATHS": "/spark\n/hbase", "COPIES": "1\n2", "METADATA": "", "PIN": "true"}
