@@ -19,8 +19,8 @@ from addon_framework.testing import eventually
 from addon_framework.testing.servers import free_port
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDATING
 from addons.cache_runtime.admission.server import Address
+from tests.integration.cache_runtime.clients import client_pod, processes_with
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
-from tests.integration.cache_runtime.test_remount import client_pod, processes_with
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
 

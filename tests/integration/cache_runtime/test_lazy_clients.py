@@ -13,8 +13,8 @@ import pytest
 from addon_framework.api.core import EVENTS, NODES, PERSISTENTVOLUMES, PODS
 from addon_framework.api.meta import Json
 from addon_framework.testing import eventually
+from tests.integration.cache_runtime.clients import processes_with
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
-from tests.integration.cache_runtime.test_remount import processes_with
 from tests.integration.node.cluster import NodeProcess
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")

@@ -20,10 +20,10 @@ from addons.cache_runtime.admission.server import Address
 from addons.inference_deployer.agent.status import Parts, endpoint_status
 from addons.inference_deployer.controller.payload import payload, secret_name
 from addons.inference_deployer.engines.vllm import VLLMEngine
+from tests.integration.cache_runtime.clients import client_pod
 from tests.integration.cache_runtime.faultyproxy import Fault, FaultyProxy, faulty
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 from tests.integration.cache_runtime.objectstore import ObjectStore
-from tests.integration.cache_runtime.test_remount import client_pod
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
 MIB = 1 << 20
