@@ -35,6 +35,8 @@ TARGETS: dict[str, tuple[float, bool]] = {
     "second start / s3fs": (0.1, True),
 }
 
+CLAIMED = 3  # times the model's size: written pages, what waits for the disk, the reader's
+
 
 @dataclass
 class Row:
@@ -55,9 +57,10 @@ class Row:
         return self.load + self.weights
 
 
-def measure(ground: Ground, way: Way, name: str, link: str, model: str) -> Row:
+def measure(ground: Ground, way: Way, name: str, link: str, model: str, size: int) -> Row:
     """One way, from nothing on the node. Raises WayError."""
     directory = Path(tempfile.mkdtemp(dir=ground.directory))
+    ground.claim(CLAIMED * size)
     before = ground.carried()
     try:
         with way(ground, model, directory) as arrival:
@@ -158,7 +161,7 @@ async def race(options: argparse.Namespace, fleet: Fleet, directory: Path) -> di
         ground.shape(link)
         for name, way in ways.items():
             try:
-                rows.append(measure(ground, way, name, link, model))
+                rows.append(measure(ground, way, name, link, model, size))
             except WayError as error:
                 missing[name] = str(error).splitlines()[-1]
                 console.print(f"{link}: {name}: left out: {missing[name]}")

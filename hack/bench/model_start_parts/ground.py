@@ -28,6 +28,16 @@ ENGINE = Path(os.environ.get("BOUNDARYLESS_ENGINE") or REPOSITORY / ".engine") /
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+_TOUCH = """
+import mmap, sys
+size = int(sys.argv[1])
+memory = mmap.mmap(-1, size)
+memory.madvise(mmap.MADV_HUGEPAGE)
+for at in range(0, size, mmap.PAGESIZE):
+    memory[at] = 1
+"""
+
+
 class WayError(Exception):
     """A way did not get the model there; with its last words."""
 
@@ -77,6 +87,14 @@ class Ground:
     def at(self) -> dict[str, str]:
         """Where the store is, for the scripts here."""
         return {"ENDPOINT": self.state.store_endpoint}
+
+    def claim(self, size: int) -> None:
+        """Makes a virtual machine's host give `size` bytes of memory now.
+
+        What a way frees goes back to the host after seconds; the next one to take it would wait for that: the
+        same loader took 1.4 s or 3.3 s.
+        """
+        subprocess.run([sys.executable, "-c", _TOUCH, str(size)], check=True)
 
     def shape(self, rate: str) -> None:
         """Sets the link's rate, or "none"."""
