@@ -158,6 +158,9 @@ class OperationController(Controller):
         said, policy = op.get("status") or {}, (op.get("spec") or {}).get("policy")
         if policy == "OnEvent":
             attempt, problem = self._event(key, op, found, attempt)
+            if said.get("phase") == status.COMPLETE:
+                blind = f"not known whether the source has changed: {problem}" if problem else ""
+                await patch_status(self.client, self.kind.resource, op, status.settled(op, blind))
             if not attempt:
                 if said.get("phase") in (None, "", status.PENDING):
                     await self._runner.wait(op, problem or "waiting for the source to be listed")
@@ -225,11 +228,11 @@ class OperationController(Controller):
         return bool(hosts - loaded)
 
     def _event(self, key: Key, op: Json, found: Sequence[Binding], attempt: str) -> tuple[str, str]:
-        """The attempt with the version of the source; "" and why while that is not known.
+        """The attempt with the version of the source, "" while none is known; and why it cannot be told now.
 
         What runs is let run.
         """
-        seen = self.shared.sources.look((self.kind.name, key), attempt, found[-1])
+        seen = self.shared.sources.look((self.kind.name, key), attempt, self.kind.watched(op, found))
         if seen.unsupported:
             raise RefusedError(
                 "DataOperationNotSupport",
@@ -239,7 +242,7 @@ class OperationController(Controller):
         running = str((said.get("infos") or {}).get("inputs", ""))
         if said.get("phase") == status.EXECUTING and running.startswith(f"{attempt}."):
             return running, ""
-        return (f"{attempt}.{seen.version}", "") if seen.version else ("", seen.problem)
+        return (f"{attempt}.{seen.version}" if seen.version else ""), seen.problem
 
     async def _bindings(self, op: Json) -> list[Binding] | str:
         """Its Datasets with their runtimes, or what it waits for."""

@@ -75,6 +75,10 @@ class Kind(ABC):
         """What is wrong for the runtimes that its Datasets have. Raises RefusedError."""
         return
 
+    def watched(self, op: Json, bindings: Sequence[Binding]) -> Binding:
+        """The Dataset whose sources it reads: policy OnEvent looks at them."""
+        return bindings[-1]
+
     def secrets(self, op: Json) -> set[SecretKey]:
         """Keys of Secrets that it needs besides its Datasets'."""
         return set()

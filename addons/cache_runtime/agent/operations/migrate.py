@@ -6,6 +6,7 @@ A Dataset whose mounts are buckets is read and written there, past any cache; an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from addon_framework.api.data import DataMigrate
 from addon_framework.api.meta import Json, from_dict
@@ -86,6 +87,14 @@ class Migrate(Kind):
             return ""
         return f"{', '.join(unused)}: not needed, since our own image copies and its pods need no ssh"
 
+    def watched(self, op: Json, bindings: Sequence[Binding]) -> Binding:
+        """What it copies from; that may be no Dataset's."""
+        if from_dict(DataMigrate, op).spec.from_.external_storage is None:
+            return bindings[-1]
+        sources, _ = self._from(op, {}, _of_stores(op))
+        binding = bindings[0]
+        return replace(binding, cache=replace(binding.cache, sources=tuple(sources)))
+
     def secrets(self, op: Json) -> set[SecretKey]:
         """Of the storage that no Dataset describes."""
         found: set[SecretKey] = set()
@@ -121,7 +130,7 @@ class Migrate(Kind):
         """What is read and written, and by which task. Raises RefusedError."""
         typed = from_dict(DataMigrate, op)
         by_key = {Key(b.cache.namespace, b.cache.name): b for b in bindings}
-        options = {k: v for k, v in typed.spec.options.items() if k in _OF_STORES}
+        options = _of_stores(op)
         sources, base = self._from(op, by_key, options)
         target, directory = self._to(op, by_key, options)
         others = {k: v for k, v in typed.spec.options.items() if k not in options}
@@ -175,6 +184,12 @@ class Migrate(Kind):
                 f"{where}.dataset: {cache.name} cannot be written to; spec.accessModes needs ReadWriteMany",
             )
         return Source(f"pvc://{cache.name}/", "", "/"), path
+
+
+def _of_stores(op: Json) -> dict[str, str]:
+    """Options that are about the storage, not about copying."""
+    options = from_dict(DataMigrate, op).spec.options
+    return {name: value for name, value in options.items() if name in _OF_STORES}
 
 
 def _external(uri: str, options: dict[str, str], secrets: dict[str, SecretKey]) -> Source:

@@ -89,15 +89,16 @@ class SourceWatch:
             try:
                 secrets = await self._datasets.credentials.values(binding.cache)
                 version = await binding.backend.version(binding.cache, secrets)
-            except (OSError, CredentialsError, ApiError) as error:
-                if into.problem != str(error):  # a source that cannot be read has not changed
-                    into.problem = str(error)
+            except Exception as error:  # an answer that nobody expected is a problem like any other
+                known = isinstance(error, OSError | CredentialsError | ApiError)
+                problem = str(error) if known else f"{type(error).__name__}: {error}"
+                if into.problem != problem:  # a source that cannot be read has not changed
+                    into.problem = problem
                     self._wake(owner)
             else:
-                into.problem = ""
-                into.unsupported = version is None
-                if version != into.version or version is None:
-                    into.version = version or ""
+                news = into.problem or version is None or version != into.version
+                into.problem, into.unsupported, into.version = "", version is None, version or ""
+                if news:
                     self._wake(owner)
                 if version is None:
                     return

@@ -113,13 +113,13 @@ def running_status(
     return status | _kept(load)
 
 
-def settled(op: Json) -> Json:
+def settled(op: Json, message: str = "") -> Json:
     """The status of what is complete, without what was said while it ran: the last write but one may have
-    come after our copy was made, and then the last has left it there.
+    come after our copy was made, and then the last has left it there. `message` is of now.
     """
     said = op.get("status") or {}
     infos = {k: v for k, v in (said.get("infos") or {}).items() if k not in ("eta", "etaSeconds", "message")}
-    return {**said, "infos": infos}
+    return {**said, "infos": {**infos, "message": message} if message else infos}
 
 
 def again_in(load: Json, now: datetime) -> float | None:
