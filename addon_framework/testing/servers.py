@@ -35,6 +35,9 @@ class ApiServer(Protocol):
     def stop(self) -> None:
         """Ends it in order."""
 
+    def kill(self) -> None:
+        """Ends it with kill -9; `start` takes up what was written."""
+
 
 def free_port() -> int:
     """A TCP port nobody uses right now."""
@@ -114,6 +117,7 @@ class EnvtestApiServer:
     def __init__(self, directory: Path, assets: Path, *, service_cidr: str = "10.0.0.0/24") -> None:
         self.directory, self.assets, self.service_cidr = directory, assets, service_cidr
         self.kubeconfig = directory / "admin.kubeconfig"
+        self.port, self.etcd_port, self._peer_port = free_port(), free_port(), free_port()
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -123,29 +127,22 @@ class EnvtestApiServer:
 
     def start(self) -> None:
         """Starts them and waits until the API answers."""
-        pki = self.directory / "pki"
-        pki.mkdir(parents=True)
-        authority = Authority.create("envtest-ca")
-        authority.save(pki)
-        serving = authority.issue("kube-apiserver", usage="server auth", addresses=["127.0.0.1", "localhost"])
-        accounts = authority.issue("service-accounts")
-        for name, pair in (("server", serving), ("sa", accounts)):
-            write_private(pki / f"{name}.key", pair.key)
-            (pki / f"{name}.crt").write_bytes(pair.cert)
-        etcd, peer, port = free_port(), free_port(), free_port()
+        pki, etcd = self.directory / "pki", f"http://127.0.0.1:{self.etcd_port}"
+        if not pki.exists():
+            self._identities(pki)
         self._spawn(
             "etcd",
             f"--data-dir={self.directory / 'etcd'}",
             "--unsafe-no-fsync",
-            f"--listen-client-urls=http://127.0.0.1:{etcd}",
-            f"--advertise-client-urls=http://127.0.0.1:{etcd}",
-            f"--listen-peer-urls=http://127.0.0.1:{peer}",
+            f"--listen-client-urls={etcd}",
+            f"--advertise-client-urls={etcd}",
+            f"--listen-peer-urls=http://127.0.0.1:{self._peer_port}",
         )
         self._spawn(
             "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{etcd}",
+            f"--etcd-servers={etcd}",
             "--bind-address=127.0.0.1",
-            f"--secure-port={port}",
+            f"--secure-port={self.port}",
             f"--cert-dir={pki}",
             f"--client-ca-file={pki / 'ca.crt'}",
             f"--tls-cert-file={pki / 'server.crt'}",
@@ -160,12 +157,23 @@ class EnvtestApiServer:
             # Pods wait for the account that a controller makes for every namespace.
             *([] if self.has_controllers else ["--disable-admission-plugins=ServiceAccount"]),
         )
-        admin = authority.issue("kubernetes-admin", ["system:masters"], lifetime=timedelta(days=1))
-        url = f"https://127.0.0.1:{port}"
-        write_private(self.kubeconfig, kubeconfig(url, authority.cert_pem, admin))
-        wait_ready(f"{url}/readyz", self._processes[-1], self.directory / "kube-apiserver.log")
+        url = f"https://127.0.0.1:{self.port}/readyz"
+        wait_ready(url, self._processes[-1], self.directory / "kube-apiserver.log")
         if self.has_controllers:
             self.start_controllers(CONTROLLERS)
+
+    def _identities(self, pki: Path) -> None:
+        pki.mkdir(parents=True)
+        authority = Authority.create("envtest-ca")
+        authority.save(pki)
+        serving = authority.issue("kube-apiserver", usage="server auth", addresses=["127.0.0.1", "localhost"])
+        accounts = authority.issue("service-accounts")
+        for name, pair in (("server", serving), ("sa", accounts)):
+            write_private(pki / f"{name}.key", pair.key)
+            (pki / f"{name}.crt").write_bytes(pair.cert)
+        admin = authority.issue("kubernetes-admin", ["system:masters"], lifetime=timedelta(days=1))
+        url = f"https://127.0.0.1:{self.port}"
+        write_private(self.kubeconfig, kubeconfig(url, authority.cert_pem, admin))
 
     def start_controllers(self, names: Sequence[str]) -> None:
         """Starts a kube-controller-manager with some of its controllers."""
@@ -191,6 +199,13 @@ class EnvtestApiServer:
         for process in reversed(self._processes):
             process.terminate()
             process.wait(30)
+        self._processes = []
+
+    def kill(self) -> None:
+        """kill -9 of all of them."""
+        for process in reversed(self._processes):
+            process.kill()
+            process.wait()
         self._processes = []
 
     def _spawn(self, program: str, *arguments: str) -> None:

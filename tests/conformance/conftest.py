@@ -15,7 +15,8 @@ import pytest
 from addon_framework.api.conditions import is_true
 from addon_framework.api.meta import Json
 from addon_framework.kube.config import ClientConfig, load_kubeconfig
-from addon_framework.testing import EmbeddedApiServer, eventually
+from addon_framework.testing import eventually
+from addon_framework.testing.servers import ApiServer, chosen_server
 from tests.conformance.api import Api
 from tests.conformance.objects import Custom
 
@@ -119,11 +120,11 @@ def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path, api_server: object) -> Iterator[EmbeddedApiServer]:
-    """An embedded server for this test alone, which may kill it."""
-    if not isinstance(api_server, EmbeddedApiServer):
-        pytest.skip("only the embedded server may be killed")
-    server = EmbeddedApiServer(tmp_path, service_cidr="127.9.0.0/24")
+def own_server(tmp_path: Path, api_server: ApiServer | None) -> Iterator[ApiServer]:
+    """A server for this test alone, which may kill it."""
+    if api_server is None:
+        pytest.skip("a cluster that runs already is not killed")
+    server = chosen_server(tmp_path, service_cidr="127.9.0.0/24")
     server.start()
     yield server
     server.stop()

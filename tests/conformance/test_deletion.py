@@ -102,6 +102,14 @@ async def test_18_an_owner_that_never_was(api: Api, namespace: str, controllers:
     await gone(api, config_maps(namespace, "a"))
 
 
+async def test_18_an_owner_is_of_the_same_namespace(api: Api, namespace: str, controllers: None) -> None:
+    """Elsewhere it is as if it were not there, though its uid is known."""
+    made = (await api.post(config_maps("default"), config_map(namespace))).ok(201)
+    await api.post(config_maps(namespace), config_map("owned", ownerReferences=[owner(made)]))
+    await gone(api, config_maps(namespace, "owned"))
+    (await api.delete(config_maps("default", namespace))).ok()
+
+
 async def test_18_one_of_two_owners_is_enough(api: Api, namespace: str, controllers: None) -> None:
     one = (await api.post(config_maps(namespace), config_map("one"))).ok(201)
     two = (await api.post(config_maps(namespace), config_map("two"))).ok(201)

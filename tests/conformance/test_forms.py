@@ -167,6 +167,14 @@ async def test_34_openapi(api: Api, define: Define) -> None:
     assert mine["properties"]["spec"]["properties"]["size"]["type"] == "integer"
 
 
+async def test_34_openapi_of_old_clients(api: Api) -> None:
+    document = (await api.get("/openapi/v2")).ok()
+    assert document["swagger"] == "2.0"
+    kind = document["definitions"]["io.k8s.api.apps.v1.Deployment"]
+    assert kind["properties"]["spec"]["$ref"] == "#/definitions/io.k8s.api.apps.v1.DeploymentSpec"
+    assert "patch" in document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+
+
 async def test_35_health_and_version(api: Api) -> None:
     for path in ("/healthz", "/livez", "/readyz"):
         answer = await api.get(path)

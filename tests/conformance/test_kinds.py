@@ -72,6 +72,31 @@ async def test_44_two_groups_one_store_of_events(api: Api, namespace: str) -> No
     assert [each["metadata"]["name"] for each in selected.ok()["items"]] == ["n"]
 
 
+async def test_44_events_that_repeat(api: Api, namespace: str) -> None:
+    event = {
+        "metadata": {"name": "e"},
+        "eventTime": "2026-01-02T03:04:05.678901Z",
+        "regarding": {"kind": "Pod", "namespace": namespace, "name": "p"},
+        "reason": "Tested",
+        "type": "Normal",
+        "action": "Test",
+        "reportingController": "example.com/suite",
+        "reportingInstance": "one",
+    }
+    (await api.post(namespaced(namespace, "events", group="events.k8s.io"), event)).ok(201)
+    series = {"count": 3, "lastObservedTime": "2026-01-02T03:05:05.678901Z"}
+    path = namespaced(namespace, "events", "e", "events.k8s.io")
+    assert (await api.patch(path, {"series": series})).ok()["series"] == series
+    assert (await api.get(namespaced(namespace, "events", "e"))).ok()["series"] == series
+    lonely = await api.patch(path, {"series": {**series, "count": 1}})
+    lonely.is_status(422, "Invalid")
+    assert lonely.causes == {"series.count": "FieldValueInvalid"}
+    other = {"regarding": {"name": "other"}, "note": "new", "reason": "Other", "type": "Warning"}
+    changed = await api.patch(path, {**other, "eventTime": "2026-01-02T03:04:06.000000Z"})
+    changed.is_status(422, "Invalid")
+    assert set(changed.causes) == {"involvedObject", "message", "reason", "type", "eventTime"}
+
+
 def secret(name: str, **content: object) -> Json:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **content}
 

@@ -119,6 +119,19 @@ async def test_14_reads_at_a_version(api: Api, namespace: str) -> None:
         assert names(again) == ["a"]
 
 
+async def test_14_the_past_at_its_version(api: Api, namespace: str) -> None:
+    path, query = config_maps(namespace), {"labelSelector": "l=x", "resourceVersionMatch": "Exact"}
+    for name in "ab":
+        made = (await api.post(path, config_map(name, {"n": "1"}, labels={"l": "x"}))).ok(201)
+    version = made["metadata"]["resourceVersion"]
+    await api.delete(config_maps(namespace, "a"))
+    await api.patch(config_maps(namespace, "b"), {"data": {"n": "2"}})
+    await api.post(path, config_map("c", labels={"l": "x"}))
+    past = (await api.get(path, resourceVersion=version, **query)).ok()
+    assert [(o["metadata"]["name"], o["data"]["n"]) for o in past["items"]] == [("a", "1"), ("b", "1")]
+    assert past["metadata"]["resourceVersion"] == version
+
+
 async def test_14_versions_that_make_no_sense(api: Api, namespace: str) -> None:
     path = config_maps(namespace)
     assert (await api.get(path, resourceVersion="x")).code == 400

@@ -23,7 +23,10 @@ from addon_framework.testing.servers import ApiServer, EnvtestApiServer
 from tests.conformance.api import Api
 from tests.conformance.objects import deployment, deployments
 
-CONTROLLERS = ("deployment", "replicaset", "daemonset", "statefulset", "job", "cronjob")
+CONTROLLERS = (
+    *("deployment", "replicaset", "daemonset", "statefulset", "job", "cronjob"),
+    *("endpoints", "endpointslice"),
+)
 NODES = "/api/v1/nodes"
 
 
@@ -169,6 +172,29 @@ async def test_47_a_job_counts_what_succeeds(
     assert done["status"]["completionTime"] >= done["status"]["startTime"]
 
 
+async def test_47_a_cron_job_makes_up_for_what_it_missed(api: Api, namespace: str, workloads: None) -> None:
+    path = f"/apis/batch/v1/namespaces/{namespace}/cronjobs"
+    jobs = {"spec": {"template": template(restartPolicy="Never")}}
+    spec = {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": jobs}
+    (await api.post(path, {"metadata": {"name": "c"}, "spec": spec})).ok(201)
+    (await api.patch(f"{path}/c/status", {"status": {"lastScheduleTime": "2025-06-01T00:00:00Z"}})).ok()
+    (await api.patch(f"{path}/c", {"spec": {"suspend": False}})).ok()
+
+    async def made() -> list[Json]:
+        return list((await api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs")).ok()["items"])
+
+    (job,) = await eventually(made)
+    assert [(each["kind"], each["name"]) for each in job["metadata"]["ownerReferences"]] == [("CronJob", "c")]
+
+    async def told() -> bool:
+        status = (await api.get(f"{path}/c")).ok()["status"]
+        running = [each["name"] for each in status.get("active") or ()]
+        last = status["lastScheduleTime"]
+        return running == [job["metadata"]["name"]] and last.endswith("-01-01T00:00:00Z")
+
+    await eventually(told)
+
+
 @pytest.fixture
 async def nodes(api: Api, namespace: str) -> AsyncIterator[str]:
     """Two nodes that nobody runs, with a device each; they are labelled with the test's namespace."""
@@ -201,6 +227,42 @@ async def test_47_a_daemon_set_has_a_pod_on_every_node(
         return state.get("desiredNumberScheduled") == 2 and len(await kubelet.names()) == 2
 
     await eventually(there)
+
+
+async def test_46_endpoints_follow_the_pods_of_a_service(
+    api: Api, nodes: str, workloads: None, kubelet: Kubelet
+) -> None:
+    pods, core = f"/api/v1/namespaces/{nodes}/pods", f"/api/v1/namespaces/{nodes}"
+    node = (await api.get(NODES, labelSelector=f"of={nodes}")).ok()["items"][0]["metadata"]["name"]
+    container = {"name": "c", "image": "i", "ports": [{"name": "web", "containerPort": 8080}]}
+    for name, address in (("a", "10.1.0.1"), ("b", "10.1.0.2")):
+        spec = {"nodeName": node, "containers": [container], "terminationGracePeriodSeconds": 0}
+        pod = {"metadata": {"name": name, "labels": {"app": "x"}}, "spec": spec}
+        (await api.post(pods, pod)).ok(201)
+        status = {"podIP": address, "podIPs": [{"ip": address}], "phase": "Pending"}
+        (await api.patch(f"{pods}/{name}/status", {"status": status})).ok()
+    ports = [{"port": 80, "targetPort": "web"}]
+    service = {"metadata": {"name": "s"}, "spec": {"selector": {"app": "x"}, "ports": ports}}
+    (await api.post(f"{core}/services", service)).ok(201)
+
+    async def seen(expected: dict[str, bool]) -> None:
+        async def check() -> bool:
+            path = f"/apis/discovery.k8s.io/v1/namespaces/{nodes}/endpointslices"
+            slices = (await api.get(path, labelSelector="kubernetes.io/service-name=s")).ok()["items"]
+            found = [each for one in slices for each in one.get("endpoints") or ()]
+            numbers = {port["port"] for one in slices for port in one.get("ports") or ()}
+            told = {each["targetRef"]["name"]: each["conditions"]["ready"] for each in found}
+            return told == expected and numbers == {8080}
+
+        await eventually(check)
+
+    await seen({"a": False, "b": False})
+    await kubelet.say("Running")
+    await seen({"a": True, "b": True})
+    await api.delete(f"{pods}/a")
+    await seen({"b": True})
+    (subset,) = (await api.get(f"{core}/endpoints/s")).ok()["subsets"]
+    assert [each["ip"] for each in subset["addresses"]] == ["10.1.0.2"]
 
 
 async def test_48_a_device_is_given_once(api: Api, nodes: str, scheduler: None) -> None:

@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver import discovery, openapi, openapiproto, status
+from addon_framework.local.apiserver import discovery, openapi, openapi2, openapiproto, status
 from addon_framework.local.apiserver.answers import json_answer
 from addon_framework.local.apiserver.call import Call
 from addon_framework.local.apiserver.registry import Registry
@@ -76,8 +76,7 @@ class Documents:
                 body = openapiproto.openapi_v2_protobuf(registry)
                 return web.Response(body=body, headers={"Content-Type": openapiproto.CONTENT_TYPE})
             case ["openapi", "v2"]:
-                why = "OpenAPI v2 is served as Protobuf only; the documents of version 3 are at /openapi/v3"
-                raise status.StatusError(501, "NotImplemented", why)
+                return json_answer(call, openapi2.openapi_v2(registry))
             case ["openapi", "v3"]:
                 return json_answer(call, openapi.openapi_v3_index(registry))
             case ["openapi", "v3", "api", version] if version in registry.groups()[""]:

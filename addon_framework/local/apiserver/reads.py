@@ -86,8 +86,8 @@ class Reader:
             version, objects = self._resume(token)
         else:
             self._check_match(query)
-            version = self._store.version
-            objects = [o for o in self._store.list(selection.kind.key, selection.namespace) if selection(o)]
+            version, listed = self._listed(selection, query)
+            objects = [o for o in listed if selection(o)]
         metadata: Json = {"resourceVersion": str(version)}
         if limit and len(objects) > limit:
             metadata["continue"] = self._keep(version, objects[limit:])
@@ -174,8 +174,18 @@ class Reader:
             return None, False
         return _version(text), False
 
+    def _listed(self, selection: Selection, query: Mapping[str, str]) -> tuple[int, list[Json]]:
+        """What a list is about: the present, or the past where that very version is asked for."""
+        where = (selection.kind.key, selection.namespace)
+        if query.get(_MATCH) != "Exact":
+            return self._store.version, self._store.list(*where)
+        version = _version(query["resourceVersion"])
+        try:
+            return version, self._store.list_at(*where, version)
+        except TooOldError:
+            raise status.gone(f"The resourceVersion for the provided list is too old: {version}") from None
+
     def _check_match(self, query: Mapping[str, str]) -> None:
-        """Of the past we only have the present: exact reads of older versions are 410."""
         text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
         if match and not text:
             raise _forbidden_match("resourceVersionMatch is forbidden unless resourceVersion is provided")
@@ -184,8 +194,6 @@ class Reader:
         if match == "Exact" and text == "0":
             raise _forbidden_match('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
         self.check_version(query)
-        if match == "Exact" and int(text) < self._store.version:
-            raise status.gone(f"the resourceVersion {text} is no longer available")
 
     def check_version(self, query: Mapping[str, str]) -> None:
         """504 for a version of the future."""

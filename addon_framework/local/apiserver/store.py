@@ -130,6 +130,22 @@ class Store:
         """Where an object with this uid is."""
         return self._uids.get(uid)
 
+    def list_at(self, resource: str, namespace: str, version: int) -> list[Json]:
+        """`list` as it was at a version. Raises TooOldError."""
+        if version < self.oldest:
+            raise TooOldError
+        objects: dict[ObjectKey, Json | None] = {
+            (space, name): obj
+            for space, named in self._objects.get(resource, {}).items()
+            for name, obj in named.items()
+        }
+        for event in reversed(self._history):
+            if event.version <= version:
+                break
+            if event.resource == resource:
+                objects[event.key] = event.old
+        return [obj for key, obj in sorted(objects.items()) if obj and namespace in ("", key[0])]
+
     def list(self, resource: str, namespace: str = "") -> list[Json]:
         """All objects of a resource, sorted by namespace and name as etcd would have them."""
         spaces = self._objects.get(resource, {})

@@ -89,6 +89,20 @@ def _new_event(obj: Json, path: str) -> Iterator[Cause]:
         yield cause.invalid("involvedObject.namespace", "", "does not match event.namespace")
 
 
+def _series(series: Json, path: str) -> Iterator[Cause]:
+    if series.get("count", 0) < 2:
+        yield cause.invalid(f"{path}count", "", "should be at least 2")
+
+
+def _new_event_changed(obj: Json, old: Json) -> Iterator[Cause]:
+    """Fields are told by the names that they have within the server."""
+    for field, told in (("regarding", "involvedObject"), ("note", "message")):
+        yield from immutable({told: obj.get(field)}, {told: old.get(field)}, told)
+    same = ("reason", "action", "related", "reportingController", "reportingInstance", "type", "eventTime")
+    for field in same:
+        yield from immutable(obj, old, field)
+
+
 def _namespace(obj: Json, path: str) -> Iterator[Cause]:
     for each in (obj.get("spec") or {}).get("finalizers") or ():
         yield from cause.broken("spec.finalizers", each, names.qualified(each))
@@ -142,12 +156,14 @@ CHECKS: dict[str, Any] = {
     "certificates.v1.CertificateSigningRequestSpec": _request,
     "core.v1.Event": _event,
     "events.v1.Event": _new_event,
+    "events.v1.EventSeries": _series,
     "core.v1.Namespace": _namespace,
     "core.v1.Node": _node,
 }
 CHANGES: dict[str, Any] = {
     "certificates.v1.CertificateSigningRequest": _request_changed,
     "core.v1.Node": _node_changed,
+    "events.v1.Event": _new_event_changed,
     "node.v1.RuntimeClass": _runtime_changed,
     "scheduling.v1.PriorityClass": _priority_changed,
 }
