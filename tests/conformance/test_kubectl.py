@@ -16,7 +16,7 @@ from addon_framework.testing import eventually
 from tests.conformance.api import Api
 from tests.conformance.conftest import Define, Kubectl
 from tests.conformance.objects import Custom, config_map, config_maps, deployment, deployments
-from tests.conformance.test_security import CSRS, csr, request_for
+from tests.conformance.test_signing import CSRS, csr, request_for
 
 
 @pytest.fixture
