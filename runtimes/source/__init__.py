@@ -1,19 +1,16 @@
 """Where data comes from: listing objects, and reading ranges of them. Only `filesystems` needs a library.
 
-Threads and http.client: a loader starts in a tenth of a second; recv and write let other threads run.
+Threads and http.client: a loader starts in a tenth of a second; recv and write let other threads run. For the
+same reason a kind of source is imported when a URL names it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtimes.source.files import FileSource
-from runtimes.source.hub import HubSource
 from runtimes.source.objects import Object, ObjectSource, Sink, SourceError
-from runtimes.source.s3 import S3Source
 from runtimes.source.sigv4 import Credentials
 from runtimes.source.stores import STORES
-from runtimes.source.web import WebSource
 
 SCHEMES = (*STORES, "http", "https", "hf", "file", "local")  # those that need no driver
 
@@ -24,14 +21,22 @@ def open_source(url: str, options: Mapping[str, str], credentials: Credentials |
     secret = credentials or Credentials("", "")
     said = {**options, **secret.options}
     if scheme in STORES:
+        from runtimes.source.s3 import S3Source
+
         return S3Source(url, said, credentials)
     if scheme in ("http", "https"):
+        from runtimes.source.web import WebSource
+
         return WebSource(url, said, secret.token)
     if scheme == "hf":
+        from runtimes.source.hub import HubSource
+
         return HubSource(url, said, secret.token)
     if scheme in ("file", "local"):
+        from runtimes.source.files import FileSource
+
         return FileSource(url)
-    from runtimes.source.filesystems import FileSystemSource  # a loader that needs it not starts sooner
+    from runtimes.source.filesystems import FileSystemSource
 
     return FileSystemSource(url, options, secret.options)
 
