@@ -26,7 +26,6 @@ from runtimes.local.listing import items as listed_items
 from runtimes.local.listing import write as write_listing
 from runtimes.local.order import Item
 from runtimes.local.peers import other_nodes
-from runtimes.local.speed import speeds
 from runtimes.local.store import Store
 from runtimes.local.transfer import THREADS, Transfer
 from runtimes.reporting import Progress, Reporting, report
@@ -153,6 +152,8 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     if specification.get("pin"):
         store.pin(item.path for item in items)
     store.flush()
+    from runtimes.local.speed import speeds  # after the load, which starts sooner without it
+
     with contextlib.suppress(OSError):  # the load is done; only a measurement is not
         # What came from peers says nothing of the source, and asking that again is what they are to save.
         if (
