@@ -97,7 +97,8 @@ class _Brought:
         if peers := other_nodes(self._specification, self._environment):
             fetch(self._store.directory, peers)
         seconds = round(time.monotonic() - self._began, 3)
-        report("done", seconds=seconds, origin=0, peers=0, unverified=0, **self._progress.numbers(0))
+        numbers = self._progress.numbers(0)
+        report("done", seconds=seconds, origin=0, peers=0, unverified=0, cache=self._store.id, **numbers)
         return 0
 
 
@@ -117,9 +118,11 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     """The source as it is now, once."""
     progress = Progress()
     items = patiently(lambda: wanted(specification, environment))
-    if not any(_targets(specification)):
+    targets, there = _targets(specification), {item.path for item in items}
+    store.forget(path for path in store.lost if path not in there and below(path, targets))
+    if not any(targets):
         parts = {store.temporary(i.path, i.url, i.object).stem for i in items}
-        store.keep_only({item.path for item in items}, parts)
+        store.keep_only(there, parts)
     progress.total, progress.total_files = sum(item.object.size for item in items), len(items)
     missing = [item for item in items if not store.has(item.path, item.url, item.object)]
     progress.bytes = progress.total - sum(item.object.size for item in missing)
@@ -137,6 +140,7 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         transfer.run()
     seconds = time.monotonic() - began
     numbers = progress.numbers(seconds)
+    store.check(there)
     if peers:  # engines begin when they hear of the end, and want it then
         fetch(Path(specification["directory"]), peers)
     report(
@@ -145,9 +149,10 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         origin=transfer.origin,
         peers=transfer.from_peers,
         unverified=transfer.unverified,
+        cache=store.id,
         **numbers,
     )
-    if peers and not any(_targets(specification)):
+    if peers and not any(targets):
         write_listing(store, items)
     if specification.get("pin"):
         store.pin(item.path for item in items)

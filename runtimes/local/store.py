@@ -4,6 +4,9 @@ Pods mount `data`, so a file appears there only by rename, whole and verified. W
 down, since a copy of the right size after a power cut need not be right: files that were not flushed to the
 disk before another boot are removed by whoever comes first, worker or loader. Nothing is written down as
 flushed before its bytes, its name and the directories above are on the disk.
+
+The index has an id, so that a directory that was removed, or is on another disk, is known to be another one.
+What is written down as complete and is not there is `lost`, until it is here again or nobody wants it.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -54,6 +58,8 @@ class Store:
         self._write_at = 0.0
         self._parts: list[Path] = []  # of files that are complete and not written down
         self._entries: dict[str, Entry] = {}
+        self._lost: dict[str, Entry] = {}
+        self.id = ""  # of this directory, once there is an index
 
     @contextmanager
     def exclusive(self, meanwhile: Callable[[], bool] | None = None) -> Iterator[bool]:
@@ -74,6 +80,7 @@ class Store:
                     leftover.unlink()
                 self.drop_unknown()
             self._drop_parts()
+            self.id = self.id or secrets.token_hex(8)
             self._write(durable=True)  # the boot, above all: without it no other boot would be noticed
             try:
                 yield True
@@ -81,10 +88,29 @@ class Store:
                 self._write(durable=True)
 
     def settle(self) -> None:
-        """After another boot, what may be half on the disk goes; a loader that is here has seen to that."""
-        if self.open() not in (None, self._boot):
-            with self.exclusive():
+        """After another boot, what may be half on the disk goes; a new directory gets an id. A loader that is
+        here sees to both.
+        """
+        if self.open() != self._boot or not self.id:
+            with self.exclusive(lambda: True):
                 pass
+
+    def look(self) -> None:
+        """Reads the index. What is there and is not what is written down goes: nobody may take it for whole.
+
+        A loader may have put newer files there than the index has; while one works, nothing is `lost`.
+        """
+        self.open()
+        if not self._lost:
+            return
+        with ExitStack() as stack:
+            with suppress(FileNotFoundError):
+                if not _locked(stack.enter_context((self.directory / "lock").open("r+")), wait=False):
+                    self._lost = {}
+                    return
+            self.open()
+            for path in self._lost:
+                (self.data / path).unlink(missing_ok=True)
 
     def open(self) -> str | None:
         """Reads what is complete; the boot in which that was written down, if it was."""
@@ -94,11 +120,12 @@ class Store:
             written = {}
         except ValueError:  # no kill does that, but a power cut may
             written = {"boot": _LOST}
-        self._entries = {}
+        self._entries, self._lost = {}, {}
         for path, fields in written.get("files", {}).items():
             entry = Entry(**fields)
-            if entry.boot in ("", self._boot) and _size(self.data / path) == entry.size:
-                self._entries[path] = entry
+            whole = entry.boot in ("", self._boot) and _size(self.data / path) == entry.size
+            (self._entries if whole else self._lost)[path] = entry
+        self.id = str(written.get("id") or "")
         boot: str | None = written.get("boot")
         return boot
 
@@ -106,6 +133,18 @@ class Store:
     def entries(self) -> Mapping[str, Entry]:
         """Complete files, by path."""
         return dict(self._entries)
+
+    @property
+    def lost(self) -> list[str]:
+        """Paths of what was complete and is not there."""
+        return sorted(self._lost)
+
+    def check(self, paths: Iterable[str]) -> None:
+        """Raises FileNotFoundError when somebody has removed what was complete, or cut it."""
+        for path in paths:
+            entry = self._entries.get(path)
+            if entry is None or _size(self.data / path) != entry.size:
+                raise FileNotFoundError(f"{path} was removed or changed here while the load was going on")
 
     def has(self, path: str, url: str, obj: Object) -> bool:
         """Whether this very version of an object is complete."""
@@ -147,6 +186,7 @@ class Store:
                 whole.replace(target)
                 self._parts.append(temporary)
             self._entries[path] = Entry(obj.size, obj.etag, url, self._boot)
+            self._lost.pop(path, None)
             if obj.size >= _LARGE or time.monotonic() >= self._write_at:
                 self._write()
 
@@ -180,6 +220,7 @@ class Store:
         for path in sorted(self._walk() - wanted):
             (self.data / path).unlink()
             self._entries.pop(path, None)
+        self.forget(self._lost.keys() - wanted)
         # Empty ones too if something will come: a pod may be waiting with the directory mounted.
         stay = {str(parent) for path in wanted for parent in (self.data / path).parents}
         for directory, _, _ in os.walk(self.data, topdown=False):
@@ -189,6 +230,11 @@ class Store:
             if leftover.stem not in partial:
                 leftover.unlink()
         self._write()
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """What is lost and will not come again."""
+        for path in list(paths):
+            self._lost.pop(path, None)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Complete files, to make room."""
@@ -264,9 +310,10 @@ class Store:
 
     def _write(self, *, durable: bool = False) -> None:
         began = time.monotonic()
-        files: Mapping[str, object] = {path: asdict(entry) for path, entry in self._entries.items()}
+        known = self._lost | self._entries
+        files: Mapping[str, object] = {path: asdict(entry) for path, entry in known.items()}
         fresh = self._index.with_suffix(".new")
-        fresh.write_text(json.dumps({"boot": self._boot, "files": files}))
+        fresh.write_text(json.dumps({"boot": self._boot, "id": self.id, "files": files}))
         if durable:
             _flush(fresh)
         fresh.replace(self._index)

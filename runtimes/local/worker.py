@@ -1,7 +1,8 @@
 """Keeps a node's cache: `python -m runtimes.local.worker`, told what by CACHE (see loader).
 
-Says what the cache holds: when it starts, which after a reboot may be less than before, and whenever the
-loader has completed a file or somebody removed some.
+Says what the cache holds, in which directory: when it starts, which after a reboot may be less than before,
+and whenever the loader has completed a file or somebody removed some. What was complete and is not there is
+`lost`: the agent has it loaded again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from runtimes.local.store import Store
 from runtimes.reporting import report
 
 _CHANGES = fcntl.DN_RENAME | fcntl.DN_CREATE | fcntl.DN_DELETE | fcntl.DN_MULTISHOT
+_NAMED = 20  # lost files that are told by name
 _LOOK = 30.0  # seconds after which files are looked for unasked: somebody may have removed some
 
 
@@ -40,12 +42,14 @@ def main() -> int:
         restore(store, directory, specification.get("restore"), os.environ.get("NODE_NAME", ""))
         fetching = serve(directory, specification, os.environ)
         watched = _watch(directory)
-        said = tell(store, specification, None)
+        said = tell(store, specification, {})
         while (got := signal.sigtimedwait(signals, _LOOK)) is None or got.si_signo not in ends:
             said = tell(store, specification, said)
-            if not os.fstat(watched).st_nlink:
-                # Pods that have it mounted see nothing until they restart; ours must be able to make it anew.
-                raise FileNotFoundError("the cache's directory was removed; load again")
+            if not os.fstat(watched).st_nlink or not store.id:
+                # This container's next life has a new one.
+                raise FileNotFoundError("somebody removed the cache")
+            if got is None:  # not in the middle of a removal
+                store.data.mkdir(exist_ok=True)
             if fetching:
                 fetching.look()
         os.close(watched)
@@ -68,10 +72,12 @@ def serve(
     return Fetching(directory, peers) if peers else None
 
 
-def tell(store: Store, specification: Mapping[str, Any], said: dict[str, int] | None) -> dict[str, int]:
+def tell(store: Store, specification: Mapping[str, Any], said: Mapping[str, object]) -> dict[str, object]:
     """Reports the state unless it was the last thing said."""
-    store.open()
-    state = {"cached": store.cached, "files": store.files}
+    store.look()
+    state: dict[str, object] = {"cached": store.cached, "files": store.files, "cache": store.id}
+    if lost := store.lost:
+        state["lost"] = {"files": len(lost), "paths": lost[:_NAMED]}
     if state != said:
         report("state", **state, capacity=int(specification.get("quota") or store.cached + store.free()))
     return state

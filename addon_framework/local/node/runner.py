@@ -175,6 +175,7 @@ class ContainerRunner:
             raise SandboxError(
                 f"image {spec.get('image')!r} has no entry point here; give the container a command"
             )
+        await asyncio.to_thread(pod.volumes.make_again, spec)
         sandbox = Sandbox(
             binds=self._binds(image, variables, security),
             hidden=pod.kubelet.hidden,

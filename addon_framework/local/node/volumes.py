@@ -7,6 +7,7 @@ symlink `..data` points to, so that a change is seen whole or not at all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import math
 import os
@@ -63,6 +64,12 @@ class Volumes:
                     await self._make(volume)
                 except MissingSourceError:
                     continue  # a source that went away leaves the last content
+
+    def make_again(self, container: Json) -> None:
+        """What a container mounts and somebody has removed, as container runtimes do when one starts."""
+        for mount in container.get("volumeMounts") or ():
+            with contextlib.suppress(OSError):
+                self._paths[mount["name"]].mkdir(parents=True, exist_ok=True)
 
     def binds(self, container: Json, variables: Mapping[str, str]) -> list[Bind]:
         """What a container mounts."""

@@ -8,7 +8,7 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client, Key
 from addon_framework.kube.events import EventRecorder
-from addons.cache_runtime.agent.names import FIELD_MANAGER, SLOWER, WAITING_CHANGES
+from addons.cache_runtime.agent.names import CACHE_LOST, FIELD_MANAGER, SLOWER, WAITING_CHANGES
 from addons.cache_runtime.agent.reports import Reports
 
 # What a client's pod reports -> Fluid's reason, and whether it is a warning.
@@ -41,8 +41,8 @@ class RemountEvents:
                 told[at] = name
 
     async def warn(self, dataset: Json, status: Json) -> None:
-        """Once each time that a cache is found to be slower than its source, or that a change waits."""
-        for kind in (SLOWER, WAITING_CHANGES):
+        """Once each time that a cache is slower than its source, has lost files, or that a change waits."""
+        for kind in (SLOWER, WAITING_CHANGES, CACHE_LOST):
             before = get_condition((dataset.get("status") or {}).get("conditions") or [], kind) or {}
             found = get_condition(status["conditions"], kind) or {}
             if found.get("status") == "True" and before.get("status") != "True":

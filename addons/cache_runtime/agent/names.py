@@ -56,6 +56,7 @@ SIDECAR_DONE_LABEL = "done.sidecar.fluid.io/inject"  # by the webhook too, on po
 BYPASS_ANNOTATION = "data.boundaryless.io/bypass"
 SLOWER, BYPASSED = "CacheSlowerThanSource", "Bypassed"  # conditions
 WAITING_CHANGES = "ChangesPending"  # a condition
+CACHE_LOST = "CacheLost"  # a condition
 AFFINITY_LABEL = "fuse.serverful.fluid.io/inject"  # on pods, "true": the webhook brings them to their data
 # On a Dataset, "true": it goes although pods use its data, and their mounts break.
 FORCE_ANNOTATION = "data.boundaryless.io/force-delete"

@@ -8,11 +8,12 @@ from addon_framework.api.core import DAEMONSETS, PERSISTENTVOLUMECLAIMS, PODS, S
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key
 from addon_framework.kube.informer import AnyInformer
-from addons.cache_runtime.agent import restoring, status
+from addons.cache_runtime.agent import restoring, troubles
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.measurements import Measurements, is_counted
-from addons.cache_runtime.agent.names import OPERATIONS, ROLES, dataset_key, pods_of, role_of
+from addons.cache_runtime.agent.names import DATALOADS, OPERATIONS, ROLES, dataset_key, pods_of, role_of
+from addons.cache_runtime.agent.operations import losses
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from runtimes.interface import CacheState
@@ -64,12 +65,17 @@ class Observer:
             served=served,
             ready=served and claim is not None,
             problem=problem,
-            waiting=waiting or status.waiting_for(pods) or sources.problem or measured.problem,
+            waiting=waiting or troubles.waiting_for(pods) or sources.problem or measured.problem,
             operations=self._operations(key),
-            broken=status.broken_pods(pods),
+            broken=troubles.broken_pods(pods),
             unreadable=measured.problem,
             speeds=self._speeds(key),
+            lost=losses.message(self._loads(key), self._reports.states(pods)),
         )
+
+    def _loads(self, key: Key) -> list[Json]:
+        loads = [op for op in self._of(DATALOADS).in_namespace(key.namespace) if key in of_operation(op)]
+        return sorted(loads, key=lambda load: str(load["metadata"]["name"]))
 
     def _speeds(self, key: Key) -> list[Json]:
         """What the last load or client on each node measured."""

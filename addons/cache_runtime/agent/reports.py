@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ import structlog
 from addon_framework.api.core import PODS
 from addon_framework.api.meta import Json
 from addon_framework.kube import ApiError, Client, Key
-from addons.cache_runtime.agent.names import dataset_key
+from addons.cache_runtime.agent.names import dataset_key, role_of
 
 log = structlog.get_logger(__name__)
 Parse = Callable[[Key, str], Json | None]  # of a Dataset, a line
@@ -67,6 +67,16 @@ class Reports:
     def of(self, pod: Json) -> PodReports:
         """What a pod said so far."""
         return self._pods.get(pod["metadata"]["uid"]) or PodReports()
+
+    def states(self, pods: Iterable[Json]) -> dict[str, Json]:
+        """The last state that each node's worker told."""
+        found: dict[str, Json] = {}
+        for pod in pods:
+            metadata, node = pod["metadata"], pod["spec"].get("nodeName", "")
+            said = self.of(pod).last.get("state")
+            if said is not None and role_of(pod) == "worker" and not metadata.get("deletionTimestamp"):
+                found[node] = said
+        return found
 
     def drained(self, pod: Json) -> bool:
         """Whether a pod has said everything it will ever say."""

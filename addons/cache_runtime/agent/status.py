@@ -12,7 +12,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import key_of
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import SLOWER, WAITING_CHANGES, labels
+from addons.cache_runtime.agent.names import CACHE_LOST, SLOWER, WAITING_CHANGES, labels
 from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
 from runtimes.interface import CacheState, Role
 from runtimes.speed import is_slower
@@ -63,6 +63,7 @@ class Observed:
     outdated: str = ""  # which change waits for clients that are in use
     old_mounts: bool = False  # and whether the mounts are among it
     fixed: str = ""  # which change cannot be made
+    lost: str = ""  # what was loaded and is there no more
     broken: str = ""  # which pods do not work though others do, and where
     unreadable: str = ""  # why the source cannot be counted
     speeds: Sequence[Json] = ()  # what loads measured, one of each node
@@ -89,6 +90,10 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     _changes(seen, conditions, put)
     _readiness(binding.runtime.get("kind", ""), seen, conditions, put)
     _sources(status["phase"], seen, conditions, put)
+    if seen.lost:
+        put(CACHE_LOST, True, "FilesMissing", seen.lost)
+    elif get_condition(conditions, CACHE_LOST) is not None:
+        put(CACHE_LOST, False, "CacheRestored", "it has been loaded again")
     cache = binding.cache
     named = {"name": cache.name, "namespace": cache.namespace}
     status["runtimes"] = [{**named, "category": "Accelerate", "type": binding.backend.type}]
@@ -213,46 +218,6 @@ def numbers(seen: Observed, old: Json) -> Json:
         slowest = min(seen.speeds, key=lambda said: int(said["cache"]) / max(int(said["source"]), 1))
         found["cacheBytesPerSecond"], found["sourceBytesPerSecond"] = slowest["cache"], slowest["source"]
     return {**old, **found}
-
-
-def broken_pods(pods: Sequence[Json]) -> str:
-    """Which of a cache's pods are not ready, on which node, and in the kubelet's words why."""
-    found = []
-    for pod in pods:
-        said, node = pod.get("status") or {}, (pod.get("spec") or {}).get("nodeName")
-        ready: Json = next((c for c in said.get("conditions") or [] if c.get("type") == "Ready"), {})
-        if ready.get("status") == "True" or pod["metadata"].get("deletionTimestamp"):
-            continue
-        where = f"on node {node}" if node else "on no node yet"
-        why = _ended(said) or ready.get("message") or said.get("reason") or said.get("phase", "")
-        found.append(f"pod {pod['metadata']['name']} {where} is not ready: {why}")
-    return "; ".join(sorted(found))
-
-
-def waiting_for(pods: Sequence[Json]) -> str:
-    """Why pods of ours do not run, in the kubelet's or the scheduler's words."""
-    for pod in pods:
-        said = pod.get("status") or {}
-        for container in said.get("containerStatuses") or []:
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("message"):
-                return f"pod {pod['metadata']['name']}: {waiting.get('reason')}: {waiting['message']}"
-        for condition in said.get("conditions") or []:
-            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-                return f"pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}"
-    return ""
-
-
-def _ended(said: Json) -> str:
-    for container in said.get("containerStatuses") or []:
-        state = container.get("state") or {}
-        waiting = state.get("waiting") or {}
-        ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
-        if not container.get("ready") and (ended or waiting):
-            how = f"exit code {ended.get('exitCode')} {ended.get('message', '')}".strip() if ended else ""
-            what = f"{waiting.get('reason', '')} {waiting.get('message', '')}".strip()
-            return f"container {container['name']}: {', '.join(filter(None, (what, how)))}"
-    return ""
 
 
 def _states(old: Json, seen: Observed) -> Json:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from addon_framework.api.conditions import get_condition
-from addon_framework.api.core import PODS
+from addon_framework.api.conditions import get_condition, is_true
+from addon_framework.api.core import EVENTS, PODS
 from addon_framework.api.meta import Json
-from addon_framework.testing import eventually
 from addons.cache_runtime.agent import measurements
-from addons.cache_runtime.agent.operations import status
+from addons.cache_runtime.agent.operations import losses, status
 from runtimes.local import loader
 from runtimes.source import SourceError
 from tests.integration.cache_runtime.disks import small_disk
@@ -213,28 +212,95 @@ async def test_a_store_that_goes_under_pods_that_read_it_is_told_until_it_is_bac
         await initialized("True", "has been read")
 
 
-async def test_a_cache_that_somebody_removes_is_told_and_loaded_again(
-    fleet: Fleet, model: dict[str, bytes], host_files: Path
-) -> None:
-    await fleet.secret()
-    await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
-    total = sum(map(len, model.values()))
+class Lossy:
+    """A loaded Dataset whose files somebody removes."""
 
-    async def holds(count: int) -> None:
-        await fleet.until(
-            DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes") == count, 60
+    def __init__(self, fleet: Fleet, model: dict[str, bytes], host_files: Path) -> None:
+        self.fleet, self.model = fleet, model
+        self.place = host_files / f"var/lib/boundaryless/cache/{fleet.namespace}/llama"
+
+    async def create(self) -> None:
+        fleet = self.fleet
+        await fleet.secret()
+        await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
+        await fleet.phase(DATALOADS, "llama", "Complete")
+
+    async def lost(self, status: str, words: str) -> Json:
+        """Waits for the condition."""
+
+        def said(dataset: Json) -> bool:
+            found = get_condition(dataset, "CacheLost") or {}
+            return found.get("status") == status and words in found["message"]
+
+        return await self.fleet.until(DATASETS, "llama", said)
+
+    async def whole(self) -> None:
+        """Waits for everything to be there as it was."""
+        total = sum(map(len, self.model.values()))
+        await self.lost("False", "it has been loaded again")
+        await self.fleet.phase(DATALOADS, "llama", "Complete")
+        await self.fleet.until(
+            DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes") == total
         )
+        for path, content in self.model.items():
+            assert (self.place / "data" / path).read_bytes() == content
 
-    await fleet.phase(DATALOADS, "llama", "Complete")
-    await holds(total)
-    place = host_files / f"var/lib/boundaryless/cache/{fleet.namespace}/llama"
-    shutil.rmtree(place)
-    await holds(0)
-    broken = "pod llama-worker-0 on node cache-node is not ready: container cache"
-    await fleet.until(DATASETS, "llama", lambda d: broken in str(d["status"]["conditions"]))
-    await fleet.client.delete(PODS, "llama-worker-0", fleet.namespace)  # its volume is made anew with it
-    await eventually((place / "data").is_dir)
-    await fleet.create(fleet.load("again", dataset="llama"))
-    await fleet.phase(DATALOADS, "again", "Complete")
-    await holds(total)
-    assert (place / "data/config.json").read_bytes() == model["config.json"]
+
+@pytest.fixture
+async def lossy(fleet: Fleet, model: dict[str, bytes], host_files: Path) -> Lossy:
+    found = Lossy(fleet, model, host_files)
+    await found.create()
+    return found
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["removed", "emptied"])
+async def test_a_cache_that_somebody_removes_is_told_and_loaded_again(lossy: Lossy, emptied: bool) -> None:
+    fleet = lossy.fleet
+    if emptied:
+        for path in lossy.place.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(lossy.place.rename(lossy.place.with_name("aside")))
+    await lossy.whole()
+    events = (await fleet.client.list(EVENTS, fleet.namespace))["items"]
+    (said,) = (each for each in events if each["reason"] == "CacheLost")
+    assert said["type"] == "Warning"
+    assert said["involvedObject"]["name"] == "llama"
+    assert "on node cache-node " in said["message"]
+    assert "; DataLoad llama loads it again" in said["message"]
+    await fleet.until(PODS, "llama-worker-0", lambda pod: is_true(pod, "Ready"))
+    await fleet.create(fleet.reader("llama", "cat /models/config.json | wc -c"))
+    assert (await fleet.output("reader-llama")).strip() == "1000"
+
+
+async def test_single_files_that_are_removed_or_cut_are_loaded_again(lossy: Lossy) -> None:
+    before = await lossy.fleet.phase(DATALOADS, "llama", "Complete")
+    cut = lossy.place / "data/model-1.safetensors"
+    os.truncate(cut, 5)
+    (lossy.place / "data/config.json").unlink()
+    (lossy.place / "noise").touch()  # else it would be seen at the next look
+    await lossy.whole()
+    after = await lossy.fleet.phase(DATALOADS, "llama", "Complete")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["infos"]["losses"] == "1"
+    told = get_condition(await lossy.lost("False", ""), "CacheLost")
+    assert told is not None
+
+
+async def test_what_is_lost_again_and_again_is_loaded_later_each_time(
+    lossy: Lossy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "_AGAIN", 3.0)
+    for count in ("1", "2"):
+        (lossy.place / "data/config.json").unlink()
+        (lossy.place / f"noise{count}").touch()
+        load = await lossy.fleet.until(
+            DATALOADS,
+            "llama",
+            lambda d, count=count: (
+                (d["status"]["phase"], d["status"]["infos"].get("losses")) == ("Complete", count)
+            ),
+        )
+    infos = load["status"]["infos"]
+    assert float(infos["startTime"]) - float(infos["lostTime"]) >= 3.0
+    await lossy.whole()

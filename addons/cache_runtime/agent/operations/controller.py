@@ -28,7 +28,7 @@ from addons.cache_runtime.agent.names import (
     dataset_key,
     pods_of,
 )
-from addons.cache_runtime.agent.operations import inputs, runafter, status
+from addons.cache_runtime.agent.operations import inputs, losses, runafter, status
 from addons.cache_runtime.agent.operations.jobs import operation_key
 from addons.cache_runtime.agent.operations.kinds import Kind, Plan, RefusedError, refuse_reference
 from addons.cache_runtime.agent.operations.running import Runner
@@ -115,6 +115,9 @@ class OperationController(Controller):
         if self.kind.finalizer not in there:
             await self._patch_metadata(op, {"finalizers": [*there, self.kind.finalizer]})
             return None
+        if lost := self._lost(op):
+            await self._runner.lose(key, op, lost)
+            return None  # the next step comes with its status
         if self._is_over(op) and not await self._joined(key, op):
             self.shared.turns.end((self.kind.name, key))
             await patch_status(self.client, self.kind.resource, op, status.settled(op))
@@ -183,6 +186,8 @@ class OperationController(Controller):
         if plan.waiting or (whole and plan.missing):
             await self._runner.wait(op, "; ".join(filter(None, (plan.waiting, plan.missing, plan.left_out))))
             return _LOOK if plan.missing else None
+        if (left := losses.delay(op, datetime.now(UTC))) > 0:
+            return left
         again = await self._runner.run(key, op, found, plan, attempt, self._claim(self.kind, op))
         return min(again or _LOOK, _LOOK) if plan.missing else again
 
@@ -196,8 +201,9 @@ class OperationController(Controller):
             if selector.items() <= (node["metadata"].get("labels") or {}).items()
             and runafter.allows(near, node)
         }
-        pods = [p for p in pods_of(self.of(PODS), dataset) if not p["metadata"].get("deletionTimestamp")]
-        placed = [pod for pod in pods if pod["spec"].get("nodeName") in nodes]
+        pods = pods_of(self.of(PODS), dataset)
+        there = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+        placed = [pod for pod in there if pod["spec"].get("nodeName") in nodes]
         plan = self.kind.plan(op, found, placed, near)
         beside = [
             o for kind in (STATEFULSETS, DAEMONSETS) for o in self.of(kind).in_namespace(dataset.namespace)
@@ -205,6 +211,15 @@ class OperationController(Controller):
         workloads = [obj for obj in beside if dataset_key(obj) == [dataset]]
         known = self.kind.coverage(op, found, pods, workloads, datetime.now(UTC))
         return replace(plan, missing=known.missing, left_out=known.left_out) if known is not None else plan
+
+    def _lost(self, op: Json) -> dict[str, str]:
+        """What nodes have lost of what was loaded; a schedule loads it by itself."""
+        at, spec = self.kind.targets(op)[0], op.get("spec") or {}
+        dataset = self.of(DATASETS).get(at)
+        complete = (op.get("status") or {}).get("phase") == status.COMPLETE and spec.get("policy") != "Cron"
+        if not complete or dataset is None or dataset["metadata"].get("deletionTimestamp"):
+            return {}
+        return losses.found(op, self.shared.datasets.reports.states(pods_of(self.of(PODS), at)))
 
     async def _joined(self, key: Key, op: Json) -> bool:
         """Whether nodes have joined the cache since it was loaded; forgets those that left."""

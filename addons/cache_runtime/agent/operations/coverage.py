@@ -14,7 +14,7 @@ from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.meta import Json
 from addon_framework.api.time import parse_time
 from addons.cache_runtime.agent.names import role_of
-from addons.cache_runtime.agent.status import waiting_for
+from addons.cache_runtime.agent.troubles import waiting_for
 from runtimes.interface import Task
 
 PATIENCE = 60.0  # seconds for pods that are neither on a node nor told that there is none for them
@@ -58,7 +58,9 @@ def coverage(
     text = f"waiting for {total - able} of {_count(total, role)}"
     if None in wanted:
         text = f"waiting until it is known how many {role}s there will be"
-    elif said := waiting_for([p for p in mine if not _serves(task, p)]):
+    elif said := waiting_for(
+        [p for p in pods if role_of(p) == role and not (p in mine and _serves(task, p))]
+    ):
         text = f"{text}: {said}"
     made = (parse_time(each["metadata"]["creationTimestamp"]) for each in workloads)
     if (now - max([since, *made])).total_seconds() > PATIENCE:

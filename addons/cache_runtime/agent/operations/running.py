@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from addon_framework.api.core import CONFIGMAPS, CRONJOBS, JOBS, NODES, PODS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.time import parse_time
-from addon_framework.kube import AlreadyExists, Client, Invalid, Key, NotFound, patch_status
+from addon_framework.kube import AlreadyExists, Client, Invalid, Key, NotFound, key_of, patch_status
 from addon_framework.kube.events import EventRecorder
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
@@ -20,12 +20,12 @@ from addons.cache_runtime.agent.names import (
     NODE_LABEL,
     OURS_IN_STATUS,
 )
-from addons.cache_runtime.agent.operations import inputs, jobs, runafter, status
+from addons.cache_runtime.agent.operations import inputs, jobs, losses, runafter, status
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan, RefusedError
 from addons.cache_runtime.agent.operations.shared import Shared
 from addons.cache_runtime.agent.operations.status import PartState
 from addons.cache_runtime.agent.operations.turns import Claim
-from addons.cache_runtime.agent.status import waiting_for
+from addons.cache_runtime.agent.troubles import waiting_for
 
 _SUMS = ("bytes", "files", "rate", "total", "totalFiles")
 _LAST_WORDS = 5.0  # seconds that a complete job's log may take to be read
@@ -38,6 +38,8 @@ class Runner:
         self, kind: Kind, client: Client, of: Callable[[Resource], AnyInformer], shared: Shared
     ) -> None:
         self._kind, self._client, self._of, self._shared = kind, client, of, shared
+        self._deleted: set[str] = set()  # uids of jobs that our copy may still have
+        of(JOBS).on_event(self._forget)
 
     async def run(
         self, key: Key, op: Json, bindings: Sequence[Binding], plan: Plan, attempt: str, claim: Claim
@@ -85,15 +87,22 @@ class Runner:
                 await self._delete(resource, obj)
         return bool(self._owned(key, PODS))
 
-    async def leave(self, key: Key, op: Json, nodes: Iterable[str]) -> None:
+    async def leave(self, key: Key, op: Json, nodes: Collection[str]) -> None:
         """What was done there no longer counts: such a node may come back empty."""
+        await self._undo(key, nodes)
+        said = {**op["status"], "infos": losses.without(op["status"]["infos"], nodes)}
+        await patch_status(self._client, self._kind.resource, op, said, optional=OURS_IN_STATUS)
+
+    async def lose(self, key: Key, op: Json, lost: Mapping[str, str]) -> None:
+        """What was done on these nodes is gone, and is to be done again."""
+        await self._undo(key, lost)
+        said = losses.lost_status(op, lost, datetime.now(UTC))
+        await patch_status(self._client, self._kind.resource, op, said, optional=OURS_IN_STATUS)
+
+    async def _undo(self, key: Key, nodes: Collection[str]) -> None:
         for job in self._owned(key, JOBS):
             if _host(job) in nodes:
                 await self._delete(JOBS, job)
-        said = dict(op["status"])
-        kept = [name for name in str(said["infos"]["nodes"]).split(",") if name not in nodes]
-        said["infos"] = {**said["infos"], "nodes": ",".join(kept)}
-        await patch_status(self._client, self._kind.resource, op, said, optional=OURS_IN_STATUS)
 
     async def _jobs(self, key: Key, op: Json, plan: Plan, attempt: str) -> None:
         """A job per part; those of other attempts go."""
@@ -105,8 +114,9 @@ class Runner:
             if part is None or made != attempt or part.host != _host(job):
                 await self._delete(JOBS, job)
         dataset = self._kind.targets(op)[0]
+        there = {job["metadata"]["name"] for job in self._owned(key, JOBS)}
         for name, part in wanted.items():
-            if self._of(JOBS).get(Key(key.namespace, name)) is None:
+            if name not in there:
                 try:
                     await self._client.create(JOBS, jobs.job_for(self._kind, op, dataset, part, attempt))
                 except AlreadyExists:
@@ -146,6 +156,8 @@ class Runner:
                 measured = None
             said = status.running_status(op, parts, attempt, datetime.now(UTC), measured, plan.missing)
         if self._kind.role == "load":
+            if any(found) and (caches := losses.of_parts(op, parts)):
+                said["infos"]["caches"] = caches
             said["infos"]["mounts"] = inputs.of_mounts(bindings[0].dataset)
         if notes := "; ".join(filter(None, (self._kind.notes(op), plan.left_out))):
             said["infos"]["notes"] = notes
@@ -254,7 +266,12 @@ class Runner:
         """By name: of a cluster's thousands few are."""
         index, informer = f"operation {self._kind.name}", self._of(resource)
         informer.add_index(index, lambda obj: [str(each) for each in jobs.operation_key(self._kind, obj)])
-        return sorted(informer.by_index(index, str(key)), key=lambda obj: str(obj["metadata"]["name"]))
+        found = [o for o in informer.by_index(index, str(key)) if o["metadata"]["uid"] not in self._deleted]
+        return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
+
+    def _forget(self, old: Json | None, new: Json | None) -> None:
+        if new is None and old is not None:
+            self._deleted.discard(old["metadata"]["uid"])
 
     async def _delete_all(self, resource: Resource, key: Key) -> None:
         for obj in self._owned(key, resource):
@@ -268,6 +285,8 @@ class Runner:
             await self._client.delete(resource, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except NotFound:
             pass
+        if resource == JOBS and self._of(JOBS).get(key_of(obj)) is not None:
+            self._deleted.add(metadata["uid"])
 
 
 def _named(parts: Sequence[Part], made: Sequence[Json], attempt: str) -> list[Part]:

@@ -14,6 +14,8 @@ from addons.cache_runtime.agent.sizes import human_duration, human_size, percent
 
 PENDING, EXECUTING, COMPLETE, FAILED = "Pending", "Executing", "Complete", "Failed"
 _AGAIN, _AGAIN_MAX = 30.0, 1800.0  # seconds
+LOST = "lost"  # in infos, what was loaded and is gone (see losses), until it is loaded again
+_OF_LOSSES = (LOST, "losses", "lostTime")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ def phase_of(nodes: Sequence[PartState]) -> str:
 
 def waiting_status(load: Json, message: str, inputs: str = "") -> Json:
     """Before anything runs."""
+    old = (load.get("status") or {}).get("infos") or {}
     infos = {"message": message} if message else {}
+    infos |= {name: old[name] for name in _OF_LOSSES if name in old}
     if inputs:
         infos["inputs"] = inputs
     return {"phase": PENDING, "duration": "Unfinished", "conditions": [], "infos": infos} | _kept(load)
@@ -81,6 +85,8 @@ def running_status(
     if missing and phase == COMPLETE:
         phase = EXECUTING
     infos = {**progress(nodes, measured), "inputs": inputs}
+    before = old.get("infos") or {}
+    infos |= {k: before[k] for k in _OF_LOSSES if k in before and (k != LOST or phase != COMPLETE)}
     starts = [float(n.said["start"]["time"]) for n in nodes if "time" in n.said.get("start", {})]
     if starts:
         infos["startTime"] = f"{min(starts):.3f}"

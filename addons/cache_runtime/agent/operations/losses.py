@@ -1,0 +1,130 @@
+"""What was loaded and is there no more: on which nodes, what happened, when it is loaded again. Pure.
+
+`infos.caches` of a DataLoad says into which directories it has loaded and when, by the clocks of their nodes;
+workers say what they have now. What was evicted is no loss: it made room for what somebody asked for later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.operations.status import EXECUTING, LOST, PENDING, PartState
+
+_AGAIN, _AGAIN_MAX = 30.0, 1800.0  # seconds between the second loss and the load, and at most
+_FORGOTTEN = 2 * _AGAIN_MAX  # seconds after which a loss is no reason to wait with the next
+
+
+def of_parts(load: Json, parts: Sequence[PartState]) -> str:
+    """`infos.caches`: node=directory@time of each node that said so; of the others what was known before."""
+    nodes = {part.node for part in parts}
+    known = {node: text for node, text in _read(_caches(load)).items() if node in nodes}
+    for part in parts:
+        done = part.said.get("done") or {}
+        if done.get("cache"):
+            known[part.node] = f"{done['cache']}@{float(done.get('time') or 0):.3f}"
+    return ",".join(f"{node}={text}" for node, text in sorted(known.items()))
+
+
+def found(load: Json, states: Mapping[str, Json]) -> dict[str, str]:
+    """Nodes that have lost what was loaded, and what, by the last state of each node's worker."""
+    lost: dict[str, str] = {}
+    for node, text in _read(_caches(load)).items():
+        directory, _, moment = text.partition("@")
+        said = states.get(node) or {}
+        if "cache" not in said or float(said.get("time") or 0) <= float(moment or 0):
+            continue
+        if said["cache"] != directory:
+            lost[node] = "the cache was removed, or is on another disk"
+        elif files := _files(load, said.get("lost") or {}):
+            lost[node] = files
+    return lost
+
+
+def told(lost: Mapping[str, str]) -> str:
+    """For people."""
+    return "; ".join(f"on node {node} {what}" for node, what in sorted(lost.items()))
+
+
+def lost_status(load: Json, lost: Mapping[str, str], now: datetime) -> Json:
+    """The status of what is to be loaded again."""
+    status = load["status"]
+    infos = without(status["infos"], lost)
+    for name in ("eta", "etaSeconds", "finishTime", "rate"):
+        infos.pop(name, None)
+    recent = now.timestamp() - float(infos.get("lostTime") or 0) < _FORGOTTEN
+    count = int(infos.get("losses") or 0) + 1 if recent else 1
+    infos |= {LOST: told(lost), "losses": str(count), "lostTime": f"{now.timestamp():.3f}"}
+    wait = delay({"status": {"infos": infos}}, now)
+    when = f" in {wait:.0f} seconds, since that has happened {count} times" if wait else ""
+    infos["message"] = f"{infos[LOST]}; it is loaded again{when}"
+    return {**status, "phase": PENDING, "duration": "Unfinished", "conditions": [], "infos": infos}
+
+
+def without(infos: Mapping[str, str], nodes: Collection[str]) -> dict[str, str]:
+    """The same where these nodes are not loaded."""
+    found = dict(infos)
+    for field in ("nodes", "caches"):
+        said = str(infos.get(field) or "").split(",")
+        found[field] = ",".join(each for each in said if each.partition("=")[0] not in nodes)
+    return found
+
+
+def delay(load: Json, now: datetime) -> float:
+    """Seconds to wait with the load: what is lost again and again is loaded later each time."""
+    infos = (load.get("status") or {}).get("infos") or {}
+    if not infos.get(LOST) or (count := int(infos.get("losses") or 0)) < 2:
+        return 0.0
+    wait = min(_AGAIN * 2.0 ** min(count - 2, 10), _AGAIN_MAX)
+    return max(0.0, float(infos["lostTime"]) + wait - now.timestamp())
+
+
+def message(loads: Sequence[Json], states: Mapping[str, Json]) -> str:
+    """What a Dataset has lost, and what becomes of it; "" for nothing."""
+    texts = []
+    for load in loads:
+        status, name = load.get("status") or {}, load["metadata"]["name"]
+        infos = status.get("infos") or {}
+        if infos.get(LOST):
+            how = ", ".join(infos[each] for each in ("percentage", "rate") if infos.get(each))
+            left = f", {infos['eta']} left" if infos.get("eta") else ""
+            more = infos.get("message", "") if status.get("phase") in (PENDING, "Failed") else f"{how}{left}"
+            said = f"{infos[LOST]}; DataLoad {name} loads it again"
+            texts.append(f"{said}: {more.removeprefix(f'{infos[LOST]}; ')}" if more else said)
+        elif lost := found(load, states):
+            texts.append(f"{told(lost)}; DataLoad {name} loads it again")
+    if texts:
+        return "; ".join(texts)
+    if any((load.get("status") or {}).get("phase") in (PENDING, EXECUTING) for load in loads):
+        return ""
+    loaded = {node for load in loads for node in _read(_caches(load))}
+    left = {n: _count(said["lost"]) for n, said in states.items() if said.get("lost") and n not in loaded}
+    return f"{told(left)}; no DataLoad has loaded them: create one" if left else ""
+
+
+def _files(load: Json, said: Json) -> str:
+    """Those of a load, as far as they are told by name."""
+    targets = [str(t.get("path") or "").strip("/") for t in (load.get("spec") or {}).get("target") or []]
+    paths = [str(path) for path in said.get("paths") or []]
+    mine = [path for path in paths if not targets or any(_below(path, target) for target in targets)]
+    unnamed = int(said.get("files") or 0) > len(paths)
+    return _count(said) if mine or unnamed else ""
+
+
+def _below(path: str, target: str) -> bool:
+    return not target or path == target or path.startswith(f"{target}/")
+
+
+def _count(said: Json) -> str:
+    paths, files = said.get("paths") or [], int(said.get("files") or 0)
+    named = ", ".join(str(path) for path in paths[:3]) + (", ..." if files > 3 else "")
+    return f"{files} {'file is' if files == 1 else 'files are'} gone or cut ({named})"
+
+
+def _caches(load: Json) -> str:
+    return str(((load.get("status") or {}).get("infos") or {}).get("caches") or "")
+
+
+def _read(caches: str) -> dict[str, str]:
+    return {node: text for node, _, text in (each.partition("=") for each in caches.split(",")) if node}
