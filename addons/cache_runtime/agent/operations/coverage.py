@@ -52,15 +52,13 @@ def coverage(
     absent = [p for p in mine if not p["spec"].get("nodeName")]
     refused = [p for p in absent if _is_refused(p)]
     left_out = f"not on {_count(len(refused), role)} that no node takes: {waiting_for(refused)}"
-    total, able = sum(each or 0 for each in wanted), sum(_serves(task, p) for p in mine)
-    if None not in wanted and able + len(refused) >= total:
+    total, serving = sum(each or 0 for each in wanted), [p for p in mine if _serves(task, p)]
+    if None not in wanted and len(serving) + len(refused) >= total:
         return Coverage(hosts, left_out=left_out if refused else "")
-    text = f"waiting for {total - able} of {_count(total, role)}"
+    text = f"waiting for {total - len(serving)} of {_count(total, role)}"
     if None in wanted:
         text = f"waiting until it is known how many {role}s there will be"
-    elif said := waiting_for(
-        [p for p in pods if role_of(p) == role and not (p in mine and _serves(task, p))]
-    ):
+    elif said := waiting_for([p for p in pods if role_of(p) == role and p not in serving]):
         text = f"{text}: {said}"
     made = (parse_time(each["metadata"]["creationTimestamp"]) for each in workloads)
     if (now - max([since, *made])).total_seconds() > PATIENCE:
