@@ -89,7 +89,7 @@ def client_pod(
         "securityContext": {"privileged": True},
         "readinessProbe": probe(kind),
         # A client that was asked to end unmounts; this is for one that hangs.
-        "lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", _UNMOUNT]}}},
+        "lifecycle": ending(),
     }
     client = container(
         name,
@@ -111,6 +111,11 @@ def client_pod(
         host=host,
     )
     return {**made, "hostPID": True} if _sees_processes(cache) else made
+
+
+def ending(program: str = "") -> Json:
+    """The lifecycle of a client's container; `program` is what its image unmounts with."""
+    return {"preStop": {"exec": {"command": ["sh", "-c", f"{program}; {_UNMOUNT}" if program else _UNMOUNT]}}}
 
 
 def _identity(cache: Cache, own: Sequence[Json]) -> list[Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from addon_framework.api.meta import Json
-from runtimes.fuse import PREPARE, client_pod
+from runtimes.fuse import PREPARE, client_pod, ending
 from runtimes.interface import Cache
 from runtimes.pods import host_path, literal, mount
 from runtimes.tiers import Tier, tiers
@@ -17,6 +17,23 @@ IMAGES = {
 }
 PORTS: Mapping[str, Mapping[str, int]] = {"worker": {"rpc": 14555}}
 _SOCKETS = "/runtime-mnt/efc-sock"
+# Workers by address, as EFC has them from Fluid; their names follow pods that start elsewhere.
+_ENDPOINTS = """
+addresses() {
+  found=
+  names=$(sed 's/[^"]*"containerendpoints"://; s/[^A-Za-z0-9.:-]/ /g' /endpoints/efc-worker-endpoints.json)
+  for at in $names; do
+    address=${at%:*}
+    ! command -v getent >/dev/null || address=$(getent ahosts "$address" | head -n 1 | cut -d ' ' -f 1)
+    [ -z "$address" ] || found="$found${found:+,}\\"$address:${at##*:}\\""
+  done
+  echo "{\\"containerendpoints\\":[$found]}" >/etc/efc/new
+  mv /etc/efc/new /etc/efc/efc-worker-endpoints.json
+}
+addresses
+(while sleep 5; do addresses; done) &
+exec /entrypoint.sh "$@"
+"""
 _CHECK = {"initialDelaySeconds": 5, "failureThreshold": 3, "timeoutSeconds": 1}
 
 
@@ -41,31 +58,30 @@ def _options(cache: Cache, part: str, own: list[str]) -> str:
     return ",".join([*protocol, *own, *(f"{name}={value}" for name, value in sorted(said.items()))])
 
 
-def _endpoints(cache: Cache) -> tuple[Json, Json]:
+def _endpoints(cache: Cache) -> tuple[list[Json], list[Json]]:
     name = f"{cache.name}-worker-endpoints"
-    return {"name": "endpoints", "configMap": {"name": name}}, mount("endpoints", "/etc/efc", read_only=True)
+    volumes: list[Json] = [{"name": "endpoints", "configMap": {"name": name}}]
+    volumes.append({"name": "addresses", "emptyDir": {}})
+    return volumes, [mount("endpoints", "/endpoints", read_only=True), mount("addresses", "/etc/efc")]
 
 
 def master(cache: Cache) -> Json:
     """Knows the workers."""
     section, identity = cache.spec.get("master") or {}, f"{cache.namespace}-{cache.name}-master"
-    volume, at = _endpoints(cache)
+    volumes, at = _endpoints(cache)
     options = _options(cache, "master", [f"client_owner={identity}", f"assign_uuid={identity}"])
     made = container(
         "efc-master",
         image(section.get("version") or {}, IMAGES["master"]),
         section,
-        command=["/entrypoint.sh"],
+        command=["sh", "-c", _ENDPOINTS, "efc-master"],
         args=["master", _source(cache), "/efc/efc-master", options],
-        mounts=[at, mount("shm", "/dev/shm"), mount("sock", "/var/run/efc")],
+        mounts=[*at, mount("shm", "/dev/shm"), mount("sock", "/var/run/efc")],
         livenessProbe={"exec": {"command": ["sh", "-c", "ps -ef | grep -q '[m]aster.py'"]}, **_CHECK},
         lifecycle={"preStop": {"exec": {"command": ["/entrypoint.sh", "stop_master", "/efc/efc-master"]}}},
     )
-    volumes: list[Json] = [
-        volume,
-        {"name": "shm", "emptyDir": {"medium": "Memory"}},
-        {"name": "sock", "emptyDir": {}},
-    ]
+    volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+    volumes.append({"name": "sock", "emptyDir": {}})
     return pod(cache, section, [made], volumes, host=host(cache, "master"), terminationGracePeriodSeconds=90)
 
 
@@ -93,7 +109,7 @@ def worker(cache: Cache, used: Mapping[str, int]) -> Json:
 def client(cache: Cache) -> Json:
     """Mounts the source."""
     section = cache.spec.get("fuse") or {}
-    volume, at = _endpoints(cache)
+    volumes, at = _endpoints(cache)
     shared = not (cache.spec.get("worker") or {}).get("disabled")
     own = ["g_tier_EnableClusterCache=true", "g_tier_EnableClusterCachePrefetch=true"] if shared else []
     options = _options(cache, "fuse", [*own, f"assign_uuid={cache.namespace}-{cache.name}-fuse"])
@@ -103,14 +119,15 @@ def client(cache: Cache) -> Json:
         image=image(section.get("version") or {}, IMAGES["fuse"]),
         section=section,
         host=host(cache, "fuse"),
-        command=["sh", "-c", PREPARE + 'exec /entrypoint.sh "$@"', "efc-fuse"],
+        command=["sh", "-c", PREPARE + _ENDPOINTS, "efc-fuse"],
         args=["fuse", _source(cache), cache.mount_point, options],
         env=[literal("FLUID_RUNTIME_TYPE", "efc")],
         volumes=[
-            volume,
+            *volumes,
             {"name": "shm", "emptyDir": {"medium": "Memory"}},
             host_path("sock", _SOCKETS, "Directory"),
         ],
-        mounts=[at, mount("shm", "/dev/shm"), mount("sock", "/var/run/efc")],
+        mounts=[*at, mount("shm", "/dev/shm"), mount("sock", "/var/run/efc")],
+        lifecycle=ending('/entrypoint.sh stop_fuse "$MOUNT_POINT"'),  # so that its session ends, too
     )
     return {**made, "terminationGracePeriodSeconds": 90}

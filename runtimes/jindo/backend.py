@@ -7,17 +7,18 @@ from dataclasses import replace
 
 from addon_framework.api.data import DataLoad, JindoRuntime
 from runtimes.fuse import ClientBackend
-from runtimes.interface import Cache, CacheState, Component, Exec, Service, Task
+from runtimes.interface import Cache, CacheState, Component, Exec, SecretKey, Service, Task
 from runtimes.jindo import checks, commands, pods
 from runtimes.jindo.config import files, masters, read_by, tier
 from runtimes.loading import option_problems, variables
 from runtimes.pods import literal
+from runtimes.sources import SourceBackend
 from runtimes.workloads import configured, port_names
 
 _TIMEOUT = 60.0  # seconds that a command of Jindo's may take
 
 
-class JindoBackend(ClientBackend):
+class JindoBackend(ClientBackend, SourceBackend):
     """A master or three, workers that share the cache, and a client on every node with users."""
 
     type = "jindo"
@@ -49,7 +50,7 @@ class JindoBackend(ClientBackend):
             annotations={**configured(read_by(cache, "client", used)), **_scraped(cache)},
         )
         config = {f"{prefix}-config": files(cache, used)}
-        if (cache.spec.get("master") or {}).get("disabled"):
+        if _alone(cache):
             return [replace(client, config_maps=config)]
         names = [name.partition(".")[0] for name in masters(cache)]
         master = Component(
@@ -74,14 +75,16 @@ class JindoBackend(ClientBackend):
 
     def prepare(self, cache: Cache) -> Exec | None:
         """Mounts the sources."""
-        if (cache.spec.get("master") or {}).get("disabled"):
+        if _alone(cache):
             return None
         return Exec("master", ["bash", "-c", commands.mount_all(cache)], _TIMEOUT)
 
     def summary(self, cache: Cache) -> Exec | None:
         """The master knows."""
-        disabled = (cache.spec.get("master") or {}).get("disabled")
-        return None if disabled else Exec("master", commands.SUMMARY, _TIMEOUT)
+        if _alone(cache):
+            return None
+        script = commands.summary(cache, count=not self._listed(cache))
+        return Exec("master", ["bash", "-c", script], _TIMEOUT)
 
     def summarize(self, cache: Cache, output: str) -> CacheState:
         """Of all workers together."""
@@ -89,9 +92,10 @@ class JindoBackend(ClientBackend):
 
     def warm(self, cache: Cache, load: DataLoad) -> Task | None:
         """The workers share the files out, so one asks for them."""
-        if (cache.spec.get("master") or {}).get("disabled"):
+        if _alone(cache):
             return None
-        env = [*variables(load), literal("FLAGS", commands.flags(load))]
+        said = commands.flags(load, memory=tier(cache).medium == "MEM")
+        env = [*variables(load), literal("FLAGS", said)]
         return Task(pods.load(cache, commands.LOAD, env), once=True)
 
     def load_problems(self, cache: Cache, load: DataLoad) -> list[str]:
@@ -108,7 +112,24 @@ class JindoBackend(ClientBackend):
 
     def hcfs(self, cache: Cache) -> str:
         """For Hadoop's clients."""
-        return f"{masters(cache)[0]}:{pods.ports(cache)['master']['rpc']}"
+        return "" if _alone(cache) else f"{masters(cache)[0]}:{pods.ports(cache)['master']['rpc']}"
+
+    async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
+        """Of what can be listed."""
+        return await super().version(cache, secrets) if self._listed(cache) else None
+
+    async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
+        """What can be listed; of the rest Jindo says it (see summary)."""
+        return await super().measure(cache, secrets) if self._listed(cache) else None
+
+    def _listed(self, cache: Cache) -> bool:
+        """Whether we have the keys: those of spec.secret are Jindo's own."""
+        return all(map(self.lists, cache.sources)) and not cache.spec.get("secret")
+
+
+def _alone(cache: Cache) -> bool:
+    """Whether there are clients only, which read the source themselves."""
+    return bool((cache.spec.get("master") or {}).get("disabled"))
 
 
 def _scraped(cache: Cache) -> dict[str, str]:

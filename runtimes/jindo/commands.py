@@ -5,12 +5,12 @@ from __future__ import annotations
 from shlex import quote
 
 from addon_framework.api.data import DataLoad
+from runtimes import counting
 from runtimes.interface import Cache, CacheState
 from runtimes.jindo.config import LOCAL, cache_sets
 from runtimes.loading import script
 from runtimes.summaries import sizes
 
-SUMMARY = ["jindocache", "-report"]
 # Option of a DataLoad -> the flag that it switches on, or that has its value.
 SWITCHES = {"atomicCache": "-atomic", "loadMemorydata": "-m", "dryrun": "-dryrun", "forceload": "-f"}
 VALUES = {"filter": "-filter", "threadNum": "-thread"}
@@ -26,15 +26,17 @@ url_at() {
     for word in $line; do case $here$word in yes*://*) echo "${word%/}";; esac; done
   done
 }
+drop() {
+  jindocache -unmount "$1" || { echo "$1 is still mounted from $(url_at "$1")" >&2; exit 1; }
+}
 ensure() {
   now=$(url_at "$1")
-  if [ -n "$now" ] && [ "$now" != "${2%/}" ]; then
-    echo "$1 is mounted from $now, which Jindo does not change: give the mount of $2 another path" >&2
-    exit 1
-  fi
-  [ -n "$now" ] || jindocache -mount "$1" "$2"
+  [ "$now" != "${2%/}" ] || return 0
+  [ -z "$now" ] || drop "$1"
+  jindocache -mount "$1" "$2"
 }
 """
+_PATHS = "$(printf '%s\\n' \"$mounted\" | tr -s ' \\t' '\\n\\n' | grep '^/' || true)"
 
 # Variable besides those of a load: FLAGS.
 LOAD = script(
@@ -48,13 +50,16 @@ LOAD = script(
 
 
 def mount_all(cache: Cache) -> str:
-    """A script that mounts the sources, and tells the master how each is cached."""
+    """A script that mounts the sources, unmounts what is none any more, and says how each is cached."""
     wanted = [(s.path, f"local://{LOCAL}{s.path}" if s.scheme == "pvc" else s.url) for s in cache.sources]
     lines = [
         "set -eu",
         "jindocache -report >/dev/null",
         "set -f  # a word may have stars",
         _MOUNT,
+        f'for path in {_PATHS}; do case "$path" in',
+        *(f"  {quote(path)}) ;;" for path, _ in wanted),
+        '  *) [ -z "$(url_at "$path")" ] || drop "$path";; esac; done',
         *(f"ensure {quote(path)} {quote(url)}" for path, url in wanted),
         # A file of a ConfigMap would be the one that the pod started with.
         f"printf %s {quote(cache_sets(cache))} > /tmp/cacheset.xml",
@@ -63,9 +68,16 @@ def mount_all(cache: Cache) -> str:
     return "\n".join(lines)
 
 
-def flags(load: DataLoad) -> str:
-    """What a DataLoad's options mean to `jindocache -load`."""
-    said = load.spec.options
+def summary(cache: Cache, *, count: bool) -> str:
+    """A script that prints how much is cached, and if asked for what the sources have."""
+    paths = [quote(f"jindo://{source.path}") for source in cache.sources]
+    counts = [f"jindo fs -count {path} | awk 'END {{ print $2, $3 }}'" for path in paths]
+    return "\n".join(["jindocache -report || exit", *([counting.script(counts)] if count else [])])
+
+
+def flags(load: DataLoad, *, memory: bool) -> str:
+    """What a DataLoad's options mean to `jindocache -load`, which may be into `memory`."""
+    said = {"loadMemorydata": str(memory).lower(), **load.spec.options}
     made = ["-meta"] if load.spec.load_metadata else []
     made += [] if said.get("loadMetadataOnly") == "true" else ["-data"]
     made += [flag for option, flag in SWITCHES.items() if said.get(option) == "true"]
@@ -74,7 +86,11 @@ def flags(load: DataLoad) -> str:
 
 
 def state(output: str, *, memory: bool) -> CacheState:
-    """Of what SUMMARY printed."""
+    """Of what `summary` printed."""
     kind = "MEM" if memory else "Disk"
     said = sizes(output, (f"Total {kind} Capacity", f"Used {kind} Capacity"))
-    return CacheState(cached=said.get(f"Used {kind} Capacity"), capacity=said.get(f"Total {kind} Capacity"))
+    return CacheState(
+        cached=said.get(f"Used {kind} Capacity"),
+        capacity=said.get(f"Total {kind} Capacity"),
+        source=counting.counted(output),
+    )

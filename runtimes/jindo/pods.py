@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from addon_framework.api.meta import Json
-from runtimes.fuse import PREPARE, client_pod
+from runtimes.fuse import PREPARE, client_pod, ending
 from runtimes.interface import Cache
 from runtimes.jindo.config import (
     FUSE_IMAGE,
@@ -100,6 +100,7 @@ def client(cache: Cache) -> Json:
         ports={f"jindo-{name}": port for name, port in used["fuse"].items()},
         volumes=[*volumes, {"name": "fuse", "hostPath": {"path": "/dev/fuse", "type": "CharDevice"}}],
         mounts=[*mounts, mount("fuse", "/dev/fuse")],
+        lifecycle=ending("/prestop.sh"),
     )
 
 

@@ -108,10 +108,18 @@ class _Mounts:
             found |= {f"{at}/{name}": size for name, size in source.files(below).items()}
         return found
 
+    def named(self, path: str) -> str:
+        """What a file is kept by: its mount may become another's."""
+        at, _ = self._at(path)
+        return f"{self.urls[at or '/']}{path.removeprefix(at)}"
+
     def read(self, path: str) -> BinaryIO:
         """A file. Raises OSError."""
-        at, source = max((pair for pair in self._sources() if path.startswith(f"{pair[0]}/")), key=_length)
+        at, source = self._at(path)
         return source.read(path.removeprefix(f"{at}/"))
+
+    def _at(self, path: str) -> tuple[str, Source]:
+        return max((one for one in self._sources() if path.startswith(f"{one[0]}/")), key=_length)
 
 
 def _length(pair: tuple[str, Source]) -> int:
@@ -142,7 +150,7 @@ class _Master:
 
     def _command(self, arguments: list[str], out: TextIO) -> int:
         match arguments:
-            case ["state"]:
+            case ["jindocache", "state"]:  # for tests
                 said = {"mounts": self._mounts.urls, "sets": self._sets, "log": self._log}
                 out.write(json.dumps(said))
                 return 0
@@ -162,6 +170,8 @@ class _Master:
                     out.write("Mount point already exists\n")
                     return 1
                 self._mounts.urls[path] = url
+            case ["jindocache", "-unmount", path]:
+                del self._mounts.urls[path]
             case ["jindocache", "-refreshCacheSet", "-path", file]:
                 sets = ET.parse(file).getroot().iter("cacheset")
                 self._sets = [f"{each.findtext('path')} {each.findtext('cacheStrategy')}" for each in sets]
@@ -179,11 +189,11 @@ class _Master:
 
     def _report(self, out: TextIO) -> None:
         states = [json.loads(told(at, "state")) for at in self._live()]
-        out.write(f"Namespace Address: localhost:8101\nLive Nodes: {len(states)}\nMode: BLOCK\n")
+        out.write(f"Namespace Address: localhost:8101\nRpc Port: 8101\nLive Nodes: {len(states)}\n")
         for name, key in (("Disk", "disk"), ("MEM", "memory")):
             for what in ("Total", "Used"):
                 size = sum(state[key][what] for state in states)
-                out.write(f"    {what} {name} Capacity: {_human(size)}\n")
+                out.write(f"{what} {name} Capacity: {_human(size)}\n")
 
     def _list(self, verb: str, url: str, out: TextIO) -> int:
         path = url.removeprefix("jindo://").rstrip("/")
@@ -249,11 +259,12 @@ class _Worker:
         return None if size is None else File(size, lambda: self._read(path, kind))
 
     def _read(self, path: str, kind: str) -> BinaryIO:
+        name = self._mounts.named(path)
         for stores in self._kept.values():
-            if (found := _of(stores, path).get(path)) is not None:
+            if (found := _of(stores, name).get(name)) is not None:
                 return found
         stream = self._mounts.read(path)
-        _of(self._kept[kind], path).put(path, stream)
+        _of(self._kept[kind], name).put(name, stream)
         return stream
 
     def _total(self, kind: str) -> dict[str, int]:
@@ -286,11 +297,10 @@ def _bytes(text: str) -> int:
 
 
 def _human(size: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if size < 1024:
-            return f"{size:.2f}{unit}"
+    units = iter(("B", "KB", "MB", "GB"))
+    while (unit := next(units)) != "GB" and size >= 1024:
         size /= 1024
-    return f"{size:.2f}GB"
+    return f"{size:.0f}{unit}" if unit == "B" else f"{size:.3f}{unit}"
 
 
 def _client(options: list[Any]) -> int:

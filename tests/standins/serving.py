@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import BinaryIO, TextIO, cast
 from urllib.parse import quote, unquote
 
@@ -99,6 +100,11 @@ class _Server(ThreadingHTTPServer):
     command: Command
     find: Find
     store: Store
+
+    def server_bind(self) -> None:
+        """Without asking what its address is called, which nobody may answer."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]
 
 
 class _Handler(BaseHTTPRequestHandler):

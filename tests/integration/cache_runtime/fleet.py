@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from addon_framework.api.core import PERSISTENTVOLUMES, PODS, SECRETS
+from addon_framework.api.core import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS
 from addon_framework.api.data import (
     AlluxioRuntime,
     CacheRuntime,
@@ -44,6 +44,11 @@ RUNTIMES = {
     "vineyard": VineyardRuntime.RESOURCE,
     "cache": CacheRuntime.RESOURCE,
 }
+
+
+def mounted() -> str:
+    """What is, on this machine."""
+    return Path("/proc/self/mountinfo").read_text()
 
 
 class Fleet:
@@ -219,6 +224,18 @@ class Fleet:
             await self.client.delete(resource, name, self.namespace if resource.namespaced else None)
         except NotFound:
             pass
+
+    async def ends(self, kind: str, name: str) -> None:
+        """Deletes a Dataset, and makes sure that nothing of it is left in the cluster or on its node."""
+        await self.delete(DATASETS, name)
+        for resource in (DATASETS, RUNTIMES[kind], PERSISTENTVOLUMECLAIMS):
+            await self.gone(resource, name)
+        await self.gone(PERSISTENTVOLUMES, f"{self.namespace}-{name}")
+        for place in ("cache", "mounts"):
+            assert not (self.host / "var/lib/boundaryless" / place / self.namespace).exists()
+        assert self.namespace not in mounted()
+        nodes = (await self.client.list(NODES))["items"]
+        assert not [label for n in nodes for label in n["metadata"]["labels"] if self.namespace in label]
 
     async def clean(self) -> None:
         """Everything of the namespace goes, with the agent there to let it go."""
