@@ -16,7 +16,7 @@ import orjson
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube.config import ClientConfig, in_cluster_config, load_kubeconfig
 from addon_framework.kube.dialect import Dialect, is_of_addons, learn, no_longer_served
-from addon_framework.kube.errors import Gone, NotFound, error_from_status
+from addon_framework.kube.errors import Conflict, Gone, NotFound, error_from_status
 from addon_framework.kube.transport import Transport
 
 PatchKind = Literal["merge", "json", "strategic", "apply"]
@@ -184,6 +184,15 @@ class Client(Transport):
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
         return await self.request("DELETE", resource.path(namespace, name), body=options)
+
+    async def remove(self, resource: Resource, obj: Json) -> bool:
+        """Deletes this very object, by its uid; False when it is gone, whatever has its name by now."""
+        metadata = obj["metadata"]
+        try:
+            await self.delete(resource, metadata["name"], metadata.get("namespace"), uid=metadata["uid"])
+        except (NotFound, Conflict):
+            return False
+        return True
 
     async def watch(
         self,

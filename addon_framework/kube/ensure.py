@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Client, NotFound
+from addon_framework.kube import Client
 from addon_framework.kube.apply import covers, merge_patch
 
 
@@ -21,13 +21,7 @@ async def remove(client: Client, resource: Resource, live: Json | None) -> bool:
     """Delete the object the cache shows, by uid; True while there is something left to wait for."""
     if live is None:
         return False
-    metadata = live["metadata"]
-    if not metadata.get("deletionTimestamp"):
-        try:
-            await client.delete(resource, metadata["name"], metadata.get("namespace"), uid=metadata["uid"])
-        except NotFound:
-            return False
-    return True
+    return bool(live["metadata"].get("deletionTimestamp")) or await client.remove(resource, live)
 
 
 async def write_status(client: Client, resource: Resource, obj: Json, status: Json) -> bool:

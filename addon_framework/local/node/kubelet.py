@@ -241,7 +241,7 @@ class Kubelet:
         elif metadata.get("deletionTimestamp"):
             if metadata.get("deletionGracePeriodSeconds") != 0:
                 self.background(self._reports.delete(metadata))
-        elif (new.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+        elif not has_ended(new):
             if refusal := self._refusal(new):
                 self._refuse(new, refusal)
             else:

@@ -13,10 +13,12 @@ from addon_framework.api.conditions import is_true
 from addon_framework.api.core import CRONJOBS, JOBS
 from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.time import now_rfc3339, parse_time
-from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch, patch_status
+from addon_framework.kube import AlreadyExists, Controller, Key, Watch, patch_status
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.pods import owned_by, owner_keys
 from addon_framework.local.workloads.schedule import Schedule
+
+_HOW = "cronjob.kubernetes.io/instantiate"
 
 
 class CronJobController(Controller):
@@ -50,7 +52,7 @@ class CronJobController(Controller):
         due = self._due(cron, schedule, now)
         if due is not None and not spec.get("suspend") and await self._start(cron, jobs, due):
             status["lastScheduleTime"] = now_rfc3339(due)
-        status["active"] = [_reference(job) for job in jobs if not _has_ended(job)]
+        status["active"] = [_reference(job) for job in _active(jobs)]
         done = [job["status"]["completionTime"] for job in jobs if is_true(job, "Complete")]
         if done:
             status["lastSuccessfulTime"] = max(done)
@@ -75,7 +77,7 @@ class CronJobController(Controller):
 
     async def _start(self, cron: Json, jobs: list[Json], due: datetime) -> bool:
         """Whether this time is served."""
-        active = [job for job in jobs if not _has_ended(job)]
+        active = _active(jobs)
         policy = cron["spec"].get("concurrencyPolicy", "Allow")
         if active and policy == "Forbid":
             why = "Not starting job because prior execution is running and concurrency policy is Forbid"
@@ -133,12 +135,18 @@ class CronJobController(Controller):
                 await self._delete(cron, job)
 
     async def _delete(self, cron: Json, job: Json) -> None:
-        metadata = job["metadata"]
-        try:
-            await self.client.delete(JOBS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-        except NotFound:
-            return
-        self._recorder.event(cron, "Normal", "SuccessfulDelete", f"Deleted job {metadata['name']}")
+        if await self.client.remove(JOBS, job):
+            done = f"Deleted job {job['metadata']['name']}"
+            self._recorder.event(cron, "Normal", "SuccessfulDelete", done)
+
+
+def _active(jobs: list[Json]) -> list[Json]:
+    """Those that run and that we have started: what `kubectl create job --from` makes is nobody's turn."""
+    return [
+        job
+        for job in jobs
+        if not _has_ended(job) and (job["metadata"].get("annotations") or {}).get(_HOW) != "manual"
+    ]
 
 
 def _has_ended(job: Json) -> bool:

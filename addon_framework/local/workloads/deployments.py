@@ -216,10 +216,7 @@ class DeploymentController(Controller):
             s for s in old if not s["spec"].get("replicas") and not (s.get("status") or {}).get("replicas")
         ]
         for replica_set in sorted(idle, key=_revision)[: max(len(idle) - limit, 0)]:
-            metadata = replica_set["metadata"]
-            await self.client.delete(
-                REPLICASETS, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
+            await self.client.remove(REPLICASETS, replica_set)
 
     def _progress(
         self, deployment: Json, conditions: list[Json], new: Json | None, moved: bool

@@ -13,7 +13,8 @@ import orjson
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES
 from addon_framework.api.meta import Json, owner_reference
-from addon_framework.kube import AlreadyExists, Controller, Key, NotFound, Watch, covers
+from addon_framework.kube import AlreadyExists, Controller, Key, Watch, covers
+from addon_framework.local.workloads.pods import has_ended
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -48,10 +49,7 @@ class EndpointController(Controller):
             wanted = self._slices(service)
         await self._write_endpoints(key, service, wanted)
         for name in existing.keys() - wanted.keys():
-            try:
-                await self.client.delete(ENDPOINTSLICES, name, key.namespace)
-            except NotFound:
-                continue
+            await self.client.remove(ENDPOINTSLICES, existing[name])
         for name, item in wanted.items():
             current = existing.get(name)
             if current is None:
@@ -69,9 +67,8 @@ class EndpointController(Controller):
         current = self.cache(ENDPOINTS).get(key)
         ours = current is not None and (current["metadata"].get("labels") or {}).get(_MANAGED) == _OURS
         if service is None or not slices:
-            if ours:
-                with contextlib.suppress(NotFound):
-                    await self.client.delete(ENDPOINTS, key.name, key.namespace)
+            if current is not None and ours:
+                await self.client.remove(ENDPOINTS, current)
             return
         wanted = _endpoints(service, slices)
         if current is None:
@@ -88,9 +85,7 @@ class EndpointController(Controller):
     def _slices(self, service: Json) -> dict[str, Json]:
         groups: dict[str, tuple[list[Json], list[Json]]] = {}
         for pod in self.cache(PODS).in_namespace(service["metadata"]["namespace"]):
-            if not _selects(service, pod) or not (pod.get("status") or {}).get("podIP"):
-                continue
-            if (pod["status"].get("phase")) in ("Succeeded", "Failed"):
+            if not _selects(service, pod) or not (pod.get("status") or {}).get("podIP") or has_ended(pod):
                 continue
             ports = _ports(service, pod)
             digest = hashlib.sha256(orjson.dumps(ports)).hexdigest()[:5]

@@ -259,11 +259,7 @@ class JobController(Controller):
         left = int(ttl) - self._age(ended)
         if left > 0:
             return left
-        metadata = job["metadata"]
-        try:
-            await self.client.delete(JOBS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-        except NotFound:
-            return None
+        await self.client.remove(JOBS, job)
         return None
 
 

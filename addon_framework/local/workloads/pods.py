@@ -186,19 +186,9 @@ class Pods:
 
     async def delete(self, client: Client, owner: Json, pod: Json) -> None:
         """Exactly this pod; gone is fine."""
-        if await delete_exactly(client, pod):
+        if await client.remove(PODS, pod):
             message = f"Deleted pod: {pod['metadata']['name']}"
             self._recorder.event(owner, "Normal", "SuccessfulDelete", message)
-
-
-async def delete_exactly(client: Client, pod: Json) -> bool:
-    """Whether it was there."""
-    metadata = pod["metadata"]
-    try:
-        await client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-    except (NotFound, Conflict):
-        return False
-    return True
 
 
 class Expectations:

@@ -13,7 +13,7 @@ import orjson
 
 from addon_framework.api.core import CONTROLLERREVISIONS
 from addon_framework.api.meta import Json, Resource, owner_reference
-from addon_framework.kube import AlreadyExists, Client, NotFound
+from addon_framework.kube import AlreadyExists, Client
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.local.workloads.pods import owned_by
 
@@ -61,13 +61,7 @@ async def forget(client: Client, owner: Json, revisions: Revisions, used: Collec
     idle = [r for r in revisions.all if r is not revisions.current and not _is_used(r, used)]
     limit = int(owner["spec"].get("revisionHistoryLimit", 10))
     for each in idle[: max(0, len(idle) - limit)]:
-        metadata = each["metadata"]
-        try:
-            await client.delete(
-                CONTROLLERREVISIONS, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except NotFound:
-            continue
+        await client.remove(CONTROLLERREVISIONS, each)
 
 
 def hash_of(revision: Json) -> str:

@@ -21,7 +21,7 @@ from addon_framework.kube import Conflict, Controller, Key, NotFound, Watch
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.fit import is_within_reach, misfits, preference
 from addon_framework.local.workloads.neighbours import Neighbourhood, Placed, looks_at_others
-from addon_framework.local.workloads.pods import delete_exactly, has_ended
+from addon_framework.local.workloads.pods import has_ended
 from addon_framework.local.workloads.preemption import cheapest, may_preempt, priority
 from addon_framework.local.workloads.volumes import claims_of
 
@@ -131,7 +131,7 @@ class Scheduler(Controller):
                 await self.client.patch(PODS, name, body, namespace, kind="strategic", subresource="status")
             except NotFound:
                 continue
-            await delete_exactly(self.client, victim)
+            await self.client.remove(PODS, victim)
             message = f"Preempted by pod {metadata['uid']} on node {_name(found.node)}"
             self._recorder.event(victim, "Normal", "Preempted", message)
 

@@ -19,7 +19,6 @@ from addon_framework.local.workloads.pods import (
     available,
     claim,
     counted,
-    delete_exactly,
     is_active,
     is_ready,
     owner_keys,
@@ -165,7 +164,7 @@ class StatefulSetController(Controller):
         self._recorder.event(owner, "Normal", "SuccessfulCreate", done)
 
     async def _delete(self, plan: Plan, pod: Json) -> None:
-        if await delete_exactly(self.client, pod):
+        if await self.client.remove(PODS, pod):
             names = f"Pod {pod['metadata']['name']} in StatefulSet {plan.owner['metadata']['name']}"
             self._recorder.event(plan.owner, "Normal", "SuccessfulDelete", f"Delete {names} successful")
 
