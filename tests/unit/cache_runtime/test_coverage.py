@@ -90,7 +90,9 @@ def test_a_load_through_clients_waits_until_they_mount() -> None:
         pod("f-b", "b", role="client"),
     ]
     sets = (workload(1), workload(None, role="client", desired=2))
-    assert covered(CLIENTS, pods, *sets) == Coverage(["a"], "waiting for 1 of 2 clients")
+    assert covered(CLIENTS, pods, *sets) == Coverage(
+        ["a"], "waiting for 1 of 2 clients: pod f-b: node b has not started it yet"
+    )
     pods[2] = pod("f-b", "b", role="client", ready=True)
     assert covered(CLIENTS, pods, *sets) == Coverage(["a", "b"])
 

@@ -24,11 +24,9 @@ from addons.cache_runtime.agent.sizes import human_duration, human_size, percent
 from addons.cache_runtime.agent.status import (
     Counts,
     Observed,
-    broken_pods,
     cache_states,
     dataset_status,
     runtime_status,
-    waiting_for,
 )
 from addons.cache_runtime.plugin import CacheRuntime
 from runtimes.interface import Cache, CacheState
@@ -156,15 +154,6 @@ def test_a_load_of_two_nodes_is_as_far_as_the_slower() -> None:
     assert complete["conditions"][0]["type"] == "Complete"
 
 
-def test_what_the_pods_of_an_operation_wait_for_is_said() -> None:
-    why = 'persistentvolumeclaim "gone" not found'
-    conditions = [{"type": "PodScheduled", "status": "False", "message": why}]
-    text = waiting_for([{"metadata": {"name": "p"}, "status": {"conditions": conditions}}])
-    assert text == f"pod p is not scheduled: {why}"
-    status = running_status(load(), [PartState("", message=text)], "x", NOW, None)
-    assert (status["phase"], status["infos"]["message"]) == ("Executing", text)
-
-
 def test_a_load_fails_for_good_or_goes_on() -> None:
     passing = {"start": {"time": 1.0}, "failed": {"reason": "DiskError", "message": "full"}}
     assert (
@@ -254,24 +243,6 @@ def test_shares_of_what_is_read_are_written_as_fluid_writes_them() -> None:
         "remoteThroughputRatio": "25.0%",
         "cacheThroughputRatio": "75.0%",
     }
-
-
-def test_broken_pods_are_named_with_their_node() -> None:
-    def pod(name: str, ready: str, **state: Any) -> Json:
-        container = {"name": "cache", "ready": ready == "True", "state": state}
-        status = {
-            "phase": "Running",
-            "conditions": [{"type": "Ready", "status": ready}],
-            "containerStatuses": [container],
-        }
-        return {"metadata": {"name": name}, "spec": {"nodeName": f"node-{name}"}, "status": status}
-
-    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s"}
-    pods = [pod("a", "True", running={}), pod("b", "False", waiting=waiting)]
-    assert broken_pods(pods) == (
-        "pod b on node node-b is not ready: container cache: CrashLoopBackOff back-off 10s"
-    )
-    assert broken_pods(pods[:1]) == ""
 
 
 def test_what_its_surroundings_broke_is_tried_again_later_each_time() -> None:

@@ -1,0 +1,78 @@
+"""Why pods of ours do not run, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.troubles import broken_pods, waiting_for
+
+
+def pod(name: str = "p", node: str = "", *, ending: bool = False, placement: str = "", **said: Any) -> Json:
+    metadata: Json = {"name": name, "namespace": "demo"}
+    if ending:
+        metadata["deletionTimestamp"] = "2026-11-25T10:00:00Z"
+    if placement:
+        metadata["labels"] = {"fluid.io/dataset-placement": placement}
+    return {"metadata": metadata, "spec": {"nodeName": node} if node else {}, "status": said}
+
+
+def unscheduled(why: str) -> list[Json]:
+    return [{"type": "PodScheduled", "status": "False", "message": why}]
+
+
+def test_broken_pods_are_named_with_their_node() -> None:
+    def one(name: str, ready: str, **state: Any) -> Json:
+        container = {"name": "cache", "ready": ready == "True", "state": state}
+        status = {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": ready}],
+            "containerStatuses": [container],
+        }
+        return pod(name, f"node-{name}", **status)
+
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s"}
+    pods = [one("a", "True", running={}), one("b", "False", waiting=waiting)]
+    assert broken_pods(pods) == (
+        "pod b on node node-b is not ready: container cache: CrashLoopBackOff back-off 10s"
+    )
+    assert broken_pods(pods[:1]) == ""
+
+
+def test_what_the_scheduler_says_is_said() -> None:
+    why = 'persistentvolumeclaim "gone" not found'
+    assert waiting_for([pod(conditions=unscheduled(why))]) == f"pod p is not scheduled: {why}"
+
+
+@pytest.mark.parametrize(
+    ("placement", "rule"),
+    [
+        ("Exclusive", "takes no node that has a cache"),
+        ("Shared", "placement is Exclusive"),
+        ("", "one of them"),
+    ],
+)
+def test_which_rule_keeps_a_cache_from_a_node(placement: str, rule: str) -> None:
+    why = "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules."
+    said = waiting_for([pod(placement=placement, conditions=unscheduled(why))])
+    assert said.startswith(f"pod p is not scheduled: {why} (")
+    assert rule in said
+
+
+def test_a_node_that_says_nothing_is_named() -> None:
+    creating = [{"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}]
+    pulling = [{"name": "c", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]
+    silent, starting = (
+        pod("a", "n1", phase="Pending"),
+        pod("b", "n2", phase="Pending", containerStatuses=creating),
+    )
+    assert waiting_for([silent]) == "pod a: node n1 has not started it yet"
+    assert waiting_for([starting]).endswith("is starting; if that lasts: kubectl describe pod -n demo b")
+    failing = pod("c", "n3", phase="Pending", initContainerStatuses=pulling)
+    assert waiting_for([silent, starting, failing]) == "pod c: ErrImagePull: no such image"
+    leaving = pod("d", "n4", ending=True, phase="Running")
+    assert waiting_for([leaving]) == "pod d is to end, and its node n4 has not said that it has"
+    for well in (pod("e", "n5", phase="Running"), pod("f", "n5", phase="Succeeded", ending=True)):
+        assert waiting_for([well]) == ""
