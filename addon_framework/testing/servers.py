@@ -219,7 +219,7 @@ class EnvtestApiServer:
 def chosen_server(directory: Path, *, name: str = "test", service_cidr: str = "127.1.0.0/24") -> ApiServer:
     """kube-apiserver where KUBEBUILDER_ASSETS says where it is, otherwise the embedded server."""
     if assets := os.environ.get("KUBEBUILDER_ASSETS"):
-        return EnvtestApiServer(directory, Path(assets))
+        return EnvtestApiServer(directory, Path(assets), service_cidr=service_cidr)
     return EmbeddedApiServer(directory, name=name, service_cidr=service_cidr)
 
 

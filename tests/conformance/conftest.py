@@ -18,6 +18,7 @@ from addon_framework.kube.config import ClientConfig, load_kubeconfig
 from addon_framework.testing import eventually
 from addon_framework.testing.servers import ApiServer, chosen_server
 from tests.conformance.api import Api
+from tests.conformance.hookserver import HookServer, serve
 from tests.conformance.objects import Custom
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -117,6 +118,13 @@ def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
         return text
 
     return run
+
+
+@pytest.fixture
+async def hooks(tmp_path: Path) -> AsyncIterator[HookServer]:
+    """A server of webhooks that this test answers for."""
+    async with serve(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture

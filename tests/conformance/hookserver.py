@@ -52,8 +52,10 @@ def patch(*operations: Json) -> Json:
 
 
 @asynccontextmanager
-async def serve(directory: Path, *names: str, host: str = "127.0.0.1") -> AsyncIterator[HookServer]:
-    """Listens on a free port, as 127.0.0.1 and as the names say."""
+async def serve(
+    directory: Path, *names: str, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[HookServer]:
+    """Listens on a free port unless it is given, as 127.0.0.1 and as the names say."""
     authority = Authority.create("hooks-ca")
     pair = authority.issue("hooks", usage="server auth", addresses=["127.0.0.1", *names])
     (directory / "hook.crt").write_bytes(pair.cert)
@@ -63,7 +65,7 @@ async def serve(directory: Path, *names: str, host: str = "127.0.0.1") -> AsyncI
     hooks = HookServer(0, base64.b64encode(authority.cert_pem).decode())
     runner = web.ServerRunner(web.Server(hooks.handle, access_log=None), shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, host, 0, ssl_context=context).start()
+    await web.TCPSite(runner, host, port, ssl_context=context).start()
     hooks.port = runner.addresses[0][1]
     try:
         yield hooks

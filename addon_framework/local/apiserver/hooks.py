@@ -63,14 +63,15 @@ class HookClient:
 
     async def post(self, config: Json, review: Json, timeout: float) -> Json:
         """The review that comes back. Raises HookError."""
-        url, name = self._url(config)
+        url, told, name = self._url(config)
+        query = f"?timeout={timeout:g}s"
         if self._session is None:
             self._session = aiohttp.ClientSession()
         try:
             async with (
                 asyncio.timeout(timeout),
                 self._session.post(
-                    url,
+                    url + query,
                     data=orjson.dumps(review),
                     headers={"Content-Type": "application/json", "Accept": "application/json"},
                     ssl=self._context(str(config.get("caBundle") or "")),
@@ -83,9 +84,9 @@ class HookClient:
                 while not answer.content.at_eof() and len(body) < _LIMIT:
                     body += await answer.content.read(_LIMIT - len(body))
         except TimeoutError:
-            raise HookError(f'Post "{url}": context deadline exceeded') from None
+            raise HookError(f'Post "{told}{query}": context deadline exceeded') from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise HookError(f'Post "{url}": {error}') from None
+            raise HookError(f'Post "{told}{query}": {error}') from None
         if answer.status != 200:
             raise HookError(f"the server answered {answer.status}: {body[:200].decode(errors='replace')}")
         try:
@@ -96,10 +97,10 @@ class HookClient:
             pass
         raise HookError("the answer is no review with a response")
 
-    def _url(self, config: Json) -> tuple[str, str]:
-        """Where to, and the name that the certificate must have if it is not the URL's."""
+    def _url(self, config: Json) -> tuple[str, str, str]:
+        """Where to, what to call it, and the name that the certificate must have if it is not the URL's."""
         if url := config.get("url"):
-            return str(url), ""
+            return str(url), str(url), ""
         service = config.get("service") or {}
         namespace, name, port = (
             service.get("namespace", ""),
@@ -109,11 +110,14 @@ class HookClient:
         found = self._store.get("services", (namespace, name))
         if found is None:
             raise HookError(f'service "{name}" not found')
+        path, host = str(service.get("path") or "/"), f"{name}.{namespace}.svc"
+        told = f"https://{host}:{port}{path}"
         address = (found.get("spec") or {}).get("clusterIP")
         if address in (None, "", "None"):
-            raise HookError(f'service "{name}" in namespace "{namespace}" has no cluster IP')
-        path = str(service.get("path") or "/")
-        return f"https://{address}:{port}{path}", f"{name}.{namespace}.svc"
+            raise HookError(f'Post "{told}": cannot route to service with ClusterIP "{address or ""}"')
+        if port not in [each["port"] for each in found["spec"].get("ports") or ()]:
+            raise HookError(f'Post "{told}": no service port {port} found for service "{name}"')
+        return f"https://{address}:{port}{path}", told, host
 
     def _context(self, bundle: str) -> ssl.SSLContext:
         if bundle not in self._contexts:

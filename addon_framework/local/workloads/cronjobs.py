@@ -14,9 +14,9 @@ from addon_framework.api.core import CRONJOBS, JOBS
 from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import AlreadyExists, Controller, Key, Watch, patch_status
+from addon_framework.local.cron import Schedule
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.pods import owned_by, owner_keys
-from addon_framework.local.workloads.schedule import Schedule
 
 _HOW = "cronjob.kubernetes.io/instantiate"
 
