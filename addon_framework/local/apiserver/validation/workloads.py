@@ -12,8 +12,8 @@ from addon_framework.local.apiserver.selectors import selector_from_object
 from addon_framework.local.apiserver.validation.limits import errors
 from addon_framework.local.apiserver.validation.metadata import immutable
 from addon_framework.local.apiserver.validation.pods import containers_of, mounts
-from addon_framework.local.apiserver.validation.schedule import schedule_error
 from addon_framework.local.apiserver.validation.storage import claim_spec
+from addon_framework.local.cron import Schedule
 
 _MUTABLE = (
     "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
@@ -242,8 +242,11 @@ def _failure_rule(rule: Json, path: str, pod: Json) -> Iterator[Cause]:
 
 def _cron_job(spec: Json, path: str) -> Iterator[Cause]:
     schedule = spec.get("schedule") or ""
-    if schedule and (wrong := schedule_error(schedule)):
-        yield cause.invalid(f"{path}schedule", schedule, wrong)
+    try:
+        if schedule and not re.fullmatch(r"@every \S+", schedule):
+            Schedule.parse(schedule)
+    except ValueError as error:
+        yield cause.invalid(f"{path}schedule", schedule, str(error))
     if "TZ" in schedule:
         why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
         yield cause.invalid(f"{path}schedule", schedule, why)
