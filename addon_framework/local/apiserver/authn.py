@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from addon_framework.api import subjects
 from addon_framework.api.meta import Json
+from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.local.apiserver.store import Store
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -99,7 +100,7 @@ class Tokens:
         head = _b64(orjson.dumps({"alg": "RS256", "typ": "JWT"}))
         signed = f"{head}.{_b64(orjson.dumps(claims))}"
         signature = self._key.sign(signed.encode(), padding.PKCS1v15(), _HASH)
-        expires = datetime.fromtimestamp(now + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        expires = now_rfc3339(datetime.fromtimestamp(now + seconds, UTC))
         return f"{signed}.{_b64(signature)}", expires
 
     def user(self, token: str, audiences: Sequence[str] = AUDIENCES) -> User | None:
@@ -170,7 +171,7 @@ class Tokens:
             return None
         if expiration := data.get("expiration"):
             try:
-                if datetime.fromisoformat(expiration.replace("Z", "+00:00")).timestamp() <= self._clock():
+                if parse_time(expiration).timestamp() <= self._clock():
                     return None
             except ValueError:
                 return None

@@ -1,6 +1,6 @@
 """Functions that Kubernetes adds to CEL: lists, regular expressions, URLs, quantities, addresses, formats.
 
-The engine passes plain values only, so quantities, URLs and addresses travel as strings or tagged maps.
+The engine passes plain values only, so URLs and addresses travel as strings or tagged maps, as quantities do.
 """
 
 from __future__ import annotations
@@ -10,18 +10,25 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from addon_framework.api.cel_engine import engine, stdlib
-from addon_framework.api.quantity import format_quantity, parse_quantity
+from addon_framework.api.cel_functions import (
+    KIND,
+    OF_QUANTITIES_AND_VERSIONS,
+    amount,
+    compare,
+    is_a,
+    quantity,
+    tagged,
+    untagged,
+)
+from addon_framework.api.time import parse_time
 from addon_framework.local.apiserver.schemas import names
 from addon_framework.local.apiserver.schemas.formats import CHECKS, parses
-
-_KIND = "\x00kind"
 
 
 def _stdlib() -> dict[str, Callable[..., Any]]:
@@ -35,9 +42,9 @@ def formatted(text: str, name: str) -> Any:
     """A string with a format that CEL has a type for; the text itself if it does not parse."""
     try:
         if name in ("date-time", "datetime"):
-            return datetime.fromisoformat(text.replace("Z", "+00:00"))
+            return parse_time(text)
         if name == "date":
-            return datetime.fromisoformat(f"{text}T00:00:00+00:00")
+            return parse_time(f"{text}T00:00:00Z")
         if name == "duration":
             return duration(text)
         if name == "byte":
@@ -59,70 +66,16 @@ def duration(text: str) -> timedelta:
     return timedelta(microseconds=-total if text.startswith("-") else total)
 
 
-def _tag(kind: str, value: Any) -> dict[str, Any]:
-    return {_KIND: kind, "value": value}
-
-
-def _is(value: Any, kind: str) -> bool:
-    return isinstance(value, dict) and value.get(_KIND) == kind
-
-
-def _untag(value: Any, kind: str) -> Any:
-    if not _is(value, kind):
-        raise TypeError(f"expected {kind}, got {type(value).__name__}")
-    return value["value"]
-
-
-def _quantity(text: str) -> dict[str, Any]:
-    return _tag("quantity", format_quantity(parse_quantity(text)))
-
-
-def _amount(value: Any) -> Decimal:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Decimal(str(value))
-    return parse_quantity(_untag(value, "quantity"))
-
-
-_SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
-
-
-def _semver(text: str) -> dict[str, Any]:
-    if not isinstance(text, str) or _SEMVER.fullmatch(text) is None:
-        raise ValueError(f"parse semver error: {text!r}")
-    return _tag("semver", text)
-
-
-def _version_key(value: Any) -> tuple[Any, ...]:
-    match = _SEMVER.fullmatch(_untag(value, "semver"))
-    assert match is not None
-    before = [
-        (0, int(each), "") if each.isdigit() else (1, 0, each) for each in (match[4] or "").split(".") if each
-    ]
-    return int(match[1]), int(match[2]), int(match[3]), not before, before
-
-
-def _version_part(index: int) -> Callable[[Any], int]:
-    return lambda value: int(_version_key(value)[index])
-
-
 def _size(value: Any) -> int:
     """The engine counts the bytes of a string; CEL counts code points."""
     return len(value)
 
 
-def _compare(one: Any, other: Any) -> int:
-    if _is(one, "semver"):
-        first, second = _version_key(one), _version_key(other)
-        return (first > second) - (first < second)
-    left, right = _amount(one), _amount(other)
-    return (left > right) - (left < right)
-
-
 def _as_integer(value: Any) -> int:
-    amount = _amount(value)
-    if amount != amount.to_integral_value():
+    found = amount(value)
+    if found != found.to_integral_value():
         raise ValueError("cannot convert value to integer")
-    return int(amount)
+    return int(found)
 
 
 def _sum(values: list[Any]) -> Any:
@@ -164,33 +117,33 @@ def _url(text: str) -> dict[str, Any]:
         raise ValueError(
             f"URL parse error during conversion from string: parse {text!r}: invalid URI for request"
         )
-    return _tag("url", text)
+    return tagged("url", text)
 
 
 def _ip(text: str) -> dict[str, Any]:
     if "%" in text or (text.lower().startswith("::ffff:") and "." in text):
         raise ValueError(f"IP Address {text!r} parse error during conversion from string")
-    return _tag("ip", str(ipaddress.ip_address(text)))
+    return tagged("ip", str(ipaddress.ip_address(text)))
 
 
 def _cidr(text: str) -> dict[str, Any]:
     if "/" not in text:
         raise ValueError(f"network address parse error during conversion from string: {text!r}")
     network = ipaddress.ip_interface(text)
-    return _tag("cidr", str(network))
+    return tagged("cidr", str(network))
 
 
 def _address(value: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(value if isinstance(value, str) else _untag(value, "ip"))
+    return ipaddress.ip_address(value if isinstance(value, str) else untagged(value, "ip"))
 
 
 def _contains_ip(network: Any, address: Any) -> bool:
-    return _address(address) in ipaddress.ip_interface(_untag(network, "cidr")).network
+    return _address(address) in ipaddress.ip_interface(untagged(network, "cidr")).network
 
 
 def _contains_cidr(network: Any, other: Any) -> bool:
-    outer = ipaddress.ip_interface(_untag(network, "cidr")).network
-    inner = ipaddress.ip_interface(other if isinstance(other, str) else _untag(other, "cidr")).network
+    outer = ipaddress.ip_interface(untagged(network, "cidr")).network
+    inner = ipaddress.ip_interface(other if isinstance(other, str) else untagged(other, "cidr")).network
     return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
@@ -199,7 +152,7 @@ def _family(value: Any) -> int:
 
 
 def _url_part(read: Callable[[str], Any]) -> Callable[[Any], Any]:
-    return lambda value: read(_untag(value, "url"))
+    return lambda value: read(untagged(value, "url"))
 
 
 def _hostname(text: str) -> str:
@@ -242,7 +195,7 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_text(each) for each in value) + "]"
     if isinstance(value, dict):
-        if _KIND in value:
+        if KIND in value:
             return str(value["value"])
         return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in sorted(value.items())) + "}"
     if isinstance(value, float) and value.is_integer():
@@ -276,7 +229,7 @@ _NAMED_FORMATS: dict[str, Callable[[str], list[str]]] = {
 
 def _validate_format(value: Any, text: str) -> Any:
     """format.<name>().validate(text): none, or a list of what is wrong."""
-    wrong = _NAMED_FORMATS[_untag(value, "format")](text)
+    wrong = _NAMED_FORMATS[untagged(value, "format")](text)
     return engine.OptionalValue.of(wrong) if wrong else engine.OptionalValue.none()
 
 
@@ -296,31 +249,23 @@ def _optional_field(value: Any, key: Any) -> Any:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **_stdlib(),
-    **{f"format.{name}": (lambda name=name: _tag("format", name)) for name in _NAMED_FORMATS},
+    **OF_QUANTITIES_AND_VERSIONS,
+    **{f"format.{name}": (lambda name=name: tagged("format", name)) for name in _NAMED_FORMATS},
     "validate": _validate_format,
     "optionalField": _optional_field,
     "format": _format,
     "sizeOf": _size,
-    "semver": _semver,
-    "isSemver": parses(_semver),
-    **{name: _version_part(index) for index, name in enumerate(("major", "minor", "patch"))},
     "sum": _sum,
     "isSorted": _sorted,
     "indexOf": _index_of,
     "lastIndexOf": _last_index_of,
     "find": _find,
     "findAll": _find_all,
-    "quantity": _quantity,
-    "isQuantity": parses(lambda text: parse_quantity(text) if isinstance(text, str) and text else int("x")),
     "isInteger": parses(_as_integer),
     "asInteger": _as_integer,
-    "asApproximateFloat": lambda value: float(_amount(value)),
-    "sign": lambda value: _compare(value, 0),
-    "isGreaterThan": lambda one, other: _compare(one, other) > 0,
-    "isLessThan": lambda one, other: _compare(one, other) < 0,
-    "compareTo": _compare,
-    "add": lambda one, other: _quantity(str(_amount(one) + _amount(other))),
-    "sub": lambda one, other: _quantity(str(_amount(one) - _amount(other))),
+    "sign": lambda value: compare(value, 0),
+    "add": lambda one, other: quantity(str(amount(one) + amount(other))),
+    "sub": lambda one, other: quantity(str(amount(one) - amount(other))),
     "url": _url,
     "isURL": parses(_url),
     "getScheme": _url_part(lambda text: urlsplit(text).scheme),
@@ -329,7 +274,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "getPort": _url_part(lambda text: str(urlsplit(text).port or "")),
     "getEscapedPath": _url_part(lambda text: quote(urlsplit(text).path, safe="/%:@!$&'()*+,;=-._~")),
     "getQuery": _url_part(lambda text: parse_qs(urlsplit(text).query, keep_blank_values=True)),
-    "ip": lambda value: _tag("ip", value["value"].split("/")[0]) if _is(value, "cidr") else _ip(value),
+    "ip": lambda value: tagged("ip", value["value"].split("/")[0]) if is_a(value, "cidr") else _ip(value),
     "isIP": parses(_ip),
     "ip.isCanonical": lambda text: _ip(text)["value"] == text,
     "cidr": _cidr,
@@ -342,8 +287,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "isLinkLocalUnicast": _either(lambda address: bool(address.is_link_local)),
     "isLinkLocalMulticast": _either(lambda address: bool(address.is_multicast)),
     "isGlobalUnicast": _either(lambda address: not (address.is_multicast or address.is_loopback)),
-    "masked": lambda value: _tag("cidr", str(ipaddress.ip_interface(_untag(value, "cidr")).network)),
-    "prefixLength": lambda value: ipaddress.ip_interface(_untag(value, "cidr")).network.prefixlen,
+    "masked": lambda value: tagged("cidr", str(ipaddress.ip_interface(untagged(value, "cidr")).network)),
+    "prefixLength": lambda value: ipaddress.ip_interface(untagged(value, "cidr")).network.prefixlen,
 }
 
 

@@ -10,12 +10,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import parse_time
 
 NONE, UNSET, UNKNOWN = "<none>", "<unset>", "<unknown>"
-_MODES = {
-    "ReadWriteOnce": "RWO",
-    "ReadOnlyMany": "ROX",
-    "ReadWriteMany": "RWX",
-    "ReadWriteOncePod": "RWOP",
-}
+_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
 
 
 def age(timestamp: Any, now: datetime) -> str:
@@ -103,13 +98,7 @@ def containers(template: Any, field: str) -> str:
 
 def access_modes(values: Any) -> str:
     """Abbreviated: RWO, ROX, RWX, RWOP."""
-    short = {
-        "ReadWriteOnce": "RWO",
-        "ReadOnlyMany": "ROX",
-        "ReadWriteMany": "RWX",
-        "ReadWriteOncePod": "RWOP",
-    }
-    return joined((short.get(each, each) for each in values or ()), "")
+    return joined((_MODES.get(each, each) for each in values or ()), "")
 
 
 def node_state(node: Json) -> str:
