@@ -103,6 +103,11 @@ def overrides(section: Json) -> Json:
     return {name: section[name] for name in ("nodeSelector", "tolerations") if section.get(name)}
 
 
+def options_of(source: Source) -> dict[str, str]:
+    """For open_source; messages call what is in a claim by the URL that its user wrote."""
+    return {**source.options, "claim": source.url} if source.scheme == "pvc" else dict(source.options)
+
+
 def claim(source: Source, name: str, *, read_only: bool) -> tuple[Json, Json, str]:
     """The volume and the mount of pvc://claim/path, and the URL at which the container finds it."""
     named, _, path = source.url.removeprefix("pvc://").partition("/")

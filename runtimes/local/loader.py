@@ -157,12 +157,12 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     if specification.get("pin"):
         store.pin(item.path for item in items)
     store.flush()
-    from runtimes.local.speed import speeds  # after the load, which starts sooner without it
+    from runtimes.local.speed import SMALLEST, speeds  # after the load, which starts sooner without it
 
     with contextlib.suppress(OSError):  # the load is done; only a measurement is not
         # What came from peers says nothing of the source, and asking that again is what they are to save.
         if (
-            progress.moved
+            progress.moved >= SMALLEST  # else the load's rate says nothing of the source either
             and not transfer.from_peers
             and (found := speeds(store.data, items, numbers["rate"]))
         ):

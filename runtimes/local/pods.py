@@ -8,7 +8,7 @@ import json
 from addon_framework.api.meta import Json
 from runtimes import backup_pods
 from runtimes.interface import Cache, SecretKey, Source
-from runtimes.pods import claim, credential_env, field, from_secret, host_path, literal, mount
+from runtimes.pods import claim, credential_env, field, from_secret, host_path, literal, mount, options_of
 
 FILES = ("file", "local")  # schemes that are directories of the node
 NEAR = (*FILES, "pvc")
@@ -27,7 +27,7 @@ def pod(cache: Cache, module: str, extra: Json, *, credentials: bool) -> Json:
         volumes += [volume for volume, _, _ in near if volume]
         mounts += [made for _, made, _ in near if made]
     sources = [
-        {"url": url if credentials else source.url, "path": source.path, "options": dict(source.options)}
+        {"url": url if credentials else source.url, "path": source.path, "options": options_of(source)}
         for source, (_, _, url) in zip(cache.sources, near, strict=True)
     ]
     specification: Json = {

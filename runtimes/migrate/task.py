@@ -6,7 +6,7 @@ import json
 
 from addon_framework.api.meta import Json
 from runtimes.interface import Cache, Migration, Source, Task, unknown
-from runtimes.pods import claim, credential_env, literal
+from runtimes.pods import claim, credential_env, literal, options_of
 from runtimes.schemes import DRIVEN
 from runtimes.source import SCHEMES, drivers
 from runtimes.source.stores import OPTIONS, STORES
@@ -40,7 +40,7 @@ def migrate_task(cache: Cache, migration: Migration) -> Task | str:
             {
                 "url": _url(s, f"source-{n}", volumes, mounts, read_only=True),
                 "path": s.path,
-                "options": s.options,
+                "options": options_of(s),
             }
             for n, s in enumerate(migration.sources)
         ],

@@ -35,7 +35,7 @@ def open_source(url: str, options: Mapping[str, str], credentials: Credentials |
     if scheme in ("file", "local"):
         from runtimes.source.files import FileSource
 
-        return FileSource(url)
+        return FileSource(url, options.get("claim", ""))
     from runtimes.source.filesystems import FileSystemSource
 
     return FileSystemSource(url, options, secret.options)

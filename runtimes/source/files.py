@@ -1,4 +1,4 @@
-"""Files of the node: file:///directory or file:///path/to/file; local:// means the same."""
+"""Files of the node, or of what a pod mounts: file:///directory or file:///path/to/file; local:// too."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class FileSource:
     """A directory with all that is below it, or one file. What changes shows in the time of change.
 
     Symbolic links are followed within the directory; one that leads out of it is refused, for what is there
-    is not what somebody was given to read.
+    is not what somebody was given to read. `claim` is how the user calls what is mounted there: pvc://name/path.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, claim: str = "") -> None:
+        self.url, self._claim = claim or url, claim
         self._root = Path(unquote(urlsplit(url).path))
         if not self._root.is_absolute():
             raise SourceError(f"{url}: a file URL is file:///path", permanent=True)
@@ -34,7 +34,12 @@ class FileSource:
             yield self._object(self._root, self._root.name)
             return
         if not self._root.is_dir():
-            raise SourceError(f"{self.url}: {self._root} is not there on this node", permanent=True)
+            lacking = (
+                "there is no such path in the claim"
+                if self._claim
+                else f"{self._root} is not there on this node"
+            )
+            raise SourceError(f"{self.url}: {lacking}", permanent=True)
         yield from self._below(self._root, frozenset({self._real}))
 
     def detailed(self, obj: Object) -> Object:
@@ -73,7 +78,8 @@ class FileSource:
         try:
             entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
         except OSError as error:
-            raise SourceError(f"{self.url}: {directory}: {error.strerror}", permanent=True) from error
+            name = directory.relative_to(self._root)
+            raise SourceError(f"{self.url}: {name}: {error.strerror}", permanent=True) from error
         for entry in entries:
             path = Path(entry.path)
             name = str(path.relative_to(self._root))
@@ -107,8 +113,8 @@ class FileSource:
             raise SourceError(f"{self.url}: the link {name} leads to itself", permanent=True) from None
         if target != self._real and self._real not in target.parents:
             raise SourceError(
-                f"{self.url}: the link {name} leads to {target}, outside of {self._root}; only what is below "
-                "the mount point is copied",
+                f"{self.url}: the link {name} leads to {target}, outside of "
+                f"{self._claim or self._root}; only what is below the mount point is copied",
                 permanent=True,
             )
         return target

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from addon_framework.testing import eventually
+from runtimes.local import loader
 from runtimes.local.speed import speeds
 from runtimes.local.transfer import Item
 from runtimes.source import open_source
@@ -65,3 +66,17 @@ async def test_a_fast_cache_asks_its_source_nothing(slow_mount: tuple[Path, Path
 def test_small_files_say_nothing_of_speed(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     assert speeds(tmp_path, items(tmp_path), rate=1) is None
+
+
+def test_a_load_of_little_says_nothing_of_its_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/large").write_bytes(os.urandom(16 * MIB))
+    sources = [{"url": f"file://{tmp_path}/source", "path": "/", "options": {}}]
+    told = {"directory": str(tmp_path / "cache"), "sources": sources}
+    assert loader.run(told, {}) == 0
+    assert '"report": "speed"' in capsys.readouterr().out
+    (tmp_path / "source/small").write_bytes(b"x")
+    assert loader.run(told, {}) == 0
+    assert '"report": "speed"' not in capsys.readouterr().out

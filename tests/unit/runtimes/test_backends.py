@@ -14,7 +14,8 @@ from runtimes.alluxio import AlluxioBackend
 from runtimes.interface import Backend, Cache
 from runtimes.jindo import JindoBackend
 from runtimes.juicefs import JuiceFSBackend
-from runtimes.local import LocalBackend
+from runtimes.local import LocalBackend, loader
+from runtimes.source import SourceError
 from runtimes.thin import ThinBackend
 
 S3: Json = {
@@ -212,3 +213,11 @@ def test_options_of_a_load_that_would_have_no_effect_are_named(
 ) -> None:
     assert said in "; ".join(found := backend.load_problems(cache_of(backend), load(options=options)))
     assert bool(found) == bool(said)
+
+
+def test_what_is_in_a_claim_is_called_as_its_user_calls_it() -> None:
+    mount = {"mountPoint": "pvc://models/llama", "name": "llama", "path": "/"}
+    pod = LocalBackend().warm(cache_of(LocalBackend(), mount), load()).pod
+    (told,) = (each["value"] for each in pod["containers"][0]["env"] if each["name"] == "CACHE")
+    with pytest.raises(SourceError, match=r"^pvc://models/llama: there is no such path in the claim"):
+        loader.plan(json.loads(told), {})
