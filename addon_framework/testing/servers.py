@@ -104,6 +104,7 @@ CONTROLLERS = (
     "namespace-controller", "garbage-collector-controller", "serviceaccount-controller",
     "root-ca-certificate-publisher-controller", "clusterrole-aggregation-controller",
     "certificatesigningrequest-signing-controller", "certificatesigningrequest-approving-controller",
+    "persistentvolumeclaim-protection-controller", "persistentvolume-protection-controller",
 )  # fmt: skip
 """Of kube-controller-manager: those that the embedded server has, so that tests see the same on both."""
 

@@ -19,6 +19,11 @@ from addon_framework.local.apiserver.store import Store
 
 PERMANENT_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
+PROTECTED = {
+    "persistentvolumeclaims": "kubernetes.io/pvc-protection",
+    "persistentvolumes": "kubernetes.io/pv-protection",
+}
+"""Kinds whose objects stay while they are used, and the finalizers that see to it."""
 _NOT_READY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
@@ -29,7 +34,7 @@ class Admission:
         self._store, self._authorizer = store, authorizer
         self._addresses = Addresses(store, service_cidr)
 
-    def namespace(self, kind: Kind, namespace: str) -> None:
+    def namespace(self, kind: Kind, obj: Json, namespace: str) -> None:
         """New content needs a namespace that is there and stays."""
         if not kind.namespaced:
             return
@@ -42,22 +47,13 @@ class Admission:
                 {"name": namespace, "kind": "namespaces"},
             )
         if found["metadata"].get("deletionTimestamp"):
-            message = f"unable to create new content in namespace {namespace} because it is being terminated"
-            raise status.StatusError(
-                403,
-                "Forbidden",
-                f"{kind.key} is forbidden: {message}",
-                {
-                    "kind": kind.plural,
-                    "causes": [
-                        {
-                            "reason": "NamespaceTerminating",
-                            "message": f"namespace {namespace} is being terminated",
-                            "field": "metadata.namespace",
-                        }
-                    ],
-                },
-            )
+            name, because = _called(obj), "because it is being terminated"
+            why = f"unable to create new content in namespace {namespace} {because}"
+            error = status.forbidden(f'{kind.key} "{name}" is forbidden: {why}', kind, name)
+            cause = {"reason": "NamespaceTerminating", "field": "metadata.namespace"}
+            cause["message"] = f"namespace {namespace} is being terminated"
+            error.details = {**(error.details or {}), "causes": [cause]}
+            raise error
 
     def mutate(self, user: User, kind: Kind, obj: Json, current: Json | None, subresource: str) -> None:
         """Fills in, in place, what the server decides."""
@@ -66,6 +62,9 @@ class Admission:
                 _time_csr_conditions(obj)
             return
         if current is None:
+            if (finalizer := PROTECTED.get(kind.key)) is not None:
+                there = obj["metadata"].get("finalizers") or []
+                obj["metadata"]["finalizers"] = list(dict.fromkeys([*there, finalizer]))
             create = {
                 "namespaces": self._new_namespace,
                 "pods": self._new_pod,
@@ -103,9 +102,6 @@ class Admission:
     # Kinds
 
     def _new_namespace(self, obj: Json) -> None:
-        metadata = obj["metadata"]
-        if "name" in metadata:
-            metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
         given = obj.setdefault("spec", {}).get("finalizers") or []
         obj["spec"]["finalizers"] = given if "kubernetes" in given else [*given, "kubernetes"]
         obj["status"] = {"phase": "Active"}
@@ -256,8 +252,14 @@ class Admission:
         )
 
 
+def _called(obj: Json) -> str:
+    """What has no name of its own yet is called by the beginning of the one it will get."""
+    metadata = obj["metadata"]
+    return str(metadata.get("name") or metadata.get("generateName") or "Unknown")
+
+
 def _pod_refused(pod: Json, why: str) -> status.StatusError:
-    name = pod["metadata"].get("name", "")
+    name = _called(pod)
     details = {"name": name, "kind": "pods"}
     return status.StatusError(403, "Forbidden", f'pods "{name}" is forbidden: {why}', details)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.registry import Kind
-from addon_framework.local.apiserver.schemas import cause
+from addon_framework.local.apiserver.schemas import cause, copy_json
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 _POLICIES = ("Foreground", "Background", "Orphan")
@@ -49,6 +49,23 @@ def grace_seconds(kind: Kind, current: Json, options: Json) -> int:
     if asked is None:
         asked = current["spec"].get("terminationGracePeriodSeconds", 30)
     return max(0, int(asked))
+
+
+def marked(kind: Kind, current: Json, finalizers: list[str], grace: int, now: str) -> Json:
+    """The object as it waits for its end."""
+    obj: Json = copy_json(current)
+    metadata = obj["metadata"]
+    metadata["finalizers"] = finalizers
+    if not finalizers:
+        del metadata["finalizers"]
+    if not metadata.get("deletionTimestamp"):
+        metadata["deletionTimestamp"] = now
+        if "generation" in metadata:
+            metadata["generation"] += 1
+    metadata["deletionGracePeriodSeconds"] = grace
+    if kind.key == "namespaces":
+        obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+    return obj
 
 
 def holds_itself(kind: Kind, obj: Json) -> bool:

@@ -54,18 +54,15 @@ class Objects:
     # Verbs
 
     def create(self, write: Write, obj: Json) -> Json:
-        """A new object, as stored."""
-        kind, obj = write.kind, copy_json(obj)
+        """A new object, as stored; of the name that the URL has, if that has one."""
+        obj = copy_json(obj)
         metadata = self._envelope(write, obj)
         self._check_fields(write, obj)
-        as_stored(obj, write.schema)
-        if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = self._generate(write, metadata["generateName"])
+        if write.name:
+            self._check_name(write, metadata)
         write.name = metadata.get("name") or ""
         if metadata.get("resourceVersion") not in (None, "", "0"):
             raise status.bad_request("resourceVersion should not be set on objects to be created")
-        if self.store.get(kind.key, write.key) is not None and write.name:
-            raise status.already_exists(kind, write.name)
         return self._insert(write, obj, "Update")
 
     def update(self, write: Write, obj: Json) -> Json:
@@ -148,10 +145,10 @@ class Objects:
             raise StatusError(409, "Conflict", str(error), {"causes": causes}) from None
         except fieldmanager.TypedError as error:
             raise self._untyped(write, str(error)) from None
-        as_stored(merged, write.schema)
         if live is None:
             merged["metadata"].setdefault("namespace", write.namespace)
             return self._insert(write, merged, "Apply"), True
+        as_stored(merged, write.schema)
         if not metadata.get("resourceVersion"):
             merged["metadata"].pop("resourceVersion", None)
         return self._replace(write, live, merged, "Apply"), False
@@ -180,17 +177,7 @@ class Objects:
         sooner = grace < (metadata.get("deletionGracePeriodSeconds") or 0)
         if already and not sooner and finalizers == (metadata.get("finalizers") or []):
             return current, False
-        marked = copy_json(current)
-        marked["metadata"]["finalizers"] = finalizers
-        if not finalizers:
-            del marked["metadata"]["finalizers"]
-        if not already:
-            marked["metadata"]["deletionTimestamp"] = self._time(write)
-            if "generation" in metadata:
-                marked["metadata"]["generation"] = metadata["generation"] + 1
-        marked["metadata"]["deletionGracePeriodSeconds"] = grace
-        if kind.key == "namespaces":
-            marked["status"] = {**(marked.get("status") or {}), "phase": "Terminating"}
+        marked = deletion.marked(kind, current, finalizers, grace, self._time(write))
         return self.store.put(kind.key, write.key, marked), False
 
     def check_preconditions(self, write: Write, current: Json, wanted: Json) -> None:
@@ -275,7 +262,7 @@ class Objects:
 
     def _insert(self, write: Write, obj: Json, operation: str) -> Json:
         kind, metadata = write.kind, obj["metadata"]
-        self.admission.namespace(kind, write.namespace)
+        self.admission.namespace(kind, obj, write.namespace)
         for name in (*_SERVER_SET, "resourceVersion", "generation"):
             metadata.pop(name, None)
         metadata["uid"] = write.memory.uid
@@ -284,9 +271,10 @@ class Objects:
             metadata["generation"] = 1
         if write.keeps_status:
             obj.pop("status", None)
-            if not kind.custom:
-                obj["status"] = {}
+        as_stored(obj, write.schema)
         self._complete(write, obj, None)
+        if self.store.get(kind.key, write.key) is not None:
+            raise status.already_exists(kind, write.name)
         if operation != "Apply":
             obj = self._track(write, None, obj)
         elif write.subresource == "" and "managedFields" in metadata:
@@ -358,6 +346,8 @@ class Objects:
             if schema is not None:
                 prune(obj, schema)
             self._default(write, obj)
+        if current is None:
+            self._name(write, obj)
         causes: list[Cause] = []
         if schema is not None:
             causes += validate(obj, schema, old=current)
@@ -366,6 +356,13 @@ class Objects:
             raise status.invalid(kind, write.name, causes)
         self.admission.validate(write.user, kind, obj, current, write.subresource)
         self.webhooks.validate(write, operation, obj, current)
+
+    def _name(self, write: Write, obj: Json) -> None:
+        """Of a new object; whoever refused it before that had only generateName to call it by."""
+        write.name = obj["metadata"].get("name") or ""  # which a webhook may have given it
+        if not write.name and (prefix := obj["metadata"].get("generateName")):
+            obj["metadata"]["name"] = self._generate(write, prefix)
+            self._default(write, obj)  # what is made of the name
 
     def _default(self, write: Write, obj: Json) -> None:
         schema = write.schema

@@ -184,6 +184,8 @@ class Scheduler(Controller):
         for name, claim in self._claims(pod):
             if claim is None:
                 return f'persistentvolumeclaim "{name}" not found'
+            if claim["metadata"].get("deletionTimestamp"):
+                return f'persistentvolumeclaim "{name}" is being deleted'
             if (claim.get("status") or {}).get("phase") != "Bound":
                 return "pod has unbound immediate PersistentVolumeClaims"
         return ""

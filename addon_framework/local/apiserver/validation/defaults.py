@@ -137,6 +137,7 @@ def _job(job: Json) -> None:
     if (
         "resourceVersion" not in metadata
         and uid
+        and name
         and template is not None
         and not spec["manualSelector"]
         and not spec.get("selector")
@@ -166,7 +167,6 @@ _COMPUTED: dict[str, Callable[[Json], None]] = {
     "core.v1.ServicePort": _service_port,
     "core.v1.Secret": _secret,
     "core.v1.Namespace": _namespace,
-    "apps.v1.ReplicaSet": _labels_from_template,
     "core.v1.ReplicationController": _controller,
     "batch.v1.Job": _job,
     "apiextensions.v1.CustomResourceDefinitionSpec": _definition,
