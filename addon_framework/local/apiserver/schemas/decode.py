@@ -155,6 +155,9 @@ def _formatted(value: str, name: str) -> None:
 _ZERO: dict[str, Any] = {"object": {}, "string": "", "integer": 0, "number": 0, "boolean": False, "array": []}
 
 
+_NONE_IS_SAID = {("autoscaling.v2.HPAScalingRules", "policies")}  # where nothing is not the same as none
+
+
 def as_stored(obj: Json, schema: SchemaNode | None) -> None:
     """In place, an object of a built-in kind as it is once the server's structs have held it."""
     if schema is None or not schema.builtin:
@@ -214,7 +217,7 @@ def _as_go_reads(value: Any, node: SchemaNode | None) -> None:
 
 
 def _may_go(key: str, node: SchemaNode, child: SchemaNode | None) -> bool:
-    if child is None or key in node.required or child.atomic_children:
+    if child is None or key in node.required or child.atomic_children or (node.name, key) in _NONE_IS_SAID:
         return False
     return child.type == "array" or (child.type == "object" and child.additional is not None)
 

@@ -12,6 +12,7 @@ from addon_framework.local.apiserver.schemas import cause
 from addon_framework.local.apiserver.schemas.cause import Cause
 from addon_framework.local.apiserver.schemas.celbudget import runs_away
 from addon_framework.local.apiserver.schemas.celtext import hidden
+from addon_framework.local.apiserver.schemas.celtype import type_of
 from addon_framework.local.apiserver.schemas.crd import compile_schema
 from addon_framework.local.apiserver.schemas.fields import prune
 from addon_framework.local.apiserver.schemas.rules import compile_rule, escape
@@ -239,6 +240,9 @@ def _rule(rule: Json, raw: Json, level: str, path: str) -> Iterator[Cause]:
         yield cause.invalid(f"{path}.rule", text, compiled.error)
     elif runs_away(text, raw):
         yield cause.forbidden(f"{path}.rule", _COSTLY)
+    for key, wanted in (("rule", "bool"), ("messageExpression", "string")):
+        if type_of(said := str(rule.get(key) or ""), raw) not in ("", wanted):
+            yield cause.invalid(f"{path}.{key}", said, f"cel expression must evaluate to a {wanted}")
     for key in ("rule", "messageExpression"):
         for name in _undefined(str(rule.get(key) or ""), raw, root=level == "root"):
             why = f"compilation failed: ERROR: <input>:1:1: undefined field '{name}'"

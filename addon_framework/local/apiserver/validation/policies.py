@@ -8,6 +8,7 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, cause
+from addon_framework.local.apiserver.schemas.celtype import type_of
 from addon_framework.local.apiserver.schemas.rules import CompileError, Expression
 
 ASKING = frozenset({"group", "resource", "subresource", "namespace", "name", "check", "allowed"})
@@ -30,8 +31,8 @@ def _policy(spec: Json, path: str) -> Iterator[Cause]:
         yield cause.required("spec.validations", text)
 
 
-def _compiles(each: Json, path: str) -> Iterator[Cause]:
-    for field in ("expression", "messageExpression"):
+def _compiles(each: Json, path: str, *, wanted: str = "bool") -> Iterator[Cause]:
+    for field, kind in (("expression", wanted), ("messageExpression", "string")):
         source = each.get(field, "" if field == "expression" else None)
         if source is not None and not source.strip():
             yield cause.required(f"{path}{field}", "expression is not specified")
@@ -40,12 +41,16 @@ def _compiles(each: Json, path: str) -> Iterator[Cause]:
                 expression(source)
             except CompileError as error:
                 yield cause.invalid(f"{path}{field}", source, str(error))
+                continue
+            if kind and (found := type_of(source)) not in ("", kind):
+                why = f"must evaluate to {kind} but got {found}"
+                yield cause.invalid(f"{path}{field}", source, why)
 
 
 _GROUP = "admissionregistration.v1"
 CHECKS: dict[str, Any] = {
     f"{_GROUP}.ValidatingAdmissionPolicySpec": _policy,
     f"{_GROUP}.Validation": _compiles,
-    f"{_GROUP}.Variable": _compiles,
+    f"{_GROUP}.Variable": functools.partial(_compiles, wanted=""),
     f"{_GROUP}.MatchCondition": _compiles,
 }

@@ -122,12 +122,27 @@ def _driver_changed(obj: Json, old: Json) -> Iterator[Cause]:
             yield cause.invalid(f"spec.{shown}", now, "field is immutable")
 
 
+def _class(obj: Json, path: str) -> Iterator[Cause]:
+    """No topology is given twice, and an empty one is none."""
+    seen: list[dict[str, set[str]]] = [{}]
+    for index, term in enumerate(obj.get("allowedTopologies") or ()):
+        said = (term or {}).get("matchLabelExpressions") or ()
+        meant = {each.get("key") or "": set(each.get("values") or ()) for each in said}
+        if meant in seen:
+            yield cause.duplicate(f"allowedTopologies[{index}].matchLabelExpressions", "")
+        seen.append(meant)
+
+
 def _class_changed(obj: Json, old: Json) -> Iterator[Cause]:
     for key in ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"):
         yield from immutable(obj, old, key)
 
 
-CHECKS: dict[str, Any] = {"core.v1.PersistentVolume": _volume, "storage.v1.CSIDriverSpec": _driver}
+CHECKS: dict[str, Any] = {
+    "core.v1.PersistentVolume": _volume,
+    "storage.v1.CSIDriverSpec": _driver,
+    "storage.v1.StorageClass": _class,
+}
 CREATIONS: dict[str, Any] = {"core.v1.PersistentVolumeClaim": _new_claim}
 CHANGES: dict[str, Any] = {
     "core.v1.PersistentVolume": _volume_changed,

@@ -43,9 +43,25 @@ def _hook(hook: Json, path: str) -> Iterator[Cause]:
 
 
 def _rule(rule: Json, path: str) -> Iterator[Cause]:
-    for field in ("operations", "apiGroups", "apiVersions", "resources"):
+    for field in ("operations", "apiGroups", "apiVersions"):
         if "*" in (rule.get(field) or ()) and len(rule[field]) > 1:
             yield cause.invalid(f"{path}{field}", rule[field], "if '*' is present, must not specify others")
+    yield from _resources(rule.get("resources") or [], f"{path}resources")
+
+
+def _resources(names: list[str], path: str) -> Iterator[Cause]:
+    """What another one covers must not be there."""
+    for index, name in enumerate(names):
+        resource, slash, sub = name.partition("/")
+        for cover in dict.fromkeys((f"{resource}/*", f"*/{sub}")) if slash else ():
+            if cover in names[:index]:
+                why = f"if '{cover}' is present, must not specify {name}"
+                yield cause.invalid(f"{path}[{index}]", name, why)
+    if "*/*" in names and len(names) > 1:
+        yield cause.invalid(path, names, "if '*/*' is present, must not specify other resources")
+    if "*" in names and any("/" not in name for name in names if name != "*"):
+        why = "if '*' is present, must not specify other resources without subresources"
+        yield cause.invalid(path, names, why)
 
 
 def client_config(config: Json, path: str) -> Iterator[Cause]:

@@ -124,6 +124,7 @@ _not_up = _holds(lambda value: ".." not in value.split("/"), "must not contain '
 _SYSCTL = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 FORMATS: dict[str, Judge] = {
     "req": _not_empty,
+    "full": lambda value, path: [] if value else [cause.required(path)],
     "present": lambda value, path: [cause.required(path)] if value is None else [],
     "positive": _holds(lambda value: value > 0, "must be greater than 0"),
     "operator": _holds(lambda value: value in _OPERATORS, "not a valid selector operator"),
