@@ -4,28 +4,85 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from addon_framework.api.core import EVENTS
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addon_framework.kube import ApiError, Client
+from addon_framework.kube import ApiError, Client, NotFound
 
 log = structlog.get_logger(__name__)
-_QUIET = 10.0  # seconds in which the same event is said once
 _BACKLOG = 200
+_KEPT = 4096
+_ALIKE, _ALIKE_SECONDS = 10, 600.0  # messages that differ, from the tenth on told as one for ten minutes
+_BURST, _REFILL = 25, 300.0  # events about one object, and seconds until there may be another one
+T = TypeVar("T")
+
+
+class _Latest(Generic[T]):
+    """What is known of keys; of too many the one that was asked for the longest ago is forgotten."""
+
+    def __init__(self, new: Callable[[], T]) -> None:
+        self._new, self._known = new, dict[Any, T]()
+
+    def of(self, key: Any) -> T:
+        """What is known, or a new one."""
+        self._known[key] = found = self._known.pop(key, None) or self._new()
+        if len(self._known) > _KEPT:
+            del self._known[next(iter(self._known))]
+        return found
+
+
+@dataclass
+class _Said:
+    """An event that has been sent."""
+
+    name: str = ""
+    count: int = 0
+
+
+@dataclass
+class _Alike:
+    """Events that differ in their message only."""
+
+    messages: set[str] = field(default_factory=set)
+    at: float = 0.0
+
+
+@dataclass
+class _Bucket:
+    """How many events an object may still have."""
+
+    left: float = _BURST
+    at: float | None = None
+
+    def take(self, now: float) -> bool:
+        """Whether there is one."""
+        self.left = min(_BURST, self.left + (now - (now if self.at is None else self.at)) / _REFILL)
+        self.at = now
+        allowed = self.left >= 1
+        self.left -= allowed
+        return allowed
 
 
 class Recorder:
-    """Sends events in the background. They are a courtesy: too many or not accepted ones are dropped."""
+    """Sends events in the background, those that are equal as one with a count, as client-go does.
 
-    def __init__(self, client: Client, component: str, host: str = "") -> None:
-        self._client = client
+    They are a courtesy: too many or not accepted ones are dropped.
+    """
+
+    def __init__(
+        self, client: Client, component: str, host: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client, self._clock = client, clock
         self._source = {"component": component} | ({"host": host} if host else {})
         self._queue: asyncio.Queue[Json] = asyncio.Queue(maxsize=_BACKLOG)
-        self._last: dict[tuple[str, str, str], float] = {}
+        self._said, self._alike, self._buckets = _Latest(_Said), _Latest(_Alike), _Latest(_Bucket)
 
     def named(self, component: str) -> Recorder:
         """The same one, speaking for another component."""
@@ -35,22 +92,15 @@ class Recorder:
 
     def event(self, obj: Json, kind: str, reason: str, message: str) -> None:
         """`kind` is Normal or Warning; `obj` has its apiVersion and kind, as informers give them."""
-        metadata = obj["metadata"]
-        now = asyncio.get_running_loop().time()
-        key = (metadata["uid"], reason, message[:100])
-        if now - self._last.get(key, -_QUIET) < _QUIET or self._queue.full():
+        if self._queue.full():
             return
-        if len(self._last) > 10 * _BACKLOG:
-            for old in [key for key, at in self._last.items() if now - at >= _QUIET]:
-                del self._last[old]
-        self._last[key] = now
-        stamp = now_rfc3339()
+        metadata, stamp = obj["metadata"], now_rfc3339()
         namespace = metadata.get("namespace", "default")
         self._queue.put_nowait(
             {
                 "apiVersion": "v1",
                 "kind": "Event",
-                "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}", "namespace": namespace},
+                "metadata": {"name": f"{metadata['name']}.{time.time_ns():x}", "namespace": namespace},
                 "involvedObject": {
                     "apiVersion": obj.get("apiVersion", "v1"),
                     "kind": obj.get("kind", "Pod"),
@@ -74,6 +124,35 @@ class Recorder:
         while True:
             event = await self._queue.get()
             try:
-                await self._client.create(EVENTS, event)
+                await self._send(event)
             except ApiError as error:
                 log.debug("event not sent", reason=error.message)
+
+    async def _send(self, event: Json) -> None:
+        about, now = (event["source"]["component"], event["involvedObject"]["uid"]), self._clock()
+        if not self._buckets.of(about).take(now):
+            return
+        kind = (*about, event["type"], event["reason"])
+        alike = self._alike.of(kind)
+        if now - alike.at > _ALIKE_SECONDS:
+            alike.messages.clear()
+        alike.at = now
+        said = self._said.of((*kind, event["message"]))
+        alike.messages.add(event["message"])
+        if len(alike.messages) >= _ALIKE:
+            alike.messages.pop()
+            said = self._said.of(kind)
+            event["message"] = f"(combined from similar events): {event['message']}"
+        if said.name:
+            changed = {
+                "count": said.count + 1,
+                **{each: event[each] for each in ("lastTimestamp", "message")},
+            }
+            try:
+                await self._client.patch(EVENTS, said.name, changed, event["metadata"]["namespace"])
+                said.count += 1
+                return
+            except NotFound:  # they are kept for an hour
+                event["count"] = said.count + 1
+        await self._client.create(EVENTS, event)
+        said.name, said.count = event["metadata"]["name"], event["count"]

@@ -265,6 +265,42 @@ async def test_46_endpoints_follow_the_pods_of_a_service(
     assert [each["ip"] for each in subset["addresses"]] == ["10.1.0.2"]
 
 
+async def test_47_a_daemon_set_wants_no_pod_on_a_node_that_keeps_it_off(
+    api: Api, nodes: str, workloads: None, kubelet: Kubelet
+) -> None:
+    found = (await api.get(NODES, labelSelector=f"of={nodes}")).ok()["items"]
+    taint = {"key": "example.com/kept", "effect": "NoSchedule"}
+    (await api.patch(f"{NODES}/{found[0]['metadata']['name']}", {"spec": {"taints": [taint]}})).ok()
+    path = f"/apis/apps/v1/namespaces/{nodes}/daemonsets"
+    selector = {"matchLabels": {"app": "x"}}
+    spec = {"selector": selector, "template": template(nodeSelector={"of": nodes})}
+    (await api.post(path, {"metadata": {"name": "d"}, "spec": spec})).ok(201)
+
+    async def there() -> bool:
+        state = (await api.get(f"{path}/d")).ok().get("status") or {}
+        return state.get("desiredNumberScheduled") == 1 and len(await kubelet.names()) == 1
+
+    await eventually(there)
+
+
+async def test_44_what_is_refused_again_and_again_is_one_event(
+    api: Api, namespace: str, workloads: None
+) -> None:
+    spec = {"replicas": 3, "selector": {"matchLabels": {"app": "x"}}}
+    spec["template"] = template(serviceAccountName="nobody")
+    sets = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
+    (await api.post(sets, {"metadata": {"name": "refused"}, "spec": spec})).ok(201)
+
+    async def counted() -> list[Json] | None:
+        chosen = "involvedObject.name=refused,reason=FailedCreate"
+        events = (await api.get(f"/api/v1/namespaces/{namespace}/events", fieldSelector=chosen)).ok()["items"]
+        return events if sum(each["count"] for each in events) >= 3 else None
+
+    (event,) = await eventually(counted)
+    assert event["message"].startswith('Error creating: pods "refused-" is forbidden: error looking up')
+    assert event["lastTimestamp"] >= event["firstTimestamp"]
+
+
 async def test_48_a_device_is_given_once(api: Api, nodes: str, scheduler: None) -> None:
     path = f"/api/v1/namespaces/{nodes}/pods"
     limits = {"resources": {"limits": {"example.com/gpu": "1"}}}

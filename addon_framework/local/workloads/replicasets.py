@@ -69,16 +69,19 @@ class ReplicaSetController(Controller):
             surplus = sorted(active, key=_worth)[:-missing]
             await asyncio.gather(*(self._pods.delete(self.client, replica_set, pod) for pod in surplus))
             return
-        new = [pod_from(replica_set["spec"]["template"], replica_set, REPLICASETS) for _ in range(missing)]
-        made = await asyncio.gather(
-            *(self._pods.create(self.client, replica_set, pod) for pod in new), return_exceptions=True
-        )
-        for pod in made:
-            if isinstance(pod, dict):
-                self._created.expect(key, pod["metadata"]["uid"])
-        for pod in made:
-            if isinstance(pod, BaseException):
-                raise pod
+        batch = 1  # as long as it works, twice as many at once
+        while missing > 0:
+            new = [pod_from(replica_set["spec"]["template"], replica_set, REPLICASETS)] * min(batch, missing)
+            made = await asyncio.gather(
+                *(self._pods.create(self.client, replica_set, pod) for pod in new), return_exceptions=True
+            )
+            for pod in made:
+                if isinstance(pod, dict):
+                    self._created.expect(key, pod["metadata"]["uid"])
+            for pod in made:
+                if isinstance(pod, BaseException):
+                    raise pod
+            missing, batch = missing - len(new), 2 * batch
 
     async def _status(
         self, replica_set: Json, pods: list[Json], active: list[Json], problem: ApiError | None
