@@ -217,3 +217,16 @@ async def test_16_fields_that_a_crd_offers(api: Api, namespace: str, define: Def
         (await api.post(custom.path(namespace), custom.object(name, spec={"color": color}))).ok(201)
     assert names((await api.get(custom.path(namespace), fieldSelector="spec.color=blue")).ok()) == ["b"]
     (await api.get(custom.path(namespace), fieldSelector="spec.size=1")).is_status(400, "BadRequest")
+
+
+async def test_07_items_of_built_in_kinds_do_not_repeat_the_kind(
+    api: Api, namespace: str, define: Define
+) -> None:
+    (await api.post(config_maps(namespace), config_map("a"))).ok(201)
+    listed = (await api.get(config_maps(namespace))).ok()
+    assert (listed["kind"], listed["apiVersion"]) == ("ConfigMapList", "v1")
+    assert not any({"kind", "apiVersion"} & each.keys() for each in listed["items"])
+    custom = await define(Custom({}))
+    (await api.post(custom.path(namespace), custom.object("a"))).ok(201)
+    (item,) = (await api.get(custom.path(namespace))).ok()["items"]
+    assert (item["kind"], item["apiVersion"]) == (custom.kind, f"{custom.group}/v1")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 
 import pytest
 
-from tests.conformance.api import Api, take
+from tests.conformance.api import Answer, Api, take
 from tests.conformance.conftest import Define
 from tests.conformance.objects import Custom, config_map, config_maps, deployment, deployments
+from tests.conformance.test_security import acting_as, grant, rule, settled
 
 SPEC = {
     "spec": {"type": "object", "properties": {"n": {"type": "integer"}}},
@@ -53,6 +56,31 @@ async def test_02_a_name_is_taken_once(api: Api, namespace: str) -> None:
     assert again.is_status(409, "AlreadyExists")["message"] == 'configmaps "a" already exists'
 
 
+async def test_02_an_update_makes_what_is_not_there_of_some_kinds(api: Api, namespace: str) -> None:
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    lease = {"metadata": {"name": "a"}, "spec": {"holderIdentity": "me"}}
+    (await api.put(f"{leases}/b", lease)).is_status(400, "BadRequest")
+    (await api.put(f"{leases}/a", lease, dryRun="All")).ok(201)
+    (await api.put(f"{leases}/a", lease)).ok(201)
+    assert (await api.get(f"{leases}/a")).ok()["spec"] == lease["spec"]
+    (await api.put(config_maps(namespace, "a"), config_map("a"))).is_status(404, "NotFound")
+
+
+async def test_02_to_make_by_an_update_is_to_create(api: Api, namespace: str) -> None:
+    user, group = f"put-{secrets.token_hex(3)}", "coordination.k8s.io"
+    leases = f"/apis/{group}/v1/namespaces/{namespace}/leases"
+    await grant(api, namespace, user, rule("update get", "leases", group))
+    await settled(api, namespace, user, f"{leases}/a", 404)
+
+    async def put() -> Answer:
+        return await api.put(f"{leases}/a", {"metadata": {"name": "a"}}, headers=acting_as(user))
+
+    (await put()).is_status(403, "Forbidden")
+    await grant(api, namespace, user, rule("create list", "leases", group))
+    await settled(api, namespace, user, leases)
+    (await put()).ok(201)
+
+
 async def test_02_the_server_sets_identity(api: Api, namespace: str) -> None:
     forged = config_map("a", uid="u", creationTimestamp="2001-01-01T00:00:00Z", generation=7)
     metadata = (await api.post(config_maps(namespace), forged)).ok(201)["metadata"]
@@ -68,6 +96,17 @@ async def test_03_generated_names(api: Api, namespace: str) -> None:
     names = {(await api.post(config_maps(namespace), obj)).ok(201)["metadata"]["name"] for _ in range(5)}
     assert len(names) == 5
     assert all(name.startswith("it-") and len(name) == 8 for name in names)
+
+
+async def test_03_who_is_refused_before_it_has_a_name(api: Api, namespace: str, controllers: None) -> None:
+    path, metadata = f"/api/v1/namespaces/{namespace}/pods", {"generateName": "web-"}
+    spec = {"serviceAccountName": "nobody", "containers": [{"name": "c", "image": "i"}]}
+    nobody = (await api.post(path, {"metadata": metadata, "spec": spec})).is_status(403, "Forbidden")
+    assert nobody["message"].startswith('pods "web-" is forbidden: error looking up service account')
+    assert nobody["details"] == {"name": "web-", "kind": "pods"}
+    wrong = await api.post(path, {"metadata": metadata, "spec": {"containers": []}})
+    said = wrong.is_status(422, "Invalid")
+    assert re.match(r'Pod "web-\w{5}" is invalid: spec.containers: Required', said["message"])
 
 
 async def test_03_a_name_is_required(api: Api, namespace: str) -> None:

@@ -22,6 +22,7 @@ _ACCEPTED = ("application/json", "*/*", "application/yaml")
 _PARTIAL = "PartialObjectMetadata"
 _FORMS = ("", "Table", _PARTIAL, f"{_PARTIAL}List")
 _META = (("meta.k8s.io", "v1"), ("meta.k8s.io", "v1beta1"))
+_TYPE = ("apiVersion", "kind")
 _COMPRESS_FROM = 128 * 1024
 
 
@@ -71,6 +72,8 @@ def list_answer(call: Call, target: Target, objects: list[Json], metadata: Json)
         kind, version = form, "meta.k8s.io/v1"
     if form == "":
         items = all_in_version(target.kind, objects, target.api_version)
+        if not target.kind.custom:  # in a list of one type none says it again
+            items = [{key: obj[key] for key in obj if key not in _TYPE} for obj in items]
     else:
         items = [partial_metadata(obj) for obj in objects]
     return json_answer(call, {"kind": kind, "apiVersion": version, "metadata": metadata, "items": items})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import hmac
 import time
 import uuid
@@ -19,6 +20,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from addon_framework.api import subjects
@@ -73,6 +75,8 @@ class Tokens:
 
     def __init__(self, key: rsa.RSAPrivateKey, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._key, self._store, self._clock = key, store, clock
+        der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self._key_id = _b64(hashlib.sha256(der).digest())
         self._verified: dict[str, Json] = {}
 
     def issue(
@@ -97,11 +101,18 @@ class Tokens:
             "exp": now + seconds,
             "kubernetes.io": private,
         }
-        head = _b64(orjson.dumps({"alg": "RS256", "typ": "JWT"}))
+        head = _b64(orjson.dumps({"alg": "RS256", "kid": self._key_id}))
         signed = f"{head}.{_b64(orjson.dumps(claims))}"
         signature = self._key.sign(signed.encode(), padding.PKCS1v15(), _HASH)
         expires = now_rfc3339(datetime.fromtimestamp(now + seconds, UTC))
         return f"{signed}.{_b64(signature)}", expires
+
+    def key_set(self) -> Json:
+        """What others check tokens with: https://datatracker.ietf.org/doc/html/rfc7517"""
+        public = self._key.public_key().public_numbers()
+        n, e = (_b64(each.to_bytes((each.bit_length() + 7) // 8)) for each in (public.n, public.e))
+        key = {"use": "sig", "kty": "RSA", "kid": self._key_id, "alg": "RS256", "n": n, "e": e}
+        return {"keys": [key]}
 
     def user(self, token: str, audiences: Sequence[str] = AUDIENCES) -> User | None:
         """Whose token it is; None when it is not valid (any more)."""

@@ -52,6 +52,7 @@ class Target:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    path: str = ""  # behind a proxy
 
     @property
     def api_version(self) -> str:
@@ -71,6 +72,7 @@ def find_target(registry: Registry, parts: Sequence[str]) -> Target:
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
         namespace, rest = rest[1], rest[2:]
     found = registry.find(group, version, rest[0])
+    rest, path = (rest[:3], rest[3:]) if rest[2:3] == ["proxy"] else (rest, [])
     if found is None or len(rest) > 3 or not all(rest):
         raise status.no_route() if group in registry.groups() else status.no_path()
     kind, served = found
@@ -81,7 +83,7 @@ def find_target(registry: Registry, parts: Sequence[str]) -> Target:
         raise status.no_route()
     if sub and sub not in kind.subresources_of(served):
         raise status.no_route()
-    return Target(kind, served, namespace, name, sub)
+    return Target(kind, served, namespace, name, sub, "/".join(path))
 
 
 def find_verb(call: Call, target: Target) -> str:

@@ -20,6 +20,8 @@ _SUB_KINDS: dict[str, tuple[str, str, str]] = {
     "portforward": ("", "v1", "PodPortForwardOptions"),
 }
 
+_PROXIED = {"proxy": "ProxyOptions"}
+
 
 def api_versions(server: str) -> Json:
     """/api"""
@@ -58,7 +60,7 @@ def resource_list(registry: Registry, group: str, version: str) -> Json | None:
                 "name": f"{kind.plural}/{sub}",
                 "singularName": "",
                 "namespaced": kind.namespaced,
-                "kind": kind.kind,
+                "kind": kind.kind + _PROXIED.get(sub, ""),
                 "verbs": list(SUBRESOURCE_VERBS[sub]),
             }
             if sub in _SUB_KINDS:
@@ -128,7 +130,9 @@ def _aggregated(kind: Kind, served: Version, group: str, version: str) -> Json:
         entry["subresources"] = [
             {
                 "subresource": sub,
-                "responseKind": _response_kind(*_SUB_KINDS.get(sub, (group, version, kind.kind))),
+                "responseKind": _response_kind(
+                    *_SUB_KINDS.get(sub, (group, version, kind.kind + _PROXIED.get(sub, "")))
+                ),
                 "verbs": list(SUBRESOURCE_VERBS[sub]),
             }
             for sub in subresources

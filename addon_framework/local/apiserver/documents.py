@@ -10,12 +10,14 @@ from aiohttp import web
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import discovery, openapi, openapi2, openapiproto, status
 from addon_framework.local.apiserver.answers import json_answer
+from addon_framework.local.apiserver.authn import ISSUER, Tokens
 from addon_framework.local.apiserver.call import Call
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.store import Store
 
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _PATHS = [
+    "/.well-known/openid-configuration",
     "/api",
     "/apis",
     "/healthz",
@@ -23,6 +25,7 @@ _PATHS = [
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
+    "/openid/v1/jwks",
     "/readyz",
     "/version",
 ]
@@ -42,8 +45,8 @@ _VERSION: Json = {
 class Documents:
     """Answers by path."""
 
-    def __init__(self, store: Store, registry: Registry, advertise: str) -> None:
-        self._store, self._registry, self._advertise = store, registry, advertise
+    def __init__(self, store: Store, registry: Registry, tokens: Tokens, advertise: str) -> None:
+        self._store, self._registry, self._tokens, self._advertise = store, registry, tokens, advertise
 
     def answer(self, call: Call, parts: list[str]) -> web.Response:
         """404 for what there is not."""
@@ -54,6 +57,13 @@ class Documents:
                 return web.Response(text=f"{checks}{parts[0]} check passed\n" if checks else "ok")
             case ["metrics"]:
                 return web.Response(text=self._metrics())
+            case [".well-known", "openid-configuration"]:
+                return _for_all(self._issuer())
+            case ["openid", "v1", "jwks"]:
+                media = "application/jwk-set+json"
+                if not any(each in (accept or "*/*") for each in ("*/*", "application/*", media)):
+                    raise status.not_acceptable(f"406: Not Acceptable\n\nAvailable representations: {media}")
+                return _for_all(self._tokens.key_set(), media)
             case ["version"]:
                 return json_answer(call, _VERSION)
             case [""]:
@@ -96,9 +106,24 @@ class Documents:
         answer.headers.update({"Content-Type": _AGGREGATED, "ETag": etag, "Vary": "Accept"})
         return answer
 
+    def _issuer(self) -> Json:
+        """https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery"""
+        return {
+            "issuer": ISSUER,
+            "jwks_uri": f"https://{self._advertise}/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }
+
     def _metrics(self) -> str:
         lines = ["# TYPE apiserver_storage_objects gauge"]
         for kind in self._registry:
             count = self._store.count(kind.key)
             lines.append(f'apiserver_storage_objects{{resource="{kind.key}"}} {count}')
         return "\n".join(lines) + "\n"
+
+
+def _for_all(document: Json, media: str = "application/json") -> web.Response:
+    headers = {"Content-Type": media, "Cache-Control": "public, max-age=3600"}
+    return web.Response(body=orjson.dumps(document), headers=headers)

@@ -13,6 +13,7 @@ from aiohttp import web
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import is_true
+from addon_framework.local.apiserver.logoptions import log_options
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
 
@@ -25,7 +26,6 @@ _PROTOCOLS = {
 _PATHS = {"portforward": "portForward"}
 _STREAM_OPTIONS = ("command", "stdin", "stdout", "stderr", "tty", "ports")
 _MAX_MESSAGE = 16 << 20
-_LOG_OPTIONS = ("follow", "previous", "tailLines", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=1)
 
 _ASKED = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
@@ -53,12 +53,12 @@ class Kubelets:
 
     def __init__(self, store: Store, pki: Path) -> None:
         self._store, self._pki = store, pki
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
         """Closes the connections."""
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     async def proxy(
         self, request: web.BaseRequest, namespace: str, name: str, subresource: str
@@ -68,8 +68,10 @@ class Kubelets:
         if pod is None:
             raise StatusError(404, "NotFound", f'pods "{name}" not found', {"name": name, "kind": "pods"})
         if subresource == "log":
+            options = log_options(name, request.query)
             container = self._container(pod, request.query.get("container", ""))
-            options = {key: request.query[key] for key in _LOG_OPTIONS if key in request.query}
+            if not pod["spec"].get("nodeName"):
+                return web.Response(status=204)  # it has said nothing yet
             url = f"{self._node(pod)}/containerLogs/{namespace}/{name}/{container}"
             return await self._stream(request, url, options)
         path, query = (
@@ -108,8 +110,15 @@ class Kubelets:
         pod_name, node_name = pod["metadata"]["name"], pod["spec"].get("nodeName", "")
         if not node_name:
             raise status.bad_request(f"pod {pod_name} does not have a host assigned")
-        node = self._store.get("nodes", ("", node_name)) or {}
-        state = node.get("status") or {}
+        node = self._store.get("nodes", ("", node_name))
+        if node is None:
+            details = {"name": node_name, "kind": "pods"}  # as a real server has it
+            raise StatusError(404, "NotFound", f'pods "{node_name}" not found', details)
+        return self.address(node)
+
+    def address(self, node: Json) -> str:
+        """Where a node's kubelet listens."""
+        state, node_name = node.get("status") or {}, node["metadata"]["name"]
         port = ((state.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
         addresses = [a["address"] for a in state.get("addresses") or () if a["type"] == "InternalIP"]
         if not port or not addresses:
@@ -133,7 +142,7 @@ class Kubelets:
             raise status.bad_request("Upgrade request required")
         if not spoken:
             raise status.bad_request(f"unable to upgrade: none of the protocols {offered} is known")
-        dialing = self._open().ws_connect(
+        dialing = self.session().ws_connect(
             url, params=query, protocols=spoken, max_msg_size=_MAX_MESSAGE, timeout=_CLOSING
         )
         try:
@@ -158,20 +167,23 @@ class Kubelets:
             await client.close()
         return client
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            context = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
-            context.load_cert_chain(self._pki / "kubelet-client.crt", self._pki / "kubelet-client.key")
-            context.check_hostname = False  # a node's certificate names the node, we call its address
+    def session(self, *, of_nodes: bool = True) -> aiohttp.ClientSession:
+        """To kubelets, which know us and are known; or to whatever runs in pods, with neither."""
+        if of_nodes not in self._sessions:
+            context: ssl.SSLContext | bool = False
+            if of_nodes:
+                context = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
+                context.load_cert_chain(self._pki / "kubelet-client.crt", self._pki / "kubelet-client.key")
+                context.check_hostname = False  # a node's certificate names the node, we call its address
             connector = aiohttp.TCPConnector(ssl=context, limit=0)
-            self._session = aiohttp.ClientSession(connector=connector)
-        return self._session
+            self._sessions[of_nodes] = aiohttp.ClientSession(connector=connector)
+        return self._sessions[of_nodes]
 
     async def _stream(self, request: web.BaseRequest, url: str, query: dict[str, str]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         try:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-            async with self._open().get(url, params=query, timeout=timeout) as answer:
+            async with self.session().get(url, params=query, timeout=timeout) as answer:
                 if answer.status >= 400:
                     text = await answer.text()
                     code = answer.status

@@ -30,6 +30,7 @@ SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {
     "token": ("create",),
     "eviction": ("create",),
     "binding": ("create",),
+    "proxy": ("create", "delete", "get", "patch", "update"),
 }
 
 
@@ -71,6 +72,7 @@ class Kind:
     crd_uid: str = ""
     stored_as: str = ""
     unconditional: bool = True  # whether an update without resourceVersion is taken
+    created_by_update: bool = False  # whether PUT makes what is not there
     conversion: Conversion | BuiltIn | None = None  # by webhook, of a custom kind
 
     @functools.cached_property
@@ -128,6 +130,7 @@ def _builtin() -> Iterator[Kind]:
                 list_kind=f"{said['kind']}List",
                 has_generation=said.get("generation", False),
                 unconditional=said.get("unconditional", True),
+                created_by_update=said.get("put", False),
                 stored_as=said.get("stored_as", ""),
             )
 

@@ -36,6 +36,7 @@ from addon_framework.local.apiserver.identity import identify
 from addon_framework.local.apiserver.kubelet import Kubelets, stream_options
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import APPLY, MERGE, STRATEGIC
+from addon_framework.local.apiserver.proxies import Proxies
 from addon_framework.local.apiserver.rbac import Access, Authorizer
 from addon_framework.local.apiserver.reads import Reader, Selection
 from addon_framework.local.apiserver.registry import Registry
@@ -65,10 +66,11 @@ class Server:
     ) -> None:
         self._store, self._registry, self._objects = store, registry, objects
         self._authorizer, self._tokens, self._kubelets = authorizer, tokens, kubelets
+        self._proxies = Proxies(store, kubelets)
         self._reader = Reader(store)
         self._reviews = Reviews(authorizer, tokens)
         self._subresources = Subresources(store, registry, objects, tokens)
-        self._documents = Documents(store, registry, advertise)
+        self._documents = Documents(store, registry, tokens, advertise)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request; every failure is a Status."""
@@ -105,6 +107,11 @@ class Server:
         named = exact_name(call.query.get("fieldSelector", "")) if verb in ("list", "watch") else target.name
         self._authorize(call.user, verb, target, named or target.name)
         check_verb(verb, target)
+        if target.subresource == "proxy":
+            asked = {"kind": f"{target.kind.kind}ProxyOptions", "apiVersion": "v1", "path": f"/{target.path}"}
+            write = write_of(call, target, "connect")
+            await answered(lambda: self._objects.webhooks.connect(write, asked))
+            return await self._proxies.answer(call.request, target)
         if target.subresource in _STREAMED:
             if target.subresource != "log":  # a WebSocket comes as GET, and still does more than to read
                 self._authorize(call.user, "create", target, target.name)
@@ -163,8 +170,12 @@ class Server:
         if target.subresource and not (target.subresource in ("status", "approval") and verb != "create"):
             sent = decode(body, media) if body.strip() else {}
             return self._subresources.write(write, verb, media, sent)
-        code = 200
-        if verb == "create":
+        code, new = 200, verb == "create"
+        if verb == "update" and target.kind.created_by_update and not target.subresource:
+            new = self._store.get(target.kind.key, (target.namespace, target.name)) is None
+            if new:
+                self._authorize(call.user, "create", target, target.name)
+        if new:
             stored, code = self._objects.create(write, decode_object(body, media)), 201
         elif verb == "update":
             stored = self._objects.update(write, decode_object(body, media))
