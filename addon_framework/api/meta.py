@@ -151,6 +151,13 @@ def to_dict(obj: Any) -> Json:
     return built
 
 
+def at(obj: Any, path: str) -> Any:
+    """What a dotted path such as .spec.replicas leads to; None where it leads nowhere."""
+    for step in path.strip(".").split("."):
+        obj = obj.get(step) if isinstance(obj, dict) else None
+    return obj
+
+
 def owner_reference(owner: Json, resource: Resource | None = None, *, controller: bool = False) -> Json:
     """What carries it goes when `owner` does. `resource` where that does not say its kind, as in lists."""
     reference: Json = {

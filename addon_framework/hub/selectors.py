@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from addon_framework.api.meta import Json
+from addon_framework.api.selectors import holds
 
 
 class SelectorError(ValueError):
@@ -24,22 +25,14 @@ def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str], where
 
 
 def _expression(expression: Mapping[str, Any], labels: Mapping[str, str], where: str) -> bool:
-    key, operator = expression.get("key", ""), expression.get("operator", "")
-    values = expression.get("values") or []
+    operator, values = expression.get("operator", ""), expression.get("values")
     if operator in ("In", "NotIn") and not values:
         raise SelectorError(f"{where}.values: must name at least one value for operator {operator}")
     if operator in ("Exists", "DoesNotExist") and values:
         raise SelectorError(f"{where}.values: must be empty for operator {operator}")
-    match operator:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
-    raise SelectorError(f'{where}.operator: "{operator}" is not one of In, NotIn, Exists, DoesNotExist')
+    if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+        raise SelectorError(f'{where}.operator: "{operator}" is not one of In, NotIn, Exists, DoesNotExist')
+    return holds({"key": "", **expression}, labels)
 
 
 def labels_of(obj: Json) -> Mapping[str, str]:

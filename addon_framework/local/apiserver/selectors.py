@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, at
 from addon_framework.local.apiserver.registry import Kind, Version
 from addon_framework.local.apiserver.schemas import names
 from addon_framework.local.apiserver.status import bad_request
@@ -32,30 +31,6 @@ def label_selector(text: str) -> Matches | None:
     def matches(obj: Json) -> bool:
         labels = obj["metadata"].get("labels") or {}
         return all(requirement(labels) for requirement in requirements)
-
-    return matches
-
-
-def selector_from_object(selector: Json | None) -> Callable[[Mapping[str, str]], bool]:
-    """The test of a LabelSelector object, on labels."""
-    selector = selector or {}
-    equal = selector.get("matchLabels") or {}
-    expressions = selector.get("matchExpressions") or []
-
-    def matches(labels: Mapping[str, str]) -> bool:
-        if any(labels.get(key) != value for key, value in equal.items()):
-            return False
-        for expression in expressions:
-            value, values = labels.get(expression["key"]), expression.get("values") or []
-            held = {
-                "In": value in values,
-                "NotIn": value is None or value not in values,
-                "Exists": value is not None,
-                "DoesNotExist": value is None,
-            }[expression["operator"]]
-            if not held:
-                return False
-        return True
 
     return matches
 
@@ -166,13 +141,12 @@ def exact_name(text: str) -> str:
     return match[1].strip() if match else ""
 
 
-def _lookup(obj: Any, path: str) -> str:
+def _lookup(obj: Json, path: str) -> str:
     if obj.get("kind") == "Event":  # stored as the core group has them
         path = path.replace("regarding", "involvedObject").replace("Controller", "Component")
-    for step in path.split("."):
-        obj = obj.get(step) if isinstance(obj, dict) else None
-    if isinstance(obj, bool):
-        return str(obj).lower()
-    if path == "spec.unschedulable" and obj is None:
+    value = at(obj, path)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if path == "spec.unschedulable" and value is None:
         return "false"
-    return "" if obj is None else str(obj)
+    return "" if value is None else str(value)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from addon_framework.api.conditions import is_true
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, at
+from addon_framework.api.selectors import selects
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.authn import Tokens
 from addon_framework.local.apiserver.bodies import check_decoded
@@ -17,7 +17,6 @@ from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import APPLY, MERGE, STRATEGIC, patched
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import SchemaNode, builtin_schema, cause, copy_json
-from addon_framework.local.apiserver.selectors import selector_from_object
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.write import Write
 
@@ -97,7 +96,7 @@ class Subresources:
         """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource"""
         metadata = obj["metadata"]
         kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-        selector = _at(obj, paths["labelSelectorPath"]) if paths.get("labelSelectorPath") else None
+        selector = at(obj, paths["labelSelectorPath"]) if paths.get("labelSelectorPath") else None
         if selector is None and paths is _BUILTIN_SCALE:
             labels = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
             selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
@@ -105,8 +104,8 @@ class Subresources:
             "kind": "Scale",
             "apiVersion": "autoscaling/v1",
             "metadata": {name: metadata[name] for name in kept if name in metadata},
-            "spec": {"replicas": _at(obj, paths["specReplicasPath"]) or 0},
-            "status": {"replicas": _at(obj, paths["statusReplicasPath"]) or 0},
+            "spec": {"replicas": at(obj, paths["specReplicasPath"]) or 0},
+            "status": {"replicas": at(obj, paths["statusReplicasPath"]) or 0},
         }
         if selector:
             scale["status"]["selector"] = selector
@@ -192,10 +191,7 @@ class Subresources:
         pods = self._store.list("pods", write.namespace)
         for budget in self._store.list("poddisruptionbudgets.policy", write.namespace):
             spec = budget.get("spec") or {}
-            if spec.get("selector") is None:
-                continue
-            applies = selector_from_object(spec["selector"])
-            covered = [each for each in pods if applies(each["metadata"].get("labels") or {})]
+            covered = [p for p in pods if selects(spec.get("selector"), p["metadata"].get("labels") or {})]
             if pod in covered and len(list(filter(_is_healthy, covered))) <= _needed(spec, len(covered)):
                 name = budget["metadata"]["name"]
                 why = f"The disruption budget {name} does not allow to evict pods currently"
@@ -279,18 +275,8 @@ def _plain_merge(media: str) -> str:
     return MERGE if media == STRATEGIC else media
 
 
-def _steps(path: str) -> list[str]:
-    return re.findall(r"[^.\[\]]+", path)
-
-
-def _at(obj: Any, path: str) -> Any:
-    for step in _steps(path):
-        obj = obj.get(step) if isinstance(obj, dict) else None
-    return obj
-
-
 def _put(obj: Json, path: str, value: Any) -> None:
-    *parents, last = _steps(path)
+    *parents, last = path.strip(".").split(".")
     for step in parents:
         obj = obj.setdefault(step, {})
     obj[last] = value

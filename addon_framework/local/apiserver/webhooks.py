@@ -16,13 +16,13 @@ from typing import Any
 import orjson
 
 from addon_framework.api.meta import Json
+from addon_framework.api.selectors import selects
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.hooks import HookClient, HookError, Pending
 from addon_framework.local.apiserver.patches import JSON_PATCH, patched
 from addon_framework.local.apiserver.policies import Policies
 from addon_framework.local.apiserver.schemas import copy_json
-from addon_framework.local.apiserver.selectors import selector_from_object
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.system import SYSTEM
@@ -149,9 +149,9 @@ class Webhooks:
                         yield hook
 
     def _selected(self, raw: Json, write: Write, obj: Json | None, old: Json | None) -> bool:
-        in_objects = selector_from_object(raw.get("objectSelector"))
+        chosen = raw.get("objectSelector") or {}
         if not any(
-            in_objects((each.get("metadata") or {}).get("labels") or {})
+            selects(chosen, (each.get("metadata") or {}).get("labels") or {})
             for each in (obj, old)
             if each is not None
         ):
@@ -163,7 +163,7 @@ class Webhooks:
         else:
             return True
         labels = ((namespace or {}).get("metadata") or {}).get("labels") or {}
-        return selector_from_object(raw.get("namespaceSelector"))(labels)
+        return selects(raw.get("namespaceSelector") or {}, labels)
 
     def _conditions_hold(
         self, hook: Hook, write: Write, operation: str, obj: Json | None, old: Json | None

@@ -10,9 +10,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
 
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, at
 from addon_framework.api.quantity import parse_quantity
 
 _REFERENCE = re.compile(r"\$(\$)?\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
@@ -93,9 +92,7 @@ def field(pod: Json, path: str) -> str:
     if path in ("metadata.labels", "metadata.annotations"):
         entries = pod["metadata"].get(path.split(".")[1]) or {}
         return "\n".join(f'{key}="{value}"' for key, value in sorted(entries.items()))
-    value: Any = pod
-    for step in path.split("."):
-        value = value.get(step) if isinstance(value, dict) else None
+    value = at(pod, path)
     return "" if value is None else str(value)
 
 

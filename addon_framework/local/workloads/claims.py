@@ -9,9 +9,9 @@ from __future__ import annotations
 from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
+from addon_framework.api.selectors import selects
 from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.fit import selects
 from addon_framework.local.workloads.volumes import claims_of
 
 _COMPLETED = "pv.kubernetes.io/bind-completed"

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from addon_framework.api.conditions import set_condition
 from addon_framework.api.core import DEPLOYMENTS, PODDISRUPTIONBUDGETS, PODS, REPLICASETS, STATEFULSETS
 from addon_framework.api.meta import Json
+from addon_framework.api.selectors import selects
 from addon_framework.api.time import parse_time
 from addon_framework.kube import Controller, Key, Watch, patch_status
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.deployments import of_percent
-from addon_framework.local.workloads.fit import selects
 from addon_framework.local.workloads.pods import controller_of, is_active, is_ready
 
 _PATIENCE = 120.0  # seconds in which an eviction that was allowed is expected to be seen

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
+from addon_framework.api.selectors import holds
 
 Amounts = dict[str, Decimal]
 
@@ -133,39 +133,6 @@ def _term(term: Json, node: Json) -> bool:
     labels = node["metadata"].get("labels") or {}
     values = {"metadata.name": node["metadata"]["name"]}
     return all(holds(e, labels) for e in expressions) and all(holds(f, values) for f in fields)
-
-
-def holds(expression: Json, labels: Mapping[str, str]) -> bool:
-    """Whether labels are as an expression of a selector wants."""
-    key = expression["key"]
-    wanted: list[str] = expression.get("values") or []
-    value: Any = labels.get(key)
-    match expression["operator"]:
-        case "In":
-            return value in wanted
-        case "NotIn":
-            return value not in wanted
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
-        case "Gt" | "Lt" as operator:
-            try:
-                have, limit = int(value), int(wanted[0])
-            except (TypeError, ValueError, IndexError):
-                return False
-            return have > limit if operator == "Gt" else have < limit
-    return False
-
-
-def selects(selector: Json | None, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector takes labels in; none selects nothing, an empty one everything."""
-    if selector is None:
-        return False
-    wanted = selector.get("matchLabels") or {}
-    return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        holds(each, labels) for each in selector.get("matchExpressions") or ()
-    )
 
 
 def toleration_of(taint: Json, tolerations: Iterable[Json]) -> Json | None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from addon_framework.api.meta import Json
-from addon_framework.local.workloads.fit import may_be_on, selects
+from addon_framework.api.selectors import selects
+from addon_framework.local.workloads.fit import may_be_on
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"

@@ -10,11 +10,11 @@ from typing import Any
 from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import PODS
 from addon_framework.api.meta import Json, Resource, owner_reference
+from addon_framework.api.selectors import selects
 from addon_framework.api.time import parse_time
 from addon_framework.kube import AlreadyExists, ApiError, Client, Conflict, Invalid, Key, NotFound
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.fit import selects
 
 _BY_OWNER = "controller-uid"
 

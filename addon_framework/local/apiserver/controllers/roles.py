@@ -6,20 +6,18 @@ https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aggregated-cluster
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 
 from addon_framework.api.meta import Json
+from addon_framework.api.selectors import selects
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.rbac import GROUP
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import copy_json
-from addon_framework.local.apiserver.selectors import selector_from_object
 from addon_framework.local.apiserver.store import Event, Store
 from addon_framework.local.apiserver.system import SYSTEM
 from addon_framework.local.apiserver.write import Write
 
 _RESOURCE = f"clusterroles.{GROUP}"
-Selector = Callable[[Mapping[str, str]], bool]
 
 
 class RoleAggregator:
@@ -30,7 +28,7 @@ class RoleAggregator:
         self._kind = registry.kinds[(GROUP, "clusterroles")]
         self._changed = asyncio.Event()
         self._changed.set()
-        self._selectors: dict[str, list[Selector]] = {}  # of the aggregated roles
+        self._selectors: dict[str, list[Json]] = {}  # of the aggregated roles
         store.listen(self._on_event)
 
     async def run(self) -> None:
@@ -55,13 +53,14 @@ class RoleAggregator:
 
     def _selected(self, role: Json) -> bool:
         labels = role["metadata"].get("labels") or {}
-        return any(s(labels) for each in self._selectors.values() for s in each)
+        return any(selects(s, labels) for each in self._selectors.values() for s in each)
 
-    def _sync(self, role: Json, selectors: list[Selector], roles: list[Json]) -> None:
+    def _sync(self, role: Json, selectors: list[Json], roles: list[Json]) -> None:
         rules: list[Json] = []
         for other in roles:
             labels = other["metadata"].get("labels") or {}
-            if other["metadata"]["name"] != role["metadata"]["name"] and any(s(labels) for s in selectors):
+            found = any(selects(selector, labels) for selector in selectors)
+            if found and other["metadata"]["name"] != role["metadata"]["name"]:
                 rules += [rule for rule in other.get("rules") or () if rule not in rules]
         if rules != (role.get("rules") or []):
             changed = copy_json(role)
@@ -71,6 +70,5 @@ class RoleAggregator:
             self._objects.update(write, changed)
 
 
-def _selectors(role: Json) -> list[Selector]:
-    found = (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
-    return [selector_from_object(selector) for selector in found]
+def _selectors(role: Json) -> list[Json]:
+    return (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or []

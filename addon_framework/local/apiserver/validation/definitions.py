@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, at
 from addon_framework.local.apiserver.schemas import Cause, cause, names, structural_errors
 from addon_framework.local.apiserver.schemas.structural import field_at
 from addon_framework.local.apiserver.validation.metadata import immutable
@@ -152,9 +152,7 @@ def _definition_changed(obj: Json, old: Json) -> Iterator[Cause]:
 def scale_errors(obj: Json, scale: Json) -> Iterator[Cause]:
     """Of a custom resource: replicas are counted, whatever its schema says of them."""
     for path in filter(None, (scale.get("specReplicasPath"), scale.get("statusReplicasPath"))):
-        value: Any = obj
-        for step in path.strip(".").split("."):
-            value = value.get(step) if isinstance(value, dict) else value
+        value = at(obj, path)
         if value is not None and (type(value) is not int or not 0 <= value < 2**31):
             yield cause.invalid(path, value, "should be a non-negative integer")
 

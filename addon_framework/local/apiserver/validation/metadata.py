@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, at
 from addon_framework.local.apiserver.schemas import Cause, cause, names
 from addon_framework.local.apiserver.validation.words import labels
 
@@ -88,12 +88,6 @@ def _unchanged(meta: Json, before: Json) -> Iterator[Cause]:
 
 def immutable(obj: Json, old: Json, path: str) -> Iterator[Cause]:
     """A field that may not change once the object exists."""
-    now, before = _at(obj, path), _at(old, path)
-    if now != before:
+    now = at(obj, path)
+    if now != at(old, path):
         yield cause.invalid(path, now, _IMMUTABLE)
-
-
-def _at(obj: Any, path: str) -> Any:
-    for name in path.split("."):
-        obj = (obj or {}).get(name)
-    return obj

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from addon_framework.api.meta import Json
+from addon_framework.api.selectors import selects
 from addon_framework.local.apiserver.schemas import Cause, cause, names
-from addon_framework.local.apiserver.selectors import selector_from_object
 from addon_framework.local.apiserver.validation.limits import errors
 from addon_framework.local.apiserver.validation.metadata import immutable
 from addon_framework.local.apiserver.validation.pods import containers_of, mounts
@@ -31,7 +31,7 @@ def _selects_own_pods(spec: Json, path: str, kind: str) -> Iterator[Cause]:
             yield cause.invalid(where, selector, "invalid label selector")
     elif selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
         yield cause.invalid(where, selector, f"empty selector is invalid for {kind}")
-    elif selector is None or not selector_from_object(selector)(labels):
+    elif not selects(selector, labels):
         why = "`selector` does not match template `labels`"
         yield cause.invalid(f"{path}template.metadata.labels", labels, why)
 
