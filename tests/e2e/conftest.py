@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def interface_names() -> set[str]:
     """Network interfaces, and namespaces, which have names too."""
     namespaces = Path("/run/netns")
     names = {f"netns {entry.name}" for entry in namespaces.iterdir()} if namespaces.is_dir() else set()
-    return names | set(os.listdir("/sys/class/net"))
+    return names | {name for _, name in socket.if_nameindex()}  # /sys may show another network's
 
 
 def _processes() -> Iterator[str]:
