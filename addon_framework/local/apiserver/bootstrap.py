@@ -15,8 +15,7 @@ from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.rbac import GROUP
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.store import Store
-from addon_framework.local.apiserver.system import SYSTEM
-from addon_framework.local.apiserver.write import Write
+from addon_framework.local.apiserver.system import own_write
 from addon_framework.local.pki import Authority
 
 _SYSTEM, _AUTHENTICATION = "kube-system", "extension-apiserver-authentication"
@@ -39,8 +38,7 @@ def bootstrap(store: Store, registry: Registry, objects: Objects, port: int, aut
     def ensure(group: str, plural: str, obj: Json, namespace: str = "") -> None:
         kind = registry.kinds[(group, plural)]
         if store.get(kind.key, (namespace, obj["metadata"]["name"])) is None:
-            write = Write(SYSTEM, kind, kind.versions[0], namespace, manager="kube-apiserver")
-            objects.create(write, obj)
+            objects.create(own_write(kind, (namespace, ""), manager="kube-apiserver"), obj)
 
     for name in PERMANENT_NAMESPACES:
         ensure("", "namespaces", {"metadata": {"name": name}})

@@ -17,7 +17,7 @@ from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.registry import Kind, Registry, Version
 from addon_framework.local.apiserver.schemas import copy_json, crd_schema
 from addon_framework.local.apiserver.store import Event, Store
-from addon_framework.local.apiserver.system import SYSTEM
+from addon_framework.local.apiserver.system import own_write
 from addon_framework.local.apiserver.write import Write
 
 RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
@@ -30,11 +30,10 @@ def kind_from_crd(crd: Json, client: HookClient) -> Kind:
     names = spec["names"]
     versions = tuple(_version(version) for version in spec["versions"])
     storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
-    subresources = []
-    if any((v.get("subresources") or {}).get("status") is not None for v in spec["versions"]):
-        subresources.append("status")
-    if any((v.get("subresources") or {}).get("scale") is not None for v in spec["versions"]):
-        subresources.append("scale")
+    offered = [version.get("subresources") or {} for version in spec["versions"]]
+    subresources = [
+        part for part in ("status", "scale") if any(said.get(part) is not None for said in offered)
+    ]
     return Kind(
         group=spec["group"],
         plural=names["plural"],
@@ -166,10 +165,8 @@ class CustomResources:
             for obj in self._store.list(kind.key):
                 metadata = obj["metadata"]
                 if not metadata.get("deletionTimestamp"):
-                    write = Write(
-                        SYSTEM, kind, kind.storage_version, metadata.get("namespace", ""), metadata["name"]
-                    )
-                    self._objects.delete(write, {})
+                    key = (metadata.get("namespace", ""), metadata["name"])
+                    self._objects.delete(own_write(kind, key), {})
             if self._store.count(kind.key):
                 return
         if FINALIZER in (crd["metadata"].get("finalizers") or ()):
@@ -179,4 +176,4 @@ class CustomResources:
 
     def _write(self, name: str, subresource: str = "") -> Write:
         kind = self._registry.kinds[("apiextensions.k8s.io", "customresourcedefinitions")]
-        return Write(SYSTEM, kind, kind.versions[0], "", name, subresource, manager="kube-apiserver")
+        return own_write(kind, ("", name), subresource, "kube-apiserver")

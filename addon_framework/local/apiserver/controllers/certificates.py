@@ -19,8 +19,7 @@ from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import copy_json
 from addon_framework.local.apiserver.store import Event, Store
-from addon_framework.local.apiserver.system import SYSTEM
-from addon_framework.local.apiserver.write import Write
+from addon_framework.local.apiserver.system import own_write
 from addon_framework.local.pki import YEAR, Authority
 
 RESOURCE = "certificatesigningrequests.certificates.k8s.io"
@@ -73,9 +72,7 @@ class CertificateSigner:
             changed["status"]["certificate"] = base64.b64encode(certificate).decode()
         except ValueError as error:
             set_condition(changed["status"]["conditions"], "Failed", True, "SigningError", str(error))
-        write = Write(SYSTEM, self._kind, self._kind.versions[0], "", name, "status")
-        write.manager = "kube-controller-manager"
-        self._objects.update(write, changed)
+        self._objects.update(own_write(self._kind, ("", name), "status"), changed)
 
     def _changed(self, event: Event) -> None:
         if event.resource == RESOURCE and event.type != "DELETED":

@@ -15,8 +15,7 @@ from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import MERGE
 from addon_framework.local.apiserver.registry import Kind, Registry
 from addon_framework.local.apiserver.store import Event, ObjectKey, Store
-from addon_framework.local.apiserver.system import SYSTEM
-from addon_framework.local.apiserver.write import Write
+from addon_framework.local.apiserver.system import own_write
 
 
 class GarbageCollector:
@@ -59,7 +58,7 @@ class GarbageCollector:
     def _look(self, where: tuple[str, ObjectKey]) -> None:
         resource, key = where
         obj = self._store.get(resource, key)
-        kind = self._kind(resource)
+        kind = self._registry.stored(resource)
         if obj is None or kind is None:
             return
         finalizers = obj["metadata"].get("finalizers") or []
@@ -90,9 +89,8 @@ class GarbageCollector:
             return
         policy = "Foreground" if waiting else "Background"
         uid = obj["metadata"]["uid"]
-        self._objects.delete(
-            self._write(kind, key), {"propagationPolicy": policy, "preconditions": {"uid": uid}}
-        )
+        options = {"propagationPolicy": policy, "preconditions": {"uid": uid}}
+        self._objects.delete(own_write(kind, key), options)
 
     def _foreground(self, kind: Kind, key: ObjectKey, obj: Json) -> None:
         """Deletes the dependents first; goes when those that block are gone."""
@@ -112,7 +110,7 @@ class GarbageCollector:
     def _orphan(self, obj: Json) -> None:
         uid = obj["metadata"]["uid"]
         for resource, key, dependent in list(self._dependents_of(uid)):
-            kind = self._kind(resource)
+            kind = self._registry.stored(resource)
             kept = [r for r in dependent["metadata"]["ownerReferences"] if r["uid"] != uid]
             if kind is not None:
                 self._patch(kind, key, {"metadata": {"ownerReferences": kept or None}})
@@ -124,10 +122,7 @@ class GarbageCollector:
             self._patch(kind, key, {"metadata": {"finalizers": kept or None}})
 
     def _patch(self, kind: Kind, key: ObjectKey, patch: Json) -> None:
-        self._objects.patch(self._write(kind, key), MERGE, patch)
-
-    def _write(self, kind: Kind, key: ObjectKey) -> Write:
-        return Write(SYSTEM, kind, kind.storage_version, key[0], key[1], manager="kube-controller-manager")
+        self._objects.patch(own_write(kind, key), MERGE, patch)
 
     def _dependents_of(self, uid: str) -> Iterator[tuple[str, ObjectKey, Json]]:
         for resource, key in list(self._dependents.get(uid, ())):
@@ -141,9 +136,6 @@ class GarbageCollector:
         if found is None or found[1][0] not in ("", key[0]) or found[1][1] != reference["name"]:
             return None
         return self._store.get(*found)
-
-    def _kind(self, resource: str) -> Kind | None:
-        return self._registry.stored(resource)
 
 
 def _owner_uids(obj: Json | None) -> set[str]:

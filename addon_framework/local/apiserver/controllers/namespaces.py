@@ -12,11 +12,10 @@ from addon_framework.api.conditions import set_condition
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.controllers.loop import work
 from addon_framework.local.apiserver.objects import Objects
-from addon_framework.local.apiserver.registry import Kind, Registry
+from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import copy_json
 from addon_framework.local.apiserver.store import Event, Store
-from addon_framework.local.apiserver.system import SYSTEM
-from addon_framework.local.apiserver.write import Write
+from addon_framework.local.apiserver.system import own_write
 
 _ROOT_CA = "kube-root-ca.crt"
 
@@ -62,7 +61,7 @@ class NamespaceController:
 
     def _create(self, plural: str, namespace: str, obj: Json) -> None:
         kind = self._registry.kinds[("", plural)]
-        self._objects.create(self._write(kind, namespace), obj)
+        self._objects.create(own_write(kind, (namespace, "")), obj)
 
     def _empty(self, name: str) -> None:
         """Deletes the content; when nothing is left, lets the namespace go."""
@@ -72,8 +71,7 @@ class NamespaceController:
                 continue
             for obj in self._store.list(kind.key, name):
                 if not obj["metadata"].get("deletionTimestamp"):
-                    write = self._write(kind, name)
-                    write.name = obj["metadata"]["name"]
+                    write = own_write(kind, (name, obj["metadata"]["name"]))
                     self._objects.delete(write, {"propagationPolicy": "Background"})
             if left := len(self._store.list(kind.key, name)):
                 remaining[kind.key] = left
@@ -94,9 +92,4 @@ class NamespaceController:
         )
         conditions = changed.setdefault("status", {}).setdefault("conditions", [])
         if set_condition(conditions, "NamespaceContentRemaining", True, "SomeResourcesRemain", message):
-            write = self._write(kind, "")
-            write.name, write.subresource = name, "status"
-            self._objects.update(write, changed)
-
-    def _write(self, kind: Kind, namespace: str) -> Write:
-        return Write(SYSTEM, kind, kind.versions[0], namespace, manager="kube-controller-manager")
+            self._objects.update(own_write(kind, ("", name), "status"), changed)

@@ -20,7 +20,7 @@ from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import STRATEGIC
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.store import Event, Store
-from addon_framework.local.apiserver.system import SYSTEM
+from addon_framework.local.apiserver.system import own_write
 from addon_framework.local.apiserver.write import Write
 from addon_framework.local.workloads.fit import toleration_of
 
@@ -198,10 +198,7 @@ class NodeLifecycle:
         return self._objects.patch(self._write(plural, key, subresource), STRATEGIC, patch)
 
     def _write(self, plural: str, key: tuple[str, str], subresource: str = "") -> Write:
-        kind = self._kinds[plural]
-        write = Write(SYSTEM, kind, kind.versions[0], *key, manager="kube-controller-manager")
-        write.subresource = subresource
-        return write
+        return own_write(self._kinds[plural], key, subresource)
 
     def _event(self, obj: Json, type: str, reason: str, message: str) -> None:
         metadata, now = obj["metadata"], now_rfc3339()

@@ -14,8 +14,7 @@ from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import MERGE
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.store import Event, ObjectKey, Store
-from addon_framework.local.apiserver.system import SYSTEM
-from addon_framework.local.apiserver.write import Write
+from addon_framework.local.apiserver.system import own_write
 from addon_framework.local.workloads.volumes import claims_of
 
 
@@ -56,8 +55,7 @@ class StorageProtection:
         else:
             wanted = [each for each in there if each != finalizer]
         if wanted != there:
-            kind = self._registry.kinds["", resource]
-            write = Write(SYSTEM, kind, kind.storage_version, *key, manager="kube-controller-manager")
+            write = own_write(self._registry.kinds["", resource], key)
             self._objects.patch(write, MERGE, {"metadata": {"finalizers": wanted or None}})
 
     def _in_use(self, resource: str, key: ObjectKey, obj: Json) -> bool:

@@ -14,8 +14,7 @@ from addon_framework.local.apiserver.rbac import GROUP
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.schemas import copy_json
 from addon_framework.local.apiserver.store import Event, Store
-from addon_framework.local.apiserver.system import SYSTEM
-from addon_framework.local.apiserver.write import Write
+from addon_framework.local.apiserver.system import own_write
 
 _RESOURCE = f"clusterroles.{GROUP}"
 
@@ -65,8 +64,8 @@ class RoleAggregator:
         if rules != (role.get("rules") or []):
             changed = copy_json(role)
             changed["rules"] = rules
-            write = Write(SYSTEM, self._kind, self._kind.versions[0], "", role["metadata"]["name"])
-            write.manager = "clusterrole-aggregation-controller"
+            key = ("", role["metadata"]["name"])
+            write = own_write(self._kind, key, manager="clusterrole-aggregation-controller")
             self._objects.update(write, changed)
 
 
