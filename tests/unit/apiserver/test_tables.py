@@ -118,6 +118,56 @@ def test_workloads_and_services() -> None:
     assert (cells["Status"], cells["Completions"], cells["Duration"]) == ("Complete", "1/1", "65s")
 
 
+@pytest.mark.parametrize(
+    ("metric", "measured", "shown"),
+    [
+        (
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 50}}},
+            {"resource": {"current": {"averageUtilization": 7}}},
+            "cpu: 7%/50%",
+        ),
+        (
+            {"type": "Resource", "resource": {"name": "memory", "target": {"averageValue": "1Gi"}}},
+            {},
+            "memory: <unknown>/1Gi",
+        ),
+        (
+            {"type": "External", "external": {"metric": {"name": "q"}, "target": {"averageValue": "3"}}},
+            {"external": {"current": {"averageValue": "2"}}},
+            "2/3 (avg)",
+        ),
+        (
+            {"type": "Object", "object": {"target": {"value": "9"}}},
+            {"object": {"current": {"value": "4"}}},
+            "4/9",
+        ),
+    ],
+)
+def test_what_autoscalers_watch(metric: Json, measured: Json, shown: str) -> None:
+    obj: Json = {"spec": {"metrics": [metric]}, "status": {"currentMetrics": [measured]}}
+    assert row("autoscaling", "horizontalpodautoscalers", obj)["Targets"] == shown
+    obj["spec"]["metrics"] *= 3
+    assert row("autoscaling", "horizontalpodautoscalers", obj)["Targets"].endswith(" + 1 more...")
+
+
+def test_quotas_ingresses_and_owners() -> None:
+    hard = {"pods": "4", "limits.cpu": "2", "requests.cpu": "1"}
+    cells = row("", "resourcequotas", {"status": {"hard": hard, "used": {"pods": "1"}}})
+    assert (cells["Request"], cells["Limit"]) == ("pods: 1/4, requests.cpu: 0/1", "limits.cpu: 0/2")
+    points = [{"hostname": "balancer.example.com"}]
+    rules = [{"host": name} for name in "abcd"]
+    ingress = {"spec": {"rules": rules}, "status": {"loadBalancer": {"ingress": points}}}
+    cells = row("networking.k8s.io", "ingresses", ingress)
+    assert (cells["Hosts"], cells["Address"], cells["Ports"]) == (
+        "a,b,c + 1 more...",
+        "balancer.exam...",
+        "80",
+    )
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "controller": True}
+    cells = row("apps", "controllerrevisions", {"metadata": {"name": "x", "ownerReferences": [owner]}})
+    assert cells["Controller"] == "statefulset.apps/web"
+
+
 def test_custom_columns_and_what_comes_along() -> None:
     columns: list[Json] = [
         {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},

@@ -170,7 +170,72 @@ def event_source(event: Json) -> str:
     source = event.get("source") or event.get("deprecatedSource") or {}
     reporter = event.get("reportingComponent") or event.get("reportingController") or ""
     component = source.get("component") or reporter
-    return f"{component}, {source['host']}" if source.get("host") else component
+    host = source.get("host") or event.get("reportingInstance")
+    return f"{component}, {host}" if host else component
+
+
+def controller(obj: Json) -> str:
+    """Who rules over it: statefulset.apps/web."""
+    for owner in obj["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            group = str(owner.get("apiVersion", "")).rpartition("/")[0]
+            return f"{owner['kind'].lower()}{'.' if group else ''}{group}/{owner['name']}"
+    return NONE
+
+
+def reference(value: Any) -> str:
+    """Kind.group/name."""
+    if not value:
+        return NONE
+    group = f".{value['apiGroup']}" if value.get("apiGroup") else ""
+    return f"{value.get('kind')}{group}/{value.get('name')}"
+
+
+def addresses(points: Any) -> str:
+    """Of load balancers, as long as a column is wide."""
+    text = ",".join(each.get("ip") or each.get("hostname") or "" for each in points or ())
+    return text if len(text) <= 16 else f"{text[:13]}..."
+
+
+def used(status: Any, limits: bool) -> str:
+    """What is used of a quota, of limits or of all else."""
+    hard, so_far = (status or {}).get("hard") or {}, (status or {}).get("used") or {}
+    names = [name for name in sorted(hard) if name.startswith("limits") == limits]
+    return ", ".join(f"{name}: {so_far.get(name, 0)}/{hard[name]}" for name in names)
+
+
+def available(service: Json) -> str:
+    """Of an API, and why not."""
+    condition = typed((service.get("status") or {}).get("conditions"), "Available")
+    state = str(condition.get("status") or "Unknown")
+    return state if state == "True" or not condition else f"{state} ({condition.get('reason', '')})"
+
+
+def targets(autoscaler: Json) -> str:
+    """What is measured of what is wanted, two metrics of them."""
+    spec, status = autoscaler.get("spec") or {}, autoscaler.get("status") or {}
+    measured = status.get("currentMetrics") or []
+    found = [
+        _target(metric, measured[index] if index < len(measured) else {})
+        for index, metric in enumerate(spec.get("metrics") or ())
+    ]
+    more = f" + {len(found) - 2} more..." if len(found) > 2 else ""
+    return (", ".join(found[:2]) or NONE) + more
+
+
+def _target(metric: Json, measured: Json) -> str:
+    field = metric.get("type", "")[:1].lower() + metric.get("type", "")[1:]
+    wanted, now = metric.get(field) or {}, (measured.get(field) or {}).get("current") or {}
+    target = wanted.get("target") or {}
+    named = f"{wanted['name']}: " if "name" in wanted else ""
+    if target.get("averageUtilization") is not None:
+        percent = now.get("averageUtilization")
+        current = UNKNOWN if percent is None else f"{percent}%"
+        return f"{named}{current}/{target['averageUtilization']}%"
+    average = target.get("averageValue")
+    current = now.get("averageValue" if average is not None else "value") or UNKNOWN
+    suffix = " (avg)" if average is not None and field in ("external", "object") else ""
+    return f"{named}{current}/{average if average is not None else target.get('value')}{suffix}"
 
 
 def request_state(request: Json) -> str:
@@ -191,7 +256,7 @@ def subjects(values: Any, kind: str) -> str:
 
 
 FILTERS = (
-    access_modes, containers, duration, event_source, external_addresses, first_few, job_completions,
-    job_state, node_roles, node_state, request_state, selector, service_ports, subjects, subset_addresses,
-    typed,
+    access_modes, addresses, available, containers, controller, duration, event_source, external_addresses,
+    first_few, job_completions, job_state, node_roles, node_state, reference, request_state, selector,
+    service_ports, subjects, subset_addresses, targets, typed, used,
 )  # fmt: skip
