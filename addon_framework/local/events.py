@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from addon_framework.api.core import EVENTS
+from addon_framework.api.events import event_about
 from addon_framework.api.meta import Json
-from addon_framework.api.time import now_rfc3339
 from addon_framework.kube import ApiError, Client, NotFound
 
 log = structlog.get_logger(__name__)
@@ -80,43 +80,22 @@ class Recorder:
         self, client: Client, component: str, host: str = "", clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._client, self._clock = client, clock
-        self._source = {"component": component} | ({"host": host} if host else {})
+        self._component, self._host = component, host
         self._queue: asyncio.Queue[Json] = asyncio.Queue(maxsize=_BACKLOG)
         self._said, self._alike, self._buckets = _Latest(_Said), _Latest(_Alike), _Latest(_Bucket)
 
     def named(self, component: str) -> Recorder:
         """The same one, speaking for another component."""
         other = copy.copy(self)
-        other._source = {**self._source, "component": component}
+        other._component = component
         return other
 
     def event(self, obj: Json, kind: str, reason: str, message: str) -> None:
         """`kind` is Normal or Warning; `obj` has its apiVersion and kind, as informers give them."""
         if self._queue.full():
             return
-        metadata, stamp = obj["metadata"], now_rfc3339()
-        namespace = metadata.get("namespace", "default")
         self._queue.put_nowait(
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {"name": f"{metadata['name']}.{time.time_ns():x}", "namespace": namespace},
-                "involvedObject": {
-                    "apiVersion": obj.get("apiVersion", "v1"),
-                    "kind": obj.get("kind", "Pod"),
-                    "name": metadata["name"],
-                    "namespace": metadata.get("namespace", ""),
-                    "uid": metadata["uid"],
-                },
-                "type": kind,
-                "reason": reason,
-                "message": message[:1024],
-                "source": self._source,
-                "reportingComponent": self._source["component"],
-                "firstTimestamp": stamp,
-                "lastTimestamp": stamp,
-                "count": 1,
-            }
+            event_about(obj, kind, reason, message, component=self._component, host=self._host)
         )
 
     async def run(self) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
 import time
 from collections.abc import Callable, Iterable
 
 from addon_framework.api.conditions import get_condition, is_true
+from addon_framework.api.events import event_about
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.local.apiserver.controllers.loop import work
@@ -201,26 +201,8 @@ class NodeLifecycle:
         return own_write(self._kinds[plural], key, subresource)
 
     def _event(self, obj: Json, type: str, reason: str, message: str) -> None:
-        metadata, now = obj["metadata"], now_rfc3339()
-        namespace = metadata.get("namespace", "default")
-        event = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}", "namespace": namespace},
-            "involvedObject": {
-                "apiVersion": "v1",
-                "kind": obj["kind"],
-                **{each: metadata[each] for each in ("namespace", "name", "uid") if each in metadata},
-            },
-            "type": type,
-            "reason": reason,
-            "message": message,
-            "source": {"component": "node-controller"},
-            "reportingComponent": "node-controller",
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+        event = event_about(obj, type, reason, message, component="node-controller")
+        namespace = event["metadata"]["namespace"]
         self._objects.create(self._write("events", (namespace, "")), event)
 
 
