@@ -136,12 +136,12 @@ class JuiceFSBackend(ClientBackend, SourceBackend):
 
 
 def _pod(cache: Cache, name: str, script: str, env: list[Json], volume: Json, mounted: Json) -> Json:
-    """With the client's program, environment and network."""
+    """With the client's program, environment, network and volumes: one may have the metadata."""
     fuse = cache.spec.get("fuse") or {}
     made = container(
         name,
         flags.container_image(cache),
-        {"env": fuse.get("env")},
+        {field: fuse.get(field) for field in ("env", "volumeMounts")},
         command=["sh", "-c", script],
         env=env,
         mounts=[mounted],

@@ -64,11 +64,17 @@ def template(binding: Binding, component: Component) -> Json:
         own["fluid.io/dataset"] = dataset_id(key, uid)
         own["fluid.io/dataset-placement"] = placement(binding)
     spec["affinity"] = joined(spec.get("affinity") or {}, _affinity(binding, component))
+    spec |= {name: _with_last_words(spec.get(name) or []) for name in ("containers", "initContainers")}
     spec = {name: value for name, value in spec.items() if value}
     metadata: Json = {"labels": {**NO_MESH, **_pod_metadata(binding, section, "labels"), **own}}
     if annotations := {**_pod_metadata(binding, section, "annotations"), **component.annotations}:
         metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": spec}
+
+
+def _with_last_words(containers: list[Json]) -> list[Json]:
+    """What they log before they fail becomes the kubelet's word, and so the Dataset's (see troubles)."""
+    return [{"terminationMessagePolicy": "FallbackToLogsOnError", **each} for each in containers]
 
 
 def _labels(binding: Binding, component: Component) -> dict[str, str]:

@@ -14,6 +14,7 @@ _RULES = {
     "Shared": "a node takes one of them, and none beside the cache of a Dataset whose placement is Exclusive",
 }
 _RULE = "a node takes one of them"
+_WORDS = 300  # characters of a log's line
 
 
 def broken_pods(pods: Sequence[Json]) -> str:
@@ -40,7 +41,10 @@ def _why(pod: Json) -> str:
     for container in _containers(said):
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("message"):
-            return f"pod {name}: {waiting.get('reason')}: {waiting['message']}"
+            ended = (container.get("lastState") or {}).get("terminated") or {}
+            words = _last(ended.get("message") or "")
+            said_last = f"; container {container['name']} said last: {words}" if words else ""
+            return f"pod {name}: {waiting.get('reason')}: {waiting['message']}{said_last}"
     scheduled = get_condition(said.get("conditions") or [], "PodScheduled") or {}
     if scheduled.get("status") != "False":
         return ""
@@ -79,7 +83,14 @@ def _ended(said: Json) -> str:
         waiting = state.get("waiting") or {}
         ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
         if not container.get("ready") and (ended or waiting):
-            how = f"exit code {ended.get('exitCode')} {ended.get('message', '')}".strip() if ended else ""
+            words = _last(ended.get("message") or "")
+            how = f"exit code {ended.get('exitCode')} {words}".strip() if ended else ""
             what = f"{waiting.get('reason', '')} {waiting.get('message', '')}".strip()
             return f"container {container['name']}: {', '.join(filter(None, (what, how)))}"
     return ""
+
+
+def _last(log: str) -> str:
+    """Its last line for people; reports are for us."""
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("{")]
+    return lines[-1][:_WORDS] if lines else ""

@@ -76,3 +76,19 @@ def test_a_node_that_says_nothing_is_named() -> None:
     assert waiting_for([leaving]) == "pod d is to end, and its node n4 has not said that it has"
     for well in (pod("e", "n5", phase="Running"), pod("f", "n5", phase="Succeeded", ending=True)):
         assert waiting_for([well]) == ""
+
+
+def test_what_a_container_said_before_it_failed_is_said() -> None:
+    log = '{"report": "start"}\nmounting\n/backup has no metadata-backup-j-default.gz\n'
+    container = {
+        "name": "juicefs-fuse",
+        "ready": False,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+        "lastState": {"terminated": {"exitCode": 1, "message": log}},
+    }
+    crashing = pod("p", "n1", phase="Running", containerStatuses=[container])
+    words = "/backup has no metadata-backup-j-default.gz"
+    assert waiting_for([crashing]) == (
+        f"pod p: CrashLoopBackOff: back-off 10s; container juicefs-fuse said last: {words}"
+    )
+    assert broken_pods([crashing]).endswith(f"CrashLoopBackOff back-off 10s, exit code 1 {words}")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from addon_framework.api.meta import Json
-from runtimes.interface import Cache
+from runtimes.interface import Backup, Cache, Task
 from runtimes.juicefs import JuiceFSBackend
 from runtimes.juicefs.scripts import FORMAT
 from runtimes.validation import notes, problems
@@ -197,3 +197,13 @@ def test_a_directory_holds_no_more_than_its_quota(tmp_path: Path) -> None:
         [program, "quota", "ls", url], env=env, capture_output=True, text=True, check=True
     )
     assert "2.0 GiB" in next(line for line in listed.stdout.splitlines() if "/sub" in line)
+
+
+def test_a_backup_finds_metadata_that_are_in_a_volume() -> None:
+    volume = {"name": "shared", "hostPath": {"path": "/shared"}}
+    mount = {"name": "shared", "mountPath": "/shared"}
+    made = cache(FILES, volumes=[volume], fuse={"volumeMounts": [mount]})
+    task = BACKEND.backup(made, Backup("local:///backup"))
+    assert isinstance(task, Task)
+    assert volume in task.pod["volumes"]
+    assert mount in task.pod["containers"][0]["volumeMounts"]
