@@ -40,9 +40,20 @@ class ContainerState:
             "state": self.state,
             "lastState": self.last,
         }
-        if "running" in self.state or "terminated" in self.state:
-            status["containerID"] = f"process://{self.spec['name']}-{self.restarts}"
+        ended = self.last.get("terminated") or {}  # which stays until there is another one
+        if identity := ended.get("containerID") if "waiting" in self.state else self.identity:
+            status["containerID"] = identity
         return status
+
+    @property
+    def identity(self) -> str:
+        """Of the present run."""
+        return f"process://{self.spec['name']}-{self.restarts}"
+
+    def ended(self, code: int, started_at: str, reason: str = "", message: str = "") -> None:
+        """The present run is over."""
+        self.state = terminated(code, started_at, reason, message)
+        self.state["terminated"]["containerID"] = self.identity
 
     def resume(self, before: Json) -> None:
         """What an earlier life of this node said: a container that ran then is gone now."""

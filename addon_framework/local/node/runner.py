@@ -16,7 +16,7 @@ from addon_framework.local.node.config import Image, UnknownImageError, find_ima
 from addon_framework.local.node.container import ContainerProcess
 from addon_framework.local.node.environment import MissingSourceError, environment, expand
 from addon_framework.local.node.hosts import host_name
-from addon_framework.local.node.podstatus import ContainerState, terminated, waiting
+from addon_framework.local.node.podstatus import ContainerState, waiting
 from addon_framework.local.node.probes import http, probe_loop
 from addon_framework.local.node.sandbox import Bind, Sandbox, SandboxError
 
@@ -133,7 +133,7 @@ class ContainerRunner:
         self.process = None
         message = self._termination_message(process, code)
         reason = "OOMKilled" if process.oom_killed and code == 137 else ""
-        self.state.state = terminated(code, now_rfc3339(process.started_at), reason, message)
+        self.state.ended(code, now_rfc3339(process.started_at), reason, message)
 
     def _set_started(self, started: bool) -> None:
         self.state.started = started

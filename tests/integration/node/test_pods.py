@@ -56,7 +56,8 @@ async def test_restarts_at_once_and_then_backs_off(cluster: Cluster) -> None:
             and state["lastState"]["terminated"]["exitCode"] == 1
         )
 
-    await cluster.wait(PODS, "crash", lambda p: p["status"].get("containerStatuses") and backs_off(p))
+    pod = await cluster.wait(PODS, "crash", lambda p: p["status"].get("containerStatuses") and backs_off(p))
+    assert state_of(pod)["containerID"] == state_of(pod)["lastState"]["terminated"]["containerID"]
     await cluster.wait(PODS, "crash", lambda p: state_of(p)["restartCount"] >= 2)
 
 
