@@ -142,16 +142,25 @@ failed() {{
 """
 
 # `jfs://META` means the volume whose address is in the variable META. What came from another source goes
-# first: files of one name and size would pass for the new one's. What changes while it is copied fails,
-# to be copied anew. JuiceFS compares no checksum of the source's, so nobody vouches for what it copied.
+# first: files of one name and size would pass for the new one's. A source that has nothing is taken for one
+# that is not there: what was copied stays. What changes while it is copied fails, to be copied anew. JuiceFS
+# compares no checksum of the source's, so nobody vouches for what it copied.
 SYNC = (
     _FORMAT
     + _LOAD
     + f"""
 export META
 known="$DIRECTORY/source"
+mkdir -p "$DIRECTORY/nothing"
+printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
+  juicefs sync --dry --limit 1 "$SOURCE$target" "$DIRECTORY/nothing/$target" >"$log" 2>&1 || exit 1
+  if grep -q 'Found: 0,' "$log"; then
+    why="there is nothing below $SOURCE$target"
+    say failed ", \\"reason\\": \\"SourceUnreadable\\", \\"message\\": \\"$why\\", \\"permanent\\": true"
+    exit 3
+  fi
+done || {{ [ $? = 3 ] && exit 3; failed; }}
 if [ -e "$known" ] && [ "$(cat "$known")" != "$SOURCE" ]; then
-  mkdir -p "$DIRECTORY/nothing"
   juicefs sync --delete-dst --dirs "$DIRECTORY/nothing/" jfs://META/ >"$log" 2>&1 || failed
 fi
 printf %s "$SOURCE" >"$known"

@@ -122,7 +122,7 @@ class DatasetController(Controller):
             *(self._named(b.profile) for b in self.resolver.backends if b.profile is not None),
             *(Watch(resource, map=of_operation) for resource in OPERATIONS),
             Watch(PODS, map=self._of_pod),
-            Watch(PERSISTENTVOLUMECLAIMS, map=dataset_key),
+            Watch(PERSISTENTVOLUMECLAIMS, map=lambda claim: self._observer.of_claim(claim)),
             Watch(PERSISTENTVOLUMES, map=dataset_key),
             Watch(NODES, map=lambda node: ()),  # see wire
         ]
@@ -259,13 +259,13 @@ class DatasetController(Controller):
             for secret in self.of(SECRETS).in_namespace(key.namespace)
             if dataset_key(secret) == [key]
         )
-        # What was loaded or migrated here may be more than was counted.
+        # What was loaded or migrated here may be more than was counted, and fails if it is gone.
         ended = sorted(
             str(((op.get("status") or {}).get("infos") or {}).get("finishTime", ""))
             for resource in OPERATIONS
             if resource.kind in ("DataLoad", "DataMigrate")
             for op in self.of(resource)
-            if key in of_operation(op) and (op.get("status") or {}).get("phase") == "Complete"
+            if key in of_operation(op) and (op.get("status") or {}).get("phase") in ("Complete", "Failed")
         )
         inputs = short_hash(json.dumps([binding.dataset["spec"], versions, ended], sort_keys=True))
 

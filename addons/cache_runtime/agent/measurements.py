@@ -29,11 +29,12 @@ def is_counted(cache: Cache) -> bool:
 
 @dataclass
 class Measurement:
-    """The last outcome for one Dataset: bytes and files, or why they are not known."""
+    """The last outcome for one Dataset: bytes and files, or why they are not known; `opaque`: never."""
 
     inputs: str
     counted: tuple[int, int] | None = None
     problem: str = ""
+    opaque: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -84,6 +85,7 @@ class Measurements:
                 secrets = await credentials.values(cache)
                 if counting:
                     into.counted = await backend.measure(cache, secrets)
+                    into.opaque = into.counted is None
                 else:
                     await asyncio.to_thread(measure.look, cache, secrets)
             except Exception as error:  # an answer that nobody expected is a problem like any other

@@ -6,14 +6,23 @@ from collections.abc import Callable
 
 from addon_framework.api.core import DAEMONSETS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Key
+from addon_framework.kube import Key, key_of
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import restoring, troubles
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.measurements import Measurements, is_counted
-from addons.cache_runtime.agent.names import DATALOADS, OPERATIONS, ROLES, dataset_key, pods_of, role_of
+from addons.cache_runtime.agent.names import (
+    DATALOADS,
+    DATASETS,
+    OPERATIONS,
+    ROLES,
+    dataset_key,
+    pods_of,
+    role_of,
+)
 from addons.cache_runtime.agent.operations import losses
+from addons.cache_runtime.agent.operations import status as operation
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
 from runtimes.interface import CacheState
@@ -68,10 +77,23 @@ class Observer:
             waiting=waiting or troubles.waiting_for(pods) or sources.problem or measured.problem,
             operations=self._operations(key),
             broken=troubles.broken_pods(pods),
-            unreadable=measured.problem,
+            unreadable=measured.problem or self._unreadable(key, binding, opaque=measured.opaque),
+            there=measured.opaque and not self._loading(key),
             speeds=self._speeds(key),
             lost=losses.message(self._loads(key), self._reports.states(pods)),
         )
+
+    def _loading(self, key: Key) -> bool:
+        phases = [(load.get("status") or {}).get("phase") for load in self._loads(key)]
+        return operation.PENDING in phases or operation.EXECUTING in phases
+
+    def _unreadable(self, key: Key, binding: Binding, *, opaque: bool) -> str:
+        """Of what cannot be listed from here: that a claim is not there, or what a load says."""
+        for name in _claims(binding.dataset):
+            if self._of(PERSISTENTVOLUMECLAIMS).get(Key(key.namespace, name)) is None:
+                return f"there is no PersistentVolumeClaim {name} in namespace {key.namespace}"
+        said = (operation.unread(load) for load in self._loads(key)) if opaque else ()
+        return next(filter(None, said), "")
 
     def _loads(self, key: Key) -> list[Json]:
         loads = [op for op in self._of(DATALOADS).in_namespace(key.namespace) if key in of_operation(op)]
@@ -104,6 +126,12 @@ class Observer:
                 by_node[node] = said
         return binding.backend.state(binding.cache, list(by_node.values()))
 
+    def of_claim(self, claim: Json) -> list[Key]:
+        """The Dataset whose claim it is, and those whose source it is."""
+        name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
+        readers = [d for d in self._of(DATASETS).in_namespace(namespace) if name in _claims(d)]
+        return [*dataset_key(claim), *map(key_of, readers)]
+
     def counts(self, key: Key) -> dict[str, Counts]:
         """Pods by role, as their workloads count them."""
         found: dict[str, Counts] = {}
@@ -133,6 +161,13 @@ class Observer:
             in_use=waiting,
             ready=True,
         )
+
+
+def _claims(dataset: Json) -> list[str]:
+    """Of sources: pvc://name/path."""
+    mounts = [str(m.get("mountPoint") or "") for m in (dataset.get("spec") or {}).get("mounts") or []]
+    named = (each.removeprefix("pvc://").partition("/")[0] for each in mounts if each.startswith("pvc://"))
+    return sorted(set(named))
 
 
 def of_operation(op: Json) -> list[Key]:

@@ -65,7 +65,8 @@ class Observed:
     fixed: str = ""  # which change cannot be made
     lost: str = ""  # what was loaded and is there no more
     broken: str = ""  # which pods do not work though others do, and where
-    unreadable: str = ""  # why the source cannot be counted
+    unreadable: str = ""  # why the source cannot be read
+    there: bool = False  # nothing is known against a source that nobody can list
     speeds: Sequence[Json] = ()  # what loads measured, one of each node
 
 
@@ -141,6 +142,8 @@ def _sources(phase: str, seen: Observed, conditions: list[Json], put: Put) -> No
         put("Initialized", False, "SourceUnreadable", seen.unreadable)
     elif seen.measured is not None:
         put("Initialized", True, "DatasetReady", "The source has been read")
+    elif get_condition(conditions, "Initialized") is not None and seen.there:
+        put("Initialized", True, "DatasetReady", "The source is there")
 
 
 def _speeds(known: Json, conditions: list[Json], put: Put) -> None:

@@ -80,7 +80,7 @@ class Fleet:
         assert not died, f"the agent ended by itself: {outcome!r}"
         self._task = None
 
-    async def secret(self, **data: str) -> str:
+    async def secret(self, name: str = "keys", **data: str) -> str:
         """The credentials in the Dataset's namespace, as a user makes them."""
         wanted = {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY, **data}
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in wanted.items()}
@@ -88,12 +88,12 @@ class Fleet:
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": {"name": "keys", "namespace": self.namespace},
+                "metadata": {"name": name, "namespace": self.namespace},
                 "data": encoded,
             },
             field_manager="tests",
         )
-        return "keys"
+        return name
 
     def dataset(self, name: str, *, source: str = "s3://models/llama", secret: str = "keys") -> Json:
         """As the inference deployer writes it."""

@@ -140,6 +140,13 @@ def again_in(load: Json, now: datetime) -> float | None:
     return max(0.0, float(infos.get("finishTime") or 0) + delay - now.timestamp())
 
 
+def unread(load: Json) -> str:
+    """Why what failed could not read its source; "" where something else is wrong, or nothing."""
+    said = load.get("status") or {}
+    failed = next(iter(said.get("conditions") or []), {}) if said.get("phase") == FAILED else {}
+    return str(failed.get("message", "")) if failed.get("reason") == "SourceUnreadable" else ""
+
+
 def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> dict[str, str]:
     """Bytes, files and rate: of the slowest node, since all copies are the same, and rates added up."""
     said = [
@@ -166,7 +173,7 @@ def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> di
         if number := sum(int(each.get(key) or 0) for each in known):
             infos[name] = str(number)
     if rate := sum(int(each.get("rate") or 0) for each in known):
-        infos["rate"] = f"{human_size(rate)}/s"
+        infos["rate"], infos["bytesPerSecond"] = f"{human_size(rate)}/s", str(rate)
     if (seconds := _eta(known, measured)) is not None and not all(node.done for node in nodes):
         infos["eta"], infos["etaSeconds"] = human_duration(seconds), str(round(seconds))
     return infos
