@@ -146,13 +146,13 @@ def _write(path: Path) -> bool:
 async def test_a_container_whose_volume_has_gone_is_made_once_it_is_back(
     cluster: Cluster,
 ) -> None:
-    """As with an engine that cannot create it: the pod has not failed, though it is never restarted."""
+    """An engine cannot make a directory where a link is: the pod has not failed, though it never restarts."""
     parent = f"/var/lib/boundaryless/mounts/{cluster.namespace}"
     there = {"name": "there", "hostPath": {"path": f"{parent}/there", "type": "DirectoryOrCreate"}}
     taking = {
         "name": "taking",
         "image": PYTHON_IMAGE,
-        "command": ["rmdir", "/parent/there"],
+        "command": ["sh", "-c", "rmdir /parent/there && ln -s later /parent/there"],
         "volumeMounts": [{"name": "shared", "mountPath": "/parent"}],
     }
     await cluster.pod(
@@ -170,7 +170,7 @@ async def test_a_container_whose_volume_has_gone_is_made_once_it_is_back(
         return (state.get("waiting") or {}).get("reason") == "CreateContainerError"
 
     await eventually(waits)
-    back = cluster.node.host / f"{parent}/there".lstrip("/")
+    back = cluster.node.host / f"{parent}/later".lstrip("/")
     back.mkdir()
     (back / "file").write_text("here\n")
     assert await cluster.output("reader") == "here\n"
