@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -87,7 +88,8 @@ def _work(said: dict[str, str]) -> None:
         with found:
             return File(os.fstat(found.fileno()).st_size, lambda: kept.get(path) or BytesIO())
 
-    server("0.0.0.0", int(said["server_port"]), find=find, store=kept.put).serve_forever()
+    here = socket.gethostbyname(os.environ["HOSTNAME"])  # other pods of this machine have the port, too
+    server(here, int(said["server_port"]), find=find, store=kept.put).serve_forever()
 
 
 def _client(nas: Tree, mount_point: str, *, shared: bool) -> int:
