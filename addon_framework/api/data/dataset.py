@@ -171,6 +171,17 @@ class CacheNumbers(Struct, frozen=True):
     source_bytes_per_second: Annotated[int | None, _INT64] = None  # on the same node
 
 
+class LoadProgress(Struct, frozen=True):
+    """How far loads are; rate and time left while they run."""
+
+    bytes: Annotated[int | None, _INT64] = None
+    total_bytes: Annotated[int | None, _INT64] = None
+    files: Annotated[int | None, _INT64] = None
+    total_files: Annotated[int | None, _INT64] = None
+    bytes_per_second: Annotated[int | None, _INT64] = None
+    eta_seconds: Annotated[int | None, _INT64] = None
+
+
 class ClusterDataset(Struct, frozen=True):
     """How a Dataset of the fleet fares on one cluster. `phase` is that cluster's, or Leaving."""
 
@@ -183,6 +194,7 @@ class ClusterDataset(Struct, frozen=True):
     load_phase: str = ""
     rate: str = ""
     eta: str = ""
+    progress: LoadProgress | None = None  # of its DataLoads
     message: str = ""
     last_update_time: Annotated[str, schema(format="date-time")] = ""
 
@@ -204,6 +216,7 @@ class DatasetStatus(Struct, frozen=True):
     hcfs: Raw = {}
     observed_generation: Annotated[int, _INT64] = 0
     numbers: CacheNumbers | None = None
+    progress: LoadProgress | None = None  # on a hub, of DataLoads on all clusters; ours
     clusters: Annotated[list[ClusterDataset], schema(list_map_keys=["name"])] = []  # on a hub; ours
 
 

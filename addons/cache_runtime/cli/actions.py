@@ -28,6 +28,7 @@ from addons.cache_runtime.cli.asking import (
     there,
 )
 from addons.cache_runtime.hub import payload
+from addons.cache_runtime.hub.progress import told
 from addons.cache_runtime.hub.runtimes import UNCACHED
 from runtimes import validation
 from runtimes.interface import Cache
@@ -125,9 +126,8 @@ class _Progress:
         if dataset is not None and not entries:
             self._say(dataset["metadata"]["name"], message(dataset))
         for entry in entries:
-            parts = [entry["phase"], entry.get("cachedPercentage", ""), entry.get("rate", "")]
-            if entry.get("eta"):
-                parts.append(f"{entry['eta']} left")
+            loading = told(entry.get("progress") or {}) if entry.get("loadPhase") == "Executing" else ""
+            parts = [entry["phase"], loading or entry.get("cachedPercentage", "")]
             self._say(entry["name"], ", ".join(filter(None, [*parts, entry.get("message", "")])))
 
     def _say(self, name: str, text: str) -> None:

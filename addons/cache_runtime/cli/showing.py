@@ -13,6 +13,7 @@ from addons.cache_runtime.agent.names import DATASETS
 from addons.cache_runtime.agent.sizes import human_size
 from addons.cache_runtime.cli.asking import dataset_there, message, no_kind
 from addons.cache_runtime.hub.names import placement_of
+from addons.cache_runtime.hub.progress import told
 
 _SHORT = 60  # characters of a message where there is no -o wide
 
@@ -33,7 +34,8 @@ async def show_all(where: Where, namespace: str | None, output: str) -> None:
         return
     wide = output == "wide"
     more = ["SOURCE", "CLUSTERS", "FROM ORIGIN"] if wide else []
-    headings = ["NAMESPACE", "NAME", "PLACEMENT", "PHASE", "BOUND", "SIZE", "CACHED %", *more, "MESSAGE"]
+    headings = ["NAMESPACE", "NAME", "PLACEMENT", "PHASE", "BOUND", "SIZE", "CACHED %", "LOADING"]
+    headings += [*more, "MESSAGE"]
     _table([headings, *(_row(obj, wide) for obj in found)])
 
 
@@ -45,6 +47,7 @@ def _row(dataset: Json, wide: bool) -> list[str]:
         *(metadata["namespace"], metadata["name"], placement_of(dataset), status.get("phase", "")),
         *(f"{bound}/{len(clusters)}", status.get("ufsTotal", "")),
         (status.get("cacheStates") or {}).get("cachedPercentage", ""),
+        _loading(status, [str(entry.get("loadPhase", "")) for entry in clusters]),
     ]
     if not wide:
         text = message(dataset)
@@ -65,18 +68,24 @@ async def show(where: Where, namespace: str, name: str, output: str) -> None:
     status = dataset.get("status") or {}
     click.echo(f"{namespace}/{name}: {status.get('phase', 'Pending')}; {message(dataset)}")
     wide = ["FROM ORIGIN", "UPDATED"] if output == "wide" else []
-    rows = [["CLUSTER", "PHASE", "CACHED", "CACHED %", "LOAD", *wide, "MESSAGE"]]
+    rows = [["CLUSTER", "PHASE", "CACHED", "CACHED %", "LOAD", "LOADING", *wide, "MESSAGE"]]
     for entry in status.get("clusters") or []:
         more = [_size(entry.get("originBytes")), entry.get("lastUpdateTime", "")] if wide else []
         rows.append(
             [
                 *(entry["name"], entry["phase"], _size(entry.get("cachedBytes"))),
                 *(entry.get("cachedPercentage", ""), entry.get("loadPhase", "")),
+                _loading(entry, [str(entry.get("loadPhase", ""))]),
                 *(*more, entry.get("message", "")),
             ]
         )
     if len(rows) > 1:
         _table(rows)
+
+
+def _loading(status: Json, phases: list[str]) -> str:
+    """How far it is, while a load runs."""
+    return told(status.get("progress") or {}) if "Executing" in phases else ""
 
 
 def _whole(obj: Json) -> Json:

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addons.cache_runtime.agent.sizes import human_size, percentage
+from addons.cache_runtime.agent.sizes import human_size
 from addons.cache_runtime.agent.status import BOUND, FAILED, NO_RUNTIME, NOT_BOUND, PENDING
+from addons.cache_runtime.hub import progress
 from addons.cache_runtime.hub.feedback import feedback, problem
 from addons.cache_runtime.hub.names import name_there
 
 LEAVING = "Leaving"  # of a cluster that is to have it no more
 _COPIED = ("cachedPercentage", "cachedBytes", "sourceBytes")
-_LOADED = ("rate", "eta")
 
 
 def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, leaving: bool = False) -> Json:
@@ -34,8 +34,10 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
         entry["originBytes"] = sum(origin)
     if reports:
         entry["loadPhase"] = load_phase(each.get("phase") for each in reports)
-        running = next((each for each in reports if each.get("phase") == "Executing"), {})
-        entry |= {name: str(running[name]) for name in _LOADED if running.get(name)}
+        counted = [progress.of_report(each) for each in _latest(reports)]
+        if found := progress.together(counted, len(counted)):
+            entry["progress"] = found
+            entry |= {k: v for k, v in progress.infos(found).items() if k in ("rate", "eta")}
     message = said.get("message") if entry["phase"] != BOUND else ""
     failed = next((each.get("message") for each in reports if each.get("phase") == "Failed"), "")
     if leaving:
@@ -44,6 +46,12 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
     if why := problem(work) or failed or message:
         entry["message"] = str(why)
     return entry
+
+
+def _latest(reports: Sequence[Json]) -> Sequence[Json]:
+    """Those that run; what is complete is told while none does."""
+    running = [each for each in reports if each.get("phase") == "Executing"]
+    return running or [each for each in reports if each.get("phase") == "Complete"][-1:]
 
 
 def without_agent(entry: Json) -> Json:
@@ -91,7 +99,7 @@ def dataset_status(
         assert ready is not None
         ready["lastUpdateTime"] = moment
     status: Json = {
-        **{k: v for k, v in old.items() if k not in ("cacheStates", "ufsTotal", "fileNum")},
+        **{k: v for k, v in old.items() if k not in ("cacheStates", "ufsTotal", "fileNum", "progress")},
         "phase": phase,
         "conditions": conditions,
         "observedGeneration": dataset["metadata"].get("generation", 0),
@@ -101,6 +109,9 @@ def dataset_status(
         if value := next((each[field] for each in said if each.get(field)), None):
             status[field] = value
     status["cacheStates"] = _states(staying)
+    counted = [entry["progress"] for entry in staying if entry.get("progress")]
+    if found := progress.together(counted, sum("loadPhase" in entry for entry in staying)):
+        status["progress"] = found
     return status
 
 
@@ -124,14 +135,11 @@ def operation_status(
         return old
     phase = load_phase([each.get("phase") for each in said] + [None] * (expected - len(said)))
     infos: dict[str, str] = {}
-    for field in ("originBytes", "peerBytes", "bytes", "total"):
+    for field in ("originBytes", "peerBytes"):
         values = [int(each[field]) for each in said if str(each.get(field, "")).isdigit()]
         if values:
             infos[field] = str(sum(values))
-    if "bytes" in infos:
-        infos["loaded"] = human_size(int(infos["bytes"]))
-    if infos.get("total", "0") != "0" and "bytes" in infos:
-        infos["percentage"] = percentage(int(infos["bytes"]), int(infos["total"]))
+    infos |= progress.infos(progress.together([progress.of_report(each) for each in said], expected))
     if notes:
         infos["notes"] = notes
     if message := next((each["message"] for each in said if each.get("message")), why):

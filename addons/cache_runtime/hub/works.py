@@ -34,11 +34,11 @@ DATASET_PATHS = (
     ("reason", '.status.conditions[?(@.type=="Ready")].reason'),
     ("message", '.status.conditions[?(@.type=="Ready")].message'),
 )
-_INFOS = ("originBytes", "peerBytes", "bytes", "percentage", "rate", "eta", "message")
+_COUNTS = ("bytes", "totalBytes", "files", "totalFiles", "bytesPerSecond", "etaSeconds")
+_INFOS = ("originBytes", "peerBytes", *_COUNTS, "message")
 LOAD_PATHS = (
     ("phase", ".status.phase"),
     ("duration", ".status.duration"),
-    ("total", ".status.infos.totalBytes"),
     *((name, f".status.infos.{name}") for name in _INFOS),
 )
 

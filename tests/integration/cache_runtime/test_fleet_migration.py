@@ -86,7 +86,7 @@ async def test_a_migration_between_clusters_is_a_load_from_the_ones_cache_at_the
     await migration.until("Failed", refusal)
 
     # It succeeds when the cluster tries again, and then it is over: nothing is left to be done anew.
-    numbers = {"peerBytes": "90", "originBytes": "10", "bytes": "100", "total": "100"}
+    numbers = {"peerBytes": "90", "originBytes": "10", "bytes": "100", "totalBytes": "100"}
     await migration.says(two, phase="Complete", duration="3s", **numbers)
     status = await migration.until("Complete")
     told = {**numbers, "percentage": "100.0%", "loaded": "100.00B"}

@@ -7,6 +7,7 @@ import pytest
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addons.cache_runtime.hub.feedback import feedback
+from addons.cache_runtime.hub.progress import told
 from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_phase, operation_status
 from addons.cache_runtime.hub.works import manifest_work, secrets_of
 
@@ -96,11 +97,46 @@ def test_a_load_is_as_far_as_its_last_cluster(phases: list[str | None], phase: s
 
 
 def test_bytes_of_a_load_are_summed_over_clusters() -> None:
-    works = [report("Bound", 1, "1%", originBytes="10", bytes="10", total="20") for _ in range(2)]
+    counts = {"bytes": "10", "totalBytes": "20", "files": "1", "totalFiles": "2"}
+    works = [report("Bound", 1, "1%", originBytes="10", **counts) for _ in range(2)]
     status = operation_status("DataLoad", {}, said(works, "DataLoad"), 2, now=NOW)
-    sums = {"originBytes": "20", "bytes": "20", "loaded": "20.00B", "total": "40", "percentage": "50.0%"}
-    assert status["infos"] == sums
-    assert operation_status("DataLoad", {}, said(works, "DataLoad"), 3)["phase"] == "Executing"
+    sums = {"originBytes": "20", "bytes": "20", "loaded": "20.00B", "totalBytes": "40", "percentage": "50.0%"}
+    assert status["infos"] == sums | {"files": "2", "totalFiles": "4"}
+    more = operation_status("DataLoad", {}, said(works, "DataLoad"), 3)
+    assert more["phase"] == "Executing"
+    assert more["infos"]["percentage"] == "33.3%", "the third will load as much"
+
+
+def test_progress_has_rates_added_up_and_the_time_of_the_last() -> None:
+    def loads(done: int, rate: int, left: int) -> Json:
+        counts = {"bytes": str(done), "totalBytes": "2048", "files": "1", "totalFiles": "2"}
+        moves = {"bytesPerSecond": str(rate), "etaSeconds": str(left)}
+        return report("Bound", done, "1%", load="Executing", **counts, **moves)
+
+    whole = {"bytes": "2048", "totalBytes": "2048", "files": "2", "totalFiles": "2", "bytesPerSecond": "9"}
+    works = [loads(1024, 1024, 1), loads(0, 512, 4), report("Bound", 2048, "100%", **whole)]
+    entries = [cluster_status(f"c{n}", each, ["l"]) for n, each in enumerate(works)]
+    assert entries[1]["progress"] == {
+        "bytes": 0,
+        "totalBytes": 2048,
+        "files": 1,
+        "totalFiles": 2,
+        "bytesPerSecond": 512,
+        "etaSeconds": 4,
+    }
+    assert (entries[1]["rate"], entries[1]["eta"]) == ("512.00B/s", "4s")
+    assert "bytesPerSecond" not in entries[2]["progress"]
+    status = dataset_status(dataset(), entries, said(works), now=NOW)
+    counted = status["progress"]
+    assert (counted["bytes"], counted["totalBytes"], counted["files"]) == (3072, 6144, 4)
+    assert (counted["bytesPerSecond"], counted["etaSeconds"]) == (1536, 4)
+    assert told(counted) == "50.0% of 6.00KiB, 4 of 6 files, 1.50KiB/s, 4s left"
+    infos = operation_status("DataLoad", {}, said(works, "DataLoad"), 3, now=NOW)["infos"]
+    assert (infos["rate"], infos["eta"], infos["loaded"]) == ("1.50KiB/s", "4s", "3.00KiB")
+    late = operation_status("DataLoad", {}, said(works, "DataLoad"), 4, now=NOW)["infos"]
+    assert "eta" not in late, "nobody knows when the fourth begins"
+    ended = dataset_status(dataset(status=status), [{"name": "c", "phase": "Bound"}], [], now=NOW)
+    assert "progress" not in ended
 
 
 def test_a_work_names_secrets_and_never_has_them() -> None:
