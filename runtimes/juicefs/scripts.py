@@ -17,13 +17,31 @@ META_PASSWORD=$(printf %s "$METAURL" | sed -nE 's#^[a-z0-9]+://[^:@/]*:([^@]*)@.
 META=$(printf %s "$METAURL" | sed -E 's#^([a-z0-9]+://[^:@/]*):[^@]*@#\\1@#')
 [ -n "$META_PASSWORD" ] && export META_PASSWORD || unset META_PASSWORD
 """
+# A dump has no secrets, and `juicefs config` would take them as arguments that every process list shows.
+KEYS = r"""
+with_keys() {
+  awk '
+    function value(name, given) {
+      if (given == "" || past || $1 != "\"" name "\":") return
+      gsub(/["\\]/, "\\\\&", given)
+      $0 = "\"" name "\": \"" given "\","
+    }
+    $1 == "\"Counters\":" { past = 1 }
+    { value("AccessKey", ENVIRON["ACCESS_KEY"]); value("SecretKey", ENVIRON["SECRET_KEY"]) }
+    { value("SessionToken", ENVIRON["SESSION_TOKEN"]) }
+    !past && ENVIRON["SECRET_KEY"] != "" && $1 == "\"KeyEncrypted\":" { sub(/true/, "false") }
+    { print }'
+}
+"""
 # RESTORE is the directory of a backup; one on a node is on RESTORE_NODE. An empty file system where there was
 # one would look like a loss of all data, so whoever cannot restore it ends.
-_RESTORE = """
+_RESTORE = (
+    KEYS
+    + """
 backup() {
-  kept="$RESTORE/metadata-backup-$DATASET_NAME-$DATASET_NAMESPACE.gz"
+  own="metadata-backup-$DATASET_NAME-$DATASET_NAMESPACE.gz" kept="$RESTORE/$own"
   [ -e "$kept" ] || { set -- "$RESTORE"/metadata-backup-*.gz; [ $# -gt 1 ] || kept=$1; }
-  [ -e "$kept" ] || { echo "$RESTORE has no $(basename "$kept")" >&2; exit 1; }
+  [ -e "$kept" ] || { echo "spec.dataRestoreLocation has no $own, nor one other backup alone" >&2; exit 1; }
 }
 restore() {
   [ -n "${RESTORE:-}" ] || return 0
@@ -32,7 +50,11 @@ restore() {
     exit 1
   fi
   backup
-  juicefs load "$META" "$kept" || juicefs status "$META" >/dev/null
+  if gunzip -c "$kept" | with_keys | juicefs load "$META"; then
+    [ -z "${SECRET_KEY:-}" ] || juicefs config "$META" --encrypt-secret --yes >/dev/null || true
+  else
+    juicefs status "$META" >/dev/null
+  fi
 }
 restored() {
   [ -n "${RESTORE:-}" ] || return 0
@@ -44,6 +66,7 @@ restored() {
   say restored ", \\"bytes\\": $size, \\"files\\": $files, \\"adopted\\": $files"
 }
 """
+)
 _SAY = """
 say() { printf '{"report": "%s", "time": %s%s}\\n' "$1" "$(date +%s.%N)" "$2"; }
 """

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from runtimes.juicefs.scripts import BACKUP, MOUNT
+from runtimes.juicefs.scripts import BACKUP, KEYS, MOUNT
+from tests.integration.cache_runtime.objectstore import ACCESS_KEY, SECRET_KEY, ObjectStore
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
 
@@ -88,7 +89,8 @@ def test_metadata_that_are_lost_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("node", "words"), [("elsewhere", "waiting for node elsewhere"), ("here", "has no metadata-backup-")]
+    ("node", "words"),
+    [("elsewhere", "waiting for node elsewhere"), ("here", "has no metadata-backup-data-demo.gz")],
 )
 def test_what_cannot_be_restored_is_not_made_empty(tmp_path: Path, node: str, words: str) -> None:
     (tmp_path / "backup").mkdir()
@@ -100,6 +102,40 @@ def test_what_cannot_be_restored_is_not_made_empty(tmp_path: Path, node: str, wo
     assert ended.returncode == 1
     assert words in ended.stderr
     assert not (tmp_path / "blocks").exists()
+
+
+def test_keys_that_no_backup_has_are_those_of_the_dataset(tmp_path: Path, store: ObjectStore) -> None:
+    bucket = f"--storage=minio --bucket={store.endpoint}/models --trash-days=0"
+    given = {"FORMAT": bucket, "NAME": f"kept-{tmp_path.name}".replace("_", "-"), "SECRET_KEY": SECRET_KEY}
+    given["ACCESS_KEY"] = ACCESS_KEY
+    with mounted(tmp_path, **given) as (mount, _):
+        (mount / "SecretKey").write_bytes(b"of the user")
+    assert '"report": "done"' in back_up(tmp_path).stdout
+    kept = tmp_path / "backup/metadata-backup-data-demo.gz"
+    assert SECRET_KEY not in gzip.decompress(kept.read_bytes()).decode()
+    (tmp_path / "meta.db").unlink()
+    restore = {"RESTORE": str(tmp_path / "backup"), "RESTORE_NODE": "here", "NODE_NAME": "here"}
+    with mounted(tmp_path, **given, **restore) as (mount, _):
+        assert (mount / "SecretKey").read_bytes() == b"of the user"
+
+
+@pytest.mark.parametrize("key", ["plain", 'se"c\\r&et/%'])
+def test_a_key_is_written_as_json_wants_it(key: str) -> None:
+    dump = {
+        "Setting": {"AccessKey": "old", "SecretKey": "removed", "KeyEncrypted": True, "TrashDays": 1},
+        "Counters": {"usedSpace": 0},
+        "FSTree": {"entries": {"SecretKey": {"attr": {"inode": 1}}}},
+    }
+    made = subprocess.run(
+        ["sh", "-c", f"{KEYS}\nwith_keys"],
+        input=json.dumps(dump, indent=2),
+        env={"PATH": os.environ["PATH"], "SECRET_KEY": key},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    setting = {**dump["Setting"], "SecretKey": key, "KeyEncrypted": False}
+    assert json.loads(made.stdout) == {**dump, "Setting": setting}
 
 
 def test_a_backup_that_fails_says_why_in_juicefs_words(tmp_path: Path) -> None:
