@@ -9,6 +9,7 @@ import base64
 import functools
 import hashlib
 import hmac
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from addon_framework.local.apiserver.store import Store
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 AUDIENCES = (ISSUER,)
 _HASH = hashes.SHA256()
+_NEWCOMERS = re.compile("system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,8 @@ class Tokens:
             for name, value in (stored.get("data") or {}).items()
         }
         right = hmac.compare_digest(data.get("token-secret", "").encode(), secret.encode())
+        if stored["metadata"].get("deletionTimestamp") or data.get("token-id") != identity:
+            return None
         if not right or data.get("usage-bootstrap-authentication") != "true":
             return None
         if expiration := data.get("expiration"):
@@ -187,6 +191,8 @@ class Tokens:
             except ValueError:
                 return None
         extra = [group for group in data.get("auth-extra-groups", "").split(",") if group]
+        if not all(map(_NEWCOMERS.fullmatch, extra)):
+            return None
         return User(f"system:bootstrap:{identity}", ("system:bootstrappers", *extra, _AUTHENTICATED))
 
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.registry import SUBRESOURCE_VERBS, Kind, Registry, Version
-
-_SUB_KINDS: dict[str, tuple[str, str, str]] = {
-    "scale": ("autoscaling", "v1", "Scale"),
-    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
-    "eviction": ("policy", "v1", "Eviction"),
-    "binding": ("", "v1", "Binding"),
-    "exec": ("", "v1", "PodExecOptions"),
-    "attach": ("", "v1", "PodAttachOptions"),
-    "portforward": ("", "v1", "PodPortForwardOptions"),
-}
+from addon_framework.local.apiserver.registry import (
+    SUBRESOURCE_KINDS,
+    SUBRESOURCE_VERBS,
+    Kind,
+    Registry,
+    Version,
+)
 
 _PROXIED = {"proxy": "ProxyOptions"}
 
@@ -63,8 +59,8 @@ def resource_list(registry: Registry, group: str, version: str) -> Json | None:
                 "kind": kind.kind + _PROXIED.get(sub, ""),
                 "verbs": list(SUBRESOURCE_VERBS[sub]),
             }
-            if sub in _SUB_KINDS:
-                entry["group"], entry["version"], entry["kind"] = _SUB_KINDS[sub]
+            if sub in SUBRESOURCE_KINDS:
+                entry["group"], entry["version"], entry["kind"] = SUBRESOURCE_KINDS[sub]
             entries.append(entry)
     if not entries:
         return None
@@ -131,7 +127,7 @@ def _aggregated(kind: Kind, served: Version, group: str, version: str) -> Json:
             {
                 "subresource": sub,
                 "responseKind": _response_kind(
-                    *_SUB_KINDS.get(sub, (group, version, kind.kind + _PROXIED.get(sub, "")))
+                    *SUBRESOURCE_KINDS.get(sub, (group, version, kind.kind + _PROXIED.get(sub, "")))
                 ),
                 "verbs": list(SUBRESOURCE_VERBS[sub]),
             }

@@ -14,6 +14,7 @@ from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import is_true
 from addon_framework.local.apiserver.logoptions import log_options
+from addon_framework.local.apiserver.registry import SUBRESOURCE_KINDS
 from addon_framework.local.apiserver.status import StatusError
 from addon_framework.local.apiserver.store import Store
 
@@ -28,15 +29,13 @@ _STREAM_OPTIONS = ("command", "stdin", "stdout", "stderr", "tty", "ports")
 _MAX_MESSAGE = 16 << 20
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=1)
 
-_ASKED = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
-
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
 def stream_options(subresource: str, request: web.BaseRequest) -> Json:
     """What is asked of a stream, as admission sees it."""
     query = request.query
-    asked: Json = {"kind": _ASKED[subresource], "apiVersion": "v1"}
+    asked: Json = {"kind": SUBRESOURCE_KINDS[subresource][2], "apiVersion": "v1"}
     if subresource == "portforward":
         ports = [int(port) for port in query.getall("ports", []) if port.isdigit()]
         return asked | ({"ports": ports} if ports else {})

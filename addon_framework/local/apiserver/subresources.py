@@ -15,7 +15,7 @@ from addon_framework.local.apiserver.call import Target
 from addon_framework.local.apiserver.deletion import check_options
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.patches import APPLY, MERGE, STRATEGIC, patched
-from addon_framework.local.apiserver.registry import Registry
+from addon_framework.local.apiserver.registry import SUBRESOURCE_KINDS, Registry
 from addon_framework.local.apiserver.schemas import SchemaNode, builtin_schema, cause, copy_json
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.write import Write
@@ -25,13 +25,7 @@ _BUILTIN_SCALE = {
     "statusReplicasPath": ".status.replicas",
     "labelSelectorPath": "",
 }
-_BODIES = {
-    "scale": ("autoscaling", "v1", "Scale"),
-    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
-    "eviction": ("policy", "v1", "Eviction"),
-    "binding": ("", "v1", "Binding"),
-    "finalize": ("", "v1", "Namespace"),
-}
+_BODIES = {**SUBRESOURCE_KINDS, "finalize": ("", "v1", "Namespace")}
 _MIN_TOKEN_SECONDS, _MAX_TOKEN_SECONDS = 600, 1 << 32
 
 

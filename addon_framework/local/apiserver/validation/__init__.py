@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from addon_framework.api.meta import Json
+from addon_framework.local.apiserver.data import described
 from addon_framework.local.apiserver.schemas import Cause, builtin_schema, names
 from addon_framework.local.apiserver.validation import checks
 from addon_framework.local.apiserver.validation.defaults import default_builtin
 from addon_framework.local.apiserver.validation.definitions import scale_errors
 from addon_framework.local.apiserver.validation.limits import judge
-from addon_framework.local.apiserver.validation.metadata import NameCheck, metadata_errors
+from addon_framework.local.apiserver.validation.metadata import NameCheck, immutable, metadata_errors
 
 __all__ = ["default_builtin", "validate_builtin"]
 
@@ -37,6 +40,15 @@ def validate_builtin(obj: Json, old: Json | None, scale: Json | None = None) -> 
         judge(obj, schema, "", causes)
     if old is None and name in checks.CREATIONS:
         causes += checks.CREATIONS[name](obj, "")
-    if old is not None and name in checks.CHANGES:
-        causes += checks.CHANGES[name](obj, old)
+    if old is not None:
+        if name in checks.CHANGES:
+            causes += checks.CHANGES[name](obj, old)
+        for field in _frozen().get(name, "").split():
+            causes += immutable(obj, old, field)
     return causes
+
+
+@cache
+def _frozen() -> dict[str, str]:
+    fields: dict[str, str] = described(__package__, "frozen.yaml")
+    return fields

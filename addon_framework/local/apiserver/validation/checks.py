@@ -45,7 +45,6 @@ CHANGES: dict[str, Change] = {
     **config.CHANGES,
     **definitions.CHANGES,
     **pods.CHANGES,
-    **quotas.CHANGES,
     **rbac.CHANGES,
     **services.CHANGES,
     **storage.CHANGES,

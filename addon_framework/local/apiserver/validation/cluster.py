@@ -98,9 +98,6 @@ def _new_event_changed(obj: Json, old: Json) -> Iterator[Cause]:
     """Fields are told by the names that they have within the server."""
     for field, told in (("regarding", "involvedObject"), ("note", "message")):
         yield from immutable({told: obj.get(field)}, {told: old.get(field)}, told)
-    same = ("reason", "action", "related", "reportingController", "reportingInstance", "type", "eventTime")
-    for field in same:
-        yield from immutable(obj, old, field)
 
 
 def _namespace(obj: Json, path: str) -> Iterator[Cause]:
@@ -145,11 +142,6 @@ def _node_changed(obj: Json, old: Json) -> Iterator[Cause]:
 def _priority_changed(obj: Json, old: Json) -> Iterator[Cause]:
     if obj.get("value") != old.get("value"):
         yield cause.forbidden("value", "may not be changed in an update.")
-    yield from immutable(obj, old, "preemptionPolicy")
-
-
-def _runtime_changed(obj: Json, old: Json) -> Iterator[Cause]:
-    return immutable(obj, old, "handler")
 
 
 CHECKS: dict[str, Any] = {
@@ -164,6 +156,5 @@ CHANGES: dict[str, Any] = {
     "certificates.v1.CertificateSigningRequest": _request_changed,
     "core.v1.Node": _node_changed,
     "events.v1.Event": _new_event_changed,
-    "node.v1.RuntimeClass": _runtime_changed,
     "scheduling.v1.PriorityClass": _priority_changed,
 }

@@ -8,7 +8,6 @@ from typing import Any
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, cause
 from addon_framework.local.apiserver.validation.containers import amounts
-from addon_framework.local.apiserver.validation.metadata import immutable
 
 _SCOPES = (
     "BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass",
@@ -96,14 +95,9 @@ def _resource_metric(value: Json, path: str) -> Iterator[Cause]:
         yield cause.required(f"{path}target.averageUtilization", why)
 
 
-def _quota_changed(obj: Json, old: Json) -> Iterator[Cause]:
-    return immutable(obj, old, "spec.scopes")
-
-
 CHECKS: dict[str, Any] = {
     "core.v1.LimitRangeSpec": _limit_range,
     "core.v1.ResourceQuotaSpec": _quota,
     "autoscaling.v2.HorizontalPodAutoscalerSpec": _autoscaler,
     "autoscaling.v2.ResourceMetricSource": _resource_metric,
 }
-CHANGES: dict[str, Any] = {"core.v1.ResourceQuota": _quota_changed}

@@ -8,7 +8,6 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas import Cause, cause
-from addon_framework.local.apiserver.validation.metadata import immutable
 from addon_framework.local.apiserver.validation.words import FORMATS
 
 
@@ -135,10 +134,6 @@ def _endpoint_slice(obj: Json, path: str) -> Iterator[Cause]:
                 yield cause.invalid(f"{where}[{at}]", address, f"must be an {kind} address")
 
 
-def _endpoint_slice_changed(obj: Json, old: Json) -> Iterator[Cause]:
-    return immutable(obj, old, "addressType")
-
-
 CHECKS: dict[str, Any] = {
     "core.v1.EndpointSubset": _subset,
     "core.v1.ServiceSpec": _service,
@@ -147,7 +142,4 @@ CHECKS: dict[str, Any] = {
     "networking.v1.IngressSpec": _ingress,
 }
 CREATIONS: dict[str, Any] = {"core.v1.Service": _new_service}
-CHANGES: dict[str, Any] = {
-    "core.v1.Service": _service_changed,
-    "discovery.v1.EndpointSlice": _endpoint_slice_changed,
-}
+CHANGES: dict[str, Any] = {"core.v1.Service": _service_changed}

@@ -133,11 +133,6 @@ def _class(obj: Json, path: str) -> Iterator[Cause]:
         seen.append(meant)
 
 
-def _class_changed(obj: Json, old: Json) -> Iterator[Cause]:
-    for key in ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"):
-        yield from immutable(obj, old, key)
-
-
 CHECKS: dict[str, Any] = {
     "core.v1.PersistentVolume": _volume,
     "storage.v1.CSIDriverSpec": _driver,
@@ -148,5 +143,4 @@ CHANGES: dict[str, Any] = {
     "core.v1.PersistentVolume": _volume_changed,
     "core.v1.PersistentVolumeClaim": _claim_changed,
     "storage.v1.CSIDriver": _driver_changed,
-    "storage.v1.StorageClass": _class_changed,
 }

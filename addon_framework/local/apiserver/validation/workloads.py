@@ -156,13 +156,9 @@ def _stateful_set_changed(obj: Json, old: Json) -> Iterator[Cause]:
         yield cause.forbidden("spec", why)
 
 
-def _same_selector(obj: Json, old: Json) -> Iterator[Cause]:
-    yield from immutable(obj, old, "spec.selector")
-    yield from _counts(obj.get("status") or {})
-
-
-def _counts(state: Json) -> Iterator[Cause]:
+def _counts(obj: Json, old: Json) -> Iterator[Cause]:
     """Of pods in a status: none is below zero, and no part is more than the whole."""
+    state = obj.get("status") or {}
     for field, count in state.items():
         if isinstance(count, int) and count < 0:
             yield cause.invalid(f"status.{field}", count, "must be greater than or equal to 0")
@@ -177,10 +173,6 @@ def _counts(state: Json) -> Iterator[Cause]:
 def _new_job(job: Json, path: str) -> Iterator[Cause]:
     spec = job.get("spec") or {}
     return _selects_own_pods(spec, "spec.", "job") if spec.get("manualSelector") else iter(())
-
-
-def _revision_changed(obj: Json, old: Json) -> Iterator[Cause]:
-    return immutable(obj, old, "data")
 
 
 def _job_changed(job: Json, old: Json) -> Iterator[Cause]:
@@ -274,10 +266,9 @@ CREATIONS: dict[str, Any] = {
     "batch.v1.CronJob": _new_cron_job,
 }
 CHANGES: dict[str, Any] = {
-    "apps.v1.Deployment": _same_selector,
-    "apps.v1.ReplicaSet": _same_selector,
-    "apps.v1.ControllerRevision": _revision_changed,
-    "apps.v1.DaemonSet": _same_selector,
+    "apps.v1.Deployment": _counts,
+    "apps.v1.ReplicaSet": _counts,
+    "apps.v1.DaemonSet": _counts,
     "apps.v1.StatefulSet": _stateful_set_changed,
     "batch.v1.Job": _job_changed,
 }
