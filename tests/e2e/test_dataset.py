@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ async def test_on_both_clusters_with_one_command_and_gone_with_another(
         "cluster1": 15 * MB,
         "cluster2": 15 * MB,
     }
+    everything = {"bytes": 30 * MB, "totalBytes": 30 * MB, "files": 6, "totalFiles": 6}
+    assert found["progress"] == everything
+    cache = directory / "clusters/cluster1/node/host/var/lib/boundaryless/cache/default/llama"
+    shutil.rmtree(cache.rename(cache.with_name("aside")))
+    await eventually(lambda: _lost(directory, "cluster1") == "False", timeout=60)
+    await eventually(lambda: status(fleetadm, directory).get("progress") == everything, timeout=60)
     works = kubectl(directory, "hub", "get", "manifestworks", "-A", "-o", "json")
     for value in (store.secret_key, base64.b64encode(store.secret_key.encode()).decode()):
         assert value not in works
@@ -116,6 +123,12 @@ async def test_on_both_clusters_with_one_command_and_gone_with_another(
     said = fleetadm("dataset", "create", "llama", *source, "--clusters", "cluster1", "--wait", *where)
     assert "ManagedClusterSetBinding default/global created" in said.stdout
     assert [entry["name"] for entry in status(fleetadm, directory)["clusters"]] == ["cluster1"]
+
+
+def _lost(directory: Path, cluster: str) -> str:
+    """Whether a cluster's Dataset has lost files; "" if it never has."""
+    path = '{.status.conditions[?(@.type=="CacheLost")].status}'
+    return kubectl(directory, cluster, "get", "dataset", "llama", "-n", "default", "-o", f"jsonpath={path}")
 
 
 def _left(directory: Path, cluster: str) -> list[str]:

@@ -38,7 +38,7 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
         if found := progress.together(counted, len(counted)):
             entry["progress"] = found
             entry |= {k: v for k, v in progress.infos(found).items() if k in ("rate", "eta")}
-    message = said.get("message") if entry["phase"] != BOUND else ""
+    message = said.get("message") if entry["phase"] != BOUND else _of_bound(said)
     failed = next((each.get("message") for each in reports if each.get("phase") == "Failed"), "")
     if leaving:
         entry["phase"] = LEAVING
@@ -46,6 +46,13 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
     if why := problem(work) or failed or message:
         entry["message"] = str(why)
     return entry
+
+
+def _of_bound(said: Json) -> str:
+    """What is wrong with what can be mounted."""
+    if said.get("lost") == "True":
+        return str(said.get("lostMessage") or "")
+    return str(said.get("initializedMessage") or "") if said.get("initialized") == "False" else ""
 
 
 def _latest(reports: Sequence[Json]) -> Sequence[Json]:

@@ -8,7 +8,7 @@ from addon_framework.api.data import GROUP
 from addon_framework.api.meta import Json
 from addon_framework.api.names import PLACEMENT_LABEL
 from addon_framework.kube import Key, key_of
-from addons.cache_runtime.agent.names import HUB_SECRET_ANNOTATION
+from addons.cache_runtime.agent.names import CACHE_LOST, HUB_SECRET_ANNOTATION
 from addons.cache_runtime.hub import payload as data
 from addons.cache_runtime.hub import peers
 from addons.cache_runtime.hub.names import (
@@ -33,6 +33,10 @@ DATASET_PATHS = (
     ("fileNum", ".status.fileNum"),
     ("reason", '.status.conditions[?(@.type=="Ready")].reason'),
     ("message", '.status.conditions[?(@.type=="Ready")].message'),
+    ("lost", f'.status.conditions[?(@.type=="{CACHE_LOST}")].status'),
+    ("lostMessage", f'.status.conditions[?(@.type=="{CACHE_LOST}")].message'),
+    ("initialized", '.status.conditions[?(@.type=="Initialized")].status'),
+    ("initializedMessage", '.status.conditions[?(@.type=="Initialized")].message'),
 )
 _COUNTS = ("bytes", "totalBytes", "files", "totalFiles", "bytesPerSecond", "etaSeconds")
 _INFOS = ("originBytes", "peerBytes", *_COUNTS, "message")

@@ -74,6 +74,15 @@ def test_a_runtime_that_comes_a_moment_after_its_dataset_is_no_trouble() -> None
     assert (entry["phase"], entry["message"]) == ("NotBound", "Dataset x is not there")
 
 
+def test_a_cluster_that_has_it_bound_says_what_it_lost_or_cannot_read() -> None:
+    said = {"phase": "Bound", "lost": "True", "lostMessage": "on node a it was removed"}
+    assert cluster_status("c", work({("Dataset", "d"): said}), [])["message"] == "on node a it was removed"
+    said |= {"lost": "False", "initialized": "False", "initializedMessage": "NoSuchBucket"}
+    assert cluster_status("c", work({("Dataset", "d"): said}), [])["message"] == "NoSuchBucket"
+    said["initialized"] = "True"
+    assert "message" not in cluster_status("c", work({("Dataset", "d"): said}), [])
+
+
 def test_what_cannot_be_sent_is_said_and_a_bound_cluster_stays_bound() -> None:
     entries = [cluster_status("c0", report("Bound", 1, "100.0%"), [])]
     status = dataset_status(dataset(), entries, [], why=("SecretNotFound", "there is no Secret"), now=NOW)
