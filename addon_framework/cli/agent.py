@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,14 @@ def run_command(
             raise click.BadParameter(
                 f"unknown: {', '.join(unknown)}; known are {known}", param_hint="--controllers"
             )
-        with tempfile.TemporaryDirectory(prefix="fleetadm-") as directory:
-            bootstrap = hub_kubeconfig or Path(directory, "bootstrap.kubeconfig")
-            if hub_server is not None and hub_token_file is not None:
+        with ExitStack() as stack:
+            if hub_kubeconfig is not None:
+                bootstrap = hub_kubeconfig
+            else:
+                directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="fleetadm-"))
+                bootstrap = Path(directory, "bootstrap.kubeconfig")
+                assert hub_server is not None
+                assert hub_token_file is not None
                 bootstrap.write_text(json.dumps(_by_token(hub_server, hub_token_file, hub_ca_file)))
             await run_agent(
                 hub_kubeconfig=bootstrap,

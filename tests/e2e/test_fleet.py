@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from addon_framework.local.fleet import Fleet
+from addon_framework.local.fleet.processes import sockets
+from addon_framework.local.fleet.state import Layout
 from addon_framework.testing import eventually
 from tests.e2e.conftest import BIN, Run, interface_names, left_behind
 
@@ -35,9 +37,13 @@ def test_a_fleet_comes_up_joined_goes_down_without_a_trace_and_comes_back(
     assert conditions["ManagedClusterConditionAvailable"] == "True"
     kubectl(directory, "cluster1", "wait", "node/cluster1-node", "--for=condition=Ready", "--timeout=90s")
     kubectl(directory, "hub", "create", "configmap", "kept", "--from-literal=a=b")
+    state = Layout(directory).load()
+    assert state is not None
+    assert list(sockets(state))
 
     fleetadm("down", "--dir", str(directory))
     assert left_behind(directory, before) == []
+    assert not list(sockets(state))
 
     fleetadm(*up)
     assert kubectl(directory, "hub", "get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"

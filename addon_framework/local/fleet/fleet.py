@@ -131,8 +131,11 @@ class Fleet:
         """Ends all processes, in order, and removes the network; data stays."""
         self._end_supervisor()
         state = self.layout.load()
-        if state is not None and state.isolated:
-            network.down(state)
+        if state is not None:
+            for path in processes.sockets(state):
+                path.unlink(missing_ok=True)
+            if state.isolated:
+                network.down(state)
         self.layout.processes.unlink(missing_ok=True)
         self.layout.status.unlink(missing_ok=True)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from addon_framework.local.fleet import network
 from addon_framework.local.fleet.programs import find
@@ -52,6 +54,14 @@ def store(layout: Layout, state: FleetState) -> ProcessSpec:
         },
         stage=STORE,
     )
+
+
+def sockets(state: FleetState) -> Iterator[Path]:
+    """What SeaweedFS leaves when it has ended; their place is its own choice."""
+    store = state.store
+    for port in (store.s3, store.master, store.volume, store.filer, store.admin):
+        for each in (port, port + 10000):  # the latter for gRPC
+            yield from Path("/tmp").glob(f"seaweedfs-*-{each}.sock")
 
 
 def node(layout: Layout, state: FleetState, cluster: ClusterState) -> ProcessSpec:

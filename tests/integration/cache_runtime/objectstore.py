@@ -36,8 +36,9 @@ class ObjectStore:
         s3, master, volume, filer = self._ports
         data = self._directory / "data"
         data.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).parent / "weed"), "mini", f"-dir={data}", "-ip=127.0.0.1"]
-        command += ["-ip.bind=127.0.0.1", f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        command = [str(Path(sys.executable).parent / "weed"), "-logtostderr", "mini", f"-dir={data}"]
+        command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
+        command += [f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
         command += ["-webdav=false", "-admin.ui=false", f"-s3.domainName={DOMAIN}"]
         environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -58,6 +59,9 @@ class ObjectStore:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+            for port in self._ports:
+                for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # which it leaves there
+                    path.unlink()
 
     def client(self, checksums: str = "when_supported") -> Any:
         """boto3's. `checksums`: when uploads bring one that nobody asked for."""
