@@ -68,6 +68,52 @@ async def test_38_tokens_that_are_none(token_api: TokenApi, forged: str) -> None
     (await token_api(forged).get("/api/v1/namespaces")).is_status(401, "Unauthorized")
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"expiration": "2020-01-01T00:00:00Z"},
+        {"usage-bootstrap-authentication": "false"},
+        {"token-secret": "fedcba9876543210"},
+        {"token-id": "000000"},
+        {"auth-extra-groups": "system:bootstrappers:fleet,system:masters"},
+    ],
+    ids=lambda ends: str(*ends),
+)
+async def test_38_bootstrap_tokens(api: Api, token_api: TokenApi, ends: dict[str, str]) -> None:
+    identity, password = secrets.token_hex(3), secrets.token_hex(8)
+    path, name = "/api/v1/namespaces/kube-system/secrets", f"bootstrap-token-{identity}"
+    content = {
+        "token-id": identity,
+        "token-secret": password,
+        "usage-bootstrap-authentication": "true",
+        "auth-extra-groups": "system:bootstrappers:fleet",
+        "expiration": (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    stored = {"metadata": {"name": name}, "type": "bootstrap.kubernetes.io/token", "stringData": content}
+    (await api.post(path, stored)).ok(201)
+    newcomer = token_api(f"{identity}.{password}")
+
+    async def known() -> Json | None:
+        answer = await newcomer.post(f"{AUTHN}/selfsubjectreviews", {})
+        return dict(answer.body["status"]["userInfo"]) if answer.code == 201 else None
+
+    user = await eventually(known)
+    assert user["username"] == f"system:bootstrap:{identity}"
+    assert set(user["groups"]) == {
+        "system:bootstrappers",
+        "system:bootstrappers:fleet",
+        "system:authenticated",
+    }
+    (await newcomer.get("/api/v1/namespaces")).is_status(403, "Forbidden")
+    (await api.patch(f"{path}/{name}", {"stringData": ends})).ok()
+
+    async def refused() -> bool:
+        return (await newcomer.get("/api/v1/namespaces")).code == 401
+
+    await eventually(refused)
+    await api.delete(f"{path}/{name}")
+
+
 async def test_38_nobody(token_api: TokenApi) -> None:
     answer = await token_api(None).get("/api/v1/namespaces")
     assert answer.code in (401, 403)
