@@ -216,6 +216,36 @@ async def test_52_cp(cluster: Cluster, tmp_path: Path) -> None:
     assert (tmp_path / "back").read_bytes() == content
 
 
+async def test_53_http_through_the_api_server(cluster: Cluster) -> None:
+    container = {"image": "example.org/python:3", "args": ["-c", SERVER], "env": POD_IP}
+    container |= {"ports": [{"containerPort": 8000}]}  # type: ignore[dict-item]
+    container["readinessProbe"] = {"httpGet": {"port": 8000}, "periodSeconds": 1}  # type: ignore[assignment]
+    await cluster.pod("web", container=container)
+    await cluster.running("web")
+    ports = [{"name": "http", "port": 80, "targetPort": 8000}]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
+    await cluster.create({**service, "spec": {"selector": {"app": "web"}, "ports": ports}})
+    mine = f"/api/v1/namespaces/{cluster.namespace}"
+
+    async def get(path: str) -> bytes:
+        code, out, err = await run(cluster, KUBECTLS[0], "get", "--raw", path)
+        return out if code == 0 else err
+
+    for name in ("web", "web:8000", "http:web:8000"):
+        answer = await get(f"{mine}/pods/{name}/proxy/a/b?c=d")
+        assert (answer[-8:], len(answer)) == (b"/a/b?c=d", 3_000_008), name
+
+    async def by_service() -> bool:
+        return (await get(f"{mine}/services/s:http/proxy/it")).endswith(b"x/it")
+
+    await eventually(by_service)
+    assert b"ServiceUnavailable" in await get(f"{mine}/services/s:other/proxy/")
+    assert b"ServiceUnavailable" in await get(f"{mine}/pods/web:8001/proxy/")  # nobody listens there
+    node = f"/api/v1/nodes/{cluster.node.name}/proxy"
+    assert await get(f"{node}/containerLogs/{cluster.namespace}/web/c") == b""
+    assert b"not found" in (await get(f"{node}/nothing")).lower()
+
+
 async def test_52_the_official_python_client(cluster: Cluster) -> None:
     container = {"image": "example.org/python:3", "args": ["-c", SERVER], "env": POD_IP}
     container["readinessProbe"] = {"httpGet": {"port": 8000}, "periodSeconds": 1}  # type: ignore[assignment]
