@@ -42,9 +42,17 @@ def merge_patch(old: Any, new: Any) -> Any:
 
 
 async def patch_status(
-    client: Client, resource: Resource, obj: Json, status: Json, *, optional: Collection[str] = ()
+    client: Client,
+    resource: Resource,
+    obj: Json,
+    status: Json,
+    *,
+    optional: Collection[str] = (),
+    exact: bool = False,
 ) -> bool:
     """Makes `obj`'s status `status`, sending only the difference; False when there was none.
+
+    `exact`: the difference to an older copy would make a status of two halves, so it is a Conflict.
 
     The uid goes along, so that an object that was deleted and made anew is not written to by mistake.
     `optional` fields are dropped by servers that have another's definition of the kind: a difference that is
@@ -55,6 +63,7 @@ async def patch_status(
     if not patch or (old and all(field in optional and field not in old for field in patch)):
         return False
     metadata = obj["metadata"]
-    body: Json = {"metadata": {"uid": metadata["uid"]}, "status": patch}
+    known = {"uid": metadata["uid"]} | ({"resourceVersion": metadata["resourceVersion"]} if exact else {})
+    body: Json = {"metadata": known, "status": patch}
     await client.patch(resource, metadata["name"], body, metadata.get("namespace"), subresource="status")
     return True

@@ -164,7 +164,7 @@ class DaemonSetController(Controller):
                 updatedNumberScheduled=sum(any(_is_of(p, current) for p in on.pods) for on in wanted),
             ),
         }
-        await patch_status(self.client, DAEMONSETS, daemon_set, status)
+        await patch_status(self.client, DAEMONSETS, daemon_set, status, exact=True)
         return wait
 
     def _all(self, node: Json) -> list[Key]:

@@ -107,7 +107,7 @@ class DeploymentController(Controller):
                 there, template
             ):
                 status = {**status, "collisionCount": int(status.get("collisionCount", 0)) + 1}
-                await patch_status(self.client, DEPLOYMENTS, deployment, status)
+                await patch_status(self.client, DEPLOYMENTS, deployment, status, exact=True)
             return  # else our cache has not seen it yet
         except ApiError as error:
             message = f"Failed to create new replica set {replica_set['metadata']['name']!r}: {error.message}"
@@ -294,7 +294,7 @@ class DeploymentController(Controller):
             moved = any(status.get(field, 0) > before.get(field, 0) for field in counts)
             wait = self._progress(deployment, conditions, new, moved)
         status["conditions"] = conditions
-        await patch_status(self.client, DEPLOYMENTS, deployment, status)
+        await patch_status(self.client, DEPLOYMENTS, deployment, status, exact=True)
         metadata = deployment["metadata"]
         if new is not None and (metadata.get("annotations") or {}).get(_REVISION) != str(_revision(new)):
             patch = {"metadata": {"annotations": {_REVISION: str(_revision(new))}}}

@@ -108,7 +108,7 @@ class ReplicaSetController(Controller):
         }
         if conditions:
             status["conditions"] = conditions
-        await patch_status(self.client, REPLICASETS, replica_set, status)
+        await patch_status(self.client, REPLICASETS, replica_set, status, exact=True)
         return wait
 
 

@@ -236,7 +236,7 @@ class StatefulSetController(Controller):
                 updatedReplicas=updated,
             ),
         }
-        await patch_status(self.client, STATEFULSETS, plan.owner, status)
+        await patch_status(self.client, STATEFULSETS, plan.owner, status, exact=True)
         return wait
 
 

@@ -220,7 +220,7 @@ async def test_53_http_through_the_api_server(cluster: Cluster) -> None:
     container = {"image": "example.org/python:3", "args": ["-c", SERVER], "env": POD_IP}
     container |= {"ports": [{"containerPort": 8000}]}  # type: ignore[dict-item]
     container["readinessProbe"] = {"httpGet": {"port": 8000}, "periodSeconds": 1}  # type: ignore[assignment]
-    await cluster.pod("web", container=container)
+    await cluster.pod("web", container=container, labels={"app": "web"})
     await cluster.running("web")
     ports = [{"name": "http", "port": 80, "targetPort": 8000}]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
@@ -242,8 +242,9 @@ async def test_53_http_through_the_api_server(cluster: Cluster) -> None:
     assert b"ServiceUnavailable" in await get(f"{mine}/services/s:other/proxy/")
     assert b"ServiceUnavailable" in await get(f"{mine}/pods/web:8001/proxy/")  # nobody listens there
     node = f"/api/v1/nodes/{cluster.node.name}/proxy"
-    assert await get(f"{node}/containerLogs/{cluster.namespace}/web/c") == b""
-    assert b"not found" in (await get(f"{node}/nothing")).lower()
+    said = await get(f"{node}/containerLogs/{cluster.namespace}/web/main")
+    assert (await get(f"{mine}/pods/web/log")).startswith(said)
+    assert b"(NotFound)" in await get(f"{node}/nothing")
 
 
 async def test_52_the_official_python_client(cluster: Cluster) -> None:
