@@ -98,7 +98,8 @@ async def mounted(fleet: Fleet, *paths: str) -> bool:
 
 async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) -> None:
     await fleet.secret()
-    fleet.store.client().put_object(Bucket="models", Key="a/file", Body=b"12345")
+    for name, content in (("a", b"12345"), ("b", b"67"), ("c", b"8")):
+        fleet.store.client().put_object(Bucket="models", Key=f"{name}/file", Body=content)
     dataset = fleet.object(DATASETS, "data", {"mounts": [mount(fleet, "a"), mount(fleet, "b")]})
     await fleet.create(dataset, runtime(fleet))
     bound = await fleet.phase(DATASETS, "data", "Bound")
@@ -117,7 +118,7 @@ async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet, host_files: Path) 
     assert await may_execute(fleet, fleet.namespace)
     assert not await may_execute(fleet, "default"), "where no cache needs it"
 
-    await fleet.until(DATASETS, "data", lambda d: d["status"].get("ufsTotal") == "5.00B")
+    await fleet.until(DATASETS, "data", lambda d: d["status"].get("ufsTotal") == "7.00B")
 
     # Mounts of a Dataset in use come and go.
     change = {"spec": {"mounts": [mount(fleet, "b"), mount(fleet, "c")]}}
