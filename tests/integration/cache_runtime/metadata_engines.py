@@ -72,7 +72,7 @@ def _serving(command: list[str], port: int, directory: Path, user: int | None = 
         yield
     finally:
         process.send_signal(signal.SIGINT)  # PostgreSQL's fast end
-        process.wait(20)
+        process.wait(90)
 
 
 def _binaries() -> Path | None:

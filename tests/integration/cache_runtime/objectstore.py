@@ -47,7 +47,7 @@ class ObjectStore:
             self._process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
             )
-        wait_ready(f"{self.endpoint}/healthz", self._process, path, timeout=30)
+        wait_ready(f"{self.endpoint}/healthz", self._process, path, timeout=90)
 
     def stop(self) -> None:
         """Ends it."""

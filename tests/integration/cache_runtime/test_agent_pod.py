@@ -53,5 +53,5 @@ async def agent_ip(fleet: Fleet) -> str:
 
 
 def scrape(host: str) -> str:
-    with urllib.request.urlopen(f"http://{host}:{METRICS_PORT}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{host}:{METRICS_PORT}/metrics", timeout=60) as answer:
         return str(answer.read().decode())

@@ -203,7 +203,7 @@ async def test_workers_share_the_data_and_come_back_to_their_part(
 def make_volumes(master: Json) -> None:
     """Three on each worker, before there are any: SeaweedFS would throw dice for where they are."""
     at = f"http://{master['status']['podIP']}:9333"
-    with urllib.request.urlopen(f"{at}/dir/status", timeout=10) as answer:
+    with urllib.request.urlopen(f"{at}/dir/status", timeout=60) as answer:
         centers = json.load(answer)["Topology"]["DataCenters"]
     for server in (n for center in centers for rack in center["Racks"] for n in rack["DataNodes"]):
         with urllib.request.urlopen(f"{at}/vol/grow?count=3&dataNode={server['Url']}", timeout=30) as answer:

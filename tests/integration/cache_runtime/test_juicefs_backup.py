@@ -57,7 +57,7 @@ def mounted(root: Path, **more: str) -> Iterator[tuple[Path, list[dict[str, obje
         yield root / "mnt", said
     finally:
         subprocess.run(["umount", str(root / "mnt")], check=False)
-        process.wait(timeout=20)
+        process.wait(timeout=90)
         process.stdout.close()
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_restored_is_not_made_empty(tmp_path: Path, node: str, wo
     restore = {"RESTORE": str(tmp_path / "backup"), "RESTORE_NODE": node, "NODE_NAME": "here"}
     given = environment(tmp_path, **restore)
     ended = subprocess.run(
-        ["sh", "-c", MOUNT], env=given, capture_output=True, text=True, check=False, timeout=20
+        ["sh", "-c", MOUNT], env=given, capture_output=True, text=True, check=False, timeout=90
     )
     assert ended.returncode == 1
     assert words in ended.stderr

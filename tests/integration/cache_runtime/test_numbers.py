@@ -24,7 +24,7 @@ def metrics() -> tuple[str, int]:
 
 def scrape(address: tuple[str, int]) -> dict[tuple[str, str], float]:
     """Values by metric and Dataset."""
-    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     return {
         (sample.name, sample.labels.get("dataset", "")): sample.value

@@ -63,7 +63,7 @@ class Fleetadm:
         finally:
             if process.returncode is None:
                 process.terminate()
-            await asyncio.wait_for(process.communicate(), 20)
+            await asyncio.wait_for(process.communicate(), 90)
 
     async def _start(self, *arguments: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE

@@ -320,7 +320,7 @@ async def test_hub_install_bootstrap_and_run(
 
                 await eventually(accepted)
                 process.terminate()
-                out, err = await asyncio.wait_for(process.communicate(), 20)
+                out, err = await asyncio.wait_for(process.communicate(), 90)
                 assert (process.returncode, out) == (0, b"")
                 assert b"hub manager stops" in err
     finally:

@@ -82,7 +82,7 @@ class NodeProcess:
         """Signals the process and waits for its end; its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(90)
         self.process = None
         return code
 

@@ -14,7 +14,7 @@ async def test_a_command_says_what_it_printed_or_how_it_failed(cluster: Cluster)
     await cluster.pod("p", "sleep 1000")
     await cluster.running("p")
 
-    async def sh(script: str, timeout: float = 20) -> str:
+    async def sh(script: str, timeout: float = 90) -> str:
         command = ["sh", "-c", script]
         return await execute(cluster.client, cluster.namespace, "p", "main", command, timeout=timeout)
 
@@ -25,6 +25,6 @@ async def test_a_command_says_what_it_printed_or_how_it_failed(cluster: Cluster)
     with pytest.raises(ExecuteError, match="longer than 1 s"):
         await sh("sleep 100", timeout=1)
     with pytest.raises(NotFound, match='pods "other" not found'):
-        await execute(cluster.client, cluster.namespace, "other", "main", ["true"], timeout=20)
+        await execute(cluster.client, cluster.namespace, "other", "main", ["true"], timeout=90)
     with pytest.raises(ApiError, match="container aside is not valid for pod p"):
-        await execute(cluster.client, cluster.namespace, "p", "aside", ["true"], timeout=20)
+        await execute(cluster.client, cluster.namespace, "p", "aside", ["true"], timeout=90)

@@ -65,7 +65,7 @@ async def until_says(fleet: Fleet, work: str, kind: str, status: str) -> Json:
         assert condition["status"] == status, condition
         return condition
 
-    said: Json = await fleet.until(probe, timeout=10)
+    said: Json = await fleet.until(probe)
     return said
 
 

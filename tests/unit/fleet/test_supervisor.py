@@ -97,7 +97,7 @@ async def test_no_process_outlives_the_directory(layout: Layout, supervise: Supe
     pids = [await running(layout, name) for name in ("a", "b")]
     await eventually(lambda: log(layout, "b") != "")  # it writes no more
     shutil.rmtree(layout.directory)
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(60) == 0
     assert not any(alive(pid) for pid in pids)
     assert not layout.directory.exists()
 
@@ -123,7 +123,7 @@ async def test_no_network_outlives_the_directory(
             layout.save(fleets[1])
             network.up(fleets[1])
         supervisor.send_signal(signal.SIGCONT)
-        assert supervisor.wait(20) == 0
+        assert supervisor.wait(60) == 0
         assert (namespace in os.listdir("/run/netns")) is another
         assert create(layout, options).hub_address == fleets[0].hub_address  # which nobody has
     finally:
@@ -139,7 +139,7 @@ async def test_what_is_made_in_its_place_is_left_alone(layout: Layout, supervise
     layout.logs.mkdir()
     another = supervise(sleeper("b"))
     await running(layout, "b")
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(60) == 0
     assert another.poll() is None
     assert status(layout, "b") is not None
     assert status(layout, "a") is None
@@ -158,7 +158,7 @@ async def test_later_stages_end_first(layout: Layout, supervise: Supervise) -> N
             lambda log=layout.logs / f"{spec.name}.log": log.exists() and "up" in log.read_text()
         )
     supervisor.terminate()
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(60) == 0
     assert ends.read_text().split() == ["agent", "node", "server"]
 
 
@@ -175,7 +175,7 @@ async def test_a_new_list_starts_and_stops_only_what_differs(layout: Layout, sup
 async def test_a_second_supervisor_of_a_fleet_refuses(layout: Layout, supervise: Supervise) -> None:
     supervise(sleeper("a"))
     await running(layout, "a")
-    assert supervise(sleeper("a")).wait(20) != 0
+    assert supervise(sleeper("a")).wait(60) != 0
 
 
 async def test_a_program_that_is_missing_is_tried_again_and_logged(
@@ -264,6 +264,6 @@ async def test_without_its_zygote_a_supervisor_ends_and_says_why(
     supervisor = supervise(python(layout, "a"), sleeper("b"))
     pid, other = await running(layout, "a"), await running(layout, "b")
     os.kill(parent(pid), signal.SIGKILL)
-    assert supervisor.wait(20) == 1
+    assert supervisor.wait(60) == 1
     assert not alive(pid)
     assert not alive(other)

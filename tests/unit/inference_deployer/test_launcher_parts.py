@@ -42,7 +42,7 @@ def test_the_timeline_is_sent_until_it_is_taken():
         done.set()
 
     threading.Thread(target=timeline.publish, args=(send,), daemon=True).start()
-    assert done.wait(10)
+    assert done.wait(30)
     assert sent[-1]["mode"] == "cold"
     assert sent[-1]["process_start"] > 0
 

@@ -48,7 +48,7 @@ def test_half_as_many_at_once_after_a_refusal_and_more_again_with_each_answer() 
     assert not entered.wait(0.2)
     pace.answered()
     pace.answered()
-    assert entered.wait(5)
+    assert entered.wait(30)
     thread.join()
     for turn in (first, second):
         turn.__exit__(None, None, None)
