@@ -3,7 +3,7 @@
 from addon_framework.kube import Controller
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.autoscaling import AutoscalerController
-from addon_framework.local.workloads.claims import ClaimController
+from addon_framework.local.workloads.claims import ClaimController, VolumeController
 from addon_framework.local.workloads.cronjobs import CronJobController
 from addon_framework.local.workloads.daemonsets import DaemonSetController
 from addon_framework.local.workloads.deployments import DeploymentController
@@ -13,7 +13,6 @@ from addon_framework.local.workloads.jobs import JobController
 from addon_framework.local.workloads.replicasets import ReplicaSetController
 from addon_framework.local.workloads.scheduler import Scheduler
 from addon_framework.local.workloads.statefulsets import StatefulSetController
-from addon_framework.local.workloads.volumes import VolumeController
 
 
 def controllers(recorder: Recorder) -> list[Controller]:

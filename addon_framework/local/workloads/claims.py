@@ -1,4 +1,4 @@
-"""PersistentVolumeClaims and the volumes that were made for them: bound, released.
+"""PersistentVolumeClaims and PersistentVolumes: available, bound, released.
 
 https://kubernetes.io/docs/concepts/storage/persistent-volumes/#binding. There is no provisioner: volumes are
 made by whoever wants them.
@@ -7,12 +7,11 @@ made by whoever wants them.
 from __future__ import annotations
 
 from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
-from addon_framework.api.meta import Json
+from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.api.selectors import selects
-from addon_framework.kube import Controller, Key, NotFound, Watch, patch_status
+from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.volumes import claims_of
 
 _COMPLETED = "pv.kubernetes.io/bind-completed"
 _BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
@@ -90,13 +89,7 @@ class ClaimController(Controller):
     async def _bind(self, key: Key, claim: Json, volume: Json) -> None:
         """Volume first, then claim, as the real controller: a claim that says Bound can be used."""
         metadata, name = claim["metadata"], volume["metadata"]["name"]
-        wanted = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "name": key.name,
-            "namespace": key.namespace,
-            "uid": metadata["uid"],
-        }
+        wanted = {**owner_reference(claim, PERSISTENTVOLUMECLAIMS), "namespace": key.namespace}
         reference = volume["spec"].get("claimRef") or {}
         if reference.get("uid") != metadata["uid"]:
             # With the version, so that two claims never get one volume.
@@ -158,11 +151,35 @@ class ClaimController(Controller):
         reference = volume["spec"].get("claimRef")
         if reference:
             return [Key(reference["namespace"], reference["name"])]
-        return [
-            Key(claim["metadata"]["namespace"], claim["metadata"]["name"])
-            for claim in self.cache(PERSISTENTVOLUMECLAIMS)
-            if (claim.get("status") or {}).get("phase") != "Bound"
-        ]
+        claims = self.cache(PERSISTENTVOLUMECLAIMS)
+        return [key_of(each) for each in claims if (each.get("status") or {}).get("phase") != "Bound"]
+
+
+class VolumeController(Controller):
+    """A volume that names no claim is available."""
+
+    name = "volumes"
+
+    def watches(self) -> list[Watch]:
+        """Volumes."""
+        return [Watch(PERSISTENTVOLUMES)]
+
+    async def reconcile(self, key: Key) -> None:
+        """One volume."""
+        volume = self.cache(PERSISTENTVOLUMES).get(key)
+        if volume is None or volume["spec"].get("claimRef"):
+            return
+        try:
+            status = {**(volume.get("status") or {}), "phase": "Available"}
+            await patch_status(self.client, PERSISTENTVOLUMES, volume, status)
+        except NotFound:
+            return
+
+
+def claims_of(pod: Json) -> list[Key]:
+    """The claims that a pod mounts."""
+    sources = [v.get("persistentVolumeClaim") for v in pod["spec"].get("volumes") or ()]
+    return [Key(pod["metadata"]["namespace"], source["claimName"]) for source in sources if source]
 
 
 def _left(volume: Json) -> Json:

@@ -16,9 +16,10 @@ from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import AlreadyExists, Controller, Key, Watch, patch_status
 from addon_framework.local.cron import Schedule
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.pods import owned_by, owner_keys
+from addon_framework.local.workloads.pods import child_of, owned_by, owner_keys
 
 _HOW = "cronjob.kubernetes.io/instantiate"
+_TIME = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
 
 class CronJobController(Controller):
@@ -52,7 +53,9 @@ class CronJobController(Controller):
         due = self._due(cron, schedule, now)
         if due is not None and not spec.get("suspend") and await self._start(cron, jobs, due):
             status["lastScheduleTime"] = now_rfc3339(due)
-        status["active"] = [_reference(job) for job in _active(jobs)]
+        status["active"] = [
+            {**owner_reference(job, JOBS), "namespace": key.namespace} for job in _active(jobs)
+        ]
         done = [job["status"]["completionTime"] for job in jobs if is_true(job, "Complete")]
         if done:
             status["lastSuccessfulTime"] = max(done)
@@ -87,23 +90,10 @@ class CronJobController(Controller):
             for old in active:
                 await self._delete(cron, old)
         template, metadata = cron["spec"]["jobTemplate"], cron["metadata"]
-        given = template.get("metadata") or {}
         name = f"{metadata['name']}-{int(due.timestamp()) // 60}"  # the same time never makes two
-        job: Json = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {
-                "name": name,
-                "namespace": metadata["namespace"],
-                "labels": dict(given.get("labels") or {}),
-                "annotations": {
-                    **(given.get("annotations") or {}),
-                    "batch.kubernetes.io/cronjob-scheduled-timestamp": now_rfc3339(due),
-                },
-                "ownerReferences": [owner_reference(cron, CRONJOBS, controller=True)],
-            },
-            "spec": template["spec"],
-        }
+        job = child_of(cron, CRONJOBS, JOBS, template.get("metadata"), name=name)
+        job["metadata"]["annotations"][_TIME] = now_rfc3339(due)
+        job["spec"] = template["spec"]
         try:
             await self.client.create(JOBS, job)
         except AlreadyExists:
@@ -151,14 +141,3 @@ def _active(jobs: list[Json]) -> list[Json]:
 
 def _has_ended(job: Json) -> bool:
     return is_true(job, "Complete") or is_true(job, "Failed")
-
-
-def _reference(job: Json) -> Json:
-    metadata = job["metadata"]
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "name": metadata["name"],
-        "namespace": metadata["namespace"],
-        "uid": metadata["uid"],
-    }

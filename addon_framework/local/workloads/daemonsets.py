@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from addon_framework.api.core import CONTROLLERREVISIONS, DAEMONSETS, NODES, PODS
 from addon_framework.api.meta import Json
-from addon_framework.kube import Controller, Key, Watch, patch_status
+from addon_framework.kube import Controller, Key, Watch, key_of, patch_status
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads import revisions
 from addon_framework.local.workloads.deployments import of_percent
@@ -168,7 +168,7 @@ class DaemonSetController(Controller):
         return wait
 
     def _all(self, node: Json) -> list[Key]:
-        return [Key(d["metadata"]["namespace"], d["metadata"]["name"]) for d in self.cache(DAEMONSETS)]
+        return list(map(key_of, self.cache(DAEMONSETS)))
 
 
 def _placement_changed(old: Json | None, new: Json | None) -> bool:

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.core import DEPLOYMENTS, REPLICASETS
-from addon_framework.api.meta import Json, owner_reference
+from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, Watch, patch_status
 from addon_framework.local.events import Recorder
-from addon_framework.local.workloads.pods import claim, controller_of, counted, owner_keys
+from addon_framework.local.workloads.pods import child_of, claim, controller_of, counted, owner_keys
 from addon_framework.local.workloads.revisions import template_hash
 
 _HASH, _PREFIX = "pod-template-hash", "deployment.kubernetes.io"
@@ -79,25 +79,19 @@ class DeploymentController(Controller):
         count = (
             wanted if not others else 0 if recreate else min(wanted, max(0, wanted + _surge(spec) - others))
         )
-        replica_set: Json = {
-            "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
-            "metadata": {
-                "name": f"{metadata['name']}-{name}",
-                "namespace": metadata["namespace"],
-                "labels": labels,
-                "annotations": {**_inherited(deployment), _REVISION: str(revision)},
-                "ownerReferences": [owner_reference(deployment, DEPLOYMENTS, controller=True)],
-            },
-            "spec": {
-                "replicas": count,
-                **counted(minReadySeconds=int(spec.get("minReadySeconds", 0))),
-                "selector": {
-                    **spec["selector"],
-                    "matchLabels": {**(spec["selector"].get("matchLabels") or {}), _HASH: name},
-                },
-                "template": {**template, "metadata": {**template["metadata"], "labels": labels}},
-            },
+        replica_set = child_of(
+            deployment,
+            DEPLOYMENTS,
+            REPLICASETS,
+            {"labels": labels, "annotations": {**_inherited(deployment), _REVISION: str(revision)}},
+            name=f"{metadata['name']}-{name}",
+        )
+        matched = {**(spec["selector"].get("matchLabels") or {}), _HASH: name}
+        replica_set["spec"] = {
+            "replicas": count,
+            **counted(minReadySeconds=int(spec.get("minReadySeconds", 0))),
+            "selector": {**spec["selector"], "matchLabels": matched},
+            "template": {**template, "metadata": {**template["metadata"], "labels": labels}},
         }
         try:
             created = await self.client.create(REPLICASETS, replica_set)
@@ -240,10 +234,7 @@ class DeploymentController(Controller):
         )
         if fresh or moved or changed:
             message = f'ReplicaSet "{name}" is progressing.'
-            _set(conditions, "Progressing", True, "ReplicaSetUpdated", message)
-            now = next(c for c in conditions if c["type"] == "Progressing")
-            now["lastUpdateTime"] = now_rfc3339()
-            conditions.sort(key=lambda each: each is now)
+            _set(conditions, "Progressing", True, "ReplicaSetUpdated", message, anew=True)
             return deadline
         assert current is not None
         since = parse_time(current["lastUpdateTime"])
@@ -302,9 +293,11 @@ class DeploymentController(Controller):
         return wait
 
 
-def _set(conditions: list[Json], kind: str, value: bool | str, reason: str, message: str) -> None:
-    """What has changed is the last one, as kube-controller-manager leaves it."""
-    if set_condition(conditions, kind, value, reason, message):
+def _set(
+    conditions: list[Json], kind: str, value: bool | str, reason: str, message: str, *, anew: bool = False
+) -> None:
+    """What has changed, or is said `anew`, is the last one, as kube-controller-manager leaves it."""
+    if set_condition(conditions, kind, value, reason, message) or anew:
         condition = next(c for c in conditions if c["type"] == kind)
         condition["lastUpdateTime"] = now_rfc3339()
         conditions.sort(key=lambda each: each is condition)

@@ -13,7 +13,7 @@ from addon_framework.api.core import DEPLOYMENTS, PODDISRUPTIONBUDGETS, PODS, RE
 from addon_framework.api.meta import Json
 from addon_framework.api.selectors import selects
 from addon_framework.api.time import parse_time
-from addon_framework.kube import Controller, Key, Watch, patch_status
+from addon_framework.kube import Controller, Key, Watch, key_of, patch_status
 from addon_framework.local.events import Recorder
 from addon_framework.local.workloads.deployments import of_percent
 from addon_framework.local.workloads.pods import controller_of, is_active, is_ready
@@ -55,16 +55,10 @@ class DisruptionController(Controller):
             expected, desired = self._wanted(budget, pods)
         except _NoScaleError as error:
             self._recorder.event(budget, "Warning", "CalculateExpectedPodCountFailed", str(error))
-            set_condition(
-                conditions, "DisruptionAllowed", False, "SyncFailed", str(error), generation=generation
-            )
-            new = {
-                **status,
-                "conditions": conditions,
-                "disruptionsAllowed": 0,
-                "observedGeneration": generation,
-            }
-            await patch_status(self.client, PODDISRUPTIONBUDGETS, budget, new)
+            why = "SyncFailed", str(error)
+            set_condition(conditions, "DisruptionAllowed", False, *why, generation=generation)
+            new = {**status, "disruptionsAllowed": 0, "observedGeneration": generation}
+            await patch_status(self.client, PODDISRUPTIONBUDGETS, budget, new | {"conditions": conditions})
             return None
         allowed = max(0, healthy - desired) if expected else 0
         reason = "SufficientPods" if allowed else "InsufficientPods"
@@ -121,9 +115,8 @@ class DisruptionController(Controller):
         return sum(found.values())
 
     def _budgets_of(self, pod: Json) -> list[Key]:
-        namespace = pod["metadata"]["namespace"]
-        budgets = self.cache(PODDISRUPTIONBUDGETS).in_namespace(namespace)
-        return [Key(namespace, each["metadata"]["name"]) for each in budgets if _selects(each, pod)]
+        budgets = self.cache(PODDISRUPTIONBUDGETS).in_namespace(pod["metadata"]["namespace"])
+        return [key_of(each) for each in budgets if _selects(each, pod)]
 
 
 def _selects(budget: Json, pod: Json) -> bool:

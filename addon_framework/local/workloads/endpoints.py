@@ -13,7 +13,7 @@ import orjson
 from addon_framework.api.conditions import is_true
 from addon_framework.api.core import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES
 from addon_framework.api.meta import Json, owner_reference
-from addon_framework.kube import AlreadyExists, Controller, Key, Watch, covers
+from addon_framework.kube import AlreadyExists, Controller, Key, Watch, covers, key_of
 from addon_framework.local.workloads.pods import has_ended
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -98,11 +98,8 @@ class EndpointController(Controller):
         }
 
     def _services_of(self, pod: Json) -> list[Key]:
-        return [
-            Key(service["metadata"]["namespace"], service["metadata"]["name"])
-            for service in self.cache(SERVICES).in_namespace(pod["metadata"]["namespace"])
-            if _selects(service, pod)
-        ]
+        services = self.cache(SERVICES).in_namespace(pod["metadata"]["namespace"])
+        return [key_of(service) for service in services if _selects(service, pod)]
 
 
 def service_key(endpoint_slice: Json) -> list[Key]:

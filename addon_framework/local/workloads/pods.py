@@ -148,19 +148,23 @@ def counted(**numbers: int) -> Json:
     return {name: number for name, number in numbers.items() if number}
 
 
-def pod_from(template: Json, owner: Json, resource: Resource, **metadata: Any) -> Json:
-    """A pod of an owner's template."""
-    given = template.get("metadata") or {}
+def child_of(owner: Json, of: Resource, kind: Resource, given: Json | None, **metadata: Any) -> Json:
+    """An object that `owner` controls, with the labels and annotations of a template's metadata."""
     meta: Json = {
         "namespace": owner["metadata"]["namespace"],
-        "labels": dict(given.get("labels") or {}),
-        "annotations": dict(given.get("annotations") or {}),
-        "ownerReferences": [owner_reference(owner, resource, controller=True)],
+        **{each: dict((given or {}).get(each) or {}) for each in ("labels", "annotations")},
+        "ownerReferences": [owner_reference(owner, of, controller=True)],
+        **metadata,
     }
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta}
+
+
+def pod_from(template: Json, owner: Json, of: Resource, **metadata: Any) -> Json:
+    """A pod of an owner's template."""
     if "name" not in metadata:
-        meta["generateName"] = f"{owner['metadata']['name']}-"
-    meta |= metadata
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
+        metadata = {"generateName": f"{owner['metadata']['name']}-"} | metadata
+    pod = child_of(owner, of, PODS, template.get("metadata"), **metadata)
+    return {**pod, "spec": template["spec"]}
 
 
 class Pods:
@@ -176,7 +180,7 @@ class Pods:
         except AlreadyExists:
             raise
         except ApiError as error:
-            if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+            if is_closing(error):
                 return None
             self._recorder.event(owner, "Warning", "FailedCreate", f"Error creating: {error.message}")
             raise
@@ -189,6 +193,11 @@ class Pods:
         if await client.remove(PODS, pod):
             message = f"Deleted pod: {pod['metadata']['name']}"
             self._recorder.event(owner, "Normal", "SuccessfulDelete", message)
+
+
+def is_closing(error: ApiError) -> bool:
+    """Whether nothing new may come into a namespace, since it is on its way out."""
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes)
 
 
 class Expectations:

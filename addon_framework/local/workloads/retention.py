@@ -21,20 +21,14 @@ def owners(stateful_set: Json, condemned: Json | None) -> list[Json]:
     return []
 
 
-async def keep(client: Client, claims: AnyInformer, stateful_set: Json, pod: Json) -> None:
-    """Claims of a pod that stays."""
-    await _write(client, claims, stateful_set, pod, owners(stateful_set, None))
-
-
-async def release(client: Client, claims: AnyInformer, stateful_set: Json, pod: Json) -> None:
-    """Claims of a pod that is about to go, since there are too many."""
-    await _write(client, claims, stateful_set, pod, owners(stateful_set, pod))
-
-
-async def _write(
-    client: Client, claims: AnyInformer, stateful_set: Json, pod: Json, wanted: list[Json]
+async def settle(
+    client: Client, claims: AnyInformer, stateful_set: Json, pod: Json, *, leaves: bool = False
 ) -> None:
-    """References of others, such as a user's, stay."""
+    """Writes the owners of a pod's claims; `leaves`: the pod is about to go, since there are too many.
+
+    References of others, such as a user's, stay.
+    """
+    wanted = owners(stateful_set, pod if leaves else None)
     namespace = stateful_set["metadata"]["namespace"]
     for template in stateful_set["spec"].get("volumeClaimTemplates") or ():
         name = f"{template['metadata']['name']}-{pod['metadata']['name']}"

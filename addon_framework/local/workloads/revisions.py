@@ -12,10 +12,10 @@ from typing import NamedTuple
 import orjson
 
 from addon_framework.api.core import CONTROLLERREVISIONS
-from addon_framework.api.meta import Json, Resource, owner_reference
+from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import AlreadyExists, Client
 from addon_framework.kube.informer import AnyInformer
-from addon_framework.local.workloads.pods import owned_by
+from addon_framework.local.workloads.pods import child_of, owned_by
 
 HASH = "controller-revision-hash"
 _LABELS = {"StatefulSet": "controller.kubernetes.io/hash"}  # of the revision itself
@@ -79,19 +79,10 @@ async def _create(client: Client, owner: Json, of: Resource, data: Json, number:
     for collisions in range(100):
         digest = template_hash(template, collisions)
         name = f"{metadata['name']}-{digest}"
-        revision: Json = {
-            "apiVersion": "apps/v1",
-            "kind": "ControllerRevision",
-            "metadata": {
-                "name": name,
-                "namespace": metadata["namespace"],
-                "labels": {**(template["metadata"].get("labels") or {}), _LABELS.get(of.kind, HASH): digest},
-                "annotations": dict(metadata.get("annotations") or {}),
-                "ownerReferences": [owner_reference(owner, of, controller=True)],
-            },
-            "data": data,
-            "revision": number,
-        }
+        labels = {**(template["metadata"].get("labels") or {}), _LABELS.get(of.kind, HASH): digest}
+        given = {"labels": labels, "annotations": metadata.get("annotations")}
+        revision = child_of(owner, of, CONTROLLERREVISIONS, given, name=name)
+        revision |= {"data": data, "revision": number}
         try:
             return await client.create(CONTROLLERREVISIONS, revision)
         except AlreadyExists:

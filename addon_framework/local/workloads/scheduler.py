@@ -17,13 +17,13 @@ from addon_framework.api.core import (
 )
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addon_framework.kube import Conflict, Controller, Key, NotFound, Watch
+from addon_framework.kube import Conflict, Controller, Key, NotFound, Watch, key_of
 from addon_framework.local.events import Recorder
+from addon_framework.local.workloads.claims import claims_of
 from addon_framework.local.workloads.fit import is_within_reach, misfits, preference
 from addon_framework.local.workloads.neighbours import Neighbourhood, Placed, looks_at_others
 from addon_framework.local.workloads.pods import has_ended
 from addon_framework.local.workloads.preemption import cheapest, may_preempt, priority
-from addon_framework.local.workloads.volumes import claims_of
 
 _BY_NODE = "node-name"
 
@@ -89,8 +89,7 @@ class Scheduler(Controller):
         current = self.cache(PODS).get(key)
         if current is not None and _is_pending(current):
             self._assumed[metadata["uid"]] = (_name(node), pod)
-        where = f"{metadata['namespace']}/{metadata['name']}"
-        self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {where} to {_name(node)}")
+        self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {key} to {_name(node)}")
 
     async def _preempt(self, pod: Json, neighbours: Neighbourhood) -> None:
         """Ends pods of lower priority where that makes room; the pod is bound once they are gone."""
@@ -125,11 +124,9 @@ class Scheduler(Controller):
                 "message": "default-scheduler: preempting to accommodate a higher priority pod",
                 "lastTransitionTime": now_rfc3339(),
             }
-            name, namespace = victim["metadata"]["name"], victim["metadata"]["namespace"]
-            body = {"status": {"conditions": [condition]}}
             try:
-                await self.client.patch(PODS, name, body, namespace, kind="strategic", subresource="status")
-            except NotFound:
+                await self._condition(victim, condition)
+            except (Conflict, NotFound):
                 continue
             await self.client.remove(PODS, victim)
             message = f"Preempted by pod {metadata['uid']} on node {_name(found.node)}"
@@ -212,16 +209,19 @@ class Scheduler(Controller):
             "lastProbeTime": None,
             "lastTransitionTime": before.get("lastTransitionTime") or now_rfc3339(),
         }
+        await self._condition(pod, condition)
+        return True
+
+    async def _condition(self, pod: Json, condition: Json) -> None:
         metadata = pod["metadata"]
         body: Json = {"metadata": {"uid": metadata["uid"]}, "status": {"conditions": [condition]}}
         await self.client.patch(
             PODS, metadata["name"], body, metadata["namespace"], kind="strategic", subresource="status"
         )
-        return True
 
     def _concerned(self, pod: Json) -> list[Key]:
         """Called with the old and the new state of a pod."""
-        current = self.cache(PODS).get(_key(pod))
+        current = self.cache(PODS).get(key_of(pod))
         if pod["spec"].get("nodeName") or current is None:
             self._assumed.pop(pod["metadata"]["uid"], None)
             self._promised.pop(pod["metadata"]["uid"], None)
@@ -230,14 +230,14 @@ class Scheduler(Controller):
             if current is None or has_ended(current):
                 return waiting
             return [key for key in waiting if looks_at_others(self.cache(PODS).get(key) or pod)]
-        return [_key(pod)] if _is_pending(pod) else []
+        return [key_of(pod)] if _is_pending(pod) else []
 
     def _waiting(self, _: Json) -> list[Key]:
         pods = self.cache(PODS)
         pods.add_index(_BY_NODE, lambda pod: [pod["spec"].get("nodeName") or ""])
         waiting = [pod for pod in pods.by_index(_BY_NODE, "") if _is_pending(pod)]
         first = sorted(waiting, key=lambda pod: (-priority(pod), pod["metadata"]["creationTimestamp"]))
-        return [_key(pod) for pod in first]
+        return [key_of(pod) for pod in first]
 
 
 def _is_pending(pod: Json) -> bool:
@@ -260,7 +260,3 @@ def _room_changed(old: Json | None, new: Json | None) -> bool:
 
 def _name(node: Json) -> str:
     return str(node["metadata"]["name"])
-
-
-def _key(pod: Json) -> Key:
-    return Key(pod["metadata"]["namespace"], pod["metadata"]["name"])

@@ -20,6 +20,7 @@ from addon_framework.local.workloads.pods import (
     claim,
     counted,
     is_active,
+    is_closing,
     is_ready,
     owner_keys,
     pod_from,
@@ -111,7 +112,7 @@ class StatefulSetController(Controller):
         """Whether all pods are there, available, and none too much."""
         ordered = plan.owner["spec"].get("podManagementPolicy") != "Parallel"
         seconds, now = int(plan.owner["spec"].get("minReadySeconds", 0)), datetime.now(UTC)
-        settled = True
+        claims, settled = self.cache(PERSISTENTVOLUMECLAIMS), True
         for ordinal in plan.wanted:
             pod = plan.pods.get(ordinal)
             if pod is None:
@@ -119,7 +120,7 @@ class StatefulSetController(Controller):
             elif not pod["metadata"].get("deletionTimestamp") and not is_active(pod):
                 await self._delete(plan, pod)  # it ended; the next of its name follows
             elif ready_for(pod, seconds, now) == 0:
-                await retention.keep(self.client, self.cache(PERSISTENTVOLUMECLAIMS), plan.owner, pod)
+                await retention.settle(self.client, claims, plan.owner, pod)
                 continue
             settled = False
             if ordered:
@@ -128,7 +129,7 @@ class StatefulSetController(Controller):
             settled = False
             pod = plan.pods[ordinal]
             if not pod["metadata"].get("deletionTimestamp"):
-                await retention.release(self.client, self.cache(PERSISTENTVOLUMECLAIMS), plan.owner, pod)
+                await retention.settle(self.client, claims, plan.owner, pod, leaves=True)
                 await self._delete(plan, pod)
             if ordered:
                 break
@@ -155,7 +156,7 @@ class StatefulSetController(Controller):
         except AlreadyExists:
             return  # our cache has not seen it yet, or its predecessor is not gone
         except ApiError as error:
-            if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+            if is_closing(error):
                 return
             why = f"Create Pod {name} in StatefulSet {metadata['name']} failed error: {error.message}"
             self._recorder.event(owner, "Warning", "FailedCreate", why)

@@ -15,7 +15,7 @@ from addon_framework.local.apiserver.patches import MERGE
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.store import Event, ObjectKey, Store
 from addon_framework.local.apiserver.system import own_write
-from addon_framework.local.workloads.volumes import claims_of
+from addon_framework.local.workloads.claims import claims_of
 
 
 class StorageProtection:
