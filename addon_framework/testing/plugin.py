@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from addon_framework.api.core import NAMESPACES, SERVICEACCOUNTS
 from addon_framework.api.crd import load_crds
+from addon_framework.api.meta import Json
 from addon_framework.kube import Client, NotFound, apply_crds, until_reached
 from addon_framework.testing.conditions import eventually
 from addon_framework.testing.servers import ApiServer, chosen_server
@@ -66,8 +67,13 @@ async def namespace(client: Client, has_controllers: bool) -> AsyncIterator[str]
     await client.delete(NAMESPACES, name)
 
 
+@pytest.fixture(scope="session")
+def our_crds() -> list[Json]:
+    """All our CRDs; reading them takes longer than asking whether they are there."""
+    return load_crds("all")
+
+
 @pytest_asyncio.fixture
-async def crds_installed(client: Client) -> None:
-    """All our CRDs, established. So many connections at once may be too many for a machine that is busy."""
-    crds = load_crds("all")
-    await until_reached(lambda: apply_crds(client, crds, field_manager="boundaryless-tests"), timeout=60)
+async def crds_installed(client: Client, our_crds: list[Json]) -> None:
+    """All of them, established. So many connections at once may be too many for a machine that is busy."""
+    await until_reached(lambda: apply_crds(client, our_crds, field_manager="boundaryless-tests"), timeout=60)
