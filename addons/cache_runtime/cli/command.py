@@ -148,6 +148,14 @@ def load(where: Where, name: str, namespace: str, wait: bool, timeout: float) ->
 @click.option("--cluster", default="", help="Which of its clusters does it. [the first that has it bound]")
 @click.option("--secret", default="", help="For the other storage: accessKeyId, secretAccessKey.")
 @click.option("--s3-endpoint", default="", metavar="URL", help="Where the other bucket is, if not at AWS.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_pairs,
+    help="Of the DataMigrate: include=*.json; listing=cache where the source is gone.",
+)
 @_options(_namespace, _wait, _timeout)
 def migrate(where: Where, **said: Any) -> None:
     """Copy its data to other storage or from there, or from one cluster's cache to another's.

@@ -43,7 +43,8 @@ async def migrate(where: Where, *, namespace: str, wait: bool, timeout: float, *
             "annotations": annotations,
             "ownerReferences": [owner_reference(dataset, DATASETS)],
         }
-        options = {"endpoint": said["s3_endpoint"]} if said["s3_endpoint"] else {}
+        endpoint = {"endpoint": said["s3_endpoint"]} if said["s3_endpoint"] else {}
+        options = {**endpoint, **said["options"]}
         await client.create(MIGRATES, payload.migrate(metadata, ends, options))
         click.echo(
             f"DataMigrate {namespace}/{metadata['name']} created; {annotations[CLUSTER_ANNOTATION]} runs it"

@@ -10,12 +10,14 @@ import click
 import pytest
 
 from addon_framework.api.data import JuiceFSRuntime
+from addon_framework.api.meta import Json
 from addon_framework.cli.connect import Failure, Where
 from addon_framework.kube import Client, ClientConfig, NotFound
-from addons.cache_runtime.cli import actions
+from addons.cache_runtime.cli import actions, migrating
+from addons.cache_runtime.cli.migrating import MIGRATES
 from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.runtimes import RUNTIMES
-from tests.integration.cache_runtime.test_fleet_dataset import DATALOADS, Scene, scene
+from tests.integration.cache_runtime.test_fleet_dataset import DATALOADS, DATASETS, Scene, scene
 
 __all__ = ["scene"]
 
@@ -63,3 +65,22 @@ async def test_create_takes_over_nothing_that_is_there(scene: Scene) -> None:
     await create(scene)
     load = await scene.client.get(DATALOADS, "llama", scene.namespace)
     assert load["metadata"]["ownerReferences"][0]["uid"] == (await scene.get())["metadata"]["uid"]
+
+
+async def test_a_migration_has_the_options_that_are_given(scene: Scene) -> None:
+    source: Json = {"mounts": [{"mountPoint": "s3://m/llama"}]}
+    kept = {
+        "kind": "Dataset",
+        "metadata": scene.metadata(),
+        "spec": source,
+    }  # nobody's: no Placement is named
+    await scene.client.create(DATASETS, kept)
+    entries = [{"name": name, "phase": "Bound"} for name in ("a", "b")]
+    bound: Json = {"conditions": [], "clusters": entries}
+    await scene.client.patch(DATASETS, "llama", {"status": bound}, scene.namespace, subresource="status")
+    said: dict[str, Any] = dict.fromkeys(("target", "source", "cluster", "secret", "s3_endpoint"), "")
+    said |= {"name": "llama", "from_cluster": "a", "to_cluster": "b", "options": {"listing": "cache"}}
+    where = Here(Path(), config=scene.client.config)
+    await migrating.migrate(where, namespace=scene.namespace, wait=False, timeout=1, **said)
+    (made,) = (await scene.client.list(MIGRATES, scene.namespace))["items"]
+    assert made["spec"]["options"] == {"listing": "cache"}
