@@ -9,6 +9,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from runtimes.interface import Cache
+
 _SCRIPT = """
 set -o pipefail
 kept=${TMPDIR:-/tmp}/boundaryless-count-KEY
@@ -21,6 +23,12 @@ fi
 ' "$kept"
 """
 _COUNTED = re.compile(r"^Counted: (\d+) files, (\d+) bytes$", re.MULTILINE)
+
+
+def is_counted(cache: Cache) -> bool:
+    """Whether the source is to be listed: unless the runtime's metadataSyncPolicy says that it is not."""
+    policy = (cache.spec.get("management") or {}).get("metadataSyncPolicy") or {}
+    return policy.get("autoSync") is not False
 
 
 def script(commands: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from addon_framework.api.data import AlluxioRuntime, DataLoad
 from runtimes.alluxio import backup, checks, commands, pods
 from runtimes.alluxio.properties import java_options, read_by
+from runtimes.counting import is_counted
 from runtimes.fuse import ClientBackend
 from runtimes.interface import Backup, Cache, CacheState, Component, Exec, Service, Task
 from runtimes.loading import option_problems, variables
@@ -64,8 +65,10 @@ class AlluxioBackend(ClientBackend, SourceBackend):
         return Exec("master", ["bash", "-c", commands.mount_all(cache)], _TIMEOUT)
 
     def summary(self, cache: Cache) -> Exec:
-        """The master knows."""
-        return Exec("master", ["bash", "-c", commands.SUMMARY], _TIMEOUT)
+        """The master knows; and it counts what we cannot list."""
+        counts = is_counted(cache) and not all(map(self.lists, cache.sources))
+        script = f"{commands.SUMMARY}\n{commands.COUNT}" if counts else commands.SUMMARY
+        return Exec("master", ["bash", "-c", script], _TIMEOUT)
 
     def summarize(self, cache: Cache, output: str) -> CacheState:
         """Of all workers together."""

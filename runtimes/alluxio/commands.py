@@ -9,12 +9,14 @@ import re
 from collections.abc import Mapping
 from shlex import quote
 
+from runtimes import counting
 from runtimes.interface import Cache, CacheState, Source
 from runtimes.loading import script
 from runtimes.summaries import sizes
 from runtimes.workloads import NATIVE
 
-SUMMARY = "alluxio fsadmin report summary && alluxio fsadmin report metrics"
+SUMMARY = "alluxio fsadmin report summary && alluxio fsadmin report metrics || exit"
+COUNT = counting.script(["alluxio fs count / | awk 'END { print $1, $3 }'"])
 _READ = ("Cluster.BytesReadLocal", "Cluster.BytesReadRemote", "Cluster.BytesReadUfsAll")
 _NOW = tuple(f"Cluster.BytesRead{whence}Throughput" for whence in ("Local", "Remote", "Ufs"))
 _METRIC = re.compile(
@@ -103,7 +105,7 @@ def _how(source: Source) -> str:
 
 
 def state(output: str) -> CacheState:
-    """Of what SUMMARY printed."""
+    """Of what SUMMARY printed, and COUNT."""
     said = sizes(output, ("Total Capacity", "Used Capacity"))
     read = {name: sizes(f"x: {value}", ("x",)).get("x", 0) for name, value in _METRIC.findall(output)}
     local, remote, source = (read.get(name, 0) for name in _READ)
@@ -115,6 +117,7 @@ def state(output: str) -> CacheState:
         hit_ratio=(local + remote) / total if total else None,
         local=now[0] / sum(now) if any(now) else None,
         remote=now[1] / sum(now) if any(now) else None,
+        source=counting.counted(output),
     )
 
 

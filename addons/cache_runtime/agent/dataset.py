@@ -30,7 +30,7 @@ from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from addons.cache_runtime.agent.events import RemountEvents
 from addons.cache_runtime.agent.executions import Executions
 from addons.cache_runtime.agent.leaving import Leaving
-from addons.cache_runtime.agent.measurements import Measurements, is_counted
+from addons.cache_runtime.agent.measurements import Measurements
 from addons.cache_runtime.agent.names import (
     DATALOADS,
     DATASET_FINALIZER,
@@ -60,6 +60,7 @@ from addons.cache_runtime.agent.rights import Rights
 from addons.cache_runtime.agent.secrets import SecretWatch
 from addons.cache_runtime.agent.status import Counts, Observed
 from addons.cache_runtime.agent.teardown import Teardown
+from runtimes.counting import is_counted
 from runtimes.interface import Profile
 
 _CREDENTIALS_RETRY = 2.0

@@ -15,16 +15,9 @@ from addon_framework.kube import ApiError, Key
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.credentials import Credentials, CredentialsError
 from runtimes import measure
-from runtimes.interface import Cache
 
 _MIN_RETRY, _MAX_RETRY = 1.0, 60.0
 _LOOK = 30.0  # seconds between looks at a source that pods read themselves
-
-
-def is_counted(cache: Cache) -> bool:
-    """Whether the source is to be listed: unless the runtime's metadataSyncPolicy says that it is not."""
-    policy = (cache.spec.get("management") or {}).get("metadataSyncPolicy") or {}
-    return policy.get("autoSync") is not False
 
 
 @dataclass

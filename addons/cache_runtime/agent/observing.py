@@ -11,7 +11,7 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import restoring, troubles
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.executions import Executions
-from addons.cache_runtime.agent.measurements import Measurements, is_counted
+from addons.cache_runtime.agent.measurements import Measurements
 from addons.cache_runtime.agent.names import (
     DATALOADS,
     DATASETS,
@@ -25,6 +25,7 @@ from addons.cache_runtime.agent.operations import losses
 from addons.cache_runtime.agent.operations import status as operation
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.status import Counts, Observed
+from runtimes.counting import is_counted
 from runtimes.interface import CacheState
 from runtimes.presence import holder, is_lazy
 

@@ -26,9 +26,9 @@ from addons.cache_runtime.agent import node_labels, volumes
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.cleaning import job_for
 from addons.cache_runtime.agent.components import objects
-from addons.cache_runtime.agent.measurements import is_counted
 from runtimes.alluxio import AlluxioBackend
 from runtimes.cacheclass import ClassBackend
+from runtimes.counting import is_counted
 from runtimes.efc import EFCBackend
 from runtimes.interface import Backend, Backup, Cache
 from runtimes.jindo import JindoBackend

@@ -13,6 +13,7 @@ import pytest
 
 from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json, from_dict
+from addon_framework.testing import eventually
 from runtimes.alluxio import AlluxioBackend
 from runtimes.alluxio.commands import SUMMARY, start
 from runtimes.backup_pods import restore_problems
@@ -265,6 +266,19 @@ def test_the_state_is_what_alluxio_reports(shell: Shell) -> None:
     assert (state.cached, state.capacity) == (512 << 20, 2 << 30)
     assert state.hit_ratio == pytest.approx(0.8)
     assert (state.local, state.remote) == (0.75, 0.125)
+
+
+async def test_what_we_cannot_list_alluxio_counts_unless_it_shall_not(shell: Shell, tmp_path: Path) -> None:
+    hdfs = {"mountPoint": "hdfs://namenode:8020/x", "name": "x"}
+    made = cache(HBASE, hdfs)
+
+    def told() -> tuple[int, int] | None:
+        return BACKEND.summarize(made, shell(BACKEND.summary(made).command[-1]).stdout).source
+
+    await eventually(lambda: told() == (1536, 42))
+    never = {"metadataSyncPolicy": {"autoSync": False}}
+    for given in (cache(HBASE), cache(HBASE, hdfs, management=never)):
+        assert "count" not in BACKEND.summary(given).command[-1]
 
 
 def test_a_load_asks_the_workers_once_and_reports(shell: Shell, tmp_path: Path) -> None:
