@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -62,7 +61,7 @@ def load_kubeconfig(source: str | Path | Json | None = None, context: str | None
         path = Path(source or os.environ.get("KUBECONFIG", "").split(os.pathsep)[0] or "~/.kube/config")
         path = path.expanduser()
         try:
-            config = yaml.load(path.read_bytes(), Loader=_loader())
+            config = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except FileNotFoundError:
             raise ConfigError(
                 f"kubeconfig {path} does not exist; give --kubeconfig or set KUBECONFIG"
@@ -123,10 +122,6 @@ class FileToken:
         if self._clock() - self._read_at > 60:
             self._value, self._read_at = self._path.read_text().strip(), self._clock()
         return self._value
-
-
-def _loader() -> Any:
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _entry(config: Json, section: str, item: str, name: str) -> Json:

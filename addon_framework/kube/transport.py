@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -102,15 +102,8 @@ class Transport:
     ) -> AsyncIterator[bytes]:
         """The lines (or raw chunks) of a long answer, as they come."""
         try:
-            async with self._open().request(
-                method,
-                self.server + path,
-                params=params,
-                headers=self._headers(None),
-                ssl=self._tls(),
-                server_hostname=self.config.tls_server_name,
-                timeout=timeout or aiohttp.ClientTimeout(total=None, sock_connect=10),
-            ) as response:
+            timeout = timeout or aiohttp.ClientTimeout(total=None, sock_connect=10)
+            async with self._request(method, path, params=params, timeout=timeout) as response:
                 rest = b""
                 async for chunk in response.content.iter_any():
                     if not by_line:
@@ -152,20 +145,24 @@ class Transport:
         headers: Mapping[str, str] | None,
     ) -> Json:
         try:
-            async with self._open().request(
-                method,
-                self.server + path,
-                data=data,
-                params=params,
-                headers=self._headers(headers),
-                ssl=self._tls(),
-                server_hostname=self.config.tls_server_name,
-            ) as response:
+            async with self._request(method, path, headers, data=data, params=params) as response:
                 raw = await response.read()
                 body = _decode(raw)
                 return body if isinstance(body, dict) else {"raw": raw.decode(errors="replace")}
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
+
+    def _request(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._open().request(
+            method,
+            self.server + path,
+            headers=self._headers(headers),
+            ssl=self._tls(),
+            server_hostname=self.config.tls_server_name,
+            **options,
+        )
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

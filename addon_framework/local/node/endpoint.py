@@ -116,8 +116,7 @@ class Endpoint:
     def _runner(self, request: web.Request) -> ContainerRunner | None:
         names = request.match_info
         worker = self._kubelet.worker(names["namespace"], names["pod"])
-        runners = worker.runners if worker else ()
-        return next((runner for runner in runners if runner.name == names["container"]), None)
+        return worker.runner(names["container"]) if worker else None
 
 
 async def _open(request: web.Request, protocols: Sequence[str]) -> web.WebSocketResponse:

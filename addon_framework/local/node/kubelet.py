@@ -32,6 +32,7 @@ from addon_framework.local.node.hosts import service_lines
 from addon_framework.local.node.logs import LogFile
 from addon_framework.local.node.mounts import remove_tree, share, unmount_all
 from addon_framework.local.node.pod import PodWorker
+from addon_framework.local.node.podstatus import statuses_of
 from addon_framework.local.node.registration import capacity
 from addon_framework.local.node.reports import Reports
 from addon_framework.local.node.sandbox import end_sandboxes
@@ -206,17 +207,12 @@ class Kubelet:
         if pod is None:
             return None
         worker = self.workers.get(pod["metadata"]["uid"])
-        runner = next((r for r in worker.runners if r.name == container), None) if worker else None
+        runner = worker.runner(container) if worker else None
         if runner is not None:
             path = runner.log_path(previous=previous)
             running = runner.process.log if runner.process and not previous else None
         else:  # it ended in an earlier life of the node
-            status = pod.get("status") or {}
-            statuses = [
-                *(status.get("containerStatuses") or ()),
-                *(status.get("initContainerStatuses") or ()),
-            ]
-            attempt = next((s.get("restartCount", 0) for s in statuses if s["name"] == container), 0)
+            attempt = statuses_of(pod).get(container, {}).get("restartCount", 0)
             path, running = self.log_directory(pod) / container / f"{attempt - previous}.log", None
         return (path, running) if path.exists() else None
 
@@ -262,7 +258,7 @@ class Kubelet:
     def waits_for(self, namespace: str, name: str, container: str) -> str:
         """Why a container has not written anything yet."""
         worker = self.worker(namespace, name)
-        runner = next((r for r in worker.runners if r.name == container), None) if worker else None
+        runner = worker.runner(container) if worker else None
         reason = ((runner.state.state if runner else {}).get("waiting") or {}).get(
             "reason", "ContainerCreating"
         )

@@ -17,7 +17,7 @@ from addon_framework.kube import ApiError
 from addon_framework.local.node.environment import MissingSourceError
 from addon_framework.local.node.hosts import hosts_file
 from addon_framework.local.node.mounts import remove_tree
-from addon_framework.local.node.podstatus import PodStatus, terminated, waiting
+from addon_framework.local.node.podstatus import PodStatus, statuses_of, terminated, waiting
 from addon_framework.local.node.runner import ContainerRunner
 from addon_framework.local.node.volumes import Surroundings, Volumes
 
@@ -106,6 +106,10 @@ class PodWorker:
         await self._stop_all(_SHUTDOWN_GRACE)
         await self._clean_up()
 
+    def runner(self, container: str) -> ContainerRunner | None:
+        """Who runs a container."""
+        return next((runner for runner in self.runners if runner.name == container), None)
+
     def lookup(self, kind: str, name: str) -> Json | None:
         """A ConfigMap or Secret of the pod's namespace."""
         return self.kubelet.lookup(kind, self.namespace, name)
@@ -166,12 +170,7 @@ class PodWorker:
 
     def _resume(self) -> bool:
         """Takes up what an earlier life of the node said; whether the pod's end follows from that."""
-        status = self.pod.get("status") or {}
-        before = {
-            s["name"]: s
-            for section in ("initContainerStatuses", "containerStatuses")
-            for s in status.get(section) or ()
-        }
+        before = statuses_of(self.pod)
         ran = [r for r in self.runners if "running" in (before.get(r.name, {}).get("state") or {})]
         policy = self.pod["spec"].get("restartPolicy")
         if policy == "Never" and ran:

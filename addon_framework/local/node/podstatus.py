@@ -151,6 +151,13 @@ class PodStatus:
         return condition
 
 
+def statuses_of(pod: Json) -> dict[str, Json]:
+    """What a pod's status says of each of its containers, by name."""
+    said = pod.get("status") or {}
+    sections = ("initContainerStatuses", "containerStatuses")
+    return {each["name"]: each for section in sections for each in said.get(section) or ()}
+
+
 def waiting(reason: str, message: str = "") -> Json:
     """A container that does not run."""
     return {"waiting": {"reason": reason, "message": message} if message else {"reason": reason}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, TypedDict
+from typing import Any
 
 import orjson
 
@@ -53,19 +53,11 @@ _SPEC: FieldSet = from_v1({"f:spec": {}})
 _SPEC_AND_METADATA: FieldSet = from_v1({"f:spec": {}, "f:metadata": {}})
 
 
-class ConflictCause(TypedDict):
-    """One field that another manager owns."""
-
-    manager: str
-    field: str
-    message: str
-
-
 class ApplyConflict(Exception):
-    """409: other managers own fields that the configuration would change."""
+    """409: other managers own fields that the configuration would change; `causes` names each."""
 
     def __init__(self, conflicts: list[tuple[str, str]]) -> None:
-        self.causes: list[ConflictCause] = [
+        self.causes: list[dict[str, str]] = [
             {"manager": manager, "field": path, "message": f"conflict with {manager}"}
             for manager, path in conflicts
         ]
