@@ -117,6 +117,7 @@ async def test_26_rules_hold_or_do_not(api: Api, rule: Json, wrong: str) -> None
         ({"sinceTime": "x"}, 400),
         ({"tailLines": "-1"}, 422),
         ({"limitBytes": "0"}, 422),
+        ({"stream": "Stdout"}, 422),
         ({"sinceSeconds": "1", "sinceTime": "2020-01-01T00:00:00Z"}, 422),
     ],
 )

@@ -60,7 +60,10 @@ async def test_02_an_update_makes_what_is_not_there_of_some_kinds(api: Api, name
     leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     lease = {"metadata": {"name": "a"}, "spec": {"holderIdentity": "me"}}
     (await api.put(f"{leases}/b", lease)).is_status(400, "BadRequest")
-    (await api.put(f"{leases}/a", lease, dryRun="All")).ok(201)
+    other = {**lease, "metadata": {"name": "a", "uid": "of-another"}}
+    (await api.put(f"{leases}/a", other)).is_status(409, "Conflict")
+    was = {**lease, "metadata": {"name": "a", "resourceVersion": "1"}}
+    (await api.put(f"{leases}/a", was, dryRun="All")).ok(201)
     (await api.put(f"{leases}/a", lease)).ok(201)
     assert (await api.get(f"{leases}/a")).ok()["spec"] == lease["spec"]
     (await api.put(config_maps(namespace, "a"), config_map("a"))).is_status(404, "NotFound")

@@ -22,7 +22,7 @@ def log_options(pod: str, query: Mapping[str, str]) -> dict[str, str]:
     except ValueError as error:
         raise status.bad_request(f"parsing time {cause.render(query['sinceTime'])}: {error}") from None
     numbers = {name: _number(query[name]) for name in _LEAST if name in query}
-    if causes := list(_wrong(numbers, "sinceTime" in query)):
+    if causes := list(_wrong(numbers, query)):
         raise status.invalid(_KIND, pod, causes)
     return {name: query[name] for name in (*numbers, *_OTHERS) if name in query}
 
@@ -35,8 +35,10 @@ def _number(text: str) -> int:
         raise status.bad_request(why) from None
 
 
-def _wrong(numbers: Mapping[str, int], since: bool) -> Iterator[Cause]:
-    if since and "sinceSeconds" in numbers:
+def _wrong(numbers: Mapping[str, int], query: Mapping[str, str]) -> Iterator[Cause]:
+    if "stream" in query:
+        yield cause.forbidden("stream", "may not be specified")
+    if "sinceTime" in query and "sinceSeconds" in numbers:
         why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
         yield cause.forbidden("[]", why)
         return

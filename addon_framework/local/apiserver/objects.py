@@ -60,6 +60,8 @@ class Objects:
         self._check_fields(write, obj)
         if write.name:
             self._check_name(write, metadata)
+            self.check_preconditions(write, {"metadata": {"uid": ""}}, {"uid": metadata.get("uid")})
+            metadata.pop("resourceVersion", None)  # of what is not there any more
         write.name = metadata.get("name") or ""
         if metadata.get("resourceVersion") not in (None, "", "0"):
             raise status.bad_request("resourceVersion should not be set on objects to be created")
