@@ -25,6 +25,9 @@ def broken_pods(pods: Sequence[Json]) -> str:
         ready: Json = next((c for c in said.get("conditions") or [] if c.get("type") == "Ready"), {})
         if ready.get("status") == "True" or pod["metadata"].get("deletionTimestamp"):
             continue
+        if not node and (unscheduled := _why(pod)):
+            found.append(unscheduled)
+            continue
         where = f"on node {node}" if node else "on no node yet"
         why = _ended(said) or ready.get("message") or said.get("reason") or said.get("phase", "")
         found.append(f"pod {pod['metadata']['name']} {where} is not ready: {why}")

@@ -59,6 +59,7 @@ def test_which_rule_keeps_a_cache_from_a_node(placement: str, rule: str) -> None
     said = waiting_for([pod(placement=placement, conditions=unscheduled(why))])
     assert said.startswith(f"pod p is not scheduled: {why} (")
     assert rule in said
+    assert broken_pods([pod(placement=placement, conditions=unscheduled(why))]) == said
 
 
 def test_a_node_that_says_nothing_is_named() -> None:
