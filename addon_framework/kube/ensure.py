@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Client
-from addon_framework.kube.apply import covers, merge_patch
+from addon_framework.kube.apply import covers, patch_status
 
 
 async def ensure(
@@ -30,16 +30,7 @@ async def write_status(client: Client, resource: Resource, obj: Json, status: Js
     Hub and spoke both write conditions, and a merge patch replaces the whole list. So the patch holds for the
     version that was read only: Conflict otherwise, and the next look sees what the other has written.
     """
-    patch = merge_patch(obj.get("status") or {}, status)
-    if not patch:
-        return False
-    metadata = obj["metadata"]
-    body = {
-        "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
-        "status": patch,
-    }
-    await client.patch(resource, metadata["name"], body, metadata.get("namespace"), subresource="status")
-    return True
+    return await patch_status(client, resource, obj, status, exact=True)
 
 
 async def set_finalizers(client: Client, resource: Resource, obj: Json, finalizers: list[str]) -> None:

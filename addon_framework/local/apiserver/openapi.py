@@ -69,6 +69,12 @@ def _root(group: str, version: str) -> str:
     return f"/apis/{group}/{version}" if group else f"/api/{version}"
 
 
+def collection(kind: Kind, version: Version) -> str:
+    """The path of a kind's objects, in a namespace where they have one."""
+    scope = "/namespaces/{namespace}" if kind.namespaced else ""
+    return f"{_root(kind.group, version.name)}{scope}/{kind.plural}"
+
+
 class _Schemas:
     """Collects the definitions that are asked for, and what they refer to."""
 
@@ -186,15 +192,14 @@ _QUERY: dict[str, tuple[tuple[str, str], ...]] = {
 
 def _paths(kind: Kind, version: Version, name: str) -> Json:
     """The collection, the object and its status."""
-    root, verbs = _root(kind.group, version.name), kind.verbs
-    base = f"{root}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{root}/{kind.plural}"
+    verbs, base = kind.verbs, collection(kind, version)
     in_namespace = ["namespace"] if kind.namespaced else []
     out: Json = {}
     many: Json = {}
     if "list" in verbs:
         many["get"] = _operation("list", kind, version, f"{name}List")
         if kind.namespaced:
-            out[f"{root}/{kind.plural}"] = {"get": many["get"]}
+            out[f"{_root(kind.group, version.name)}/{kind.plural}"] = {"get": many["get"]}
     if "create" in verbs:
         many["post"] = _operation("post", kind, version, name)
     out[base] = {**many, "parameters": [_in_path(each) for each in in_namespace]}

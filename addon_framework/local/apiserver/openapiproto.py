@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from addon_framework.local.apiserver.openapi import patch_parameters
+from addon_framework.local.apiserver.openapi import collection, patch_parameters
 from addon_framework.local.apiserver.registry import Kind
 
 MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
@@ -30,11 +30,8 @@ def openapi_v2_protobuf(kinds: Iterable[Kind]) -> bytes:
     for kind in kinds:
         for version in kind.versions:
             if version.served and "patch" in kind.verbs:
-                root = f"/apis/{kind.group}/{version.name}" if kind.group else f"/api/{version.name}"
-                scope = "/namespaces/{namespace}" if kind.namespaced else ""
-                operation = _operation(kind, version.name)
-                item = _message(_PATCH, operation)
-                path = _text(1, f"{root}{scope}/{kind.plural}/{{name}}") + _message(2, item)
+                item = _message(_PATCH, _operation(kind, version.name))
+                path = _text(1, f"{collection(kind, version)}/{{name}}") + _message(2, item)
                 paths += _message(_PATHS_PATH, path)
     info = _text(_INFO["title"], "Kubernetes") + _text(_INFO["version"], "v1")
     return (

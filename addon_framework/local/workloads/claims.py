@@ -6,11 +6,13 @@ made by whoever wants them.
 
 from __future__ import annotations
 
+from typing import Any
+
 from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
-from addon_framework.api.meta import Json, owner_reference
+from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.api.selectors import selects
-from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch_status
+from addon_framework.kube import Client, Controller, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.local.events import Recorder
 
 _COMPLETED = "pv.kubernetes.io/bind-completed"
@@ -54,7 +56,7 @@ class ClaimController(Controller):
             lost = status.get("phase") == "Bound"
             if lost or status.get("phase") != "Pending":
                 phase = "Lost" if lost else "Pending"
-                await patch_status(self.client, PERSISTENTVOLUMECLAIMS, claim, {**status, "phase": phase})
+                await _say(self.client, PERSISTENTVOLUMECLAIMS, claim, phase=phase)
             return
         await self._bind(key, claim, volume)
 
@@ -98,22 +100,16 @@ class ClaimController(Controller):
             if not reference:
                 patch["metadata"]["annotations"] = {_BY_CONTROLLER: "yes"}
             volume = await self.client.patch(PERSISTENTVOLUMES, name, patch)
-        await patch_status(
-            self.client, PERSISTENTVOLUMES, volume, {**(volume.get("status") or {}), "phase": "Bound"}
-        )
+        await _say(self.client, PERSISTENTVOLUMES, volume, phase="Bound")
         annotations = metadata.get("annotations") or {}
         if claim["spec"].get("volumeName") != name or _COMPLETED not in annotations:
             patch = {"metadata": {"annotations": {_COMPLETED: "yes"}}, "spec": {"volumeName": name}}
             if not claim["spec"].get("volumeName"):
                 patch["metadata"]["annotations"][_BY_CONTROLLER] = "yes"
             claim = await self.client.patch(PERSISTENTVOLUMECLAIMS, key.name, patch, key.namespace)
-        status = {
-            **(claim.get("status") or {}),
-            "phase": "Bound",
-            "accessModes": volume["spec"].get("accessModes") or [],
-            "capacity": volume["spec"].get("capacity") or {},
-        }
-        await patch_status(self.client, PERSISTENTVOLUMECLAIMS, claim, status)
+        modes, capacity = volume["spec"].get("accessModes") or [], volume["spec"].get("capacity") or {}
+        bound = {"phase": "Bound", "accessModes": modes, "capacity": capacity}
+        await _say(self.client, PERSISTENTVOLUMECLAIMS, claim, **bound)
 
     async def _release(self, key: Key, claim: Json | None) -> None:
         """Volumes that an earlier claim of this name had are not given to the next one."""
@@ -124,9 +120,9 @@ class ClaimController(Controller):
             uid = reference.get("uid")
             status = volume.get("status") or {}
             if uid and (claim is None or claim["metadata"]["uid"] != uid):
-                await patch_status(self.client, PERSISTENTVOLUMES, volume, {**status, **_left(volume)})
+                await _say(self.client, PERSISTENTVOLUMES, volume, **_left(volume))
             elif not uid and status.get("phase") not in ("Available", "Bound"):
-                await patch_status(self.client, PERSISTENTVOLUMES, volume, {**status, "phase": "Available"})
+                await _say(self.client, PERSISTENTVOLUMES, volume, phase="Available")
 
     def _volume_for(self, key: Key, claim: Json) -> Json | None:
         """The one named either way, else the smallest that serves."""
@@ -170,8 +166,7 @@ class VolumeController(Controller):
         if volume is None or volume["spec"].get("claimRef"):
             return
         try:
-            status = {**(volume.get("status") or {}), "phase": "Available"}
-            await patch_status(self.client, PERSISTENTVOLUMES, volume, status)
+            await _say(self.client, PERSISTENTVOLUMES, volume, phase="Available")
         except NotFound:
             return
 
@@ -180,6 +175,11 @@ def claims_of(pod: Json) -> list[Key]:
     """The claims that a pod mounts."""
     sources = [v.get("persistentVolumeClaim") for v in pod["spec"].get("volumes") or ()]
     return [Key(pod["metadata"]["namespace"], source["claimName"]) for source in sources if source]
+
+
+async def _say(client: Client, resource: Resource, obj: Json, **fields: Any) -> None:
+    """In the status, of which the rest stays."""
+    await patch_status(client, resource, obj, {**(obj.get("status") or {}), **fields})
 
 
 def _left(volume: Json) -> Json:

@@ -66,11 +66,6 @@ def duration(text: str) -> timedelta:
     return timedelta(microseconds=-total if text.startswith("-") else total)
 
 
-def _size(value: Any) -> int:
-    """The engine counts the bytes of a string; CEL counts code points."""
-    return len(value)
-
-
 def _as_integer(value: Any) -> int:
     found = amount(value)
     if found != found.to_integral_value():
@@ -83,10 +78,6 @@ def _sum(values: list[Any]) -> Any:
     for each in values[1:]:
         total = total + each
     return total
-
-
-def _sorted(values: list[Any]) -> bool:
-    return all(one <= other for one, other in pairwise(values))
 
 
 def _index_of(value: Any, wanted: Any, *start: int) -> int:
@@ -145,10 +136,6 @@ def _contains_cidr(network: Any, other: Any) -> bool:
     outer = ipaddress.ip_interface(untagged(network, "cidr")).network
     inner = ipaddress.ip_interface(other if isinstance(other, str) else untagged(other, "cidr")).network
     return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
-
-
-def _family(value: Any) -> int:
-    return _address(value).version
 
 
 def _url_part(read: Callable[[str], Any]) -> Callable[[Any], Any]:
@@ -254,9 +241,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "validate": _validate_format,
     "optionalField": _optional_field,
     "format": _format,
-    "sizeOf": _size,
+    "sizeOf": lambda value: len(value),  # the engine counts the bytes of a string; CEL counts code points
     "sum": _sum,
-    "isSorted": _sorted,
+    "isSorted": lambda values: all(one <= other for one, other in pairwise(values)),
     "indexOf": _index_of,
     "lastIndexOf": _last_index_of,
     "find": _find,
@@ -281,7 +268,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "isCIDR": parses(_cidr),
     "containsIP": _contains_ip,
     "containsCIDR": _contains_cidr,
-    "family": _family,
+    "family": lambda value: _address(value).version,
     "isUnspecified": _either(lambda address: bool(address.is_unspecified)),
     "isLoopback": _either(lambda address: bool(address.is_loopback)),
     "isLinkLocalUnicast": _either(lambda address: bool(address.is_link_local)),

@@ -9,7 +9,7 @@ from typing import Any
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.schemas.builtin import builtin_schema
 from addon_framework.local.apiserver.schemas.node import MISSING, SchemaNode
-from addon_framework.local.apiserver.schemas.rules import compile_rule
+from addon_framework.local.apiserver.schemas.rules import Rule
 
 
 def object_meta() -> SchemaNode:
@@ -86,7 +86,7 @@ def _compile(raw: Json) -> SchemaNode:
     _values(node, raw)
     if node.embedded:
         _make_object(node)
-    node.rules = tuple(compile_rule(rule) for rule in raw.get("x-kubernetes-validations", ()))
+    node.rules = tuple(Rule(rule) for rule in raw.get("x-kubernetes-validations", ()))
     return node
 
 

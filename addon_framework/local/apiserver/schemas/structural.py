@@ -15,7 +15,7 @@ from addon_framework.local.apiserver.schemas.celtext import hidden
 from addon_framework.local.apiserver.schemas.celtype import type_of
 from addon_framework.local.apiserver.schemas.crd import compile_schema
 from addon_framework.local.apiserver.schemas.fields import prune
-from addon_framework.local.apiserver.schemas.rules import compile_rule, escape
+from addon_framework.local.apiserver.schemas.rules import Rule, escape
 from addon_framework.local.apiserver.schemas.validate import check
 
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
@@ -235,7 +235,7 @@ def _rule(rule: Json, raw: Json, level: str, path: str) -> Iterator[Cause]:
         yield cause.not_supported(f"{path}.reason", reason, _REASONS)
     if (field := rule.get("fieldPath")) and field_at(raw, field) is None:
         yield cause.invalid(f"{path}.fieldPath", field, "must be a valid path")
-    compiled = compile_rule(rule)
+    compiled = Rule(rule)
     if compiled.error:
         yield cause.invalid(f"{path}.rule", text, compiled.error)
     elif runs_away(text, raw):
