@@ -105,6 +105,7 @@ CONTROLLERS = (
     "root-ca-certificate-publisher-controller", "clusterrole-aggregation-controller",
     "certificatesigningrequest-signing-controller", "certificatesigningrequest-approving-controller",
     "persistentvolumeclaim-protection-controller", "persistentvolume-protection-controller",
+    "resourcequota-controller",
 )  # fmt: skip
 """Of kube-controller-manager: those that the embedded server has, so that tests see the same on both."""
 

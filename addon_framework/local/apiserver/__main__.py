@@ -26,6 +26,7 @@ from addon_framework.local.apiserver.controllers.garbage import GarbageCollector
 from addon_framework.local.apiserver.controllers.namespaces import NamespaceController
 from addon_framework.local.apiserver.controllers.nodes import GRACE, NodeLifecycle
 from addon_framework.local.apiserver.controllers.protection import StorageProtection
+from addon_framework.local.apiserver.controllers.quotas import QuotaController
 from addon_framework.local.apiserver.controllers.roles import RoleAggregator
 from addon_framework.local.apiserver.crds import CustomResources
 from addon_framework.local.apiserver.hooks import HookClient
@@ -99,6 +100,7 @@ async def serve(options: argparse.Namespace) -> None:
         CertificateSigner(store, registry, objects, authority),
         RoleAggregator(store, registry, objects),
         StorageProtection(store, registry, objects),
+        QuotaController(store, registry, objects),
         NodeLifecycle(store, registry, objects, grace=options.node_monitor_grace_period),
     ]
     for namespace in store.list("namespaces"):  # pods of a client that is quick need their account

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
-from addon_framework.local.apiserver import status
+from addon_framework.local.apiserver import limitranger, status
 from addon_framework.local.apiserver.addresses import Addresses
 from addon_framework.local.apiserver.authn import User
 from addon_framework.local.apiserver.rbac import GROUP as RBAC
@@ -88,6 +88,8 @@ class Admission:
         """Refuses what this user may not do although the endpoint is theirs."""
         if kind.group == RBAC and not user.is_admin:
             self._no_escalation(user, kind, obj, current)
+        if kind.key in limitranger.LIMITED and not subresource:
+            self._limit(kind, obj, current)
         if kind.key == "certificatesigningrequests.certificates.k8s.io" and current is not None:
             self._csr_change(user, kind, obj, current, subresource)
 
@@ -107,7 +109,8 @@ class Admission:
         obj["status"] = {"phase": "Active"}
 
     def _new_pod(self, obj: Json) -> None:
-        obj["status"] = {"phase": "Pending", "qosClass": _qos(obj)}
+        limitranger.fill(obj, self._limit_ranges(obj))
+        obj["status"] = {"phase": "Pending", "qosClass": qos(obj)}
         spec = obj.get("spec")
         if not isinstance(spec, dict):
             return
@@ -188,6 +191,17 @@ class Admission:
             container.setdefault("volumeMounts", []).append(
                 {"name": volume, "mountPath": _TOKEN_DIR, "readOnly": True}
             )
+
+    def _limit_ranges(self, obj: Json) -> list[Json]:
+        return self._store.list("limitranges", obj["metadata"]["namespace"])
+
+    def _limit(self, kind: Kind, obj: Json, current: Json | None) -> None:
+        """Of what a pod may take nothing changes later; a claim may grow while it is wanted."""
+        if current is not None and (kind.key == "pods" or current["metadata"].get("deletionTimestamp")):
+            return
+        if why := limitranger.excess(kind.key, obj, self._limit_ranges(obj)):
+            name = _called(obj)
+            raise status.forbidden(f'{kind.key} "{name}" is forbidden: {why}', kind, name)
 
     # Permissions
 
@@ -273,7 +287,7 @@ def _time_csr_conditions(obj: Json) -> None:
             condition["lastTransitionTime"] = now
 
 
-def _qos(pod: Json) -> str:
+def qos(pod: Json) -> str:
     """https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
     spec = pod.get("spec") or {}
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]

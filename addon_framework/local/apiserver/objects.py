@@ -17,6 +17,7 @@ from addon_framework.local.apiserver.admission import Admission
 from addon_framework.local.apiserver.changes import spec_changed, unchanged
 from addon_framework.local.apiserver.conversion import in_version
 from addon_framework.local.apiserver.patches import patched
+from addon_framework.local.apiserver.quotas import Quotas
 from addon_framework.local.apiserver.schemas import (
     Cause,
     as_stored,
@@ -50,6 +51,7 @@ class Objects:
         clock: Callable[[], str] = now_rfc3339,
     ) -> None:
         self.store, self.admission, self.webhooks, self.now = store, admission, webhooks, clock
+        self._quotas = Quotas(store)
 
     # Verbs
 
@@ -274,7 +276,7 @@ class Objects:
         if write.keeps_status:
             obj.pop("status", None)
         as_stored(obj, write.schema)
-        self._complete(write, obj, None)
+        charged = self._complete(write, obj, None)
         if self.store.get(kind.key, write.key) is not None:
             raise status.already_exists(kind, write.name)
         if operation != "Apply":
@@ -282,7 +284,7 @@ class Objects:
         elif write.subresource == "" and "managedFields" in metadata:
             obj["metadata"]["managedFields"] = metadata["managedFields"]
         obj = in_version(kind, obj, kind.storage_api_version)
-        return obj if write.dry_run else self.store.put(kind.key, write.key, obj)
+        return obj if write.dry_run else self._quotas.put(write, obj, charged)
 
     def _replace(self, write: Write, current: Json, obj: Json, operation: str) -> Json:
         kind, stored = write.kind, current
@@ -296,7 +298,7 @@ class Objects:
         metadata["resourceVersion"] = old["resourceVersion"]
         obj = self._only_its_part(write, current, obj)
         metadata = obj["metadata"]
-        self._complete(write, obj, current)
+        charged = self._complete(write, obj, current)
         if operation != "Apply":
             obj = self._track(write, current, obj)
         obj = in_version(kind, obj, kind.storage_api_version)
@@ -308,10 +310,8 @@ class Objects:
             obj["metadata"]["generation"] = int(old.get("generation") or 0) + 1
         if write.dry_run:
             return obj
-        if deletion.is_finished(kind, obj):
-            self.store.put(kind.key, write.key, obj)
-            return self.store.remove(kind.key, write.key)
-        return self.store.put(kind.key, write.key, obj)
+        stored = self._quotas.put(write, obj, charged)
+        return self.store.remove(kind.key, write.key) if deletion.is_finished(kind, obj) else stored
 
     def _only_its_part(self, write: Write, current: Json, obj: Json) -> Json:
         """The main endpoint leaves status alone; /status leaves all but status and some metadata alone."""
@@ -337,8 +337,8 @@ class Objects:
                 obj.pop("status", None)
         return obj
 
-    def _complete(self, write: Write, obj: Json, current: Json | None) -> None:
-        """Defaults, admission, and the verdict."""
+    def _complete(self, write: Write, obj: Json, current: Json | None) -> list[Json]:
+        """Defaults, admission, and the verdict; the quotas that are to be charged for it."""
         kind = write.kind
         schema = write.schema
         self._default(write, obj)
@@ -358,6 +358,7 @@ class Objects:
             raise status.invalid(kind, write.name, causes)
         self.admission.validate(write.user, kind, obj, current, write.subresource)
         self.webhooks.validate(write, operation, obj, current)
+        return self._quotas.check(write, obj, current)
 
     def _name(self, write: Write, obj: Json) -> None:
         """Of a new object; whoever refused it before that had only generateName to call it by."""

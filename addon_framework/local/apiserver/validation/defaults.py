@@ -149,6 +149,14 @@ def _job(job: Json) -> None:
     _labels_from_template(job)
 
 
+def _limit_item(item: Json) -> None:
+    """What is not said of containers follows from the rest."""
+    if item.get("type") == "Container":
+        limits = {**(item.get("max") or {}), **(item.get("default") or {})}
+        requests = {**(item.get("min") or {}), **limits, **(item.get("defaultRequest") or {})}
+        item.update({key: said for key, said in (("default", limits), ("defaultRequest", requests)) if said})
+
+
 def _definition(spec: Json) -> None:
     spec.setdefault("conversion", {"strategy": "None"})
     names = spec.get("names") or {}
@@ -168,6 +176,7 @@ _COMPUTED: dict[str, Callable[[Json], None]] = {
     "core.v1.Secret": _secret,
     "core.v1.Namespace": _namespace,
     "core.v1.ReplicationController": _controller,
+    "core.v1.LimitRangeItem": _limit_item,
     "batch.v1.Job": _job,
     "apiextensions.v1.CustomResourceDefinitionSpec": _definition,
 }
