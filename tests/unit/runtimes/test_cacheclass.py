@@ -122,7 +122,8 @@ def test_the_first_containers_are_told_who_they_are() -> None:
     }
     assert spec["containers"][0]["env"][-1]["name"] == "OWN"
     assert {each["name"] for each in spec["initContainers"][0]["env"]} == set(told) - {"OWN"}
-    assert spec["containers"][1] == {"name": "other", "image": "o"}
+    words = {"terminationMessagePolicy": "FallbackToLogsOnError"}  # which every container of a cache has
+    assert spec["containers"][1] == {"name": "other", "image": "o", **words}
 
 
 def test_the_configuration_has_the_dataset_and_the_components() -> None:
