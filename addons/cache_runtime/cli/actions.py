@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -101,7 +102,7 @@ async def delete(where: Where, namespace: str, name: str, wait: bool, timeout: f
         if not wait:
             click.echo(f"Dataset {namespace}/{name} is being deleted")
             return
-        progress = _Progress()
+        progress = Progress()
         await wait_for(
             client,
             DATASETS,
@@ -115,11 +116,17 @@ async def delete(where: Where, namespace: str, name: str, wait: bool, timeout: f
         click.echo(f"Dataset {namespace}/{name} is gone")
 
 
-class _Progress:
-    """A line for each change that a person would want to see, cluster by cluster once there are any."""
+class Progress:
+    """A line for each change that a person would want to see, cluster by cluster once there are any.
 
-    def __init__(self) -> None:
-        self._said: dict[str, str] = {}
+    Of numbers that only grow a line in PERIOD seconds.
+    """
+
+    PERIOD = 5.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said: dict[str, tuple[str, float]] = {}
 
     def show(self, dataset: Json | None) -> None:
         entries = ((dataset or {}).get("status") or {}).get("clusters") or []
@@ -127,13 +134,15 @@ class _Progress:
             self._say(dataset["metadata"]["name"], message(dataset))
         for entry in entries:
             loading = told(entry.get("progress") or {}) if entry.get("loadPhase") == "Executing" else ""
-            parts = [entry["phase"], loading or entry.get("cachedPercentage", "")]
-            self._say(entry["name"], ", ".join(filter(None, [*parts, entry.get("message", "")])))
+            share = "" if loading else entry.get("cachedPercentage", "")
+            self._say(entry["name"], entry["phase"], loading, share, entry.get("message", ""))
 
-    def _say(self, name: str, text: str) -> None:
-        if self._said.get(name) != text:
-            self._said[name] = text
-            click.echo(f"{name}: {text}", err=True)
+    def _say(self, name: str, phase: str, loading: str = "", *others: str) -> None:
+        text, now = ", ".join(filter(None, (phase, *others))), self._clock()
+        before, at = self._said.get(name, ("", now - self.PERIOD))
+        if text != before or (loading and now - at >= self.PERIOD):
+            self._said[name] = (text, now)
+            click.echo(f"{name}: {', '.join(filter(None, (phase, loading, *others)))}", err=True)
 
 
 async def _until_complete(
@@ -166,7 +175,7 @@ async def _until_complete(
 
 async def _report(client: Client, namespace: str, name: str, timeout: float) -> None:
     """Shows progress until it is cancelled."""
-    show = _Progress().show
+    show = Progress().show
     await wait_for(
         client, DATASETS, name, namespace, until=lambda obj: False, timeout=timeout, on_change=show
     )

@@ -6,6 +6,7 @@ import pytest
 
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
+from addons.cache_runtime.cli import actions
 from addons.cache_runtime.hub.feedback import feedback
 from addons.cache_runtime.hub.progress import told
 from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_phase, operation_status
@@ -176,3 +177,25 @@ def test_a_dataset_cannot_ask_for_the_credentials_of_another() -> None:
     obj = {"metadata": {"name": "d", "namespace": "n", "annotations": annotations}, "spec": {}}
     _, sent, _ = manifest_work(obj, None, [], "c")["spec"]["workload"]["manifests"]
     assert sent["metadata"]["annotations"] == {"mine": "1", "data.boundaryless.io/fleet-copy": "true"}
+
+
+def test_progress_is_a_line_in_a_while_and_what_happens_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    progress = actions.Progress(lambda: now[0])
+
+    def show(done: int, **entry: str) -> list[str]:
+        counts = {"bytes": done, "totalBytes": 1000, "bytesPerSecond": 10, "etaSeconds": 9}
+        said: Json = {"name": "a", "phase": "Bound", "loadPhase": "Executing", "progress": counts, **entry}
+        progress.show({"metadata": {"name": "llama"}, "status": {"clusters": [said]}})
+        return capsys.readouterr().err.splitlines()
+
+    assert show(100) == ["a: Bound, 10.0% of 1000.00B, 10.00B/s, 9s left"]
+    now[0] = 4.0
+    assert show(200) == []
+    assert show(300, message="the store is away") == [
+        "a: Bound, 30.0% of 1000.00B, 10.00B/s, 9s left, the store is away"
+    ]
+    now[0] = 9.0
+    assert len(show(400, message="the store is away")) == 1
+    assert show(1000, loadPhase="Complete", cachedPercentage="100.0%") == ["a: Bound, 100.0%"]
+    assert show(1000, loadPhase="Complete", cachedPercentage="100.0%") == []
