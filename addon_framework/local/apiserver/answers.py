@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 import orjson
 import yaml
 from aiohttp import web
 
 from addon_framework.api.meta import Json
-from addon_framework.api.time import now_rfc3339
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.call import Call, Target
 from addon_framework.local.apiserver.conversion import all_in_version, in_version
@@ -111,4 +111,4 @@ def _table(call: Call, target: Target, objects: list[Json]) -> Json:
         wrong = cause.invalid("includeObject", include, why)
         raise status.bad_request(f"Unable to convert to Table as requested: {wrong}")
     shown = all_in_version(target.kind, objects, target.api_version)
-    return to_table(target.kind, shown, columns, include, now_rfc3339())
+    return to_table(status.named(target.kind), shown, columns, include, datetime.now(UTC))

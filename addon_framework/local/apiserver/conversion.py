@@ -8,7 +8,6 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -70,8 +69,7 @@ class Conversion:
     def __init__(self, client: HookClient, webhook: Json, kind: str) -> None:
         self._client, self._kind = client, kind
         self._config: Json = webhook.get("clientConfig") or {}
-        versions = webhook.get("conversionReviewVersions") or ("v1",)
-        self._review = next((each for each in versions if each in ("v1", "v1beta1")), "v1")
+        self._versions = webhook.get("conversionReviewVersions") or ()
         self._known: OrderedDict[bytes, Json] = OrderedDict()
 
     def convert(self, objects: Sequence[Json], api_version: str) -> list[Json]:
@@ -90,16 +88,12 @@ class Conversion:
         ]
 
     async def _ask(self, missing: dict[bytes, Json], api_version: str) -> None:
-        uid = str(uuid.uuid4())
         sent = list(missing.values())
-        review = {
-            "kind": "ConversionReview",
-            "apiVersion": f"apiextensions.k8s.io/{self._review}",
-            "request": {"uid": uid, "desiredAPIVersion": api_version, "objects": sent},
-        }
+        request = {"desiredAPIVersion": api_version, "objects": sent}
+        review = ("apiextensions.k8s.io", "ConversionReview")
         try:
-            response = await self._client.post(self._config, review, _SECONDS)
-            converted = self._check(response, uid, sent, api_version)
+            response = await self._client.ask(self._config, *review, self._versions, request, _SECONDS)
+            converted = self._check(response, sent, api_version)
         except HookError as error:
             message = f"conversion webhook for {sent[0]['apiVersion']}, Kind={self._kind} failed: {error}"
             raise status.StatusError(500, "", message) from None
@@ -107,10 +101,8 @@ class Conversion:
         while len(self._known) > max(_KEPT, len(missing)):
             self._known.popitem(last=False)
 
-    def _check(self, response: Json, uid: str, sent: list[Json], api_version: str) -> list[Json]:
+    def _check(self, response: Json, sent: list[Json], api_version: str) -> list[Json]:
         """The converted objects; of their metadata only labels and annotations may change."""
-        if response.get("uid") != uid:
-            raise HookError(f"expected response.uid {uid!r}, got {response.get('uid')!r}")
         result = response.get("result")
         if not isinstance(result, dict) or result.get("status") != "Success":
             raise HookError(str((result or {}).get("message") if isinstance(result, dict) else result))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import aiohttp
@@ -61,8 +62,19 @@ class HookClient:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, config: Json, review: Json, timeout: float) -> Json:
-        """The review that comes back. Raises HookError."""
+    async def ask(
+        self, config: Json, group: str, kind: str, versions: Sequence[str], request: Json, timeout: float
+    ) -> Json:
+        """The response to a request, in a review of the first version that is known. Raises HookError."""
+        uid = str(uuid.uuid4())
+        version = next((each for each in versions if each in ("v1", "v1beta1")), "v1")
+        review = {"kind": kind, "apiVersion": f"{group}/{version}", "request": {"uid": uid, **request}}
+        response = await self._post(config, review, timeout)
+        if response.get("uid") != uid:
+            raise HookError(f"expected response.uid={uid!r}, got {response.get('uid')!r}")
+        return response
+
+    async def _post(self, config: Json, review: Json, timeout: float) -> Json:
         url, told, name = self._url(config)
         query = f"?timeout={timeout:g}s"
         if self._session is None:

@@ -39,7 +39,8 @@ class StatusError(Exception):
         return status
 
 
-def _named(kind: Kind) -> str:
+def named(kind: Kind) -> str:
+    """A resource with its group, such as deployments.apps."""
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
 
 
@@ -50,7 +51,7 @@ def _details(kind: Kind, name: str, shown: str = "") -> Json:
 
 def not_found(kind: Kind, name: str) -> StatusError:
     """The object is not there."""
-    return StatusError(404, "NotFound", f'{_named(kind)} "{name}" not found', _details(kind, name))
+    return StatusError(404, "NotFound", f'{named(kind)} "{name}" not found', _details(kind, name))
 
 
 def no_route() -> StatusError:
@@ -71,7 +72,7 @@ def invalid_patch(sent: Any, why: str) -> StatusError:
 
 def already_exists(kind: Kind, name: str) -> StatusError:
     """The name is taken."""
-    return StatusError(409, "AlreadyExists", f'{_named(kind)} "{name}" already exists', _details(kind, name))
+    return StatusError(409, "AlreadyExists", f'{named(kind)} "{name}" already exists', _details(kind, name))
 
 
 def conflict(kind: Kind, name: str, why: str, causes: Sequence[Json] = ()) -> StatusError:
@@ -79,7 +80,7 @@ def conflict(kind: Kind, name: str, why: str, causes: Sequence[Json] = ()) -> St
     details = _details(kind, name)
     if causes:
         details["causes"] = list(causes)
-    message = f'Operation cannot be fulfilled on {_named(kind)} "{name}": {why}'
+    message = f'Operation cannot be fulfilled on {named(kind)} "{name}": {why}'
     return StatusError(409, "Conflict", message, details)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,15 +102,16 @@ class Webhooks:
     def delete(self, write: Write, current: Json) -> None:
         """Both sorts, on what is about to go."""
         shown = in_version(write.kind, current, write.api_version)
-        for hook in self._hooks(MUTATING, write, "DELETE", None, shown):
-            self._response(write, hook, self._request(write, "DELETE", hook.version, None, shown))
-        self.validate(write, "DELETE", None, shown)
+        self._both(write, "DELETE", None, shown)
 
     def connect(self, write: Write, options: Json) -> None:
         """Both sorts, on a stream into a pod and what it is asked for; none of that can be changed."""
-        for hook in self._hooks(MUTATING, write, "CONNECT", options, None):
-            self._response(write, hook, self._request(write, "CONNECT", hook.version, options, None))
-        self.validate(write, "CONNECT", options, None)
+        self._both(write, "CONNECT", options, None)
+
+    def _both(self, write: Write, operation: str, obj: Json | None, old: Json | None) -> None:
+        for hook in self._hooks(MUTATING, write, operation, obj, old):
+            self._response(write, hook, self._request(write, operation, hook.version, obj, old))
+        self.validate(write, operation, obj, old)
 
     def _policies_hold(self, write: Write, operation: str, obj: Json | None, old: Json | None) -> None:
         if write.user == SYSTEM or write.kind.group == GROUP:
@@ -237,20 +237,12 @@ class Webhooks:
         async def one(hook: Hook, request: Json) -> None:
             if write.dry_run and hook.raw.get("sideEffects") not in ("None", "NoneOnDryRun"):
                 raise status.bad_request(f'admission webhook "{hook.name}" does not support dry run')
-            uid = str(uuid.uuid4())
-            versions = hook.raw.get("admissionReviewVersions") or ("v1",)
-            version = next((each for each in versions if each in ("v1", "v1beta1")), "v1")
-            review = {
-                "kind": "AdmissionReview",
-                "apiVersion": f"admission.k8s.io/{version}",
-                "request": {"uid": uid, **request},
-            }
-            timeout = float(hook.raw.get("timeoutSeconds") or 10)
+            raw, review = hook.raw, ("admission.k8s.io", "AdmissionReview")
+            config, timeout = raw.get("clientConfig") or {}, float(raw.get("timeoutSeconds") or 10)
             answer: Any
             try:
-                answer = await self._client.post(hook.raw.get("clientConfig") or {}, review, timeout)
-                if answer.get("uid") != uid:
-                    raise HookError(f"expected response.uid={uid!r}, got {answer.get('uid')!r}")
+                versions = raw.get("admissionReviewVersions") or ()
+                answer = await self._client.ask(config, *review, versions, request, timeout)
             except HookError as error:
                 answer = error
             write.memory.answers[_key(hook, request)] = answer

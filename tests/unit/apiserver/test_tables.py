@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from addon_framework.api.meta import Json, Resource
+from addon_framework.api.meta import Json
 from addon_framework.local.apiserver.tables import to_table
 from addon_framework.local.apiserver.tables.builtin import printers
 from addon_framework.local.apiserver.tables.cells import duration
@@ -18,7 +18,7 @@ CREATED = "2026-01-01T00:00:00Z"
 
 def row(group: str, plural: str, obj: Json) -> dict[str, Any]:
     obj = {"metadata": {"name": "x", "creationTimestamp": CREATED}, **obj}
-    table = to_table(Resource(group, "v1", plural, "Any"), [obj], None, "None", NOW)
+    table = to_table(f"{plural}.{group}".rstrip("."), [obj], None, "None", NOW)
     names = [each["name"] for each in table["columnDefinitions"]]
     return dict(zip(names, table["rows"][0]["cells"], strict=True))
 
@@ -183,13 +183,12 @@ def test_custom_columns_and_what_comes_along() -> None:
         "spec": {"n": 3, "l": ["a"]},
         "status": {"conditions": [{"type": "Other"}, {"type": "Ready", "status": "True"}]},
     }
-    resource = Resource("e.com", "v1", "ts", "T")
-    table = to_table(resource, [obj], columns, "", "2026-01-01T02:00:00Z")
+    table = to_table("ts.e.com", [obj], columns, "", NOW)
     assert table["rows"][0]["cells"] == ["x", "True", 3, "120m", '["a"]', None]
     assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
     assert table["columnDefinitions"][2]["priority"] == 1
-    assert to_table(resource, [obj], columns, "Object", NOW)["rows"][0]["object"] is obj
-    assert "object" not in to_table(resource, [obj], None, "None", NOW)["rows"][0]
+    assert to_table("ts.e.com", [obj], columns, "Object", NOW)["rows"][0]["object"] is obj
+    assert "object" not in to_table("ts.e.com", [obj], None, "None", NOW)["rows"][0]
 
 
 @pytest.mark.parametrize(

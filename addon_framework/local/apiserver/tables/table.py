@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from addon_framework.api.jsonpath import PathError, json_path
 from addon_framework.api.meta import Json
-from addon_framework.api.time import parse_time
 from addon_framework.local.apiserver.tables import cells
 from addon_framework.local.apiserver.tables.builtin import Row, printers
 
 
-class Listed(Protocol):
-    """What a table needs to know of a resource."""
-
-    @property
-    def group(self) -> str: ...
-
-    @property
-    def plural(self) -> str: ...
-
-
 def to_table(
-    resource: Listed,
-    objects: list[Json],
-    columns: list[Json] | None,
-    include_object: str,
-    now: datetime | str,
+    resource: str, objects: list[Json], columns: list[Json] | None, include_object: str, now: datetime
 ) -> Json:
-    """The Table of some objects.
+    """The Table of some objects of a resource such as deployments.apps.
 
     `columns` are a custom resource's additionalPrinterColumns (None where it has none or the kind is built
     in); `include_object` is None, Metadata (also for "") or Object.
     """
-    moment = parse_time(now) if isinstance(now, str) else now
     if columns:
         definitions, row = _custom(columns)
     else:
         known = printers()
-        printer = known.get(f"{resource.plural}.{resource.group}".rstrip("."), known["default"])
+        printer = known.get(resource, known["default"])
         definitions, row = [_definition(*column) for column in printer.columns], printer.row
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {},
         "columnDefinitions": definitions,
-        "rows": [{"cells": row(obj, moment), **_object(obj, include_object)} for obj in objects],
+        "rows": [{"cells": row(obj, now), **_object(obj, include_object)} for obj in objects],
     }
 
 
