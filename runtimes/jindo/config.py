@@ -5,8 +5,10 @@ Secrets are files below /token, which the configuration names.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from xml.sax.saxutils import escape
 
@@ -173,14 +175,29 @@ def storage(cache: Cache) -> dict[str, str]:
         for option, value in options.items():
             name = option.removeprefix(f"fs.{source.scheme}.")
             if source.scheme == "oss":
-                made[f"jindocache.oss.bucket.{bucket(source)}.{name}"] = value
+                made |= _reached(f"jindocache.oss.bucket.{bucket(source)}.{name}", value)
             else:
-                made[option.replace("fs.", "jindocache.", 1)] = value
+                made |= _reached(option.replace("fs.", "jindocache.", 1), value)
         if source.scheme == "oss" and "dls" in options.get("fs.oss.endpoint", ""):
             made[f"jindocache.oss.bucket.{bucket(source)}.data.lake.storage.enable"] = "true"
     endpoints = {s.options["fs.oss.endpoint"] for s in cache.sources if "fs.oss.endpoint" in s.options}
     if len(endpoints) == 1:  # of what is not asked by bucket
-        made["jindocache.oss.endpoint"] = endpoints.pop()
+        made |= _reached("jindocache.oss.endpoint", endpoints.pop())
+    return made
+
+
+def _reached(name: str, value: str) -> dict[str, str]:
+    """An option as JindoSDK takes it: endpoints are hosts, to which it puts http:// and the bucket's name."""
+    prefix, dot, last = name.rpartition(".")
+    if not dot or last != "endpoint":
+        return {name: value}
+    scheme, _, host = value.rpartition("://")
+    made = {name: host.rstrip("/")}
+    if scheme == "https":
+        made[f"{prefix}.https.enable"] = "true"
+    with suppress(ValueError):  # an address has no names below it
+        ipaddress.ip_address(host.rpartition(":")[0] or host)
+        made[f"{prefix}.second.level.domain.enable"] = "true"
     return made
 
 

@@ -1,7 +1,8 @@
 """Stands for JindoCache, whose servers and FUSE client cannot be had here: the same commands and words.
 
-`pyjindosdk` of PyPI is a library for clients of OSS; neither it nor another package has `jindocache`,
-`jindo`, the servers of the image `smartdata`, or `jindo-fuse`. Called as `PROGRAM ARGUMENTS`, with PROGRAM
+`pyjindosdk` of PyPI is a library for clients of OSS and S3 (tests/unit/runtimes/test_jindosdk.py has it read
+our configuration); neither it nor another package has `jindocache`, `jindo`, the servers of the image
+`smartdata`, or `jindo-fuse`. Called as `PROGRAM ARGUMENTS`, with PROGRAM
 `entrypoint`, for the images' entry point, `jindo` or `jindocache`. Servers take all they know from
 jindocache.cfg and variables, clients from jindosdk.cfg. Files come from stores that speak S3 and are kept
 by the workers, whole; what a client shows is their bytes.
@@ -70,14 +71,22 @@ def _source(url: str, said: dict[str, str], prefix: str) -> Source:
     bucket = rest.partition("/")[0]
     own = f"{prefix}.{scheme}" + (f".bucket.{bucket}" if scheme == "oss" else "")
     import boto3  # it takes a while, and most commands need none
+    from botocore.config import Config
 
-    token = Path(said[f"{own}.provider.endpoint"].removeprefix("secrets://"))
+    token, endpoint = (
+        Path(said[f"{own}.provider.endpoint"].removeprefix("secrets://")),
+        said[f"{own}.endpoint"],
+    )
+    if "://" in endpoint:
+        raise SystemExit(f"Failed to connect Http service: http://{bucket}.{endpoint}")  # as JindoSDK does
+    style = "path" if said.get(f"{own}.second.level.domain.enable") == "true" else "virtual"
     client = boto3.client(
         "s3",
-        endpoint_url=said[f"{own}.endpoint"],
+        endpoint_url=f"{'https' if said.get(f'{own}.https.enable') == 'true' else 'http'}://{endpoint}",
         region_name="us-east-1",
         aws_access_key_id=(token / "AccessKeyId").read_text(),
         aws_secret_access_key=(token / "AccessKeySecret").read_text(),
+        config=Config(s3={"addressing_style": style}),
     )
     return Bucket(client, url)
 

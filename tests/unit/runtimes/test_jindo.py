@@ -75,6 +75,15 @@ def test_jindos_configuration_has_tiers_sources_and_what_the_runtime_says() -> N
     assert "<metaPolicy><type>ALWAYS</type></metaPolicy>" in sets
 
 
+def test_jindos_endpoints_are_hosts() -> None:
+    secure = {**OSS, "options": {"fs.oss.endpoint": "https://oss.example.org/"}}
+    address = {"mountPoint": "s3://other", "name": "o", "options": {"fs.s3.endpoint": "http://10.0.0.1:9000"}}
+    sdk = ini(jindo(secure, address), "jindosdk.cfg")["jindosdk"]
+    for name in ("fs.oss.bucket.bucket", "fs.oss"):
+        assert (sdk[f"{name}.endpoint"], sdk[f"{name}.https.enable"]) == ("oss.example.org", "true")
+    assert (sdk["fs.s3.endpoint"], sdk["fs.s3.second.level.domain.enable"]) == ("10.0.0.1:9000", "true")
+
+
 def test_jindo_without_a_tier_has_fluids() -> None:
     made = jindo(tieredstore={})
     worker = ini(made, "jindocache.cfg")["jindocache-worker"]
