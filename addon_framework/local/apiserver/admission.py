@@ -129,13 +129,13 @@ class Admission:
 
     def _prioritize(self, obj: Json, spec: Json) -> None:
         """https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/"""
-        classes = self._store.list("priorityclasses.scheduling.k8s.io")
+        classes = "priorityclasses.scheduling.k8s.io"
         if name := spec.get("priorityClassName"):
-            found = next((each for each in classes if each["metadata"]["name"] == name), None)
+            found = self._store.get(classes, ("", name))
             if found is None:
                 raise _pod_refused(obj, f"no PriorityClass with name {name} was found")
         else:
-            found = next((each for each in classes if each.get("globalDefault")), {})
+            found = next((each for each in self._store.list(classes) if each.get("globalDefault")), {})
             if found:
                 spec["priorityClassName"] = found["metadata"]["name"]
         wanted = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.amounts import Amount, Amounts, of_pod, read
+from addon_framework.local.amounts import Amount, Amounts, of_pod, read
 
 _ANNOTATION = "kubernetes.io/limit-ranger"
 _CONTAINERS = {"containers": "container", "initContainers": "init container"}

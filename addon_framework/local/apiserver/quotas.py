@@ -12,9 +12,9 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from addon_framework.api.selectors import holds
+from addon_framework.local.amounts import ONE, Amount, Amounts, of_pod, read, total, written
 from addon_framework.local.apiserver import status
 from addon_framework.local.apiserver.admission import qos
-from addon_framework.local.apiserver.amounts import ONE, Amount, Amounts, of_pod, read, total, written
 from addon_framework.local.apiserver.store import Store
 from addon_framework.local.apiserver.write import Write
 

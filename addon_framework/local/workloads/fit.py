@@ -11,30 +11,12 @@ from decimal import Decimal
 from addon_framework.api.meta import Json
 from addon_framework.api.quantity import parse_quantity
 from addon_framework.api.selectors import holds
-
-Amounts = dict[str, Decimal]
+from addon_framework.local.amounts import ONE, Amount, Amounts, of_pod, read, total
 
 
 def requests(spec: Json) -> Amounts:
-    """What a pod takes of its node: all its containers, or the largest init container if that is more."""
-    total: Amounts = {}
-    peak: Amounts = {}
-    for container in spec.get("containers") or ():
-        _add(total, _asked(container))
-    sidecars: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        asked = _asked(container)
-        if container.get("restartPolicy") == "Always":
-            _add(sidecars, asked)
-            asked = {}
-        for name in asked.keys() | sidecars.keys():
-            at_once = asked.get(name, Decimal(0)) + sidecars.get(name, Decimal(0))
-            peak[name] = max(peak.get(name, Decimal(0)), at_once)
-    _add(total, sidecars)
-    for name, amount in peak.items():
-        total[name] = max(total.get(name, Decimal(0)), amount)
-    _add(total, {name: parse_quantity(value) for name, value in (spec.get("overhead") or {}).items()})
-    return total
+    """What a pod takes of its node."""
+    return total([of_pod(spec, "requests"), read(spec.get("overhead"))])
 
 
 def misfits(spec: Json, node: Json, others: Iterable[Json] = ()) -> list[str]:
@@ -61,16 +43,14 @@ def _ports(spec: Json) -> set[tuple[str, int]]:
 
 def lacking(spec: Json, allocatable: Mapping[str, str], others: Iterable[Json]) -> list[str]:
     """Of which resources too little is left."""
-    taken: Amounts = {"pods": Decimal(0)}
-    for other in others:
-        _add(taken, requests(other))
-        taken["pods"] += 1
-    asked = {"pods": Decimal(1), **dict(sorted(requests(spec).items()))}
+    others = list(others)
+    taken = {**total(map(requests, others)), "pods": Amount(Decimal(len(others)))}
+    asked = {"pods": ONE, **dict(sorted(requests(spec).items()))}
     return [
         name
         for name, amount in asked.items()
-        if amount
-        and amount + taken.get(name, Decimal(0))
+        if amount.value
+        and (amount + taken.get(name, Amount())).value
         > parse_quantity(allocatable.get(name, "110" if name == "pods" else None))
     ]
 
@@ -149,15 +129,3 @@ def toleration_of(taint: Json, tolerations: Iterable[Json]) -> Json | None:
         ):
             return toleration
     return None
-
-
-def _asked(container: Json) -> Amounts:
-    """Requests; a limit alone is a request of as much."""
-    resources = container.get("resources") or {}
-    given = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return {name: parse_quantity(value) for name, value in given.items()}
-
-
-def _add(total: Amounts, more: Amounts) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, Decimal(0)) + amount

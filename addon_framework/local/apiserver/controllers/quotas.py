@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from addon_framework.api.meta import Json
-from addon_framework.local.apiserver.amounts import Amount, Amounts, read, total, written
+from addon_framework.local.amounts import Amount, Amounts, read, total, written
 from addon_framework.local.apiserver.controllers.loop import work
 from addon_framework.local.apiserver.objects import Objects
 from addon_framework.local.apiserver.quotas import CHANGING, QUOTAS, counted, in_scope, is_terminating, usage
