@@ -138,15 +138,7 @@ class Objects:
                 has_status=not kind.custom or write.version.status,
             )
         except fieldmanager.ApplyConflict as error:
-            causes = [
-                {
-                    "reason": "FieldManagerConflict",
-                    "message": cause["message"],
-                    "field": cause["field"],
-                }
-                for cause in error.causes
-            ]
-            raise StatusError(409, "Conflict", str(error), {"causes": causes}) from None
+            raise StatusError(409, "Conflict", str(error), {"causes": error.causes}) from None
         except fieldmanager.TypedError as error:
             raise self._untyped(write, str(error)) from None
         if live is None:
@@ -384,7 +376,6 @@ class Objects:
             current,
             obj,
             manager=write.manager,
-            operation="Update",
             subresource=write.subresource,
             schema=write.schema,
             now=self._time(write),

@@ -95,7 +95,7 @@ def test_another_value_conflicts_and_names_manager_and_field() -> None:
     with pytest.raises(ApplyConflict) as conflict:
         applied(live, "two", a=2)
     assert conflict.value.causes == [
-        {"manager": '"one"', "field": ".spec.a", "message": 'conflict with "one"'}
+        {"reason": "FieldManagerConflict", "message": 'conflict with "one"', "field": ".spec.a"}
     ]
     assert str(conflict.value) == 'Apply failed with 1 conflict: conflict with "one": .spec.a'
     with pytest.raises(ApplyConflict, match=r'2 conflicts: conflicts with "one":\n- .spec.a\n- .spec.b'):

@@ -58,7 +58,7 @@ class ApplyConflict(Exception):
 
     def __init__(self, conflicts: list[tuple[str, str]]) -> None:
         self.causes: list[dict[str, str]] = [
-            {"manager": manager, "field": path, "message": f"conflict with {manager}"}
+            {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": path}
             for manager, path in conflicts
         ]
         super().__init__(_conflict_message(conflicts))
@@ -165,7 +165,6 @@ def track_update(
     new: Json,
     *,
     manager: str,
-    operation: str = UPDATE,
     subresource: str,
     schema: SchemaNode | None,
     now: str,
@@ -191,7 +190,7 @@ def track_update(
     _take(owners, None, changes, _conflicts(owners, None, changes))
     taken = union(changes.modified, changes.added)
     if taken:
-        key = manager_key(manager, operation, subresource, version)
+        key = manager_key(manager, UPDATE, subresource, version)
         mine = owners.get(key)
         owners[key] = Owned(version, union(mine.fields, taken) if mine else taken, now)
     managers.owners = owners
