@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from addon_framework.api.core import CONFIGMAPS, PODS
+from addon_framework.api.core import PODS
 from addon_framework.api.meta import Json
+from addon_framework.kube.execute import ExecuteError, execute
 from addon_framework.local.node.config import Image
 from addon_framework.testing import eventually
 from tests.integration.cache_runtime.clients import FILES as READ
@@ -69,8 +70,20 @@ def kept(host: Path, namespace: str) -> list[str]:
     return sorted(path.name for path in (host / CACHE / namespace / "data").iterdir())
 
 
+async def known(fleet: Fleet, workers: int) -> bool:
+    """Whether every client has the addresses of so many."""
+    selector = "data.boundaryless.io/role=client"
+    for pod in (await fleet.client.list(PODS, fleet.namespace, label_selector=selector))["items"]:
+        where = (fleet.client, fleet.namespace, pod["metadata"]["name"], "efc-fuse")
+        said = await execute(*where, ["cat", "/etc/efc/efc-worker-endpoints.json"], timeout=20)
+        if len(json.loads(said)["containerendpoints"]) != workers:
+            return False
+    return True
+
+
 async def test_from_nothing_to_a_pod_that_reads(fleet: Fleet) -> None:
     await bound(fleet)
+    await eventually(lambda: known(fleet, 1), interval=0.5, swallow=ExecuteError)
     assert kept(fleet.host, fleet.namespace) == []
     await fleet.create(fleet.reader("data", "cat /models/deep/b.txt"))
     assert (await fleet.output("reader-data")).strip() == READ["deep/b.txt"].decode()
@@ -104,11 +117,9 @@ async def test_clients_follow_workers_that_come_and_go(
         scaled = {"spec": {"replicas": replicas}}
         await fleet.client.patch(EFC, "data", scaled, fleet.namespace, subresource="scale")
         await fleet.until(EFC, "data", lambda r, n=replicas: r["status"].get("workerNumberReady") == n)
-        endpoints = await fleet.client.get(CONFIGMAPS, "data-worker-endpoints", fleet.namespace)
-        found = json.loads(endpoints["data"]["efc-worker-endpoints.json"])["containerendpoints"]
-        assert len(found) == replicas
         if replicas == 1:
             await fleet.gone(PODS, "data-worker-1")
+        await eventually(lambda n=replicas: known(fleet, n), interval=0.5, swallow=ExecuteError)
         (nas / "more").mkdir(exist_ok=True)
         names = {f"of-{replicas}-{number}" for number in range(32)}  # of which each worker gets its part
         for name in names:
@@ -119,4 +130,4 @@ async def test_clients_follow_workers_that_come_and_go(
             held = [{n.removeprefix("%2Fmore%2F") for n in kept(h, fleet.namespace)} & names for h in places]
             return len([each for each in held if each]) == count and set[str]().union(*held) == names
 
-        await eventually(spread)
+        await eventually(spread, swallow=FileNotFoundError)
