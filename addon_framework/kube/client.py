@@ -186,8 +186,13 @@ class Client(Transport):
         return await self.request("DELETE", resource.path(namespace, name), body=options)
 
     async def remove(self, resource: Resource, obj: Json) -> bool:
-        """Deletes this very object, by its uid; False when it is gone, whatever has its name by now."""
+        """Deletes this very object, by its uid; False when it is gone, whatever has its name by now.
+
+        What is already being deleted is left to that.
+        """
         metadata = obj["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return True
         try:
             await self.delete(resource, metadata["name"], metadata.get("namespace"), uid=metadata["uid"])
         except (NotFound, Conflict):

@@ -11,7 +11,7 @@ from addon_framework.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, 
 from addon_framework.api.data import ThinRuntime
 from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.api.time import now_rfc3339
-from addon_framework.kube import AlreadyExists, Client, Key, NotFound, key_of, patch_status
+from addon_framework.kube import AlreadyExists, Client, Key, key_of, patch_status
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent import volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
@@ -22,6 +22,7 @@ from addons.cache_runtime.agent.names import (
     volume_name,
 )
 from addons.cache_runtime.agent.reference_rules import Reference, notes, problems, reference_of
+from addons.cache_runtime.agent.releasing import release, volumes_of
 from addons.cache_runtime.agent.status import (
     BOUND,
     FAILED,
@@ -140,7 +141,7 @@ class References:
             return held[0]
         runtime = self._cache(_THIN).get(key)
         if runtime is not None and _owned(runtime, dataset):
-            await self._delete(_THIN, runtime)
+            await self._client.remove(_THIN, runtime)
         return ""
 
     # Parts
@@ -189,7 +190,7 @@ class References:
             await self._release(key)  # the physical Dataset has another runtime now
             return
         if volume is not None and claim is None and (volume["spec"].get("claimRef") or {}).get("uid"):
-            await self._delete(PERSISTENTVOLUMES, volume)
+            await self._client.remove(PERSISTENTVOLUMES, volume)
             return
         for there, resource, made in (
             (volume, PERSISTENTVOLUMES, wanted),
@@ -203,15 +204,12 @@ class References:
 
     async def _release(self, key: Key) -> list[str]:
         """Takes the volume away; or what that waits for."""
-        volume, claim = self._volume(key), self._cache(PERSISTENTVOLUMECLAIMS).get(key)
-        mine = [obj for obj in (claim, volume) if obj is not None and not volumes.is_stranger(obj, key)]
-        if not mine:
+        if not volumes_of(self._cache, key):
             return []
         if users := pods_using(self._cache(PODS), key):
             return [f"in use by pods {', '.join(users)}; it goes when they do"]
-        for obj in mine:
-            await self._delete(PERSISTENTVOLUMECLAIMS if obj is claim else PERSISTENTVOLUMES, obj)
-        return []
+        held = await release(self._client, self._cache, key)
+        return [held] if held else []
 
     def _volume(self, key: Key) -> Json | None:
         volume = self._cache(PERSISTENTVOLUMES).get(Key("", volume_name(key)))
@@ -226,16 +224,6 @@ class References:
             if obj is not None and volumes.is_stranger(obj, key):
                 return volumes.stranger_problem(obj)
         return ""
-
-    async def _delete(self, resource: Resource, obj: Json) -> None:
-        metadata = obj["metadata"]
-        if not metadata.get("deletionTimestamp"):
-            try:
-                await self._client.delete(
-                    resource, metadata["name"], metadata.get("namespace"), uid=metadata["uid"]
-                )
-            except NotFound:
-                pass
 
     async def _write(
         self, dataset: Json, phase: str, reason: str, message: str, physical: Json | None = None

@@ -16,13 +16,11 @@ from addon_framework.api.core import (
     DAEMONSETS,
     JOBS,
     NODES,
-    PERSISTENTVOLUMECLAIMS,
-    PERSISTENTVOLUMES,
     PODS,
     STATEFULSETS,
 )
 from addon_framework.api.meta import Json, Resource
-from addon_framework.kube import Client, Key, NotFound
+from addon_framework.kube import Client, Key
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.cleaning import Cleaner
@@ -34,11 +32,10 @@ from addons.cache_runtime.agent.names import (
     is_forced,
     pods_using,
     role_of,
-    volume_name,
 )
 from addons.cache_runtime.agent.nodes import NodeLabels, labelled
 from addons.cache_runtime.agent.references import References
-from addons.cache_runtime.agent.volumes import is_stranger
+from addons.cache_runtime.agent.releasing import release
 
 log = structlog.get_logger(__name__)
 _ORDER = ("client", "worker", "master")  # a client's unmount must not wait for a worker that is gone
@@ -64,45 +61,36 @@ class Teardown:
         if leaving and (names := self._references.to(key)):
             return f"Datasets {', '.join(map(str, names))} refer to it; it goes when they do"
         for cron in [obj for obj in self._cache(CRONJOBS) if dataset_key(obj) == [key]]:
-            await self._delete(CRONJOBS, cron)
+            await self._client.remove(CRONJOBS, cron)
         if (users := self.users(key)) and not is_forced(binding.dataset):
             forced = f"at once with annotation {FORCE_ANNOTATION}=true, which breaks them"
             return f"in use by pods {', '.join(users)}; it goes when they do, {forced}"
         for job in [obj for obj in self._cache(JOBS) if dataset_key(obj) == [key]]:
             if role_of(job) in _OPERATIONS:
-                await self._delete(JOBS, job)
+                await self._client.remove(JOBS, job)
         if working := [pod for role in _OPERATIONS for pod in self._pods(key, role)]:
             return _ending("operations", working)
-        await self._volume(key)
+        held = await release(self._client, self._cache, key)
         for role in _ORDER:
             if there := await self._component(key, role):
                 return _ending(f"{role} pods", there)
         if waiting := await self._clean(binding, key):
             return waiting
         for config in [obj for obj in self._cache(CONFIGMAPS) if dataset_key(obj) == [key]]:
-            await self._delete(CONFIGMAPS, config)
+            await self._client.remove(CONFIGMAPS, config)
         await NodeLabels(self._client, self._cache).remove(binding)
-        return ""
+        return held
 
     def users(self, key: Key, node: str = "") -> list[str]:
         """Pods that mount the claim and have not ended, of all nodes or of one."""
         return [*pods_using(self._cache(PODS), key, node), *self._references.users(key, node)]
-
-    async def _volume(self, key: Key) -> None:
-        for resource, at in (
-            (PERSISTENTVOLUMECLAIMS, key),
-            (PERSISTENTVOLUMES, Key("", volume_name(key))),
-        ):
-            obj = self._cache(resource).get(at)
-            if obj is not None and not is_stranger(obj, key):
-                await self._delete(resource, obj)
 
     async def _component(self, key: Key, role: str) -> list[Json]:
         """Its pods that are still there."""
         for resource in (DAEMONSETS, STATEFULSETS):
             for obj in self._cache(resource):
                 if dataset_key(obj) == [key] and role_of(obj) == role:
-                    await self._delete(resource, obj)
+                    await self._client.remove(resource, obj)
         return self._pods(key, role)
 
     async def _clean(self, binding: Binding, key: Key) -> str:
@@ -113,7 +101,7 @@ class Teardown:
             return f"waiting for nodes {', '.join(waiting)} to be cleaned"
         for job in self._cache(JOBS):
             if dataset_key(job) == [key] and role_of(job) == "clean":
-                await self._delete(JOBS, job)
+                await self._client.remove(JOBS, job)
         return ""
 
     def _pods(self, key: Key, role: str) -> list[Json]:
@@ -122,17 +110,6 @@ class Teardown:
     def _node_labels(self, binding: Binding, key: Key) -> list[str]:
         uid = binding.dataset["metadata"].get("uid", "")
         return [cache_node_label(key, uid), client_node_label(key, uid)]
-
-    async def _delete(self, resource: Resource, obj: Json) -> None:
-        metadata = obj["metadata"]
-        if metadata.get("deletionTimestamp"):
-            return
-        try:
-            await self._client.delete(
-                resource, metadata["name"], metadata.get("namespace"), uid=metadata["uid"]
-            )
-        except NotFound:
-            pass
 
 
 def _ending(what: str, pods: list[Json]) -> str:

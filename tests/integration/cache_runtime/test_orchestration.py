@@ -136,6 +136,22 @@ async def test_data_in_use_goes_when_it_is_forced(
     assert not (host_files / f"var/lib/boundaryless/cache/{fleet.namespace}").exists()
 
 
+async def test_a_pod_that_has_ended_keeps_no_claim(fleet: Fleet, model: dict[str, bytes]) -> None:
+    """Kubernetes would: the next Dataset of that name could have none."""
+    await fleet.secret()
+    await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"))
+    await fleet.create(fleet.reader("llama", "true"))
+    await fleet.until(PODS, "reader-llama", lambda p: (p.get("status") or {}).get("phase") == "Succeeded")
+    await fleet.delete(DATASETS, "llama")
+    await fleet.gone(DATASETS, "llama")
+    with pytest.raises(NotFound):
+        await fleet.client.get(PERSISTENTVOLUMECLAIMS, "llama", fleet.namespace)
+    await fleet.delete(RUNTIMES["local"], "llama")
+    await fleet.gone(RUNTIMES["local"], "llama")
+    await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"))
+    await fleet.phase(DATASETS, "llama", "Bound")
+
+
 async def test_without_its_runtime_a_dataset_is_unbound(fleet: Fleet, model: dict[str, bytes]) -> None:
     await fleet.secret()
     await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"))
