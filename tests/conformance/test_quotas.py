@@ -161,6 +161,24 @@ async def test_50_a_quota_is_for_the_pods_in_its_scope(api: Api, namespace: str,
     assert await used(api, namespace) == {"pods": "1"}
 
 
+@pytest.mark.parametrize(
+    ("hard", "scopes", "why"),
+    [
+        ("cpu", ["BestEffort"], "unsupported scope applied to resource"),
+        ("services", ["Terminating"], "unsupported scope applied to resource"),
+        ("pods", ["BestEffort", "NotBestEffort"], "conflicting scopes"),
+    ],
+)
+async def test_50_scopes_are_of_what_is_limited(
+    api: Api, namespace: str, hard: str, scopes: list[str], why: str
+) -> None:
+    body = {"metadata": {"name": "q"}, "spec": {"hard": {hard: "1"}, "scopes": scopes}}
+    said = (await api.post(at(namespace, "resourcequotas"), body)).is_status(422, "Invalid")
+    (cause,) = said["details"]["causes"]
+    assert cause["field"] == "spec.scopes"
+    assert cause["message"].endswith(why)
+
+
 async def test_50_services_are_charged_when_their_type_changes(api: Api, namespace: str) -> None:
     await restrict(
         api, namespace, {"services": "3", "services.loadbalancers": "1", "services.nodeports": "3"}

@@ -25,8 +25,23 @@ _SAID = {"defaultRequest": "default request", "default": "default"}
 def _quota(spec: Json, path: str) -> Iterator[Cause]:
     counted = {key: value for key, value in (spec.get("hard") or {}).items() if not _is_counted(key)}
     yield from (each for each in amounts(counted, f"{path}hard") if isinstance(each, Cause))
-    if set(scopes := spec.get("scopes") or []) - set(_SCOPES):
-        yield cause.invalid(f"{path}scopes", scopes, "unsupported scope")
+    scopes, hard = spec.get("scopes") or [], sorted(spec.get("hard") or {})
+    for scope in scopes:
+        if scope not in _SCOPES:
+            yield cause.invalid(f"{path}scopes", scopes, "unsupported scope")
+            continue
+        for _ in (name for name in hard if "/" not in name and name not in _within(scope)):
+            yield cause.invalid(f"{path}scopes", scopes, "unsupported scope applied to resource")
+    if any({scope, f"Not{scope}"} <= set(scopes) for scope in ("BestEffort", "Terminating")):
+        yield cause.invalid(f"{path}scopes", scopes, "conflicting scopes")
+
+
+def _within(scope: str) -> tuple[str, ...]:
+    """What a quota with that scope may limit."""
+    if scope == "VolumeAttributesClass":
+        return ("persistentvolumeclaims", "requests.storage")
+    sized = [f"{group}{name}" for group in ("", "limits.", "requests.") for name in ("cpu", "memory")]
+    return ("pods",) if scope == "BestEffort" else ("pods", *sized)
 
 
 def _is_counted(name: str) -> bool:
