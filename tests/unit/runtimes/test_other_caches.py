@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+from pathlib import Path
 
 import pytest
 
 from addon_framework.api.meta import Json
+from addon_framework.testing import eventually
 from runtimes.efc import EFCBackend
 from runtimes.validation import notes
 from runtimes.vineyard import VineyardBackend
@@ -21,6 +26,28 @@ def test_efcs_clients_end_their_session() -> None:
     client = by_role(EFC, cache(EFC, NAS, tieredstore=PLAIN))["client"].pod["containers"][0]
     said = client["lifecycle"]["preStop"]["exec"]["command"][-1]
     assert said == '/entrypoint.sh stop_fuse "$MOUNT_POINT"; umount -l "$MOUNT_POINT" || true'
+
+
+async def test_efcs_programs_have_workers_by_address(tmp_path: Path) -> None:
+    master = by_role(EFC, cache(EFC, NAS, tieredstore=PLAIN))["master"].pod["containers"][0]
+    script = master["command"][2]
+    for path in ("/endpoints", "/etc/efc", "/entrypoint.sh"):
+        script = script.replace(path, f"{tmp_path}{path}")
+        (tmp_path / path[1:]).parent.mkdir(exist_ok=True)
+    (tmp_path / "entrypoint.sh").write_text("#!/bin/sh\nexec sleep 100\n")
+    (tmp_path / "entrypoint.sh").chmod(0o755)
+    for directory in ("endpoints", "etc/efc"):
+        (tmp_path / directory).mkdir()
+    name, found = "efc-worker-endpoints.json", tmp_path / "etc/efc/efc-worker-endpoints.json"
+    workers = {"containerendpoints": ["127.0.0.9:1455", "nobody.invalid:1455", "127.0.0.8:1456"]}
+    (tmp_path / "endpoints" / name).write_text(json.dumps(workers))
+    program = await asyncio.create_subprocess_exec("sh", "-euc", script, "efc-master", start_new_session=True)
+    try:
+        await eventually(found.exists)
+    finally:
+        os.killpg(program.pid, signal.SIGKILL)
+        await program.wait()
+    assert json.loads(found.read_text()) == {"containerendpoints": ["127.0.0.9:1455", "127.0.0.8:1456"]}
 
 
 def test_efcs_clients_find_the_workers() -> None:
