@@ -14,8 +14,8 @@ from addon_framework.api.data import ThinRuntimeProfile
 from addon_framework.api.meta import Json
 from addon_framework.local.node.config import Image
 from tests.integration.cache_runtime.ceph import PACKAGES, Ceph, missing
-from tests.integration.cache_runtime.fleet import DATASETS, RUNTIMES, Fleet
-from tests.integration.cache_runtime.test_backends import SUMS, mounts
+from tests.integration.cache_runtime.fleet import DATASETS, Fleet
+from tests.integration.cache_runtime.test_backends import SUMS
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root"),
@@ -104,9 +104,7 @@ def dataset(fleet: Fleet, ceph: Ceph) -> Json:
     return fleet.object(DATASETS, "llama", {"mounts": [mount], "accessModes": ["ReadOnlyMany"]})
 
 
-async def test_a_pod_reads_what_is_in_cephfs(
-    fleet: Fleet, ceph: Ceph, model: dict[str, bytes], host_files: Path
-) -> None:
+async def test_a_pod_reads_what_is_in_cephfs(fleet: Fleet, ceph: Ceph, model: dict[str, bytes]) -> None:
     ceph.write(model)
     await fleet.secret(cephKey=ceph.key)
     await fleet.create(profile())
@@ -123,10 +121,6 @@ async def test_a_pod_reads_what_is_in_cephfs(
         assert seen == {path: hashlib.md5(content).hexdigest() for path, content in model.items()}
         assert "Read-only file system" in refused
         await fleet.delete(PODS, "reader-llama")
-        await fleet.delete(DATASETS, "llama")
-        await fleet.gone(DATASETS, "llama")
-        await fleet.gone(RUNTIMES["thin"], "llama")
-        assert fleet.namespace not in mounts()
-        assert not (host_files / "var/lib/boundaryless/mounts" / fleet.namespace).exists()
+        await fleet.ends("thin", "llama")
     finally:
         await fleet.delete(ThinRuntimeProfile.RESOURCE, PROFILE)
