@@ -16,7 +16,7 @@ demo: setup ## From nothing to a model answering on the best of two clusters [MO
 	$(VENV)/bin/fleetadm demo --model-mb $(MODEL_MB) --link $(LINK) --runtime $(RUNTIME) --output build/demo
 
 test: setup check ## Lint, types, structure, unit, conformance, integration, and a short end-to-end with a real answer
-	$(VENV)/bin/pytest tests
+	$(VENV)/bin/pytest -n auto tests
 
 check: $(VENV)/.ready ## ruff, mypy --strict, import directions, generated files
 	$(VENV)/bin/ruff check .
