@@ -157,7 +157,8 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     if specification.get("pin"):
         store.pin(item.path for item in items)
     store.flush()
-    from runtimes.local.speed import SMALLEST, speeds  # after the load, which starts sooner without it
+    from runtimes.local.speed import speeds  # after the load, which starts sooner without them
+    from runtimes.speed import SMALLEST
 
     with contextlib.suppress(OSError):  # the load is done; only a measurement is not
         # What came from peers says nothing of the source, and asking that again is what they are to save.

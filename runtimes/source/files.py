@@ -78,8 +78,8 @@ class FileSource:
         try:
             entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
         except OSError as error:
-            name = directory.relative_to(self._root)
-            raise SourceError(f"{self.url}: {name}: {error.strerror}", permanent=True) from error
+            below = directory.relative_to(self._root)
+            raise SourceError(f"{self.url}: {below}: {error.strerror}", permanent=True) from error
         for entry in entries:
             path = Path(entry.path)
             name = str(path.relative_to(self._root))

@@ -92,15 +92,15 @@ def message(loads: Sequence[Json], states: Mapping[str, Json]) -> str:
             more = infos.get("message", "") if status.get("phase") in (PENDING, "Failed") else f"{how}{left}"
             said = f"{infos[LOST]}; DataLoad {name} loads it again"
             texts.append(f"{said}: {more.removeprefix(f'{infos[LOST]}; ')}" if more else said)
-        elif lost := found(load, states):
-            texts.append(f"{told(lost)}; DataLoad {name} loads it again")
+        elif missing := found(load, states):
+            texts.append(f"{told(missing)}; DataLoad {name} loads it again")
     if texts:
         return "; ".join(texts)
     if any((load.get("status") or {}).get("phase") in (PENDING, EXECUTING) for load in loads):
         return ""
     loaded = {node for load in loads for node in _read(_caches(load))}
-    left = {n: _count(said["lost"]) for n, said in states.items() if said.get("lost") and n not in loaded}
-    return f"{told(left)}; no DataLoad has loaded them: create one" if left else ""
+    others = {n: _count(said["lost"]) for n, said in states.items() if said.get("lost") and n not in loaded}
+    return f"{told(others)}; no DataLoad has loaded them: create one" if others else ""
 
 
 def _files(load: Json, said: Json) -> str:

@@ -143,7 +143,7 @@ def again_in(load: Json, now: datetime) -> float | None:
 def unread(load: Json) -> str:
     """Why what failed could not read its source; "" where something else is wrong, or nothing."""
     said = load.get("status") or {}
-    failed = next(iter(said.get("conditions") or []), {}) if said.get("phase") == FAILED else {}
+    failed: Json = next(iter(said.get("conditions") or []), {}) if said.get("phase") == FAILED else {}
     return str(failed.get("message", "")) if failed.get("reason") == "SourceUnreadable" else ""
 
 
