@@ -75,9 +75,10 @@ async def test_02_to_make_by_an_update_is_to_create(api: Api, namespace: str) ->
     await grant(api, namespace, user, rule("update get", "leases", group))
     await settled(api, namespace, user, f"{leases}/a", 404)
 
-    async def put() -> Answer:
-        return await api.put(f"{leases}/a", {"metadata": {"name": "a"}}, headers=acting_as(user))
+    async def put(name: str = "a") -> Answer:
+        return await api.put(f"{leases}/a", {"metadata": {"name": name}}, headers=acting_as(user))
 
+    (await put(name="")).is_status(400, "BadRequest")  # before it is asked who may
     (await put()).is_status(403, "Forbidden")
     await grant(api, namespace, user, rule("create list", "leases", group))
     await settled(api, namespace, user, leases)

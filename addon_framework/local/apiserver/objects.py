@@ -55,8 +55,11 @@ class Objects:
 
     # Verbs
 
-    def create(self, write: Write, obj: Json) -> Json:
-        """A new object, as stored; of the name that the URL has, if that has one."""
+    def create(self, write: Write, obj: Json, authorize: Callable[[], None] = lambda: None) -> Json:
+        """A new object, as stored; of the name that the URL has, if that has one.
+
+        What an update makes needs the right to create; that is asked for once it is clear what it would make.
+        """
         obj = copy_json(obj)
         metadata = self._envelope(write, obj)
         self._check_fields(write, obj)
@@ -64,6 +67,7 @@ class Objects:
             self._check_name(write, metadata)
             self.check_preconditions(write, {"metadata": {"uid": ""}}, {"uid": metadata.get("uid")})
             metadata.pop("resourceVersion", None)  # of what is not there any more
+            authorize()
         write.name = metadata.get("name") or ""
         if metadata.get("resourceVersion") not in (None, "", "0"):
             raise status.bad_request("resourceVersion should not be set on objects to be created")

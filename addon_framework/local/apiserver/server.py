@@ -173,10 +173,9 @@ class Server:
         code, new = 200, verb == "create"
         if verb == "update" and target.kind.created_by_update and not target.subresource:
             new = self._store.get(target.kind.key, (target.namespace, target.name)) is None
-            if new:
-                self._authorize(call.user, "create", target, target.name)
         if new:
-            stored, code = self._objects.create(write, decode_object(body, media)), 201
+            may = functools.partial(self._authorize, call.user, "create", target, target.name)
+            stored, code = self._objects.create(write, decode_object(body, media), may), 201
         elif verb == "update":
             stored = self._objects.update(write, decode_object(body, media))
         elif media == APPLY:
