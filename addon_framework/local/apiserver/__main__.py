@@ -22,6 +22,7 @@ from addon_framework.local.apiserver.authn import Tokens
 from addon_framework.local.apiserver.bodies import MAX_BODY
 from addon_framework.local.apiserver.bootstrap import bootstrap
 from addon_framework.local.apiserver.controllers.certificates import CertificateSigner
+from addon_framework.local.apiserver.controllers.events import EventExpiry
 from addon_framework.local.apiserver.controllers.garbage import GarbageCollector
 from addon_framework.local.apiserver.controllers.namespaces import NamespaceController
 from addon_framework.local.apiserver.controllers.nodes import GRACE, NodeLifecycle
@@ -98,6 +99,7 @@ async def serve(options: argparse.Namespace) -> None:
         namespaces,
         GarbageCollector(store, registry, objects),
         CertificateSigner(store, registry, objects, authority),
+        EventExpiry(store),
         RoleAggregator(store, registry, objects),
         StorageProtection(store, registry, objects),
         QuotaController(store, registry, objects),
