@@ -219,9 +219,7 @@ async def nodes(api: Api, namespace: str) -> AsyncIterator[str]:
         (await api.delete(f"{NODES}/{name}")).ok()
 
 
-async def test_47_a_daemon_set_has_a_pod_on_every_node(
-    api: Api, nodes: str, workloads: None, kubelet: Kubelet
-) -> None:
+async def daemon_set_has(pods: int, api: Api, nodes: str, kubelet: Kubelet) -> None:
     path = f"/apis/apps/v1/namespaces/{nodes}/daemonsets"
     selector = {"matchLabels": {"app": "x"}}
     spec = {"selector": selector, "template": template(nodeSelector={"of": nodes})}
@@ -229,9 +227,15 @@ async def test_47_a_daemon_set_has_a_pod_on_every_node(
 
     async def there() -> bool:
         state = (await api.get(f"{path}/d")).ok().get("status") or {}
-        return state.get("desiredNumberScheduled") == 2 and len(await kubelet.names()) == 2
+        return state.get("desiredNumberScheduled") == pods and len(await kubelet.names()) == pods
 
     await eventually(there)
+
+
+async def test_47_a_daemon_set_has_a_pod_on_every_node(
+    api: Api, nodes: str, workloads: None, kubelet: Kubelet
+) -> None:
+    await daemon_set_has(2, api, nodes, kubelet)
 
 
 async def test_46_endpoints_follow_the_pods_of_a_service(
@@ -276,16 +280,7 @@ async def test_47_a_daemon_set_wants_no_pod_on_a_node_that_keeps_it_off(
     found = (await api.get(NODES, labelSelector=f"of={nodes}")).ok()["items"]
     taint = {"key": "example.com/kept", "effect": "NoSchedule"}
     (await api.patch(f"{NODES}/{found[0]['metadata']['name']}", {"spec": {"taints": [taint]}})).ok()
-    path = f"/apis/apps/v1/namespaces/{nodes}/daemonsets"
-    selector = {"matchLabels": {"app": "x"}}
-    spec = {"selector": selector, "template": template(nodeSelector={"of": nodes})}
-    (await api.post(path, {"metadata": {"name": "d"}, "spec": spec})).ok(201)
-
-    async def there() -> bool:
-        state = (await api.get(f"{path}/d")).ok().get("status") or {}
-        return state.get("desiredNumberScheduled") == 1 and len(await kubelet.names()) == 1
-
-    await eventually(there)
+    await daemon_set_has(1, api, nodes, kubelet)
 
 
 async def test_44_what_is_refused_again_and_again_is_one_event(

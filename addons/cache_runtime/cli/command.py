@@ -37,6 +37,12 @@ def _pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dic
     return {name: value for name, _, value in (text.partition("=") for text in given)}
 
 
+def _source_options(what: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--option", "options", multiple=True, metavar="NAME=VALUE", callback=_pairs, help=what
+    )
+
+
 @click.group()
 def dataset() -> None:
     """Datasets of the hub, on the clusters that a Placement chooses.
@@ -55,14 +61,7 @@ def dataset() -> None:
 @click.option("--clusters", default="", metavar="A,B", help="These clusters, by a Placement made for them.")
 @click.option("--secret", default="", help="A Secret of the namespace: accessKeyId and secretAccessKey, ...")
 @click.option("--s3-endpoint", default="", metavar="URL", help="Where the bucket is, if not at AWS.")
-@click.option(
-    "--option",
-    "options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=_pairs,
-    help="Of the source, such as region=eu-west-1.",
-)
+@_source_options("Of the source, such as region=eu-west-1.")
 @click.option("--runtime", type=click.Choice(sorted(RUNTIMES)), default="local", show_default=True)
 @click.option("--quota", default="", help="The most that a node keeps, such as 200Gi.")
 @click.option("--no-load", is_flag=True, help="Leave the cache empty until something is read.")
@@ -148,14 +147,7 @@ def load(where: Where, name: str, namespace: str, wait: bool, timeout: float) ->
 @click.option("--cluster", default="", help="Which of its clusters does it. [the first that has it bound]")
 @click.option("--secret", default="", help="For the other storage: accessKeyId, secretAccessKey.")
 @click.option("--s3-endpoint", default="", metavar="URL", help="Where the other bucket is, if not at AWS.")
-@click.option(
-    "--option",
-    "options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=_pairs,
-    help="Of the DataMigrate: include=*.json; listing=cache where the source is gone.",
-)
+@_source_options("Of the DataMigrate: include=*.json; listing=cache where the source is gone.")
 @_options(_namespace, _wait, _timeout)
 def migrate(where: Where, **said: Any) -> None:
     """Copy its data to other storage or from there, or from one cluster's cache to another's.

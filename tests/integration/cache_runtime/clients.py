@@ -112,6 +112,11 @@ async def client_pod(fleet: Fleet) -> Json:
 
 def processes_with(program: str, mount_point: str) -> list[int]:
     """Processes of a program that were told to mount there; some rewrite their arguments."""
+    return processes_told(program, f"MOUNT_POINT={mount_point}")
+
+
+def processes_told(program: str, word: str) -> list[int]:
+    """Processes of a program with this in their environment."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -119,7 +124,7 @@ def processes_with(program: str, mount_point: str) -> list[int]:
                 name, told = (entry / "comm").read_text().strip(), (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if name == program and f"MOUNT_POINT={mount_point}\0".encode() in told:
+            if name == program and f"{word}\0".encode() in told:
                 found.append(int(entry.name))
     return found
 

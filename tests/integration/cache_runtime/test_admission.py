@@ -19,7 +19,7 @@ from addon_framework.testing import eventually
 from addon_framework.testing.servers import free_port
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDATING
 from addons.cache_runtime.admission.server import Address
-from tests.integration.cache_runtime.clients import client_pod, processes_with
+from tests.integration.cache_runtime.clients import client_pod, processes_told, processes_with
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
@@ -130,15 +130,10 @@ async def test_a_client_that_a_pod_brought_dies_and_the_pod_reads_on(
 def brought(program: str, mount_point: str) -> list[int]:
     """Processes of a client that a pod has for itself."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                name, told = (entry / "comm").read_text().strip(), (entry / "environ").read_bytes()
-                mounts = (entry / "mountinfo").read_text()
-            except OSError:
-                continue
-            if name == program and b"OVER_DEAD=true" in told and mount_point in mounts:
-                found.append(int(entry.name))
+    for pid in processes_told(program, "OVER_DEAD=true"):
+        with contextlib.suppress(OSError):
+            if mount_point in Path(f"/proc/{pid}/mountinfo").read_text():
+                found.append(pid)
     return found
 
 

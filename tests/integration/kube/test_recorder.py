@@ -11,17 +11,7 @@ from addon_framework.api.core import CONFIGMAPS, EVENTS
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client
 from addon_framework.local.events import Recorder
-from addon_framework.testing import eventually
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from addon_framework.testing import Clock, eventually
 
 
 @pytest.fixture

@@ -9,18 +9,9 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addon_framework.local.apiserver.controllers.events import EVENTS, KEEP, EventExpiry
 from addon_framework.local.apiserver.store import Store
+from addon_framework.testing import Clock
 
 START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def event(name: str, at: float, written: float | None = None) -> Json:
@@ -42,7 +33,7 @@ def names(store: Store) -> list[str]:
 
 
 def test_44_an_event_goes_an_hour_after_its_last_write() -> None:
-    store, clock = Store(":memory:"), Clock()
+    store, clock = Store(":memory:"), Clock(START)
     expiry = EventExpiry(store, clock)
     assert expiry.expire() is None
     put(store, "once", START)
@@ -59,7 +50,7 @@ def test_44_an_event_goes_an_hour_after_its_last_write() -> None:
 
 
 def test_44_what_is_found_at_a_start_is_as_old_as_it_is() -> None:
-    store, clock = Store(":memory:"), Clock()
+    store, clock = Store(":memory:"), Clock(START)
     put(store, "old", START - KEEP)
     put(store, "counted", START - KEEP, written=START - 10)
     put(store, "removed", START - 20)
@@ -70,7 +61,7 @@ def test_44_what_is_found_at_a_start_is_as_old_as_it_is() -> None:
 
 
 def test_44_many_events_do_not_hold_up_requests() -> None:
-    store, clock = Store(":memory:"), Clock()
+    store, clock = Store(":memory:"), Clock(START)
     for number in range(100):
         put(store, f"e{number}", START - KEEP)
     assert EventExpiry(store, clock).expire() == 0
@@ -78,7 +69,7 @@ def test_44_many_events_do_not_hold_up_requests() -> None:
 
 
 async def test_44_it_waits_for_the_first_event() -> None:
-    store, clock = Store(":memory:"), Clock()
+    store, clock = Store(":memory:"), Clock(START)
     task = asyncio.create_task(EventExpiry(store, clock).run())
     await asyncio.sleep(0)
     clock.now -= KEEP

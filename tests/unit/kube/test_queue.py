@@ -7,14 +7,7 @@ from hypothesis import strategies as st
 
 from addon_framework.kube import WorkQueue
 from addon_framework.kube.queue import BASE_DELAY, MAX_DELAY
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from addon_framework.testing import Clock
 
 
 async def test_a_key_added_twice_is_handed_out_once() -> None:

@@ -3,14 +3,7 @@
 import asyncio
 
 from addon_framework.kube.reach import A_WHILE, Reach
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from addon_framework.testing import Clock
 
 
 def outage(reach: Reach, clock: Clock, seconds: float) -> None:

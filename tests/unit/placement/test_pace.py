@@ -6,20 +6,14 @@ import pytest
 
 from addon_framework.hub.placement.standing import Pace
 from addon_framework.kube import Key
+from addon_framework.testing import Clock
 
 ONE, TWO = Key("bench", "one"), Key("bench", "two")
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100)
 
 
 @pytest.fixture
