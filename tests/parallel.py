@@ -15,7 +15,8 @@ from xdist.scheduler import LoadFileScheduling
 
 _NEWNET = 0x40000000
 _MOST = 4  # each has its API servers, nodes and stores
-_ALONE = ("tests/e2e/", "tests/unit/fleet/")  # look at all networks of the machine, and fill it
+# They look at all networks of the machine: one after the other, on one worker, beside other files.
+_ONE_BY_ONE = ("tests/e2e/", "tests/unit/fleet/")
 
 
 def workers() -> int:
@@ -34,7 +35,7 @@ def leave_network() -> None:
 
 
 class Scheduler(LoadFileScheduling):  # type: ignore[misc]
-    """Whole files, whose fixtures are theirs, in the order of their names; those of _ALONE one by one."""
+    """Whole files, whose fixtures are theirs, in order of their names; those of _ONE_BY_ONE on one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "alone" if nodeid.startswith(_ALONE) else str(super()._split_scope(nodeid))
+        return "one by one" if nodeid.startswith(_ONE_BY_ONE) else str(super()._split_scope(nodeid))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from addon_framework.local.fleet.state import FleetState
 from addon_framework.testing import eventually
 from tests.e2e.conftest import Run
 from tests.e2e.test_fleet import kubectl
+from tests.integration.cache_runtime.disks import remove
 
 pytestmark = pytest.mark.timeout(240)
 MB = 1_000_000
@@ -94,7 +94,7 @@ async def test_on_both_clusters_with_one_command_and_gone_with_another(
     everything = {"bytes": 30 * MB, "totalBytes": 30 * MB, "files": 6, "totalFiles": 6}
     assert found["progress"] == everything
     cache = directory / "clusters/cluster1/node/host/var/lib/boundaryless/cache/default/llama"
-    shutil.rmtree(cache.rename(cache.with_name("aside")))
+    remove(cache.rename(cache.with_name("aside")))
     await eventually(lambda: _lost(directory, "cluster1") == "False", timeout=60)
     await eventually(lambda: status(fleetadm, directory).get("progress") == everything, timeout=60)
     works = kubectl(directory, "hub", "get", "manifestworks", "-A", "-o", "json")

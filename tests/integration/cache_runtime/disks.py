@@ -1,7 +1,8 @@
-"""A disk of its own, so small that a test can fill it. Mounting needs root."""
+"""Disks of a test: one so small that it can be filled (mounting needs root), and directories that go."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,3 +18,9 @@ def small_disk(directory: Path, mib: int) -> Iterator[Path]:
         yield directory
     finally:
         subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def remove(directory: Path) -> None:
+    """As people do by hand: again while a process that has not noticed still writes there."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)

@@ -360,9 +360,8 @@ async def test_a_unix_socket_on_a_host_path_passes_descriptors(cluster: Cluster)
         "import os, socket, time\n"
         "r, w = os.pipe(); os.write(w, b'through the pipe')\n"
         "s = socket.socket(socket.AF_UNIX)\n"
-        f"while not os.path.exists('{directory}/sock'): time.sleep(0.01)\n"
-        "time.sleep(0.1)\n"
-        f"s.connect('{directory}/sock'); socket.send_fds(s, [b'x'], [r])\n"
+        f"while s.connect_ex('{directory}/sock'): time.sleep(0.01)\n"
+        "socket.send_fds(s, [b'x'], [r])\n"
     )
     volumes = [{"name": "run", "hostPath": {"path": directory, "type": "DirectoryOrCreate"}}]
     for name, script in (("engine", serve), ("launcher", send)):

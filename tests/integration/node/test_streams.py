@@ -235,12 +235,15 @@ async def test_53_http_through_the_api_server(cluster: Cluster) -> None:
         answer = await get(f"{mine}/pods/{name}/proxy/a/b?c=d")
         assert (answer[-8:], len(answer)) == (b"/a/b?c=d", 3_000_008), name
 
+    assert (await get(f"{mine}/pods/web/proxy/a%3Fb"))[-6:] == b"/a%3Fb"
+
     async def by_service() -> bool:
         return (await get(f"{mine}/services/s:http/proxy/it")).endswith(b"x/it")
 
     await eventually(by_service)
     assert b"ServiceUnavailable" in await get(f"{mine}/services/s:other/proxy/")
     assert b"ServiceUnavailable" in await get(f"{mine}/pods/web:8001/proxy/")  # nobody listens there
+    assert b"ServiceUnavailable" in await get(f"{mine}/pods/web:none/proxy/")
     node = f"/api/v1/nodes/{cluster.node.name}/proxy"
     said = await get(f"{node}/containerLogs/{cluster.namespace}/web/main")
     assert (await get(f"{mine}/pods/web/log")).startswith(said)

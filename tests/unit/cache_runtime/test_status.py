@@ -132,6 +132,12 @@ def load(**status: Any) -> Json:
     return {"metadata": metadata, "spec": {}, "status": status}
 
 
+def test_what_the_pods_of_an_operation_wait_for_is_said() -> None:
+    text = "pod p is not scheduled: no node matches"
+    status = running_status(load(), [PartState("", message=text)], "x", NOW, None)
+    assert (status["phase"], status["infos"]["message"]) == ("Executing", text)
+
+
 def test_a_load_of_two_nodes_is_as_far_as_the_slower() -> None:
     fast = {
         "start": {"time": 100.0},
