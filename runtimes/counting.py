@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from runtimes.interface import Cache
+from runtimes.interface import Cache, Source
 
 _SCRIPT = """
 set -o pipefail
@@ -31,12 +31,13 @@ def is_counted(cache: Cache) -> bool:
     return policy.get("autoSync") is not False
 
 
-def script(commands: Sequence[str]) -> str:
+def script(commands: Sequence[str], sources: Sequence[Source]) -> str:
     """For bash: begins to count if nobody has, and prints for `counted` what is known.
 
-    Each command prints files and bytes of a source.
+    Each command prints files and bytes of a source; where others are mounted is counted anew.
     """
-    key = hashlib.sha256("\n".join(commands).encode()).hexdigest()[:10]
+    said = [*commands, *(f"{source.path} {source.url}" for source in sources)]
+    key = hashlib.sha256("\n".join(said).encode()).hexdigest()[:10]
     return _SCRIPT.replace("KEY", key).replace("COMMANDS", " && ".join(commands))
 
 

@@ -23,15 +23,19 @@ class SourceBackend(Backend):
         """Whether it can be seen from anywhere."""
         return readable(source)
 
+    def listed(self, cache: Cache) -> bool:
+        """Whether all that it shows can be."""
+        return all(map(self.lists, cache.sources))
+
     async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
         """Of what can be listed."""
-        if not all(map(self.lists, cache.sources)):
+        if not self.listed(cache):
             return None
         return await asyncio.to_thread(version, cache, secrets)
 
     async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
         """What can be listed; other file systems are opaque."""
-        if not all(map(self.lists, cache.sources)):
+        if not self.listed(cache):
             return None
         return await asyncio.to_thread(measure, cache, secrets)
 

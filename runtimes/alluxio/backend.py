@@ -66,8 +66,7 @@ class AlluxioBackend(ClientBackend, SourceBackend):
 
     def summary(self, cache: Cache) -> Exec:
         """The master knows; and it counts what we cannot list."""
-        counts = is_counted(cache) and not all(map(self.lists, cache.sources))
-        script = f"{commands.SUMMARY}\n{commands.COUNT}" if counts else commands.SUMMARY
+        script = commands.summary(cache, count=is_counted(cache) and not self.listed(cache))
         return Exec("master", ["bash", "-c", script], _TIMEOUT)
 
     def summarize(self, cache: Cache, output: str) -> CacheState:

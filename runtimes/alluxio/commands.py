@@ -16,7 +16,7 @@ from runtimes.summaries import sizes
 from runtimes.workloads import NATIVE
 
 SUMMARY = "alluxio fsadmin report summary && alluxio fsadmin report metrics || exit"
-COUNT = counting.script(["alluxio fs count / | awk 'END { print $1, $3 }'"])
+_COUNT = "alluxio fs count / | awk 'END { print $1, $3 }'"
 _READ = ("Cluster.BytesReadLocal", "Cluster.BytesReadRemote", "Cluster.BytesReadUfsAll")
 _NOW = tuple(f"Cluster.BytesRead{whence}Throughput" for whence in ("Local", "Remote", "Ufs"))
 _METRIC = re.compile(
@@ -104,8 +104,13 @@ def _how(source: Source) -> str:
     return " ".join([*flags, *options])
 
 
+def summary(cache: Cache, *, count: bool) -> str:
+    """A script that prints how much is cached, and if asked for what the sources have."""
+    return "\n".join([SUMMARY, *([counting.script([_COUNT], cache.sources)] if count else [])])
+
+
 def state(output: str) -> CacheState:
-    """Of what SUMMARY printed, and COUNT."""
+    """Of what `summary` printed."""
     said = sizes(output, ("Total Capacity", "Used Capacity"))
     read = {name: sizes(f"x: {value}", ("x",)).get("x", 0) for name, value in _METRIC.findall(output)}
     local, remote, source = (read.get(name, 0) for name in _READ)

@@ -25,10 +25,12 @@ addresses() {
   for at in $names; do
     address=${at%:*}
     ! command -v getent >/dev/null || address=$(getent ahosts "$address" | head -n 1 | cut -d ' ' -f 1)
+    # One that cannot be looked up now has not left.
+    [ -n "$address" ] || [ ! -e /etc/efc/efc-worker-endpoints.json ] || return 0
     [ -z "$address" ] || found="$found${found:+,}\\"$address:${at##*:}\\""
   done
   echo "{\\"containerendpoints\\":[$found]}" >/etc/efc/new
-  mv /etc/efc/new /etc/efc/efc-worker-endpoints.json
+  cmp -s /etc/efc/new /etc/efc/efc-worker-endpoints.json || mv /etc/efc/new /etc/efc/efc-worker-endpoints.json
 }
 addresses
 (while sleep 5; do addresses; done) &

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from addon_framework.api.data import DataLoad, JindoRuntime
 from runtimes.fuse import ClientBackend
-from runtimes.interface import Cache, CacheState, Component, Exec, SecretKey, Service, Task
+from runtimes.interface import Cache, CacheState, Component, Exec, Service, Task
 from runtimes.jindo import checks, commands, pods
 from runtimes.jindo.config import files, masters, read_by, tier
 from runtimes.loading import option_problems, variables
@@ -83,7 +83,7 @@ class JindoBackend(ClientBackend, SourceBackend):
         """The master knows."""
         if _alone(cache):
             return None
-        script = commands.summary(cache, count=not self._listed(cache))
+        script = commands.summary(cache, count=not self.listed(cache))
         return Exec("master", ["bash", "-c", script], _TIMEOUT)
 
     def summarize(self, cache: Cache, output: str) -> CacheState:
@@ -114,17 +114,9 @@ class JindoBackend(ClientBackend, SourceBackend):
         """For Hadoop's clients."""
         return "" if _alone(cache) else f"{masters(cache)[0]}:{pods.ports(cache)['master']['rpc']}"
 
-    async def version(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> str | None:
-        """Of what can be listed."""
-        return await super().version(cache, secrets) if self._listed(cache) else None
-
-    async def measure(self, cache: Cache, secrets: Mapping[SecretKey, str]) -> tuple[int, int] | None:
-        """What can be listed; of the rest Jindo says it (see summary)."""
-        return await super().measure(cache, secrets) if self._listed(cache) else None
-
-    def _listed(self, cache: Cache) -> bool:
-        """Whether we have the keys: those of spec.secret are Jindo's own."""
-        return all(map(self.lists, cache.sources)) and not cache.spec.get("secret")
+    def listed(self, cache: Cache) -> bool:
+        """Where we have the keys, too: those of spec.secret are Jindo's own."""
+        return super().listed(cache) and not cache.spec.get("secret")
 
 
 def _alone(cache: Cache) -> bool:

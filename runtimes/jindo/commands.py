@@ -72,7 +72,9 @@ def summary(cache: Cache, *, count: bool) -> str:
     """A script that prints how much is cached, and if asked for what the sources have."""
     paths = [quote(f"jindo://{source.path}") for source in cache.sources]
     counts = [f"jindo fs -count {path} | awk 'END {{ print $2, $3 }}'" for path in paths]
-    return "\n".join(["jindocache -report || exit", *([counting.script(counts)] if count else [])])
+    return "\n".join(
+        ["jindocache -report || exit", *([counting.script(counts, cache.sources)] if count else [])]
+    )
 
 
 def flags(load: DataLoad, *, memory: bool) -> str:

@@ -104,13 +104,14 @@ class Store:
         if not self._lost:
             return
         with ExitStack() as stack:
-            with suppress(FileNotFoundError):
-                if not _locked(stack.enter_context((self.directory / "lock").open("r+")), wait=False):
-                    self._lost = {}
-                    return
+            if not _locked(stack.enter_context((self.directory / "lock").open("a")), wait=False):
+                self._lost = {}
+                return
             self.open()
             for path in self._lost:
-                (self.data / path).unlink(missing_ok=True)
+                # Somebody may have made a directory of it, or a file of one above.
+                with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                    (self.data / path).unlink()
 
     def open(self) -> str | None:
         """Reads what is complete; the boot in which that was written down, if it was."""

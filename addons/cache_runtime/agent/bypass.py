@@ -14,7 +14,7 @@ from collections.abc import Callable
 from addon_framework.api.conditions import get_condition, is_true, set_condition
 from addon_framework.api.data import LocalRuntime
 from addon_framework.api.meta import Json, Resource, owner_reference
-from addon_framework.kube import Client, Key, NotFound, key_of
+from addon_framework.kube import Client, Key, key_of
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.names import (
@@ -84,15 +84,8 @@ class Bypass:
         """The runtime goes with its Dataset, which waits for the pods that use it."""
         for resource in (DATALOADS, DATASETS):
             live = self._cache(resource).get(copy_of(key))
-            if live is None or not _is_ours(live) or live["metadata"].get("deletionTimestamp"):
-                continue
-            try:
-                metadata = live["metadata"]
-                await self._client.delete(
-                    resource, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-                )
-            except NotFound:
-                pass
+            if live is not None and _is_ours(live):
+                await self._client.remove(resource, live)
 
     def _state(self, binding: Binding, status: Json) -> tuple[bool, str, str]:
         at = copy_of(key_of(binding.dataset))

@@ -51,6 +51,7 @@ from addons.cache_runtime.agent.names import (
 )
 from addons.cache_runtime.agent.nodes import NodeLabels, relabelled
 from addons.cache_runtime.agent.observing import WORKLOADS, Observer, of_operation
+from addons.cache_runtime.agent.operations.status import unread
 from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
 from addons.cache_runtime.agent.references import References
@@ -260,13 +261,13 @@ class DatasetController(Controller):
             for secret in self.of(SECRETS).in_namespace(key.namespace)
             if dataset_key(secret) == [key]
         )
-        # What was loaded or migrated here may be more than was counted, and fails if it is gone.
+        # What was loaded or migrated here may be more than was counted, and is not read if it is gone.
         ended = sorted(
             str(((op.get("status") or {}).get("infos") or {}).get("finishTime", ""))
             for resource in OPERATIONS
             if resource.kind in ("DataLoad", "DataMigrate")
             for op in self.of(resource)
-            if key in of_operation(op) and (op.get("status") or {}).get("phase") in ("Complete", "Failed")
+            if key in of_operation(op) and ((op.get("status") or {}).get("phase") == "Complete" or unread(op))
         )
         inputs = short_hash(json.dumps([binding.dataset["spec"], versions, ended], sort_keys=True))
 

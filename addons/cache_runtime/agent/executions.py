@@ -71,7 +71,8 @@ class Executions:
                 if target is not None:
                     task = self._prepare(key, binding, followed, target, prepare)
                     followed.tasks["prepare"] = asyncio.create_task(task)
-        if summary is not None and (target := _target(pods(summary.role))) is not None:
+        mounted = prepare is None or followed.sources.mounted  # else a summary would count what is not there
+        if mounted and summary is not None and (target := _target(pods(summary.role))) is not None:
             inputs = _inputs(summary, target)
             if followed.inputs.get("summary") != inputs:
                 self._start(followed, "summary", inputs)

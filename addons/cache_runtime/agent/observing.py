@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from addon_framework.api.core import DAEMONSETS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
@@ -53,7 +53,7 @@ class Observer:
 
     def observe(self, key: Key, binding: Binding, *, problem: str = "", waiting: str = "") -> Observed:
         """All that the status follows from."""
-        counts = self.counts(key)
+        counts, loads = self.counts(key), self._loads(key)
         after = binding.backend.volume(binding.cache).after
         first = after == "client" and not is_lazy(binding.backend, binding.cache)
         needed = set(counts) if first else {*counts} - {"client"}
@@ -78,23 +78,18 @@ class Observer:
             waiting=waiting or troubles.waiting_for(pods) or sources.problem or measured.problem,
             operations=self._operations(key),
             broken=troubles.broken_pods(pods),
-            unreadable=measured.problem or self._unreadable(key, binding, opaque=measured.opaque),
-            there=measured.opaque and not self._loading(key),
+            unreadable=measured.problem or self._unreadable(key, binding, loads if measured.opaque else ()),
+            there=measured.opaque and not operation.is_loading(loads),
             speeds=self._speeds(key),
-            lost=losses.message(self._loads(key), self._reports.states(pods)),
+            lost=losses.message(loads, self._reports.states(pods)),
         )
 
-    def _loading(self, key: Key) -> bool:
-        phases = [(load.get("status") or {}).get("phase") for load in self._loads(key)]
-        return operation.PENDING in phases or operation.EXECUTING in phases
-
-    def _unreadable(self, key: Key, binding: Binding, *, opaque: bool) -> str:
+    def _unreadable(self, key: Key, binding: Binding, loads: Sequence[Json]) -> str:
         """Of what cannot be listed from here: that a claim is not there, or what a load says."""
         for name in _claims(binding.dataset):
             if self._of(PERSISTENTVOLUMECLAIMS).get(Key(key.namespace, name)) is None:
                 return f"there is no PersistentVolumeClaim {name} in namespace {key.namespace}"
-        said = (operation.unread(load) for load in self._loads(key)) if opaque else ()
-        return next(filter(None, said), "")
+        return next(filter(None, map(operation.unread, loads)), "")
 
     def _loads(self, key: Key) -> list[Json]:
         loads = [op for op in self._of(DATALOADS).in_namespace(key.namespace) if key in of_operation(op)]
@@ -102,12 +97,8 @@ class Observer:
 
     def _speeds(self, key: Key) -> list[Json]:
         """What the last load or client on each node measured."""
-        by_node: dict[str, Json] = {}
-        for pod in (pod for role in ("load", "client") for pod in self.pods(key, role)):
-            said, node = self._reports.of(pod).last.get("speed"), pod["spec"].get("nodeName", "")
-            if said is not None and said["time"] >= by_node.get(node, said)["time"]:
-                by_node[node] = said
-        return list(by_node.values())
+        pods = (pod for role in ("load", "client") for pod in self.pods(key, role))
+        return list(self._reports.by_node(pods, "speed").values())
 
     def _operations(self, key: Key) -> dict[str, list[str]]:
         """Names of those that execute now, by kind."""
@@ -120,12 +111,7 @@ class Observer:
 
     def _state(self, binding: Binding, pods: list[Json]) -> CacheState:
         """Of each node the last word: a worker's and a client's of one node are about the same cache."""
-        by_node: dict[str, Json] = {}
-        for pod in pods:
-            said, node = self._reports.of(pod).last.get("state"), pod["spec"].get("nodeName", "")
-            if said is not None and said.get("time", 0) >= by_node.get(node, {}).get("time", 0):
-                by_node[node] = said
-        return binding.backend.state(binding.cache, list(by_node.values()))
+        return binding.backend.state(binding.cache, list(self._reports.by_node(pods, "state").values()))
 
     def of_claim(self, claim: Json) -> list[Key]:
         """The Dataset whose claim it is, and those whose source it is."""

@@ -17,7 +17,7 @@ from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.core import PODS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.time import parse_time
-from addon_framework.kube import Client, Key, NotFound
+from addon_framework.kube import Client, Key
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.admission.names import RENEW_ROLE
 from addons.cache_runtime.agent import components
@@ -73,7 +73,7 @@ class Renewal:
         if len(working) > 1 and not any(is_true(pod, "Ready") for pod in clients if pod not in free):
             free.remove(working[-1])
         for pod in free:
-            await self._rights.using(RENEW_ROLE, binding, partial(self._delete, pod))
+            await self._rights.using(RENEW_ROLE, binding, partial(self._client.remove, PODS, pod))
         wait = min((left[pod["metadata"]["name"]] for pod in stay), default=inf)
         return replace(_said(binding, stay, used), again=wait if wait < inf else None)
 
@@ -94,13 +94,6 @@ class Renewal:
             for name in pods_mounting(self._cache(PODS), each, node)
         )
         return sorted({*working, *pods_mounting(self._cache(PODS), key, node), *others})
-
-    async def _delete(self, pod: Json) -> None:
-        metadata = pod["metadata"]
-        try:
-            await self._client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-        except NotFound:
-            pass
 
 
 def _patience(pod: Json, now: datetime) -> float:

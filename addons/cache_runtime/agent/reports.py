@@ -68,15 +68,19 @@ class Reports:
         """What a pod said so far."""
         return self._pods.get(pod["metadata"]["uid"]) or PodReports()
 
-    def states(self, pods: Iterable[Json]) -> dict[str, Json]:
-        """The last state that each node's worker told."""
+    def by_node(self, pods: Iterable[Json], name: str) -> dict[str, Json]:
+        """The last report of a name from each node, whichever of its pods told it."""
         found: dict[str, Json] = {}
         for pod in pods:
-            metadata, node = pod["metadata"], pod["spec"].get("nodeName", "")
-            said = self.of(pod).last.get("state")
-            if said is not None and role_of(pod) == "worker" and not metadata.get("deletionTimestamp"):
+            said, node = self.of(pod).last.get(name), pod["spec"].get("nodeName", "")
+            if said is not None and said.get("time", 0) >= found.get(node, {}).get("time", 0):
                 found[node] = said
         return found
+
+    def states(self, pods: Iterable[Json]) -> dict[str, Json]:
+        """The last state that each node's worker told."""
+        workers = (p for p in pods if role_of(p) == "worker" and not p["metadata"].get("deletionTimestamp"))
+        return self.by_node(workers, "state")
 
     def drained(self, pod: Json) -> bool:
         """Whether a pod has said everything it will ever say."""

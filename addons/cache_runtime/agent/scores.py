@@ -20,7 +20,6 @@ from addon_framework.kube import (
     Controller,
     Key,
     Manager,
-    NotFound,
     Watch,
     key_of,
     patch_status,
@@ -59,7 +58,7 @@ class ScoreController(Controller):
         value = score_of(self._datasets.get(key))
         if value is None:
             if live is not None:
-                await self._delete(live)
+                await self.client.remove(SCORES, live)
             return None
         if live is None:
             await self._create(key)
@@ -92,13 +91,6 @@ class ScoreController(Controller):
         try:
             await self.client.create(SCORES, {"metadata": metadata})
         except AlreadyExists:
-            pass
-
-    async def _delete(self, live: Json) -> None:
-        metadata = live["metadata"]
-        try:
-            await self.client.delete(SCORES, metadata["name"], self._cluster, uid=metadata["uid"])
-        except NotFound:
             pass
 
 

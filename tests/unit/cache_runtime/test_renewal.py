@@ -33,8 +33,9 @@ class Server:
     def __init__(self) -> None:
         self.deleted: list[str] = []
 
-    async def delete(self, resource: Resource, name: str, namespace: str, *, uid: str) -> None:
-        self.deleted.append(name)
+    async def remove(self, resource: Resource, obj: Json) -> bool:
+        self.deleted.append(obj["metadata"]["name"])
+        return True
 
 
 class Allowed:

@@ -49,6 +49,14 @@ def busy(cache: Path) -> Iterator[Store]:
         yield store
 
 
+def test_a_directory_in_the_place_of_a_file_ends_no_worker(cache: Path) -> None:
+    (cache / "data/a/1").unlink()
+    (cache / "data/a/1").mkdir()
+    shutil.rmtree(cache / "data/b")
+    (cache / "data/b").write_bytes(b"a file")
+    assert looked(cache).lost == ["a/1", "b/1"]
+
+
 def test_what_was_cut_is_shown_to_nobody(cache: Path) -> None:
     (cache / "data/a/1").chmod(0o644)
     (cache / "data/a/1").write_bytes(b"x" * 99)

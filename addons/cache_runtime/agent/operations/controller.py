@@ -330,13 +330,7 @@ class OperationController(Controller):
         left = float(finished) + float(seconds) - datetime.now(UTC).timestamp()
         if left > 0:
             return left
-        metadata = op["metadata"]
-        try:
-            await self.client.delete(
-                self.kind.resource, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except NotFound:
-            pass
+        await self.client.remove(self.kind.resource, op)
         return None
 
     def _awaited(self, op: Json) -> bool:

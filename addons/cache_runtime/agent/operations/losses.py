@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from addon_framework.api.meta import Json
-from addons.cache_runtime.agent.operations.status import EXECUTING, LOST, PENDING, PartState
+from addons.cache_runtime.agent.operations.status import LOST, PENDING, PartState, is_loading
 
 _AGAIN, _AGAIN_MAX = 30.0, 1800.0  # seconds between the second loss and the load, and at most
 _FORGOTTEN = 2 * _AGAIN_MAX  # seconds after which a loss is no reason to wait with the next
@@ -96,7 +96,7 @@ def message(loads: Sequence[Json], states: Mapping[str, Json]) -> str:
             texts.append(f"{told(missing)}; DataLoad {name} loads it again")
     if texts:
         return "; ".join(texts)
-    if any((load.get("status") or {}).get("phase") in (PENDING, EXECUTING) for load in loads):
+    if is_loading(loads):
         return ""
     loaded = {node for load in loads for node in _read(_caches(load))}
     others = {n: _count(said["lost"]) for n, said in states.items() if said.get("lost") and n not in loaded}

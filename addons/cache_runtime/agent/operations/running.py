@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from addon_framework.api.core import CONFIGMAPS, CRONJOBS, JOBS, NODES, PODS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.api.time import parse_time
-from addon_framework.kube import AlreadyExists, Client, Invalid, Key, NotFound, key_of, patch_status
+from addon_framework.kube import AlreadyExists, Client, Invalid, Key, key_of, patch_status
 from addon_framework.kube.events import EventRecorder
 from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.agent.backends import Binding
@@ -278,15 +278,12 @@ class Runner:
             await self._delete(resource, obj)
 
     async def _delete(self, resource: Resource, obj: Json) -> None:
-        metadata = obj["metadata"]
-        if metadata.get("deletionTimestamp"):
+        if obj["metadata"].get("deletionTimestamp"):
             return
-        try:
-            await self._client.delete(resource, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-        except NotFound:
-            pass
-        if resource == JOBS and self._of(JOBS).get(key_of(obj)) is not None:
-            self._deleted.add(metadata["uid"])
+        await self._client.remove(resource, obj)
+        live = self._of(JOBS).get(key_of(obj)) if resource == JOBS else None
+        if live is not None and live["metadata"]["uid"] == obj["metadata"]["uid"]:  # we will hear of its end
+            self._deleted.add(obj["metadata"]["uid"])
 
 
 def _named(parts: Sequence[Part], made: Sequence[Json], attempt: str) -> list[Part]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -138,6 +138,11 @@ def again_in(load: Json, now: datetime) -> float | None:
         return None
     delay = min(_AGAIN * 2.0 ** min(int(infos.get("retries", 0)), 10) / 2, _AGAIN_MAX)
     return max(0.0, float(infos.get("finishTime") or 0) + delay - now.timestamp())
+
+
+def is_loading(loads: Iterable[Json]) -> bool:
+    """Whether one of them is on its way or will be."""
+    return any((load.get("status") or {}).get("phase") in (PENDING, EXECUTING) for load in loads)
 
 
 def unread(load: Json) -> str:
