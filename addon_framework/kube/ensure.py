@@ -19,9 +19,7 @@ async def ensure(
 
 async def remove(client: Client, resource: Resource, live: Json | None) -> bool:
     """Delete the object the cache shows, by uid; True while there is something left to wait for."""
-    if live is None:
-        return False
-    return bool(live["metadata"].get("deletionTimestamp")) or await client.remove(resource, live)
+    return live is not None and await client.remove(resource, live)
 
 
 async def write_status(client: Client, resource: Resource, obj: Json, status: Json) -> bool:

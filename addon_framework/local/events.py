@@ -116,12 +116,13 @@ class Recorder:
         if now - alike.at > _ALIKE_SECONDS:
             alike.messages.clear()
         alike.at = now
-        said = self._said.of((*kind, event["message"]))
+        same: tuple[str, ...] = (*kind, event["message"])
         alike.messages.add(event["message"])
         if len(alike.messages) >= _ALIKE:
             alike.messages.pop()
-            said = self._said.of(kind)
+            same = kind
             event["message"] = f"(combined from similar events): {event['message']}"
+        said = self._said.of(same)
         if said.name:
             changed = {
                 "count": said.count + 1,

@@ -108,6 +108,16 @@ async def test_13_a_token_that_is_none(api: Api, namespace: str) -> None:
     answer.is_status(400, "BadRequest")
 
 
+async def test_13_a_token_shows_nothing_of_another_kind(api: Api, namespace: str) -> None:
+    for name in ("hidden-a", "hidden-b"):
+        await api.post(f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": name}})
+    page = (await api.get(f"/api/v1/namespaces/{namespace}/secrets", limit=1)).ok()
+    assert page["items"][0]["metadata"]["name"] == "hidden-a"
+    token = page["metadata"]["continue"]
+    answer = await api.get(config_maps(namespace), limit=1, **{"continue": token})
+    assert b"hidden" not in answer.raw
+
+
 async def test_14_reads_at_a_version(api: Api, namespace: str) -> None:
     await api.post(config_maps(namespace), config_map("a", labels={"l": "x"}))
     listed = (await api.get(config_maps(namespace))).ok()

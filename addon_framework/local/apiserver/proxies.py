@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from addon_framework.api.meta import Json
 from addon_framework.local.apiserver import status
@@ -39,20 +40,20 @@ class Proxies:
         """Whatever is answered there, as it comes."""
         if request.headers.get("Upgrade"):
             raise StatusError(501, "NotImplemented", "the proxy passes plain HTTP on, and no upgrades")
-        end = "/" if target.path and request.path.endswith("/") else ""
-        url = f"{self._base(target)}/{target.path}{end}"
+        base = self._base(target)
         headers = CIMultiDict((k, v) for k, v in request.headers.items() if k.lower() not in _DROPPED)
         if request.remote:
             headers.add("X-Forwarded-For", request.remote)
         body = request.content if request.body_exists else None
         session = self._kubelets.session(of_nodes=target.kind.plural == "nodes")
-        asked = session.request(
-            request.method, url, params=request.query, headers=headers, data=body, allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-        )  # fmt: skip
+        response = web.StreamResponse()
         try:
+            asked = session.request(
+                request.method, URL(f"{base}/{_rest(request, target)}", encoded=True), headers=headers,
+                data=body, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            )  # fmt: skip
             async with asked as found:
-                response = web.StreamResponse(status=found.status, reason=found.reason)
+                response.set_status(found.status, found.reason)
                 for key, value in found.headers.items():
                     if key.lower() not in _DROPPED | _ENCODED:
                         response.headers.add(key, value)
@@ -61,7 +62,11 @@ class Proxies:
                     await response.write(chunk)
                 await response.write_eof()
                 return response
-        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            if response.prepared:  # the answer has begun, and no other can follow
+                if request.transport is not None:
+                    request.transport.close()
+                return response
             why = f"error trying to reach service: {error}"
             raise StatusError(503, "ServiceUnavailable", why) from None
 
@@ -100,6 +105,13 @@ class Proxies:
             for endpoint in part.get("endpoints") or ():
                 if (endpoint.get("conditions") or {}).get("ready"):
                     yield from (f"{a}:{n}" for a in endpoint["addresses"] for n in numbers)
+
+
+def _rest(request: web.BaseRequest, target: Target) -> str:
+    """What follows .../proxy/, as the client has written it."""
+    before = 8 if target.namespace else 6  # slashes
+    rest = "".join(request.rel_url.raw_path.split("/", before)[before:])
+    return f"{rest}?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else rest
 
 
 def _of_pod(pod: Json, port: str) -> str:

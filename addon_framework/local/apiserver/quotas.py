@@ -53,8 +53,7 @@ def usage(resource: str, obj: Json) -> Amounts:
     used = {f"count/{resource}": ONE}
     spec = obj.get("spec") or {}
     if resource == _PODS:
-        ended = (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        return used if ended else used | _of_pod(spec)
+        return used if has_ended(obj) else used | _of_pod(spec)
     if resource in _COUNTED:
         used[resource] = ONE
     if resource == _CLAIMS:
@@ -130,6 +129,11 @@ def _matches(scope: Json, resource: str, obj: Json) -> bool:
     expression = {"key": name, "operator": scope["operator"], "values": scope.get("values") or []}
     labels = [{name: each} for each in names if each]
     return any(holds(expression, each) for each in labels or [{}])
+
+
+def has_ended(pod: Json) -> bool:
+    """It uses nothing any more but its name."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def is_terminating(pod: Json) -> bool:

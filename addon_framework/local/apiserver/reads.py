@@ -68,12 +68,23 @@ class Selection:
         )
 
 
+@dataclass(frozen=True)
+class _Snapshot:
+    """What is left of a list of a resource, and when that was kept."""
+
+    at: float
+    version: int
+    rest: list[Json]
+    resource: str
+    namespace: str
+
+
 class Reader:
     """Lists and watches of one store."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
-        self._snapshots: dict[str, tuple[float, int, list[Json]]] = {}
+        self._snapshots: dict[str, _Snapshot] = {}
 
     def page(self, selection: Selection, query: Mapping[str, str]) -> tuple[list[Json], Json]:
         """The objects of one page and the list's metadata. Raises 410 when the snapshot is gone."""
@@ -83,14 +94,14 @@ class Reader:
             why = "sendInitialEvents is forbidden for list"
             raise status.invalid_options("ListOptions", [cause.forbidden("sendInitialEvents", why)])
         if token := query.get("continue"):
-            version, objects = self._resume(token)
+            version, objects = self._resume(token, selection)
         else:
             self._check_match(query)
             version, listed = self._listed(selection, query)
             objects = [o for o in listed if selection(o)]
         metadata: Json = {"resourceVersion": str(version)}
         if limit and len(objects) > limit:
-            metadata["continue"] = self._keep(version, objects[limit:])
+            metadata["continue"] = self._keep(version, objects[limit:], selection)
             if selection.labels is None and selection.fields is None:
                 metadata["remainingItemCount"] = len(objects) - limit
             objects = objects[:limit]
@@ -211,21 +222,22 @@ class Reader:
                 },
             )
 
-    def _keep(self, version: int, rest: list[Json]) -> str:
+    def _keep(self, version: int, rest: list[Json], selection: Selection) -> str:
         now = self._clock()
-        for old in [t for t, (at, _, _) in self._snapshots.items() if now - at > _SNAPSHOT_SECONDS]:
+        for old in [t for t, kept in self._snapshots.items() if now - kept.at > _SNAPSHOT_SECONDS]:
             del self._snapshots[old]
         metadata = rest[0]["metadata"]
         start = f"{metadata.get('namespace', '')}/{metadata['name']}"
         token = base64.urlsafe_b64encode(
             orjson.dumps({"v": "meta.k8s.io/v1", "rv": version, "start": start, "n": id(rest)})
         ).decode()
-        self._snapshots[token] = (now, version, rest)
+        self._snapshots[token] = _Snapshot(now, version, rest, selection.kind.key, selection.namespace)
         return token
 
-    def _resume(self, token: str) -> tuple[int, list[Json]]:
+    def _resume(self, token: str, selection: Selection) -> tuple[int, list[Json]]:
+        """The rest of the list that the token is of, if that is the one that is asked for now."""
         kept = self._snapshots.get(token)
-        if kept is None:
+        if kept is None or (kept.resource, kept.namespace) != (selection.kind.key, selection.namespace):
             try:
                 orjson.loads(base64.urlsafe_b64decode(token))
             except ValueError:
@@ -234,7 +246,7 @@ class Reader:
                 "The provided continue parameter is too old to display a consistent list result. You can "
                 "start a new list without the continue parameter."
             )
-        return kept[1], kept[2]
+        return kept.version, kept.rest
 
 
 class _Encoder:

@@ -77,4 +77,4 @@ class AutoscalerController(Controller):
         generation = scaler["metadata"].get("generation")
         status |= {"observedGeneration": generation} if generation else {}
         new = {**status, "conditions": conditions}
-        await patch_status(self.client, HORIZONTALPODAUTOSCALERS, scaler, new)
+        await patch_status(self.client, HORIZONTALPODAUTOSCALERS, scaler, new, exact=True)

@@ -61,7 +61,7 @@ class CronJobController(Controller):
             status["lastSuccessfulTime"] = max(done)
         if not status["active"]:
             del status["active"]
-        await patch_status(self.client, CRONJOBS, cron, status)
+        await patch_status(self.client, CRONJOBS, cron, status, exact=True)
         following = schedule.following(now)
         return max((following - now).total_seconds(), 0.05) if following else None
 
@@ -125,7 +125,7 @@ class CronJobController(Controller):
                 await self._delete(cron, job)
 
     async def _delete(self, cron: Json, job: Json) -> None:
-        if await self.client.remove(JOBS, job):
+        if not job["metadata"].get("deletionTimestamp") and await self.client.remove(JOBS, job):
             done = f"Deleted job {job['metadata']['name']}"
             self._recorder.event(cron, "Normal", "SuccessfulDelete", done)
 

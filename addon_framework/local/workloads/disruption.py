@@ -58,7 +58,8 @@ class DisruptionController(Controller):
             why = "SyncFailed", str(error)
             set_condition(conditions, "DisruptionAllowed", False, *why, generation=generation)
             new = {**status, "disruptionsAllowed": 0, "observedGeneration": generation}
-            await patch_status(self.client, PODDISRUPTIONBUDGETS, budget, new | {"conditions": conditions})
+            new["conditions"] = conditions
+            await patch_status(self.client, PODDISRUPTIONBUDGETS, budget, new, exact=True)
             return None
         allowed = max(0, healthy - desired) if expected else 0
         reason = "SufficientPods" if allowed else "InsufficientPods"
@@ -73,7 +74,7 @@ class DisruptionController(Controller):
         }
         if evicted:
             new["disruptedPods"] = evicted
-        await patch_status(self.client, PODDISRUPTIONBUDGETS, budget, new)
+        await patch_status(self.client, PODDISRUPTIONBUDGETS, budget, new, exact=True)
         return _PATIENCE if evicted else None
 
     def _expected_to_go(self, status: Json, pods: list[Json]) -> dict[str, str]:

@@ -21,10 +21,8 @@ class EventExpiry:
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store, self._clock = store, clock
         self._there = asyncio.Event()
-        found = {
-            (o["metadata"]["namespace"], o["metadata"]["name"]): _last_write(o) for o in store.list(EVENTS)
-        }
-        self._written: dict[ObjectKey, float] = dict(sorted(found.items(), key=lambda item: item[1]))
+        found = sorted((_last_write(obj), _key(obj)) for obj in store.list(EVENTS))
+        self._written: dict[ObjectKey, float] = {key: at for at, key in found}
         store.listen(self._changed)
 
     async def run(self) -> None:

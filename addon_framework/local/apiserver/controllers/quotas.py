@@ -11,7 +11,15 @@ from addon_framework.api.meta import Json
 from addon_framework.local.amounts import Amount, Amounts, read, total, written
 from addon_framework.local.apiserver.controllers.loop import work
 from addon_framework.local.apiserver.objects import Objects
-from addon_framework.local.apiserver.quotas import CHANGING, QUOTAS, counted, in_scope, is_terminating, usage
+from addon_framework.local.apiserver.quotas import (
+    CHANGING,
+    QUOTAS,
+    counted,
+    has_ended,
+    in_scope,
+    is_terminating,
+    usage,
+)
 from addon_framework.local.apiserver.registry import Registry
 from addon_framework.local.apiserver.store import Event, ObjectKey, Store
 from addon_framework.local.apiserver.system import own_write
@@ -74,6 +82,8 @@ class QuotaController:
 
 
 def _counts_anew(resource: str, old: Json, new: Json) -> bool:
+    if resource == "pods" and old["spec"] == new["spec"] and has_ended(old) == has_ended(new):
+        return False  # most writes of pods
     return usage(resource, old) != usage(resource, new) or (
         resource == "pods" and is_terminating(old) != is_terminating(new)
     )

@@ -15,7 +15,7 @@ _LITERALS = {
     "null_type": r"null",
     "int": r"-?(0x[0-9a-fA-F]+|\d+)",
     "uint": r"(0x[0-9a-fA-F]+|\d+)[uU]",
-    "double": r"-?\d*(\.\d+)?([eE][+-]?\d+)?",
+    "double": r"-?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d+)?",
     "bytes": r"[bB]'[^']*'",
     "string": r"'[^']*'",
 }
@@ -41,9 +41,10 @@ def type_of(source: str, schema: Json | None = None) -> str:
 def _type(bare: str, schema: Json) -> str:
     flat = _flat(bare)
     if (asked := _question(flat)) >= 0:
-        other = flat.rfind(":", asked) if flat.count("?", asked) == 1 else -1
+        if flat.count("?", asked) != 1 or (other := flat.rfind(":", asked)) < 0:
+            return ""
         both = {_type(part.strip(), schema) for part in (bare[asked + 1 : other], bare[other + 1 :])}
-        return both.pop() if other > 0 and len(both) == 1 else ""
+        return both.pop() if len(both) == 1 else ""
     if "||" in flat or "&&" in flat or _RELATION.search(flat) or bare.startswith("!"):
         return "bool"
     for name, pattern in _LITERALS.items():
