@@ -20,7 +20,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from runtimes.source.connections import Connections
 from runtimes.source.objects import Sink, SourceError
 
 PORT = 9465
+SERVER = "server"  # file beside the data: the id of the node's own server
 _TIMEOUT = 2.0  # seconds for an answer
 _FRESH = 0.1  # seconds for which an answer about ranges is good
 _AWAY = 5.0  # seconds for which a peer that failed is not asked
@@ -55,22 +55,23 @@ class _View:
 
 
 class Peers:
-    """Used by many threads at once. `find` names the peers as host:port; `own` is this node's address.
-
-    `known` are peers while `find` has not answered yet.
+    """Used by many threads at once. `find` names the caches as host:port, `known` are some while it has not
+    answered yet. One of them may be the server of this `directory`, perhaps from now on, or by another name
+    than before: it is known by the id that it answers with, and never waited for.
     """
 
     def __init__(
         self,
         find: Callable[[], Sequence[str]],
         token: str,
-        own: str = "",
+        directory: Path,
         known: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._find, self._headers = find, {"Authorization": f"Bearer {token}"}
-        self._own, self._clock, self._wait = own, clock, wait
+        self._directory, self._clock, self._wait = directory, clock, wait
+        self._own = ""  # this node's address, once its server has answered
         self._connections = Connections(timeout=_TIMEOUT)
         self._lock = threading.Lock()
         self._found = tuple(known)
@@ -176,8 +177,21 @@ class Peers:
             others = [peer for peer in self._found if peer != self._own]
             return "; ".join(self._why.get(p) or f"{p}: has it not in its cache" for p in others)
 
-    def _answer(self, peer: str, path: str) -> AbstractContextManager[http.client.HTTPResponse]:
-        return self._connections.request("GET", urlsplit(f"http://{peer}"), path, self._headers)
+    @contextlib.contextmanager
+    def _answer(self, peer: str, path: str) -> Iterator[http.client.HTTPResponse]:
+        url = urlsplit(f"http://{peer}")
+        with self._connections.request("GET", url, path, self._headers) as response:
+            if self._is_mine(response.headers.get("Server-Id")):
+                with self._lock:
+                    self._own = peer
+                raise SourceError(f"{peer}: is this node")
+            yield response
+
+    def _is_mine(self, server: str | None) -> bool:
+        try:
+            return server == (self._directory / SERVER).read_text()
+        except FileNotFoundError:  # this node has had none yet
+            return False
 
     def _members(self) -> list[str]:
         now = self._clock()
@@ -265,20 +279,13 @@ def token_of(environment: Mapping[str, str]) -> str:
 
 
 def other_nodes(specification: Mapping[str, Any], environment: Mapping[str, str]) -> Peers | None:
-    """The other nodes, if the cache has peers, or those that it is to be filled `from`.
-
-    The worker of this node has written down its address.
-    """
+    """The other nodes, if the cache has peers, or those that it is to be filled `from`."""
     said = specification.get("peers")
     if not said:
         return None
-    try:
-        own = (Path(specification["directory"]) / "address").read_text()
-    except FileNotFoundError:
-        own = ""
     given, addresses = specification.get("from"), said.get("addresses") or ()
     find = (lambda: given) if given else resolver(said["service"], addresses)
-    return Peers(find, token_of(environment), own, given or addresses)
+    return Peers(find, token_of(environment), Path(specification["directory"]), given or addresses)
 
 
 def resolver(name: str, more: Sequence[str] = (), port: int = PORT) -> Callable[[], Sequence[str]]:

@@ -9,7 +9,8 @@
     GET /compiled/NAME  the archive
 
 FILE names a version of an object at its source (see Store.temporary), so nothing else can be asked for.
-Requests carry `Authorization: Bearer TOKEN`. The sizes of ranges are in the header `Range-Size`.
+Requests carry `Authorization: Bearer TOKEN`. Every answer has the size of ranges in the header `Range-Size`,
+and in `Server-Id` what is in the file SERVER of the node that has answered.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import hmac
 import json
 import os
 import re
+import secrets
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from runtimes.local import assembly, compiled, listing
+from runtimes.local.peers import SERVER
 from runtimes.local.store import Store
 
 _FILE = re.compile(r"/([0-9a-f]{32})(?:/([0-9]{1,9}))?")
@@ -32,23 +35,22 @@ _TIMEOUT = 30.0
 
 
 class PeerServer(ThreadingHTTPServer):
-    """Of one cache directory, read-only. Its address is beside the data, for the loader of this node."""
+    """Of one cache directory, read-only. Its id is beside the data, by which this node's loaders know it."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], directory: Path, token: str) -> None:
-        self.directory, self.token = directory, token.encode()
+        self.directory, self.token, self.id = directory, token.encode(), secrets.token_hex(8)
         self._known: tuple[tuple[int, int], Mapping[str, Path]] = ((0, 0), {})
         super().__init__(address, _Handler)
-        fresh = directory / "address.new"
-        fresh.write_text("{}:{}".format(*self.server_address[:2]))
-        fresh.replace(directory / "address")
+        fresh = directory / f"{SERVER}.new"
+        fresh.write_text(self.id)
+        fresh.replace(directory / SERVER)  # before the first answer
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def close(self) -> None:
         """Answers no more."""
-        (self.directory / "address").unlink(missing_ok=True)
         self.shutdown()
         self.server_close()
 
@@ -153,4 +155,5 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, str(value))
         self.send_header("Content-Length", str(length))
         self.send_header("Range-Size", str(assembly.RANGE))
+        self.send_header("Server-Id", self.server.id)
         self.end_headers()

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -71,6 +72,12 @@ class Node:
         return self._run("loader")
 
     @property
+    def listens(self) -> bool:
+        """Whether the worker can be asked."""
+        with socket.socket() as connection:
+            return not connection.connect_ex((self.host, PORT))
+
+    @property
     def cached(self) -> dict[str, bytes]:
         """What pods would see."""
         data = self.directory / "data"
@@ -109,16 +116,16 @@ class Nodes:
         for node in self.all:
             node.knows(self.all)
             node.start()
-        await eventually(lambda: all((node.directory / "address").exists() for node in self.all))
+        await eventually(lambda: all(node.listens for node in self.all))
 
     def load(self, *nodes: Node) -> list[Json]:
         """On all or some at once; what each said at its end."""
         return [done(loader) for loader in [node.load() for node in nodes or self.all]]
 
 
-def done(loader: subprocess.Popen[str]) -> Json:
+def done(loader: subprocess.Popen[str], timeout: float = 90) -> Json:
     """The loader's last word of its load; it must have ended well."""
-    out, _ = loader.communicate(timeout=90)
+    out, _ = loader.communicate(timeout=timeout)
     said = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     assert loader.returncode == 0, said
     found: Json = next(each for each in said if each["report"] == "done")
@@ -151,6 +158,20 @@ async def test_a_node_that_comes_later_reads_nothing_from_the_origin(nodes: Node
     assert said["peers"] > TOTAL - MIB
 
 
+async def test_a_node_whose_worker_starts_after_its_load_knows_itself(nodes: Nodes) -> None:
+    node = nodes.all[0]
+    node.specification["peers"] = {"service": "nobody.invalid", "addresses": [f"{node.host}:{PORT}"]}
+    node.specification["threads"] = 2  # else it asks for all at once
+    nodes.proxy.rule = lambda asked: Fault(rate=MIB)
+    loader = node.load()
+    await eventually(lambda: nodes.proxy.sent > MIB)
+    node.start()
+    await eventually(lambda: nodes.proxy.sent > 14 * MIB)
+    nodes.proxy.rule = lambda asked: None
+    done(loader, timeout=15)
+    assert node.cached == nodes.files
+
+
 async def test_a_cluster_that_comes_later_takes_all_from_the_first(nodes: Nodes) -> None:
     first, later = nodes.all[:2]
     clusters = [
@@ -170,7 +191,7 @@ async def test_a_cluster_that_comes_later_takes_all_from_the_first(nodes: Nodes)
             "service": "nobody.invalid",  # each cluster's own
         }
         node.start()
-    await eventually(lambda: all((node.directory / "address").exists() for node in (first, later)))
+    await eventually(lambda: all(node.listens for node in (first, later)))
     nodes.load(first)
     before = nodes.proxy.sent
     (said,) = nodes.load(later)

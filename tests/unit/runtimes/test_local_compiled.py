@@ -53,13 +53,18 @@ def liar(answers: dict[str, bytes]) -> Iterator[str]:
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Iterator[tuple[Path, Peers]]:
-    """Another node's directory, and how it is reached."""
-    directory = tmp_path / "there"
-    directory.mkdir()
-    server = PeerServer(("127.0.0.1", 0), directory, TOKEN)
-    yield directory, Peers(lambda: ["{}:{}".format(*server.server_address[:2])], TOKEN)
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of another node's server."""
+    (tmp_path / "there").mkdir()
+    server = PeerServer(("127.0.0.1", 0), tmp_path / "there", TOKEN)
+    yield "{}:{}".format(*server.server_address[:2])
     server.close()
+
+
+@pytest.fixture
+def there(tmp_path: Path, address: str) -> tuple[Path, Peers]:
+    """Another node's directory, and how it is reached."""
+    return tmp_path / "there", Peers(lambda: [address], TOKEN, tmp_path / "here")
 
 
 @pytest.fixture
@@ -123,11 +128,10 @@ def test_bytes_that_are_not_those_of_the_name_are_thrown_away(here, there, capfd
         json.dumps({f"{'a' * 32}.{'b' * 64}.tar": 5}).encode(),
     ],
 )
-def test_a_peer_that_talks_nonsense_keeps_no_other_from_being_asked(here, there, said):
+def test_a_peer_that_talks_nonsense_keeps_no_other_from_being_asked(here, there, address, said):
     directory, _ = there
     put(directory, "c", b"x")
-    honest = (directory / "address").read_text()
-    with liar({"/compiled": said, f"/compiled/{'a' * 32}.{'b' * 64}.tar": b"12345"}) as address:
-        peers = Peers(lambda: [address, honest], TOKEN)
+    with liar({"/compiled": said, f"/compiled/{'a' * 32}.{'b' * 64}.tar": b"12345"}) as liar_address:
+        peers = Peers(lambda: [liar_address, address], TOKEN, here)
         assert fetch(here, peers) == 1
     assert [name[0] for name in os.listdir(here / "compiled")] == ["c"]

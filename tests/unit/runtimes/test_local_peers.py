@@ -69,7 +69,7 @@ class Node:
 
     def load(self, addresses: list[str], threads: int = 3, *, strictly: bool = False) -> Transfer:
         item = Item("f", "mem://f", self.origin, self.origin.object())
-        peers = Peers(lambda: addresses, TOKEN, self.address)
+        peers = Peers(lambda: addresses, TOKEN, self.directory)
         with self.store.exclusive():
             transfer = Transfer(
                 self.store, [item], self.progress, threads=threads, peers=peers, strictly=strictly
@@ -112,6 +112,14 @@ def test_nodes_that_load_together_read_the_origin_once(
     assert origin.sent == sum(each.origin for each in done) == len(CONTENT)
 
 
+def test_a_node_that_loads_alone_waits_for_nobody_though_its_own_server_is_among_the_peers(
+    nodes: list[Node], origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "_GRACE", float("inf"))
+    node = nodes[0]
+    assert node.load([node.address]).origin == len(CONTENT)
+
+
 def test_a_file_is_there_for_peers_while_it_becomes_complete(
     nodes: list[Node], origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +141,7 @@ def test_a_file_is_there_for_peers_while_it_becomes_complete(
 def test_peers_by_address_need_no_name_service(nodes: list[Node], origin: Origin) -> None:
     nodes[0].load([])
     file, answered = nodes[0].store.temporary("f", "mem://f", origin.object()).stem, threading.Event()
-    peers = Peers(lambda: [str(answered.wait(60))], TOKEN, known=[nodes[0].address])
+    peers = Peers(lambda: [str(answered.wait(60))], TOKEN, nodes[1].directory, [nodes[0].address])
     try:
         assert peers.choose(file, 0) == nodes[0].address
     finally:
