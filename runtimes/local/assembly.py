@@ -14,7 +14,7 @@ from runtimes.local.verification import Verification, verification
 from runtimes.source import Object, SourceError
 
 RANGE = 8 << 20
-ABSENT, THERE, READING, CLAIMED = range(4)  # what a journal says of a range
+ABSENT, THERE, READING, CLAIMED, REFUSED = range(5)  # what a journal says of a range
 _PIECE = 1 << 18  # bytes read at once: what stays in a core's own cache
 
 

@@ -11,6 +11,7 @@ from runtimes.interface import Backup, Cache, Component, Service, Source, Task, 
 from runtimes.loading import option_problems
 from runtimes.local import checks, pods
 from runtimes.local.peers import PORT
+from runtimes.local.place import NODE_TABLE
 from runtimes.node.command import clean_pod
 from runtimes.pods import field, host_path, literal, mount, overrides
 from runtimes.schemes import NAMELESS
@@ -42,6 +43,8 @@ class LocalBackend(SourceBackend):
     def components(self, cache: Cache) -> list[Component]:
         """A worker on each node of the cache."""
         pod = pods.pod(cache, "runtimes.local.worker", {}, credentials=False)
+        pod["volumes"].append(host_path("node-table", "/proc/1/mountinfo", ""))
+        pod["containers"][0]["volumeMounts"].append(mount("node-table", str(NODE_TABLE), read_only=True))
         pod |= overrides(cache.spec.get("worker") or {})
         if not pods.shares(cache):
             return [Component("worker", pod, self.scale(cache))]

@@ -100,6 +100,11 @@ class Order:
             self._changed.notify_all()
 
     @property
+    def waiting(self) -> int:
+        """Ranges that nobody has got."""
+        return len(self._ranges)
+
+    @property
     def open(self) -> Collection[Assembly]:
         """Of files that have been begun and not finished."""
         return list(self._open)

@@ -1,10 +1,11 @@
 """Other caches of the same Dataset, asked before the origin.
 
 Each node reads from the origin the ranges that it owns (see ownership) among those who are loading the file
-at that moment, and takes the others from whoever has them. Who loads alone owns everything; who comes later
-takes what is there. What others know of one is a moment old, so a range is claimed first (see `claim`).
-Nobody waits long: a peer that does not answer is left out for a while, and a node that gets nothing, while
-the peers get nothing either, takes over one range after the other.
+at that moment, then those of others that nobody has begun, and takes what others have. Who loads alone owns
+everything; who comes later takes what is there. What others know of one is a moment old, so a range is
+claimed first (see `claim`). Nobody waits long: a peer that does not answer is left out for a while, one to
+which the origin gives nothing owns nothing, and a node that gets nothing, while the peers get nothing either,
+takes over one range after the other.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runtimes.local import assembly
-from runtimes.local.assembly import ABSENT, CLAIMED, READING, THERE
+from runtimes.local.assembly import ABSENT, CLAIMED, READING, REFUSED, THERE
 from runtimes.local.ownership import owner
 from runtimes.source.connections import Connections
 from runtimes.source.objects import Sink, SourceError
@@ -42,7 +43,7 @@ _GRACE, _SHORTEST = 5.0, 0.05  # seconds without a range after which one is take
 _OFTEN = 100  # times that a peer says it has what it has not
 _POLL = 0.02  # seconds between looks at a claim that is not settled
 _ASKING = 0.001  # seconds: an answer may be as old for each peer, so that asking many costs little
-ORIGIN, MINE, LATER = "", "mine", "later"
+ORIGIN, MINE, THEIRS, LATER = "", "mine", "theirs", "later"  # what is no peer
 _KEYS = re.compile(r"SOURCE\d+_(ACCESS_KEY|SECRET_KEY|TOKEN|OPTION_.+)")
 
 
@@ -85,17 +86,19 @@ class Peers:
         self._look()
 
     def choose(self, file: str, number: int) -> str:
-        """A peer that has the range; MINE to claim it and read it at the origin; LATER when somebody else is
-        about to, or ORIGIN to read it all the same, since nothing comes."""
+        """A peer that has the range; MINE to claim it and read it at the origin, THEIRS where that is rather
+        for others; LATER when somebody is about to, or ORIGIN to read it all the same: nothing comes."""
         known = self._known(file, self._clock() - _FRESH)
         with self._lock:
             if having := [peer for peer, marks in known.items() if _of(marks, number) == THERE]:
                 self._turn += 1
                 return having[self._turn % len(having)]
-            reading = any(_of(marks, number) == READING for marks in known.values())
-            loading = [peer for peer, marks in known.items() if any(mark != THERE for mark in marks)]
-            if not reading and owner([*loading, self._own], file, number) == self._own:
+            begun = {_of(marks, number) for marks in known.values()}
+            loading = [peer for peer, marks in known.items() if _is_loading(marks)]
+            if READING not in begun and owner([*loading, self._own], file, number) == self._own:
                 return MINE
+            if not begun & {READING, CLAIMED}:
+                return THEIRS
             if self._clock() - self._got_at > self._grace:
                 self._got_at, self._grace = self._clock(), max(_SHORTEST, self._grace / 2)
                 return ORIGIN
@@ -263,6 +266,11 @@ class Peers:
             if response.status != 200 or response.headers.get("Range-Size") != str(assembly.RANGE):
                 raise SourceError(f"{peer}: answers {response.status}, or has ranges of another size")
             return body, int(response.headers.get("Written") or 0)
+
+
+def _is_loading(marks: bytes) -> bool:
+    """With an origin that answers."""
+    return REFUSED not in marks and any(mark != THERE for mark in marks)
 
 
 def _of(marks: bytes, number: int) -> int:

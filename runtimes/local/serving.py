@@ -1,8 +1,9 @@
 """Gives other caches of the same Dataset what this node has: complete files, and ranges of unfinished ones.
 
     GET /FILE           a byte for each range: 0 absent, 1 there, 2 being read from the origin, 3 claimed for
-                        that; only of what is there or what a loader is working on, else 404. The header
-                        `Written` is how many bytes have come of what a loader is working on
+                        that, 4 refused by the origin, which will be asked again; only of what is there or
+                        what a loader is working on, else 404. The header `Written` is how many bytes have
+                        come of what a loader is working on
     GET /FILE/NUMBER    the range
     GET /listing        what the sources had when all of it was complete here (see listing); 404 unless it is
     GET /compiled       compiled code of engines (see compiled): JSON, name and bytes of each archive

@@ -6,14 +6,15 @@ import functools
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TypeVar
 
-from runtimes.local.assembly import ABSENT, CLAIMED, READING, Arrival, Assembly, DiskFaultError
+from runtimes.local.assembly import ABSENT, CLAIMED, READING, REFUSED, Arrival, Assembly, DiskFaultError
 from runtimes.local.awaiting import Awaited
 from runtimes.local.order import Item, Order
-from runtimes.local.peers import LATER, MINE, ORIGIN, Peers
+from runtimes.local.peers import LATER, MINE, ORIGIN, THEIRS, Peers
 from runtimes.local.store import Store
 from runtimes.reporting import Progress
 from runtimes.source import Sink, SourceError
@@ -48,6 +49,8 @@ class Transfer:
     ) -> None:
         self._store, self._progress, self._threads = store, progress, threads
         self._peers, self._givers = peers, dict[Assembly, set[str]]()
+        self._refused = Counter[tuple[Assembly, int]]()  # how often, the origin each range
+        self._passed = 0  # ranges in a row that were left to others
         self._strictly = strictly
         self._patience, self._clock = patience, clock
         self._awaited = Awaited(store.directory)
@@ -133,11 +136,13 @@ class Transfer:
                 raise fault.error from None
 
         try:
-            trusted = attempt() if giver else self._again(attempt)
+            trusted = attempt() if self._peers is not None else self._again(attempt)
         except SourceError as error:
-            if not giver or self._peers is None:
+            if self._peers is None:
                 raise
-            if not error.stale:
+            if not giver:
+                self._pause(error, self._refuse(assembly, number))
+            elif not error.stale:
                 self._peers.drop(giver, str(error))
             self._order.again(item, assembly, [number])
             return
@@ -159,19 +164,27 @@ class Transfer:
             return self._given(item, assembly, number)
         if item.object.size < _SMALLEST:
             return ORIGIN  # asking who has it costs as much
-        if (giver := self._peers.choose(assembly.name, number)) != MINE:
-            return giver
-        assembly.mark(number, CLAIMED)
-        if self._peers.claim(assembly.name, number):
-            return ORIGIN
-        assembly.mark(number, ABSENT)
-        return LATER
+        giver = self._peers.choose(assembly.name, number)
+        if self._is_idle(giver) and giver == THEIRS:
+            giver = MINE
+        if giver == MINE:
+            assembly.mark(number, CLAIMED)
+            if self._peers.claim(assembly.name, number):
+                return ORIGIN
+            assembly.mark(number, ABSENT)
+        return LATER if giver in (MINE, THEIRS) else giver
+
+    def _is_idle(self, giver: str) -> bool:
+        """Whether all ranges that are left were left to others: one can as well begin with those."""
+        with self._lock:
+            self._passed = self._passed + 1 if giver in (THEIRS, LATER) else 0
+            return self._passed > self._order.waiting + self._threads
 
     def _given(self, item: Item, assembly: Assembly, number: int) -> str:
         """A peer that has it, or LATER. Raises SourceError when none gives anything for long."""
         assert self._peers is not None
         giver = self._peers.choose(assembly.name, number)
-        if giver not in (MINE, ORIGIN, LATER):
+        if giver not in (MINE, THEIRS, ORIGIN, LATER):
             return giver
         if self._clock() - self._moved_at > _NOBODY:
             raise SourceError(f"{item.path}: {self._peers.lacking()}", permanent=True)
@@ -199,6 +212,13 @@ class Transfer:
         self._order.again(item, assembly, assembly.missing)
         return True
 
+    def _refuse(self, assembly: Assembly, number: int) -> int:
+        """Peers shall not wait for a range; how often the origin has not given it before."""
+        assembly.mark(number, REFUSED)
+        with self._lock:
+            self._refused[assembly, number] += 1
+            return self._refused[assembly, number] - 1
+
     def _again(self, attempt: Callable[[], T]) -> T:
         """Until the source answers, or will not."""
         failures = 0
@@ -206,12 +226,16 @@ class Transfer:
             try:
                 return attempt()
             except SourceError as error:
-                idle = self._clock() - self._moved_at
-                if error.permanent or error.stale or idle > self._patience or self._stop.is_set():
-                    raise
-                self._progress.trouble = str(error)
-                self._wait(min(_BASE * 2**failures, _MAX) * (0.5 + random.random()))
+                self._pause(error, failures)
                 failures += 1
+
+    def _pause(self, error: SourceError, failures: int) -> None:
+        """Before the source is asked again. Raises what makes that useless."""
+        idle = self._clock() - self._moved_at
+        if error.permanent or error.stale or idle > self._patience or self._stop.is_set():
+            raise error
+        self._progress.trouble = str(error)
+        self._wait(min(_BASE * 2**failures, _MAX) * (0.5 + random.random()))
 
     def _finish(self, item: Item, assembly: Assembly) -> None:
         """A file whose checksum is wrong is read once more from the start, by a later run."""

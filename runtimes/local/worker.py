@@ -18,6 +18,7 @@ from typing import Any
 
 from runtimes.local.compiled import Fetching
 from runtimes.local.peers import PORT, other_nodes, token_of
+from runtimes.local.place import Place
 from runtimes.local.restore import restore
 from runtimes.local.serving import PeerServer
 from runtimes.local.store import Store
@@ -41,18 +42,19 @@ def main() -> int:
         store.settle()
         restore(store, directory, specification.get("restore"), os.environ.get("NODE_NAME", ""))
         fetching = serve(directory, specification, os.environ)
-        watched = _watch(directory)
+        place = Place(directory)
+        _watch(place)
         said = tell(store, specification, {})
         while (got := signal.sigtimedwait(signals, _LOOK)) is None or got.si_signo not in ends:
             said = tell(store, specification, said)
-            if not os.fstat(watched).st_nlink or not store.id:
-                # This container's next life has a new one.
+            place.check()  # if it fails, this container's next life has the directory that is there then
+            if not store.id:
                 raise FileNotFoundError("somebody removed the cache")
             if got is None:  # not in the middle of a removal
                 store.data.mkdir(exist_ok=True)
             if fetching:
                 fetching.look()
-        os.close(watched)
+        place.close()
     except OSError as error:
         report("failed", reason="DiskError", message=f"{directory}: {error}")
         return 1
@@ -83,17 +85,15 @@ def tell(store: Store, specification: Mapping[str, Any], said: Mapping[str, obje
     return state
 
 
-def _watch(directory: Path) -> int:
+def _watch(place: Place) -> None:
     """SIGIO whenever the index is replaced, or something comes into the directory or is removed from it.
 
     https://docs.kernel.org/filesystems/dnotify.html
     """
-    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.fcntl(descriptor, fcntl.F_NOTIFY, _CHANGES)
+        fcntl.fcntl(place.descriptor, fcntl.F_NOTIFY, _CHANGES)
     except OSError as error:  # a file system without it: then the state is that of the start
-        print(f"{directory}: changes are not noticed: {error}", file=sys.stderr, flush=True)
-    return descriptor
+        print(f"changes are not noticed: {error}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,7 +38,7 @@ class Origin:
 
     def __init__(self) -> None:
         self.sent, self._lock = 0, threading.Lock()
-        self.each = lambda: None
+        self.each: Callable[[], object] = lambda: None
 
     def objects(self) -> Iterator[Object]:
         yield self.object()
@@ -55,6 +56,18 @@ class Origin:
         with self._lock:
             self.sent += end - start
         return True
+
+
+class Refusing(Origin):
+    """Lists what it has, and gives none of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def read(self, obj: Object, start: int, end: int, sink: Sink) -> bool:
+        self.asked += 1
+        raise SourceError("come again")
 
 
 class Node:
@@ -167,6 +180,39 @@ def test_one_that_dies_while_it_loads_stops_nobody(nodes: list[Node], origin: Or
     origin.each = each
     together(nodes, [node.address for node in nodes])
     assert reads["all"] >= 30
+
+
+def test_one_whom_the_origin_refuses_stops_nobody_and_gets_all_from_the_others(
+    nodes: list[Node], origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "_GRACE", float("inf"))  # others know that they need not wait
+    refused = Refusing()
+    nodes[0].origin = refused
+    done = together(nodes, [node.address for node in nodes])
+    assert done[0].origin == 0
+    assert refused.asked
+    assert origin.sent == len(CONTENT)
+
+
+def test_of_one_that_is_slow_the_others_do_what_it_has_not_begun(
+    nodes: list[Node], origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "_GRACE", float("inf"))
+    slow = nodes[0].origin = Origin()
+    deadline = time.monotonic() + 60
+
+    def each() -> None:
+        while origin.sent < len(CONTENT) - RANGE and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    slow.each = each
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(nodes[0].load, [node.address for node in nodes], threads=1)
+        together(nodes[1:], [node.address for node in nodes])
+        first.result()
+    assert time.monotonic() < deadline
+    assert 0 < slow.sent <= RANGE
+    assert origin.sent + slow.sent == len(CONTENT)
 
 
 def test_wrong_bytes_are_found_and_read_from_the_origin(nodes: list[Node], origin: Origin) -> None:
