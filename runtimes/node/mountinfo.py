@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Mount:
     root: str  # what of the file system is mounted: "/", or a subPath
     point: str
     options: tuple[str, ...]
+    id: str = ""
+    parent: str = ""  # the id of what it is mounted on
 
     @classmethod
     def parse(cls, line: str) -> Mount:
@@ -33,7 +36,8 @@ class Mount:
         left, _, right = line.partition(" - ")
         fields, (type_, source) = left.split(), right.split()[:2]
         device = Device(fields[2], type_, source)
-        return cls(device, _plain(fields[3]), _plain(fields[4]), tuple(fields[5].split(",")))
+        options = tuple(fields[5].split(","))
+        return cls(device, _plain(fields[3]), _plain(fields[4]), options, fields[0], fields[1])
 
 
 def mounts(table: Path = TABLE, of: str = "") -> list[Mount]:
@@ -41,6 +45,23 @@ def mounts(table: Path = TABLE, of: str = "") -> list[Mount]:
     with table.open(errors="surrogateescape") as lines:
         found = [Mount.parse(line) for line in lines if f" - {of}" in line]
     return [mount for mount in found if mount.device.type.startswith(of)]
+
+
+def mount_at(path: str, table: Sequence[Mount]) -> Mount | None:
+    """The mount in which a path is found, going down as the kernel does, from mount to mount on it."""
+    ids = {mount.id for mount in table}
+    at = next((mount for mount in table if mount.parent not in ids and mount.point == "/"), None)
+    below = at
+    while below is not None:
+        at = below
+        on = [mount for mount in table if mount.parent == at.id != mount.id and within(path, mount.point)]
+        below = min(on, key=lambda mount: len(mount.point), default=None)
+    return at
+
+
+def within(path: str, directory: str) -> bool:
+    """Whether it is the directory or in it."""
+    return path == directory or path.startswith(f"{directory.rstrip('/')}/")
 
 
 def device_at(path: Path) -> str:

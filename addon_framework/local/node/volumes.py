@@ -130,6 +130,9 @@ class Volumes:
         """In a thread: it may lie in a FUSE mount, which answers when its process likes."""
         if source["path"].startswith("/dev/") or source["path"] == "/proc":
             path = Path(source["path"])  # devices and processes are the machine's
+        elif source["path"].startswith("/proc/1/"):
+            # A node begins with us.
+            path = Path(f"/proc/{os.getpid()}", source["path"].removeprefix("/proc/1/"))
         else:
             path = self._around.host / source["path"].lstrip("/")
         kind = source.get("type") or ""

@@ -13,9 +13,16 @@ from pathlib import Path
 def small_disk(directory: Path, mib: int) -> Iterator[Path]:
     """Mounted at `directory`, which it makes, while the block runs."""
     directory.mkdir()
+    with disk_over(directory, mib):
+        yield directory
+
+
+@contextmanager
+def disk_over(directory: Path, mib: int) -> Iterator[None]:
+    """The same over a directory that is there."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(directory)], check=True)
     try:
-        yield directory
+        yield
     finally:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 

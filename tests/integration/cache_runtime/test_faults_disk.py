@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from addons.cache_runtime.agent import measurements
 from addons.cache_runtime.agent.operations import losses, status
 from runtimes.local import loader
 from runtimes.source import SourceError
-from tests.integration.cache_runtime.disks import remove, small_disk
+from tests.integration.cache_runtime.disks import disk_over, remove, small_disk
 from tests.integration.cache_runtime.faultyproxy import Fault, faulty
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
 
@@ -271,6 +272,28 @@ async def test_a_cache_that_somebody_removes_is_told_and_loaded_again(lossy: Los
     await fleet.until(PODS, "llama-worker-0", lambda pod: is_true(pod, "Ready"))
     await fleet.create(fleet.reader("llama", "cat /models/config.json | wc -c"))
     assert (await fleet.output("reader-llama")).strip() == "1000"
+
+
+@pytest.mark.parametrize("covered", ["", ".", "..", "../.."])
+@needs_root
+async def test_a_cache_that_is_moved_away_or_mounted_over_is_told_and_loaded_again(
+    lossy: Lossy, covered: str
+) -> None:
+    fleet, aside = lossy.fleet, lossy.place.with_name("aside")
+    kept = os.open(lossy.place, os.O_RDONLY)
+    with contextlib.ExitStack() as ends:
+        ends.callback(os.close, kept)
+        if covered:
+            ends.enter_context(disk_over((lossy.place / covered).resolve(), mib=64))
+        else:
+            lossy.place.rename(aside)
+        os.close(os.open("noise", os.O_CREAT | os.O_WRONLY, dir_fd=kept))  # else it looks in half a minute
+        await lossy.whole()
+        pod = await fleet.until(PODS, "llama-worker-0", lambda pod: is_true(pod, "Ready"))
+        (status,) = pod["status"]["containerStatuses"]
+        how = "something was mounted over the cache" if covered else "somebody moved the cache"
+        assert how in status["lastState"]["terminated"]["message"]
+        assert status["restartCount"] == 1
 
 
 async def test_single_files_that_are_removed_or_cut_are_loaded_again(lossy: Lossy) -> None:
