@@ -10,7 +10,7 @@ from typing import Any
 
 from addon_framework.api.meta import Json
 from runtimes.interface import Backend, Cache, Source, Task, Volume
-from runtimes.node.command import clean_pod
+from runtimes.node.command import PROC, clean_pod
 from runtimes.node.publish import published_at
 from runtimes.pods import credential_env, field, host_path, literal, mount
 from runtimes.source import hub, web
@@ -33,7 +33,6 @@ fi
 while grep -q " $MOUNT_POINT .* - fuse" /proc/self/mountinfo; do umount -l "$MOUNT_POINT"; done
 mkdir -p "$MOUNT_POINT"
 """
-_PROC = "/node/proc"
 HOST_PID = "runtime.fluid.io/fuse.hostpid"
 # What can be read without the client, with the options that we know.
 _MEASURED = {
@@ -143,13 +142,13 @@ def _remounter(cache: Cache, parent: str, read_only: bool) -> Json:
         "command": ["python", "-m", "runtimes.node.remount"],
         "args": [
             f"--mount-point={cache.mount_point}",
-            f"--proc={_PROC}",
+            f"--proc={PROC}",
             *(["--read-only"] if read_only else []),
         ],
         "securityContext": {"privileged": True},
         "volumeMounts": [
             mount("mounts", parent, propagation="Bidirectional"),
-            mount("proc", _PROC, read_only=True),
+            mount("proc", PROC, read_only=True),
         ],
     }
     if env := _measuring(cache):

@@ -18,7 +18,7 @@ from typing import Any
 
 from runtimes.local.compiled import Fetching
 from runtimes.local.peers import PORT, other_nodes, token_of
-from runtimes.local.place import Place
+from runtimes.local.place import Place, born
 from runtimes.local.restore import restore
 from runtimes.local.serving import PeerServer
 from runtimes.local.store import Store
@@ -78,6 +78,8 @@ def tell(store: Store, specification: Mapping[str, Any], said: Mapping[str, obje
     """Reports the state unless it was the last thing said."""
     store.look()
     state: dict[str, object] = {"cached": store.cached, "files": store.files, "cache": store.id}
+    if (made := born(store.data)) is not None:
+        state["made"] = made  # pods that had started by then have another directory
     if lost := store.lost:
         state["lost"] = {"files": len(lost), "paths": lost[:_NAMED]}
     if state != said:

@@ -1,4 +1,4 @@
-"""The task that leaves nothing of a cache on a node. Pure."""
+"""The tasks that leave nothing of a cache on a node, and that mend its mounts there. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from addon_framework.api.meta import Json
 from runtimes.pods import host_path, mount
+
+PROC = "/node/proc"  # where our containers have the node's
 
 
 def clean_pod(image: str, *, remove: Sequence[str] = (), unmount: Sequence[str] = ()) -> Json:
@@ -29,4 +31,18 @@ def clean_pod(image: str, *, remove: Sequence[str] = (), unmount: Sequence[str] 
     if unmount:
         container["securityContext"] = {"privileged": True}
     volumes = [host_path(f"parent-{number}", path) for number, path in enumerate(parents)]
+    return {"containers": [container], "volumes": volumes}
+
+
+def rebind_pod(image: str, directory: str) -> Json:
+    """Shows a cache's new directory to the pods of a node that have the one that was removed; privileged."""
+    container: Json = {
+        "name": "rebind",
+        "image": image,
+        "command": ["python", "-m", "runtimes.node.rebind"],
+        "args": [f"--directory={directory}", f"--proc={PROC}"],
+        "securityContext": {"privileged": True},
+        "volumeMounts": [mount("cache", directory), mount("proc", PROC, read_only=True)],
+    }
+    volumes = [host_path("cache", directory), host_path("proc", "/proc", "Directory")]
     return {"containers": [container], "volumes": volumes}

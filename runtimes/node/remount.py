@@ -25,14 +25,14 @@ import signal
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
 from runtimes.node.mountinfo import FUSE, TABLE, Device, Mount, device_at, mounts
 from runtimes.node.publish import live_at, publish, withdraw
 from runtimes.node.seal import seal
+from runtimes.reporting import report
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every architecture since 2019
 _AT_FDCWD, _AT_EMPTY_PATH, _O_CLOEXEC, _CLONE_NEWNS = -100, 0x1000, 0o2000000, 0x20000
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     trouble = ""
                 except OSError as error:
                     if str(error) != trouble:
-                        _report("remountFailed", message=str(error))
+                        report("remountFailed", message=str(error))
                     trouble = str(error)
                 changes.poll(_AGAIN if trouble else None)
     finally:
@@ -108,45 +108,52 @@ def remount(mount_point: Path, proc: Path, *, read_only: bool = False) -> None:
         return
     held: set[Device] = set()
     published = f"/{live_at(mount_point).relative_to(mount_point.parent.parent)}/"
-    for pid, table in _namespaces(proc):
+    for pid, table in namespaces(proc, of=FUSE):
         # What is mounted last lies on top.
         tops = {mount.point: mount for mount in table if published not in mount.point}
         dead = [mount for mount in tops.values() if mount.device in old]
         held |= {mount.device for mount in table}
         if dead:
-            _repair(proc / str(pid) / "ns" / "mnt", dead, mount_point)
+            wanted = [(f"{mount_point}{mount.root}".rstrip("/"), mount) for mount in dead]
+            if problem := repair(proc / str(pid) / "ns" / "mnt", wanted, _is_dead):
+                report("remountFailed", message=problem)
     _save(record, (old & held) | {current})
 
 
-def _repair(namespace: Path, dead: Sequence[Mount], mount_point: Path) -> None:
-    """A process of its own enters the namespace, since there is no way back."""
+def repair(namespace: Path, wanted: Sequence[tuple[str, Mount]], is_dead: Callable[[str], bool]) -> str:
+    """Puts clones of paths of ours in the place of dead mounts; what could not be done, "" if nothing.
+
+    A process of its own enters the namespace, since there is no way back.
+    """
     clones, missing = [], []
-    for mount in dead:
+    for path, mount in wanted:
         try:
-            clones.append((_clone(f"{mount_point}{mount.root}".rstrip("/"), mount.options), mount.point))
+            clones.append((_clone(path, mount.options), mount.point))
         except FileNotFoundError:
             missing.append(mount.point)
+    problems = [f"{', '.join(missing)}: not in the new mount"] if missing else []
+    if not clones:
+        return "; ".join(problems)
     try:
         inside = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # its last process has ended
-        return
+        return ""
     opened = [inside, *(clone for clone, _ in clones)]
     try:
         if (child := os.fork()) == 0:
-            os._exit(_replace(inside, clones))
+            os._exit(_replace(inside, clones, is_dead))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         for descriptor in opened:
             os.close(descriptor)
     if code:
-        _report("remountFailed", message=f"{', '.join(p for _, p in clones)}: {os.strerror(code)}")
-    elif clones:
-        _report("remounted", points=sorted(point for _, point in clones))
-    if missing:
-        _report("remountFailed", message=f"{', '.join(missing)}: not in the new mount")
+        problems.append(f"{', '.join(p for _, p in clones)}: {os.strerror(code)}")
+    else:
+        report("remounted", points=sorted(point for _, point in clones))
+    return "; ".join(problems)
 
 
-def _replace(namespace: int, clones: Iterable[tuple[int, str]]) -> int:
+def _replace(namespace: int, clones: Iterable[tuple[int, str]], is_dead: Callable[[str], bool]) -> int:
     """In the child. The errno of the first failure, else 0."""
     try:
         if _libc.setns(namespace, _CLONE_NEWNS):
@@ -154,7 +161,7 @@ def _replace(namespace: int, clones: Iterable[tuple[int, str]]) -> int:
         failed = 0
         for clone, point in clones:
             try:
-                if _is_dead(point):
+                if is_dead(point):
                     _put(clone, point)
             except OSError as error:
                 failed = failed or error.errno or errno.EIO
@@ -164,16 +171,27 @@ def _replace(namespace: int, clones: Iterable[tuple[int, str]]) -> int:
 
 
 def _put(clone: int, point: str) -> None:
-    """Beneath the dead one, which then goes: at no moment is there nothing. Before Linux 6.5: over it."""
+    """Beneath the dead one, which then goes: at no moment is there nothing.
+
+    Before Linux 6.5 over it; or, since nothing can be mounted on a directory that was removed, after it.
+    """
     try:
         _call(_MOVE_MOUNT, clone, b"", _AT_FDCWD, point.encode(), _FROM_EMPTY_PATH | _BENEATH)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        _call(_MOVE_MOUNT, clone, b"", _AT_FDCWD, point.encode(), _FROM_EMPTY_PATH)
     else:
-        if _libc.umount2(point.encode(), _MNT_DETACH):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), point)
+        return _detach(point)
+    try:
+        _call(_MOVE_MOUNT, clone, b"", _AT_FDCWD, point.encode(), _FROM_EMPTY_PATH)
+    except FileNotFoundError:
+        _detach(point)
+        _call(_MOVE_MOUNT, clone, b"", _AT_FDCWD, point.encode(), _FROM_EMPTY_PATH)
+
+
+def _detach(point: str) -> None:
+    if _libc.umount2(point.encode(), _MNT_DETACH):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), point)
 
 
 def _clone(path: str, options: Iterable[str]) -> int:
@@ -191,8 +209,8 @@ def _call(number: int, *arguments: object) -> int:
     return result
 
 
-def _namespaces(proc: Path) -> Iterator[tuple[int, list[Mount]]]:
-    """One process of every mount namespace but ours, and what is mounted there."""
+def namespaces(proc: Path, of: str = "") -> Iterator[tuple[int, list[Mount]]]:
+    """One process of every mount namespace but ours, and what is mounted there of a type that begins so."""
     seen = {os.readlink("/proc/self/ns/mnt")}
     for name in os.listdir(proc):
         if not name.isdigit():
@@ -201,7 +219,7 @@ def _namespaces(proc: Path) -> Iterator[tuple[int, list[Mount]]]:
             namespace = os.readlink(proc / name / "ns" / "mnt")
             if namespace in seen:
                 continue
-            found = mounts(proc / name / "mountinfo", of=FUSE)
+            found = mounts(proc / name / "mountinfo", of)
         except OSError:  # it has ended
             continue
         if found:
@@ -238,10 +256,6 @@ def _save(record: Path, devices: set[Device]) -> None:
         kept = {"boot": _BOOT.read_text(), "devices": sorted(map(astuple, devices))}
         written.write_text(json.dumps(kept))
         written.replace(record)
-
-
-def _report(what: str, **more: object) -> None:
-    print(json.dumps({"report": what, "time": time.time(), **more}), flush=True)
 
 
 if __name__ == "__main__":

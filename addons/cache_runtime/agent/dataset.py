@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -53,6 +54,7 @@ from addons.cache_runtime.agent.nodes import NodeLabels, relabelled
 from addons.cache_runtime.agent.observing import WORKLOADS, Observer, of_operation
 from addons.cache_runtime.agent.operations.status import unread
 from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
+from addons.cache_runtime.agent.rebinding import Rebinding
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
 from addons.cache_runtime.agent.references import References
 from addons.cache_runtime.agent.renewal import Renewal
@@ -97,6 +99,7 @@ class DatasetController(Controller):
         self.executions = Executions(self.client, lambda key: self.queue.add(key), rights)
         self._observer = Observer(self.of, reports, self.executions, self.measurements)
         self.references = References(self.client, self.of, self.resolver, lambda key: self.queue.add(key))
+        self._rebinding = Rebinding(self.client, self.of, self.references, reports, self._install_namespace)
         self._bypass = Bypass(self.client, self.of, self.resolver)
         cleaner = Cleaner(self.client, self.of, self._install_namespace)
         self._teardown = Teardown(self.client, self.of, cleaner, self.references)
@@ -186,6 +189,7 @@ class DatasetController(Controller):
             await self._components(key, binding)
             again, left = await self._leaving.step(binding, key)
             outdated = await self._renewal.step(binding, key)
+            unmounted = await self._rebinding.step(binding, key)
             self.executions.follow(key, binding, lambda role: self._observer.pods(key, role))
             seen = self._observer.observe(key, binding)
             if binding.backend.volume(binding.cache).after == "none" or seen.served:
@@ -195,9 +199,9 @@ class DatasetController(Controller):
             return _STRANGER_RETRY
         self._measure(key, binding)
         fixed = volumes.fixed(binding, self.of(PERSISTENTVOLUMES).get(Key("", volume_name(key))))
-        seen = replace(self._observer.observe(key, binding), leaving=left, fixed=fixed)
+        seen = replace(self._observer.observe(key, binding), leaving=left, fixed=fixed, unmounted=unmounted)
         await self._write(binding, replace(seen, outdated=outdated.text, old_mounts=outdated.mounts))
-        await self._remounts.tell(key, binding.dataset, self._observer.pods(key, "client"))
+        await self._remounts.tell(key, binding.dataset, self._observer.pods(key))
         return min(filter(None, (again, outdated.again)), default=None)
 
     async def _adopt(self, binding: Binding) -> None:
@@ -361,12 +365,9 @@ class DatasetController(Controller):
     async def _drop_finalizer(self, resource: Resource, obj: Json, finalizer: str) -> None:
         there = obj["metadata"].get("finalizers") or []
         if finalizer in there:
-            try:
-                await self._patch_metadata(
-                    resource, obj, {"finalizers": [f for f in there if f != finalizer]}
-                )
-            except NotFound:
-                pass
+            with suppress(NotFound):
+                left = [each for each in there if each != finalizer]
+                await self._patch_metadata(resource, obj, {"finalizers": left})
 
     async def _patch_metadata(self, resource: Resource, obj: Json, patch: Json) -> None:
         """Only if nobody else changed the object meanwhile, since lists are replaced as a whole."""

@@ -8,10 +8,17 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addon_framework.kube import Client, Key
 from addon_framework.kube.events import EventRecorder
-from addons.cache_runtime.agent.names import CACHE_LOST, FIELD_MANAGER, SLOWER, WAITING_CHANGES
+from addons.cache_runtime.agent.names import (
+    CACHE_LOST,
+    FIELD_MANAGER,
+    MOUNTS_LOST,
+    SLOWER,
+    WAITING_CHANGES,
+    role_of,
+)
 from addons.cache_runtime.agent.reports import Reports
 
-# What a client's pod reports -> Fluid's reason, and whether it is a warning.
+# What a client's pod reports, or a Job's in its place -> Fluid's reason, and whether it is a warning.
 _REMOUNTS = {"remounted": ("FuseRecoverSucceed", False), "remountFailed": ("FuseRecoverFailed", True)}
 
 
@@ -34,15 +41,18 @@ class RemountEvents:
                     continue
                 node = pod["spec"].get("nodeName", "")
                 where = f"under running pods on node {node}"
-                message = f"Fuse recover {', '.join(said.get('points') or [])} succeed: mounted again {where}"
+                what = "Fuse" if role_of(pod) == "client" else "Cache"
+                message = (
+                    f"{what} recover {', '.join(said.get('points') or [])} succeed: mounted again {where}"
+                )
                 if warning:
-                    message = f"Fuse recover failed: not mounted again {where}: {said.get('message', '')}"
+                    message = f"{what} recover failed: not mounted again {where}: {said.get('message', '')}"
                 await self._recorder.record(dataset, reason, message, warning=warning, name=name)
                 told[at] = name
 
     async def warn(self, dataset: Json, status: Json) -> None:
-        """Once each time that a cache is slower than its source, has lost files, or that a change waits."""
-        for kind in (SLOWER, WAITING_CHANGES, CACHE_LOST):
+        """Once each time that a cache is slower than its source, or something is lost, or a change waits."""
+        for kind in (SLOWER, WAITING_CHANGES, CACHE_LOST, MOUNTS_LOST):
             before = get_condition((dataset.get("status") or {}).get("conditions") or [], kind) or {}
             found = get_condition(status["conditions"], kind) or {}
             if found.get("status") == "True" and before.get("status") != "True":

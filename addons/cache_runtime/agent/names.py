@@ -42,7 +42,9 @@ MANAGED = f"{MANAGED_LABEL}={FIELD_MANAGER}"
 # Which Dataset something belongs to; the namespace too, since some things live outside it.
 NAME_LABEL = "data.boundaryless.io/dataset"
 NAMESPACE_LABEL = "data.boundaryless.io/dataset-namespace"
-ROLE_LABEL = "data.boundaryless.io/role"  # ROLES, load, migrate, backup, process, clean, credentials, exec
+ROLE_LABEL = (
+    "data.boundaryless.io/role"  # ROLES, load, migrate, backup, process, clean, rebind, credentials, exec
+)
 ROLES = ("master", "worker", "client")  # of the parts of a cache
 # On every pod of ours, unless its user says otherwise: a service mesh's proxy would keep Jobs from ending.
 NO_MESH = {"sidecar.istio.io/inject": "false"}
@@ -57,6 +59,7 @@ BYPASS_ANNOTATION = "data.boundaryless.io/bypass"
 SLOWER, BYPASSED = "CacheSlowerThanSource", "Bypassed"  # conditions
 WAITING_CHANGES = "ChangesPending"  # a condition
 CACHE_LOST = "CacheLost"  # a condition
+MOUNTS_LOST = "MountsLost"  # a condition: pods have a directory that was removed (see rebinding)
 AFFINITY_LABEL = "fuse.serverful.fluid.io/inject"  # on pods, "true": the webhook brings them to their data
 # On a Dataset, "true": it goes although pods use its data, and their mounts break.
 FORCE_ANNOTATION = "data.boundaryless.io/force-delete"

@@ -135,9 +135,9 @@ class Observer:
             found[role_of(obj)] = Counts(*numbers)
         return found
 
-    def pods(self, key: Key, role: str) -> list[Json]:
-        """Ours of one role."""
-        return [pod for pod in pods_of(self._of(PODS), key) if role_of(pod) == role]
+    def pods(self, key: Key, role: str = "") -> list[Json]:
+        """Ours of one role, or of any."""
+        return [pod for pod in pods_of(self._of(PODS), key) if role in ("", role_of(pod))]
 
     def ending(self, key: Key, binding: Binding, waiting: str) -> Observed:
         """The same of a cache that is being taken down."""

@@ -12,7 +12,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import key_of
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import CACHE_LOST, SLOWER, WAITING_CHANGES, labels
+from addons.cache_runtime.agent.names import CACHE_LOST, MOUNTS_LOST, SLOWER, WAITING_CHANGES, labels
 from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
 from runtimes.interface import CacheState, Role
 from runtimes.speed import is_slower
@@ -64,6 +64,7 @@ class Observed:
     old_mounts: bool = False  # and whether the mounts are among it
     fixed: str = ""  # which change cannot be made
     lost: str = ""  # what was loaded and is there no more
+    unmounted: str = ""  # which pods have a directory that is there no more
     broken: str = ""  # which pods do not work though others do, and where
     unreadable: str = ""  # why the source cannot be read
     there: bool = False  # nothing is known against a source that nobody can list
@@ -95,6 +96,10 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         put(CACHE_LOST, True, "FilesMissing", seen.lost)
     elif get_condition(conditions, CACHE_LOST) is not None:
         put(CACHE_LOST, False, "CacheRestored", "it has been loaded again")
+    if seen.unmounted:
+        put(MOUNTS_LOST, True, "DirectoryRemoved", seen.unmounted)
+    elif get_condition(conditions, MOUNTS_LOST) is not None:
+        put(MOUNTS_LOST, False, "MountsRestored", "all pods have the cache")
     cache = binding.cache
     named = {"name": cache.name, "namespace": cache.namespace}
     status["runtimes"] = [{**named, "category": "Accelerate", "type": binding.backend.type}]

@@ -39,7 +39,7 @@ from addons.cache_runtime.agent.releasing import release
 
 log = structlog.get_logger(__name__)
 _ORDER = ("client", "worker", "master")  # a client's unmount must not wait for a worker that is gone
-_OPERATIONS = ("load", "migrate", "backup", "process")
+_OPERATIONS = ("load", "migrate", "backup", "process", "rebind")
 
 
 class Teardown:
