@@ -64,7 +64,7 @@ def template(binding: Binding, component: Component) -> Json:
         own["fluid.io/dataset"] = dataset_id(key, uid)
         own["fluid.io/dataset-placement"] = placement(binding)
     spec["affinity"] = joined(spec.get("affinity") or {}, _affinity(binding, component))
-    spec |= {name: _with_last_words(spec.get(name) or []) for name in ("containers", "initContainers")}
+    spec |= {name: with_last_words(spec.get(name) or []) for name in ("containers", "initContainers")}
     spec = {name: value for name, value in spec.items() if value}
     metadata: Json = {"labels": {**NO_MESH, **_pod_metadata(binding, section, "labels"), **own}}
     if annotations := {**_pod_metadata(binding, section, "annotations"), **component.annotations}:
@@ -72,8 +72,10 @@ def template(binding: Binding, component: Component) -> Json:
     return {"metadata": metadata, "spec": spec}
 
 
-def _with_last_words(containers: list[Json]) -> list[Json]:
-    """What they log before they fail becomes the kubelet's word, and so the Dataset's (see troubles)."""
+def with_last_words(containers: list[Json]) -> list[Json]:
+    """What they log before they fail becomes the kubelet's word, and so ours: the Dataset's (see troubles),
+    or the operation's.
+    """
     return [{"terminationMessagePolicy": "FallbackToLogsOnError", **each} for each in containers]
 
 

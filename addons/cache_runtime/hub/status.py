@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
+from addons.cache_runtime.agent.operations.status import achieved
 from addons.cache_runtime.agent.sizes import human_size
 from addons.cache_runtime.agent.status import BOUND, FAILED, NO_RUNTIME, NOT_BOUND, PENDING
 from addons.cache_runtime.hub import progress
@@ -153,7 +154,9 @@ def operation_status(
         infos["message"] = str(message)
     conditions: list[Json] = []
     if phase in ("Complete", "Failed"):
-        conditions = _ended(old, phase, f"{kind}{phase}", infos.get("message", ""), now)
+        done = f"{achieved(infos)} on {expected} clusters" if expected > 1 else achieved(infos)
+        text = infos.get("message", "") if phase == "Failed" else done
+        conditions = _ended(old, phase, f"{kind}{phase}", text, now)
     ended = [str(each["duration"]) for each in said if each.get("duration")]
     duration = max(ended, key=len) if phase in ("Complete", "Failed") and ended else "Unfinished"
     return {**old, "phase": phase, "duration": duration, "conditions": conditions, "infos": infos}

@@ -134,13 +134,19 @@ async def test_a_script_that_fails_says_how_it_ended(fleet: Fleet, model: dict[s
     container = {
         "name": "c",
         "image": "busybox",
-        "command": ["sh", "-c", 'echo \'{"report": "done"}\'; exit 7'],
+        "command": [
+            "sh",
+            "-c",
+            'echo \'{"report": "done"}\'; echo no such table: users >&2; exit 7',
+        ],
     }
     process["spec"]["processor"] = {"job": {"podSpec": {"containers": [container]}}}
     await fleet.create(process)
     failed = await fleet.phase(PROCESSES, "bad", "Failed")
     assert "container c of pod bad-processor-job-" in failed["status"]["infos"]["message"]
-    assert "exit code 7" in failed["status"]["infos"]["message"]
+    message = failed["status"]["conditions"][0]["message"]
+    assert "ended with exit code 7 and said last: " in message
+    assert "no such table: users" in message
     assert failed["status"]["infos"]["startTime"] < failed["status"]["infos"]["finishTime"]
 
 

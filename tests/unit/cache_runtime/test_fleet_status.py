@@ -117,6 +117,18 @@ def test_bytes_of_a_load_are_summed_over_clusters() -> None:
     assert more["infos"]["percentage"] == "33.3%", "the third will load as much"
 
 
+def test_what_is_complete_says_what_was_done_as_on_a_cluster() -> None:
+    counts = {"bytes": "1024", "totalBytes": "1024", "files": "3", "totalFiles": "3"}
+    works = [report("Bound", 1, "100%", **counts) for _ in range(2)]
+    told = [
+        operation_status("DataLoad", {}, said(works[:n], "DataLoad"), n, now=NOW)["conditions"][0]["message"]
+        for n in (1, 2)
+    ]
+    assert told == ["1.00KiB in 3 files", "2.00KiB in 6 files on 2 clusters"]
+    bare = operation_status("DataMigrate", {}, [{"phase": "Complete"}], 1, now=NOW)
+    assert bare["conditions"][0]["message"] == "Everything is done"
+
+
 def test_progress_has_rates_added_up_and_the_time_of_the_last() -> None:
     def loads(done: int, rate: int, left: int) -> Json:
         counts = {"bytes": str(done), "totalBytes": "2048", "files": "1", "totalFiles": "2"}

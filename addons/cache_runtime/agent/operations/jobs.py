@@ -21,6 +21,7 @@ from addons.cache_runtime.agent.names import (
 from addons.cache_runtime.agent.operations.kinds import Kind, Part, Plan
 
 _BACKOFF_LIMIT = 6  # Kubernetes waits 10, 20, 40 ... seconds between them
+_WORDS = 300  # characters of a log's line
 _USERS_LIMIT = 3  # Fluid's; what a user wrote fails rather by itself than by its source
 _INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -150,11 +151,14 @@ def owner_uid(pod: Json) -> str:
 
 
 def last_words(pods: Sequence[Json]) -> str:
-    """How the last container that failed ended; "" when none did."""
+    """How the last container that failed ended, and the last line that it said; "" when none did."""
     for pod in reversed(pods):
-        for said in (pod.get("status") or {}).get("containerStatuses") or []:
+        status = pod.get("status") or {}
+        for said in [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]:
             ended = (said.get("state") or {}).get("terminated") or {}
-            if ended.get("exitCode"):
-                text = f"container {said['name']} of pod {pod['metadata']['name']} ended with exit code "
-                return f"{text}{ended['exitCode']} {ended.get('message', '')}".strip()
+            if code := ended.get("exitCode"):
+                lines = str(ended.get("message") or "").strip().splitlines()
+                words = f" and said last: {lines[-1].strip()[:_WORDS]}" if lines else ""
+                name = f"container {said['name']} of pod {pod['metadata']['name']}"
+                return f"{name} ended with exit code {code}{words}"
     return ""

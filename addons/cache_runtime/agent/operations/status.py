@@ -106,8 +106,7 @@ def running_status(
         ends = [float(n.said["done"]["time"]) for n in nodes if "time" in n.said.get("done", {})]
         infos["finishTime"] = f"{max(ends) if ends else now.timestamp():.3f}"
         status["duration"] = _duration(infos, load, now)
-        text = f"{infos['loaded']} in {infos['files']} files" if "files" in infos else "Everything is done"
-        status["conditions"] = _conditions(old, COMPLETE, "OperationComplete", text, now)
+        status["conditions"] = _conditions(old, COMPLETE, "OperationComplete", achieved(infos), now)
     else:
         trouble = next((text for text in map(_trouble, nodes) if text), "")
         if trouble:
@@ -117,6 +116,13 @@ def running_status(
         elif missing:
             infos["message"] = missing
     return status | _kept(load)
+
+
+def achieved(infos: Mapping[str, str]) -> str:
+    """What something that is complete has done, for people."""
+    if "files" not in infos:
+        return "Everything is done"
+    return f"{infos['loaded']} in {infos['files']} {'file' if infos['files'] == '1' else 'files'}"
 
 
 def settled(op: Json, message: str = "") -> Json:
