@@ -67,7 +67,9 @@ restored() {
 }
 """
 )
+# A script's own number is not asked of the shell: in a command, Kubernetes makes one dollar sign of two.
 _SAY = """
+read -r main _ </proc/self/stat
 say() { printf '{"report": "%s", "time": %s%s}\\n' "$1" "$(date +%s.%N)" "$2"; }
 """
 # The client and the loader may come at the same time: one formats while the other waits.
@@ -90,7 +92,7 @@ _STORED = (
 _STATE = f"""
 state() {{
   last=
-  while kill -0 $$ 2>/dev/null; do
+  while kill -0 "$main" 2>/dev/null; do
     sleep 2
     all=$([ -n "${{COPY:-}}" ] || stat -f -c '%b %f %S %c %d' "$MOUNT_POINT" 2>/dev/null) || continue
     now=$(awk -v stored="$({_STORED})" -v all="$all" '
@@ -140,7 +142,7 @@ say start ''
 log=$(mktemp)
 progress() {{
   last= told= base=$({_STORED}) began=$(date +%s.%N)
-  while kill -0 $$ 2>/dev/null; do
+  while kill -0 "$main" 2>/dev/null; do
     sleep 0.5
     now=$({_STORED})
     rate=$(awk -v n="$now" -v b="$base" -v s="$began" -v e="$(date +%s.%N)" \

@@ -14,7 +14,7 @@ from decimal import Decimal
 from addon_framework.api.meta import Json, at
 from addon_framework.api.quantity import parse_quantity
 
-_REFERENCE = re.compile(r"\$(\$)?\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
+_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 Lookup = Callable[[str, str], Json | None]  # kind ("configmap" or "secret"), name
 
@@ -24,12 +24,10 @@ class MissingSourceError(Exception):
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """$(NAME) becomes its value, $$(NAME) the literal; unknown names stay as they are."""
+    """$(NAME) becomes its value, unknown names stay as they are; $$ becomes $, in scripts, too."""
 
     def replace(match: re.Match[str]) -> str:
-        if match[1]:
-            return match[0][1:]
-        return variables.get(match[2], match[0])
+        return "$" if match[1] is None else variables.get(match[1], match[0])
 
     return _REFERENCE.sub(replace, text)
 

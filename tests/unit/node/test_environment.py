@@ -17,6 +17,8 @@ def nothing(kind: str, name: str) -> Json | None:
         ("$(A)-$(B)", "1-$(B)"),
         ("$$(A)", "$(A)"),
         ("$A $(", "$A $("),
+        ("kill $$; echo $$$(A) $$$$", "kill $; echo $1 $$"),
+        ("$(date +%s) $((A+1)) $(A", "$(date +%s) $((A+1)) $(A"),
         ("$(A)$(A)", "11"),
     ],
 )

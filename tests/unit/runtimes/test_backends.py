@@ -9,6 +9,7 @@ import pytest
 
 from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json, from_dict
+from addon_framework.local.node.environment import expand
 from addon_framework.plugins import RUNTIMES, discover
 from runtimes.alluxio import AlluxioBackend
 from runtimes.interface import Backend, Cache
@@ -17,6 +18,7 @@ from runtimes.juicefs import JuiceFSBackend
 from runtimes.local import LocalBackend, loader
 from runtimes.source import SourceError
 from runtimes.thin import ThinBackend
+from tests.unit.runtimes.fields import SAMPLES, bind
 
 S3: Json = {
     "mountPoint": "s3://models/llama",
@@ -54,6 +56,17 @@ def test_the_entry_points_are_backends() -> None:
         "vineyard": "VineyardRuntime",
     }
     assert {name: plugins.require(name).load().resource.kind for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_programs_reach_their_pods_as_they_are_written(name: str) -> None:
+    bound = bind(SAMPLES[name])
+    pods = [component.pod for component in bound.backend.components(bound.cache)]
+    tasks = (bound.backend.warm(bound.cache, load()), bound.backend.clean(bound.cache))
+    pods += [task.pod for task in tasks if task]
+    for container in (c for pod in pods for c in (*pod.get("initContainers", ()), *pod["containers"])):
+        for text in (*container.get("command", ()), *container.get("args", ())):
+            assert expand(text, {}) == text, container["name"]
 
 
 @pytest.mark.parametrize(
