@@ -101,7 +101,7 @@ class Store:
         A loader may have put newer files there than the index has; while one works, nothing is `lost`.
         """
         self.open()
-        if not self._lost:
+        if not self._lost or _is_read_only(self.directory):
             return
         with ExitStack() as stack:
             if not _locked(stack.enter_context((self.directory / "lock").open("a")), wait=False):
@@ -335,6 +335,11 @@ def _locked(file: IO[str], *, wait: bool) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_read_only(directory: Path) -> bool:
+    """As a disk that failed is mounted again; what is cut can only be told then."""
+    return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
 
 
 def _identity(path: str, url: str, size: int, etag: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from addon_framework.api.conditions import get_condition
@@ -94,6 +95,15 @@ def _ended(said: Json) -> str:
 
 
 def _last(log: str) -> str:
-    """Its last line for people; reports are for us."""
-    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("{")]
-    return lines[-1][:_WORDS] if lines else ""
+    """Its last line for people, or what a report says of a failure; other reports are for us."""
+    return next(filter(None, map(_words, reversed(log.splitlines()))), "")[:_WORDS]
+
+
+def _words(line: str) -> str:
+    if not line.startswith("{"):
+        return line.strip()
+    try:
+        said = json.loads(line)
+    except ValueError:  # a log is cut off where it is too long
+        return ""
+    return str(said.get("message", "")) if said.get("report") == "failed" else ""

@@ -27,6 +27,16 @@ def disk_over(directory: Path, mib: int) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
+@contextmanager
+def read_only(disk: Path) -> Iterator[None]:
+    """As the kernel mounts a disk again that fails."""
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+
+
 def remove(directory: Path) -> None:
     """As people do by hand: again while a process that has not noticed still writes there."""
     while directory.exists():

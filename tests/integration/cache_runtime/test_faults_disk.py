@@ -18,8 +18,9 @@ from addon_framework.api.meta import Json
 from addons.cache_runtime.agent import measurements
 from addons.cache_runtime.agent.operations import losses, status
 from runtimes.local import loader
+from runtimes.local.store import Store
 from runtimes.source import SourceError
-from tests.integration.cache_runtime.disks import disk_over, remove, small_disk
+from tests.integration.cache_runtime.disks import disk_over, read_only, remove, small_disk
 from tests.integration.cache_runtime.faultyproxy import Fault, faulty
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
 
@@ -294,6 +295,23 @@ async def test_a_cache_that_is_moved_away_or_mounted_over_is_told_and_loaded_aga
         how = "something was mounted over the cache" if covered else "somebody moved the cache"
         assert how in status["lastState"]["terminated"]["message"]
         assert status["restartCount"] == 1
+
+
+@needs_root
+def test_a_disk_that_can_only_be_read_keeps_what_it_has(tmp_path: Path, disk: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for name in "ab":
+        (tmp_path / "source" / name).write_bytes(b"model")
+    assert loader.run(specification(tmp_path / "source", disk / "cache"), {}) == 0
+    os.truncate(disk / "cache/data/a", 1)
+    with read_only(disk):
+        store = Store(disk / "cache")
+        store.settle()
+        store.look()
+        assert (store.lost, store.files, store.cached) == (["a"], 1, 5)
+    store.look()
+    assert store.lost == ["a"]
+    assert not (disk / "cache/data/a").exists()
 
 
 async def test_single_files_that_are_removed_or_cut_are_loaded_again(lossy: Lossy) -> None:

@@ -93,3 +93,18 @@ def test_what_a_container_said_before_it_failed_is_said() -> None:
         f"pod p: CrashLoopBackOff: back-off 10s; container juicefs-fuse said last: {words}"
     )
     assert broken_pods([crashing]).endswith(f"CrashLoopBackOff back-off 10s, exit code 1 {words}")
+
+
+def test_the_last_word_of_a_program_of_ours_is_its_failure() -> None:
+    def said(*lines: str) -> str:
+        terminated = {"exitCode": 1, "message": "\n".join(lines)}
+        container = {"name": "cache", "ready": False, "state": {"terminated": terminated}}
+        return broken_pods([pod("p", "n1", containerStatuses=[container])])
+
+    before = "pod p on node n1 is not ready: container cache: exit code 1"
+    failed = '{"report": "failed", "reason": "DiskError", "message": "/cache: somebody removed the cache"}'
+    state = '{"report": "state", "cached": 3}'
+    assert said("a port is taken", state, failed, "") == f"{before} /cache: somebody removed the cache"
+    assert said("a port is taken", state) == f"{before} a port is taken"
+    assert said(state, failed[:40]) == before
+    assert said("", '{"report": "failed"}') == before
