@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from addon_framework.api.data import DataLoad
@@ -14,7 +14,7 @@ from runtimes.pods import credential_names
 from runtimes.schemes import DRIVEN, LOCAL, elsewhere
 from runtimes.source import SCHEMES, SourceError, drivers, hub, web
 from runtimes.source.connections import trusting
-from runtimes.source.stores import AUTHORITY, STORES, option_names, place
+from runtimes.source.stores import AUTHORITY, KEY, SECRET, STORES, option_names, place
 from runtimes.tiers import watermarks
 
 _TOKENS = {"hf": hub.OPTIONS, "http": web.OPTIONS, "https": web.OPTIONS}  # schemes that know a token
@@ -45,6 +45,7 @@ def _source(cache: Cache, number: int, source: Source, where: str) -> Iterator[s
             yield from _open_secrets(cache, number, shown)
         else:
             yield from unknown_options(cache, number, option_names(source.scheme), (*account, AUTHORITY))
+        yield from _halves(cache, number, account)
         yield from _failing(where, lambda: place(source.url, source.options))
         yield from _authority(cache, number, source)
     elif source.scheme in _TOKENS:
@@ -63,6 +64,16 @@ def _open_secrets(cache: Cache, number: int, names: Iterable[str]) -> Iterator[s
         yield f"{field_of(cache, number, name)}.{name}: is a secret; write it into encryptOptions"
 
 
+def _halves(cache: Cache, number: int, account: Mapping[str, str]) -> Iterator[str]:
+    """Of keys that are half an account the store would say that a signature is wrong."""
+    said = {account[name]: name for name in cache.sources[number].secrets if name in account}
+    for part, other in ((KEY, SECRET), (SECRET, KEY)):
+        if part in said and other not in said:
+            names = ", ".join(name for name, each in account.items() if each == other)
+            where = field_of(cache, number, said[part], secret=True)
+            yield f"{where}: has {said[part]}, and nothing that belongs to it; one of {names}"
+
+
 def _authority(cache: Cache, number: int, source: Source) -> Iterator[str]:
     if said := source.options.get(AUTHORITY):
         yield from _failing(field_of(cache, number, AUTHORITY), lambda: trusting(said))
@@ -78,6 +89,9 @@ def _failing(where: str, attempt: Callable[[], object]) -> Iterator[str]:
 
 def _driven(cache: Cache, number: int, source: Source, where: str) -> Iterator[str]:
     """A source that is read by a driver of fsspec. Without an image it will be read elsewhere, by another."""
+    if "://" not in source.url:
+        yield f"{where}.mountPoint: {source.url!r} must be a URL, such as s3://bucket/prefix"
+        return
     if wrong := drivers.problem(source.scheme, here=bool(cache.image)):
         known = ", ".join((*SCHEMES, "pvc", *DRIVEN))
         yield (

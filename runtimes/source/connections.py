@@ -76,6 +76,8 @@ class Connections:
             raise SourceError(f"{why}; {hint}", permanent=True) from error
         except (OSError, http.client.HTTPException) as error:
             what = str(error) or type(error).__name__
+            if getattr(error, "reason", "") == "WRONG_VERSION_NUMBER":
+                what = f"does not speak TLS; http://{url.netloc} would ask it without"
             raise SourceError(f"{url.scheme}://{url.netloc}: {what}") from error
         finally:
             if kept:

@@ -36,7 +36,7 @@ class Store:
     secrets: Mapping[str, str] = field(default_factory=dict)
 
 
-_KEY, _SECRET = "ACCESS_KEY", "SECRET_KEY"
+KEY, SECRET = "ACCESS_KEY", "SECRET_KEY"  # parts of an account
 _COS = Store(
     "cos.{region}.myqcloud.com",
     virtual=True,
@@ -47,12 +47,12 @@ _COS = Store(
         "fs.cosn.bucket.region": "region",
     },
     secrets={
-        "fs.cos.accessKeyId": _KEY,
-        "fs.cos.accessKeySecret": _SECRET,
-        "fs.cos.access.key": _KEY,
-        "fs.cos.secret.key": _SECRET,
-        "fs.cosn.userinfo.secretId": _KEY,
-        "fs.cosn.userinfo.secretKey": _SECRET,
+        "fs.cos.accessKeyId": KEY,
+        "fs.cos.accessKeySecret": SECRET,
+        "fs.cos.access.key": KEY,
+        "fs.cos.secret.key": SECRET,
+        "fs.cosn.userinfo.secretId": KEY,
+        "fs.cosn.userinfo.secretKey": SECRET,
     },
 )
 STORES = {
@@ -68,10 +68,10 @@ STORES = {
             _DNS_BUCKETS: "addressing",
         },
         secrets={
-            "fs.s3.accessKeyId": _KEY,
-            "fs.s3.accessKeySecret": _SECRET,
-            "s3a.accessKeyId": _KEY,
-            "s3a.secretKey": _SECRET,
+            "fs.s3.accessKeyId": KEY,
+            "fs.s3.accessKeySecret": SECRET,
+            "s3a.accessKeyId": KEY,
+            "s3a.secretKey": SECRET,
         },
     ),
     "oss": Store(
@@ -79,8 +79,8 @@ STORES = {
         virtual=True,
         options={"fs.oss.endpoint": "endpoint", "fs.oss.region": "region"},
         secrets={
-            "fs.oss.accessKeyId": _KEY,
-            "fs.oss.accessKeySecret": _SECRET,
+            "fs.oss.accessKeyId": KEY,
+            "fs.oss.accessKeySecret": SECRET,
             "fs.oss.sessionToken": "TOKEN",
         },
     ),
@@ -91,22 +91,22 @@ STORES = {
         virtual=True,
         options={"fs.obs.endpoint": "endpoint"},
         secrets={
-            "fs.obs.accessKeyId": _KEY,
-            "fs.obs.accessKeySecret": _SECRET,
-            "fs.obs.accessKey": _KEY,
-            "fs.obs.secretKey": _SECRET,
+            "fs.obs.accessKeyId": KEY,
+            "fs.obs.accessKeySecret": SECRET,
+            "fs.obs.accessKey": KEY,
+            "fs.obs.secretKey": SECRET,
         },
     ),
     "gs": Store(
         "storage.googleapis.com",
         "auto",
-        secrets={"fs.gcs.accessKeyId": _KEY, "fs.gcs.secretAccessKey": _SECRET},
+        secrets={"fs.gcs.accessKeyId": KEY, "fs.gcs.secretAccessKey": SECRET},
     ),
     "minio": Store(
         "",
         "us-east-1",
         options={"minio-url": "endpoint"},
-        secrets={"minio-access-key": _KEY, "minio-access-secret": _SECRET},
+        secrets={"minio-access-key": KEY, "minio-access-secret": SECRET},
     ),
 }
 

@@ -43,7 +43,7 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
     failed = next((each.get("message") for each in reports if each.get("phase") == "Failed"), "")
     if leaving:
         entry["phase"] = LEAVING
-        message = (get_condition(work, "Deleting") or {}).get("message", "")
+        failed, message = "", (get_condition(work, "Deleting") or {}).get("message", "")
     if why := problem(work) or failed or message:
         entry["message"] = str(why)
     return entry
@@ -98,7 +98,7 @@ def dataset_status(
     if why is None and not staying:
         why = ("NoCluster", "No cluster has been chosen yet")
     text = f"{len(bound)} of {len(staying)} clusters have it bound"
-    waiting = next((f": {e['name']}: {e['message']}" for e in staying if e.get("message")), "")
+    waiting = next((f"; {e['name']}: {e['message']}" for e in staying if e.get("message")), "")
     reason = why[0] if why else "DatasetReady" if phase == BOUND else "DatasetNotReady"
     if set_condition(
         conditions, "Ready", phase == BOUND and not why, reason, why[1] if why else text + waiting, now=moment

@@ -61,7 +61,7 @@ def test_one_cluster_that_waits_says_why_and_times_move_only_with_news() -> None
     first = dataset_status(dataset(), entries, said(works), now=NOW)
     assert first["phase"] == "Pending"
     ready = get_condition(first["conditions"], "Ready") or {}
-    assert ready["message"] == "1 of 2 clusters have it bound: c1: waiting for LocalRuntime"
+    assert ready["message"] == "1 of 2 clusters have it bound; c1: waiting for LocalRuntime"
     entries[1] = cluster_status("c1", report("Bound", 1, "100.0%"), [])
     second = dataset_status(dataset(status=first), entries, said(works), now=LATER)
     assert [entry["lastUpdateTime"] for entry in second["clusters"]] == [NOW, LATER]
@@ -73,6 +73,15 @@ def test_a_runtime_that_comes_a_moment_after_its_dataset_is_no_trouble() -> None
     said = {"phase": "NotBound", "reason": "PhysicalDatasetNotReady", "message": "Dataset x is not there"}
     entry = cluster_status("c", work({("Dataset", "d"): said}), [])
     assert (entry["phase"], entry["message"]) == ("NotBound", "Dataset x is not there")
+
+
+def test_a_cluster_that_is_to_lose_it_says_what_that_waits_for_and_not_what_failed_before() -> None:
+    failed = {"phase": "Failed", "message": "the source is not there"}
+    going = work({("Dataset", "d"): {"phase": "Bound"}, ("DataLoad", "l"): failed})
+    assert cluster_status("c", going, ["l"], leaving=True)["phase"] == "Leaving"
+    assert "message" not in cluster_status("c", going, ["l"], leaving=True)
+    going["status"]["conditions"] = [{"type": "Deleting", "status": "True", "message": "pod p uses it"}]
+    assert cluster_status("c", going, ["l"], leaving=True)["message"] == "pod p uses it"
 
 
 def test_a_cluster_that_has_it_bound_says_what_it_lost_or_cannot_read() -> None:

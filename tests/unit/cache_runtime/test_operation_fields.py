@@ -300,6 +300,7 @@ WRONG: list[tuple[str, Json, str]] = [
     ("DataMigrate", {"parallelOptions": {"speed": "1"}}, "spec.parallelOptions: unknown speed"),
     ("DataMigrate", {"options": {"speed": "1"}}, "spec.options: unknown speed"),
     ("DataBackup", {"dataset": ""}, "spec.dataset: is needed"),
+    ("DataBackup", {"ttlSecondsAfterFinished": -1}, "spec.ttlSecondsAfterFinished: must not be negative"),
     (
         "DataBackup",
         {"backupPath": "s3://bucket"},

@@ -132,6 +132,11 @@ def test_a_server_without_ranges_is_refused(web: str) -> None:
     assert read(f"{web}/whole", 0, len(CONTENT), Object("whole", len(CONTENT), "")) == CONTENT
 
 
+def test_a_server_that_is_asked_for_tls_and_speaks_none_is_said_to(web: str) -> None:
+    with pytest.raises(SourceError, match=f"does not speak TLS; {web} would ask it without"):
+        list(open_source(web.replace("http:", "https:") + "/file.bin", {}, None).objects())
+
+
 def test_nobody_there_may_come(unused_tcp_port: int) -> None:
     with pytest.raises(SourceError, match="refused") as caught:
         list(open_source(f"http://127.0.0.1:{unused_tcp_port}/f", {}, None).objects())

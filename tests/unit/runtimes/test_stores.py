@@ -150,6 +150,13 @@ def test_accounts_by_the_names_of_each_store(
             (),
             "options.fs.oss.accessKeySecret: is a secret; write it into encryptOptions",
         ),
+        (
+            "oss://b",
+            {"region": "r"},
+            ("fs.oss.accessKeyId",),
+            "encryptOptions: has fs.oss.accessKeyId, and nothing that belongs to it; one of aws.secretKey,",
+        ),
+        ("b/prefix", {}, (), "mountPoint: 'b/prefix' must be a URL, such as s3://bucket/prefix"),
         ("gs://b", {"fs.gcs.credential.path": "/x"}, (), "unknown fs.gcs.credential.path; known: endpoint"),
         ("s3://b", {"caBundle": "no certificate"}, (), "option caBundle: has no certificates"),
         ("hdfs://nn:9000/x", {}, (), "AlluxioRuntime and JindoRuntime read hdfs://"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from addon_framework.api.meta import Json
-from addons.cache_runtime.agent.operations.kinds import RefusedError, title
+from addons.cache_runtime.agent.operations.kinds import RefusedError, invalid, title
 
 _FIELDS = re.compile(r"(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(\s+\S+){4})")
 _LONGEST = 35  # of a name: with our suffix at most the 52 characters that a CronJob may have
@@ -14,7 +14,10 @@ _LONGEST = 35  # of a name: with our suffix at most the 52 characters that a Cro
 def check_policy(op: Json) -> None:
     """Cron has a schedule, and nothing else has one. Raises RefusedError."""
     spec, where = op.get("spec") or {}, f"{title(op)}: spec"
-    if spec.get("policy") == "OnEvent" and spec.get("ttlSecondsAfterFinished") is not None:
+    kept = spec.get("ttlSecondsAfterFinished")
+    if kept is not None and kept < 0:
+        raise invalid(op, "spec.ttlSecondsAfterFinished", "must not be negative")
+    if spec.get("policy") == "OnEvent" and kept is not None:
         raise RefusedError(
             "DataOperationNotValid",
             f"{where}.ttlSecondsAfterFinished: has no meaning with policy OnEvent, which never ends",
