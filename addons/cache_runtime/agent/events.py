@@ -12,6 +12,7 @@ from addons.cache_runtime.agent.names import (
     CACHE_LOST,
     FIELD_MANAGER,
     MOUNTS_LOST,
+    OVER_QUOTA,
     SLOWER,
     WAITING_CHANGES,
     role_of,
@@ -52,7 +53,7 @@ class RemountEvents:
 
     async def warn(self, dataset: Json, status: Json) -> None:
         """Once each time that a cache is slower than its source, or something is lost, or a change waits."""
-        for kind in (SLOWER, WAITING_CHANGES, CACHE_LOST, MOUNTS_LOST):
+        for kind in (SLOWER, WAITING_CHANGES, CACHE_LOST, MOUNTS_LOST, OVER_QUOTA):
             before = get_condition((dataset.get("status") or {}).get("conditions") or [], kind) or {}
             found = get_condition(status["conditions"], kind) or {}
             if found.get("status") == "True" and before.get("status") != "True":

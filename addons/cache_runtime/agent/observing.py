@@ -62,7 +62,7 @@ class Observer:
             bool(counts) and all(counts[role].ready for role in needed) and sources.mounted and not waiting
         )
         pods = [pod for role in counts for pod in self.pods(key, role)]
-        measured = self._measurements.of(key)
+        states, measured = self._reports.states(pods), self._measurements.of(key)
         state = self._executions.state(key) or self._state(binding, pods)
         claim = self._of(PERSISTENTVOLUMECLAIMS).get(key)
         return Observed(
@@ -81,7 +81,8 @@ class Observer:
             unreadable=measured.problem or self._unreadable(key, binding, loads if measured.opaque else ()),
             there=measured.opaque and not operation.is_loading(loads),
             speeds=self._speeds(key),
-            lost=losses.message(loads, self._reports.states(pods)),
+            lost=losses.message(loads, states),
+            over=troubles.over_quota(states),
         )
 
     def _unreadable(self, key: Key, binding: Binding, loads: Sequence[Json]) -> str:

@@ -12,7 +12,14 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339, parse_time
 from addon_framework.kube import key_of
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.names import CACHE_LOST, MOUNTS_LOST, SLOWER, WAITING_CHANGES, labels
+from addons.cache_runtime.agent.names import (
+    CACHE_LOST,
+    MOUNTS_LOST,
+    OVER_QUOTA,
+    SLOWER,
+    WAITING_CHANGES,
+    labels,
+)
 from addons.cache_runtime.agent.sizes import CALCULATING, human_duration, human_size, percentage
 from runtimes.interface import CacheState, Role
 from runtimes.speed import is_slower
@@ -64,6 +71,7 @@ class Observed:
     old_mounts: bool = False  # and whether the mounts are among it
     fixed: str = ""  # which change cannot be made
     lost: str = ""  # what was loaded and is there no more
+    over: str = ""  # where there is more than the quota allows
     unmounted: str = ""  # which pods have a directory that is there no more
     broken: str = ""  # which pods do not work though others do, and where
     unreadable: str = ""  # why the source cannot be read
@@ -96,6 +104,8 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
         put(CACHE_LOST, True, "FilesMissing", seen.lost)
     elif get_condition(conditions, CACHE_LOST) is not None:
         put(CACHE_LOST, False, "CacheRestored", "it has been loaded again")
+    if seen.over or get_condition(conditions, OVER_QUOTA) is not None:
+        put(OVER_QUOTA, bool(seen.over), "QuotaLowered" if seen.over else "WithinQuota", seen.over)
     if seen.unmounted:
         put(MOUNTS_LOST, True, "DirectoryRemoved", seen.unmounted)
     elif get_condition(conditions, MOUNTS_LOST) is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.sizes import human_size
 
 _APART = "anti-affinity"  # in the scheduler's words, which do not tell whose
 # By label fluid.io/dataset-placement of the pod that finds no node (see components).
@@ -33,6 +34,20 @@ def broken_pods(pods: Sequence[Json]) -> str:
         why = _ended(said) or ready.get("message") or said.get("reason") or said.get("phase", "")
         found.append(f"pod {pod['metadata']['name']} {where} is not ready: {why}")
     return "; ".join(sorted(found))
+
+
+def over_quota(states: Mapping[str, Json]) -> str:
+    """On which nodes a LocalRuntime holds more than it may, by the last state of each node's worker.
+
+    A quota that is lowered takes nothing from pods that may need it.
+    """
+    found = [
+        f"on node {node} the cache holds {human_size(said['cached'])} and its quota is "
+        f"{human_size(said['capacity'])}: nothing goes until a DataLoad of something else needs room"
+        for node, said in sorted(states.items())
+        if "cache" in said and int(said["cached"]) > int(said.get("capacity") or said["cached"])
+    ]
+    return "; ".join(found)
 
 
 def waiting_for(pods: Sequence[Json]) -> str:

@@ -22,7 +22,7 @@ from runtimes.local.store import Store
 from runtimes.source import SourceError
 from tests.integration.cache_runtime.disks import disk_over, read_only, remove, small_disk
 from tests.integration.cache_runtime.faultyproxy import Fault, faulty
-from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
+from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
 
 MIB = 1 << 20
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -226,6 +226,14 @@ class Lossy:
         await fleet.secret()
         await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
         await fleet.phase(DATALOADS, "llama", "Complete")
+        await self.counted()
+
+    async def counted(self) -> None:
+        """Waits for the worker to have said that it has everything: it notices what happens from then on."""
+        total = sum(map(len, self.model.values()))
+        await self.fleet.until(
+            DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes") == total
+        )
 
     async def lost(self, status: str, words: str) -> Json:
         """Waits for the condition."""
@@ -238,12 +246,9 @@ class Lossy:
 
     async def whole(self) -> None:
         """Waits for everything to be there as it was."""
-        total = sum(map(len, self.model.values()))
         await self.lost("False", "it has been loaded again")
         await self.fleet.phase(DATALOADS, "llama", "Complete")
-        await self.fleet.until(
-            DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes") == total
-        )
+        await self.counted()
         for path, content in self.model.items():
             assert (self.place / "data" / path).read_bytes() == content
 
@@ -312,6 +317,27 @@ def test_a_disk_that_can_only_be_read_keeps_what_it_has(tmp_path: Path, disk: Pa
     store.look()
     assert store.lost == ["a"]
     assert not (disk / "cache/data/a").exists()
+
+
+async def test_a_quota_that_is_lowered_takes_nothing_and_is_told(lossy: Lossy) -> None:
+    fleet = lossy.fleet
+
+    async def quota(amount: str, status: str, words: str) -> None:
+        levels = fleet.runtime("local", "llama", quota=amount)["spec"]["tieredstore"]
+        await fleet.client.patch(
+            RUNTIMES["local"], "llama", {"spec": {"tieredstore": levels}}, fleet.namespace
+        )
+
+        def said(dataset: Json) -> bool:
+            found = get_condition(dataset, "OverQuota") or {}
+            return found.get("status") == status and words in found["message"]
+
+        await fleet.until(DATASETS, "llama", said)
+
+    await quota("10Mi", "True", "on node cache-node the cache holds 22.89MiB and its quota is 10.00MiB")
+    for path, content in lossy.model.items():
+        assert (lossy.place / "data" / path).read_bytes() == content
+    await quota("100Mi", "False", "")
 
 
 async def test_single_files_that_are_removed_or_cut_are_loaded_again(lossy: Lossy) -> None:

@@ -31,6 +31,7 @@ async def reader(fleet: Fleet) -> Reader:
     await fleet.create(fleet.dataset("llama", source="s3://models/deep"), fleet.runtime("local", "llama"))
     await fleet.create(fleet.load("llama"))
     await fleet.phase(DATALOADS, "llama", "Complete")
+    await fleet.until(DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes"))
     found = await reading(fleet, "llama")
     began = parse_time((await state(fleet))["startedAt"]).timestamp()
     await eventually(lambda: time.time() > began + 2)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from addon_framework.api.meta import Json
-from addons.cache_runtime.agent.troubles import broken_pods, waiting_for
+from addons.cache_runtime.agent.troubles import broken_pods, over_quota, waiting_for
 
 
 def pod(name: str = "p", node: str = "", *, ending: bool = False, placement: str = "", **said: Any) -> Json:
@@ -108,3 +108,16 @@ def test_the_last_word_of_a_program_of_ours_is_its_failure() -> None:
     assert said("a port is taken", state) == f"{before} a port is taken"
     assert said(state, failed[:40]) == before
     assert said("", '{"report": "failed"}') == before
+
+
+def test_what_holds_more_than_its_quota_is_named() -> None:
+    states = {
+        "a": {"cache": "x", "cached": 3 << 20, "capacity": 2 << 20},
+        "b": {"cache": "y", "cached": 3 << 20, "capacity": 3 << 20},
+        "c": {"cached": 9, "capacity": 1},  # of a cache that sees to its quota itself
+    }
+    assert over_quota(states) == (
+        "on node a the cache holds 3.00MiB and its quota is 2.00MiB: nothing goes until a DataLoad of "
+        "something else needs room"
+    )
+    assert over_quota({"b": states["b"]}) == ""
