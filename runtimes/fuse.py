@@ -41,7 +41,8 @@ _MEASURED = {
     "http": web.OPTIONS,
     "https": web.OPTIONS,
 }
-_UNMOUNT = 'umount -l "$MOUNT_POINT" || true'
+# All of it: a client that had died is under the one that came after it.
+UNMOUNT = 'while grep -q " $MOUNT_POINT " /proc/self/mountinfo && umount -l "$MOUNT_POINT"; do :; done'
 
 
 class ClientBackend(Backend):
@@ -114,7 +115,7 @@ def client_pod(
 
 def ending(program: str = "") -> Json:
     """The lifecycle of a client's container; `program` is what its image unmounts with."""
-    return {"preStop": {"exec": {"command": ["sh", "-c", f"{program}; {_UNMOUNT}" if program else _UNMOUNT]}}}
+    return {"preStop": {"exec": {"command": ["sh", "-c", f"{program}; {UNMOUNT}" if program else UNMOUNT]}}}
 
 
 def _identity(cache: Cache, own: Sequence[Json]) -> list[Json]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 _REFRESH = 600.0  # seconds between looks at tokens that will expire
 _SHUTDOWN_GRACE = 2.0
+_HELD = 2.0  # seconds until volumes are looked at again that cannot be taken down
 
 
 class PodWorker:
@@ -267,6 +268,8 @@ class PodWorker:
         if not self._status.finished:  # whoever holds the object by a finalizer wants to know
             self._status.phase = "Failed" if _failed(self.runners) else "Succeeded"
             self.report()
+        while await asyncio.to_thread(self.volumes.held):
+            await self.source_change(_HELD)
         await self._clean_up()
         await self.kubelet.gone(self)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from addon_framework.api.meta import Json
 from addon_framework.local.node.environment import Lookup, MissingSourceError, expand, field, resource, values
-from addon_framework.local.node.mounts import is_dead, remove_tree, unmount_dead
+from addon_framework.local.node.mounts import below, is_dead, remove_tree, unmount_dead
 from addon_framework.local.node.sandbox import Bind
 
 Token = Callable[[str, int, str], Awaitable[str]]  # service account, seconds, audience
@@ -85,6 +85,11 @@ class Volumes:
             shared = mount.get("mountPropagation") == "Bidirectional"
             found.append(Bind(source, os.path.normpath(mount["mountPath"]), read_only, shared))
         return found
+
+    def held(self) -> bool:
+        """Whether a dead mount is in one that is the pod's: a kubelet cannot take it down, and waits."""
+        own = (self._around.directory, self._around.memory)
+        return any(is_dead(Path(point)) for directory in own for point in below(directory))
 
     def remove(self) -> None:
         """Removes what was made for this pod; hostPaths and claims are not the pod's."""

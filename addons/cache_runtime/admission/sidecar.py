@@ -5,6 +5,9 @@ ending. https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
 
 It mounts in a directory of the volume, which the others have by subPath: a volume that is a dead mount itself
 could not be given to the client when it starts again.
+
+A dead mount in a volume keeps its pod from ever going. A client that is not running when its pod ends leaves
+one, so a container that only waits begins before the client, ends after it, and unmounts what is left.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ from dataclasses import dataclass
 
 from addon_framework.api.meta import Json
 from addons.cache_runtime.agent.names import SIDECAR_DONE_LABEL
-from runtimes.fuse import OVER_DEAD
+from runtimes.fuse import OVER_DEAD, UNMOUNT
 
 _MOUNTS = "mounts"  # the client's volume for what it mounts
 _ATTEMPTS = 300  # seconds until a client that cannot mount is started again
+_KEEP = f"trap '{UNMOUNT}; exit 0' TERM; while true; do sleep 1000 & wait; done"
+_LITTLE = {"cpu": "50m", "memory": "32Mi"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def bring(pod: Json, clients: Sequence[Client]) -> None:
     for number, client in enumerate(clients):
         container, volumes = _sidecar(client, number)
         _hang(container, client, _claimed(spec, client))
-        sidecars.append(container)
+        sidecars += [*_keeper(container, client.mount_point, number), container]
         spec["volumes"] += volumes
         there = spec.get("imagePullSecrets") or []
         more = [each for each in client.pod.get("imagePullSecrets") or [] if each not in there]
@@ -112,6 +117,25 @@ def _hang(container: Json, client: Client, volume: str) -> None:
     if (container.get("securityContext") or {}).get("privileged"):  # else it mounts nothing
         shared["mountPropagation"] = "Bidirectional"
     container["volumeMounts"] = [shared, *container["volumeMounts"]]
+
+
+def _keeper(client: Json, mount_point: str, number: int) -> list[Json]:
+    """With the client's image, which is there anyway; where quotas want to know, it needs next to nothing."""
+    if not (client.get("securityContext") or {}).get("privileged"):
+        return []
+    made: Json = {k: client[k] for k in ("image", "imagePullPolicy", "securityContext") if k in client}
+    if client.get("resources"):
+        made["resources"] = {"requests": _LITTLE, "limits": _LITTLE}
+    return [
+        {
+            "name": f"fluid-unmount-{number}",
+            **made,
+            "restartPolicy": "Always",
+            "command": ["sh", "-c", _KEEP],
+            "env": [{"name": "MOUNT_POINT", "value": mount_point}],
+            "volumeMounts": client["volumeMounts"][:1],
+        }
+    ]
 
 
 def _named(volume: str, number: int) -> str:

@@ -125,6 +125,28 @@ async def test_a_client_that_a_pod_brought_dies_and_the_pod_reads_on(
     pod = await asked.client.get(PODS, "reader-llama", asked.namespace)
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
     await asked.delete(PODS, "reader-llama")
+    await asked.gone(PODS, "reader-llama")  # no dead mount is left in its volume
+
+
+@needs_root
+async def test_a_pod_ends_while_the_client_that_it_brought_is_dead(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama"))
+    await asked.phase(DATASETS, "llama", "Bound")
+    await asked.create(labelled(asked.reader("llama", "sleep 600"), sidecar="true"))
+    await asked.phase(PODS, "reader-llama", "Running")
+
+    async def waits() -> bool:
+        """To be started again, later each time."""
+        for pid in brought("s3fs", f"/mounts/{asked.namespace}/llama "):
+            os.kill(pid, signal.SIGKILL)
+        pod = await asked.client.get(PODS, "reader-llama", asked.namespace)
+        states = {c["name"]: c["state"] for c in pod["status"]["initContainerStatuses"]}
+        return "waiting" in states["fluid-fuse-0"]
+
+    await eventually(waits)
+
+    await asked.delete(PODS, "reader-llama")
+    await asked.gone(PODS, "reader-llama")
 
 
 def brought(program: str, mount_point: str) -> list[int]:

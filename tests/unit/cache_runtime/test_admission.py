@@ -88,6 +88,7 @@ def client() -> Client:
     container = {
         "name": "thin-fuse",
         "image": "s3fs",
+        "securityContext": {"privileged": True},
         "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 5},
         "volumeMounts": [
             {"name": "mounts", "mountPath": "/mounts/demo", "mountPropagation": "Bidirectional"},
@@ -124,7 +125,11 @@ def test_a_client_comes_along_as_a_sidecar_and_nothing_of_the_node_is_needed() -
 
     bring(asking, [client()])
 
-    (sidecar,) = asking["spec"]["initContainers"]
+    keeper, sidecar = asking["spec"]["initContainers"]
+    assert (keeper["restartPolicy"], keeper["image"]) == ("Always", "s3fs")
+    assert keeper["env"] == [{"name": "MOUNT_POINT", "value": "/mounts/demo/model"}]
+    shared = {"name": "data", "mountPath": "/mounts/demo", "mountPropagation": "Bidirectional"}
+    assert keeper["volumeMounts"] == [shared]
     assert sidecar["restartPolicy"] == "Always"
     assert sidecar["startupProbe"]["periodSeconds"] == 1
     assert {m["mountPath"]: m["name"] for m in sidecar["volumeMounts"]} == {

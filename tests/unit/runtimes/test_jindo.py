@@ -14,6 +14,7 @@ import pytest
 from addon_framework.api.data import DataLoad
 from addon_framework.api.meta import Json, from_dict
 from addon_framework.testing import eventually
+from runtimes.fuse import UNMOUNT
 from runtimes.interface import Cache, CacheState
 from runtimes.jindo import JindoBackend
 from runtimes.jindo.config import cache_sets
@@ -293,4 +294,4 @@ def test_jindo_mounts_a_source_though_another_begins_like_it(tmp_path: Path) -> 
 
 def test_jindos_clients_end_by_what_their_image_unmounts_with() -> None:
     client = by_role(JINDO, jindo())["client"].pod["containers"][0]
-    assert client["lifecycle"]["preStop"]["exec"]["command"][-1].startswith("/prestop.sh; umount -l ")
+    assert client["lifecycle"]["preStop"]["exec"]["command"][-1] == f"/prestop.sh; {UNMOUNT}"

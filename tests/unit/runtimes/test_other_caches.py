@@ -13,6 +13,7 @@ import pytest
 from addon_framework.api.meta import Json
 from addon_framework.testing import eventually
 from runtimes.efc import EFCBackend
+from runtimes.fuse import UNMOUNT
 from runtimes.validation import notes
 from runtimes.vineyard import VineyardBackend
 from tests.unit.runtimes.caches import DISKS, MEMORY, OSS, by_role, cache
@@ -25,7 +26,7 @@ PLAIN = {"levels": [{"mediumtype": "MEM", "quota": "2Gi"}]}
 def test_efcs_clients_end_their_session() -> None:
     client = by_role(EFC, cache(EFC, NAS, tieredstore=PLAIN))["client"].pod["containers"][0]
     said = client["lifecycle"]["preStop"]["exec"]["command"][-1]
-    assert said == '/entrypoint.sh stop_fuse "$MOUNT_POINT"; umount -l "$MOUNT_POINT" || true'
+    assert said == f'/entrypoint.sh stop_fuse "$MOUNT_POINT"; {UNMOUNT}'
 
 
 async def test_efcs_programs_have_workers_by_address(tmp_path: Path) -> None:
