@@ -52,6 +52,33 @@ def reference_of(dataset: Json) -> Reference | None:
     return None
 
 
+def outside(pods: Iterable[Json], claim: str, directory: str) -> list[str]:
+    """Pods, by name, that mount a claim and do not begin in a directory of it."""
+    return sorted(
+        pod["metadata"]["name"]
+        for pod in pods
+        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+        and not all(_begins(mount, directory) for mount in _mounts_of(pod, claim))
+    )
+
+
+def _mounts_of(pod: Json, claim: str) -> list[Json]:
+    spec = pod["spec"]
+    volumes = {
+        volume["name"]
+        for volume in spec.get("volumes") or []
+        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim
+    }
+    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    mounts = [mount for container in containers for mount in container.get("volumeMounts") or []]
+    return [mount for mount in mounts if mount["name"] in volumes]
+
+
+def _begins(mount: Json, directory: str) -> bool:
+    path = mount.get("subPath") or str(mount.get("subPathExpr") or "").replace("$$", "$")
+    return f"{path}/".startswith(f"{directory}/")
+
+
 def access_modes(dataset: Json) -> list[str]:
     """Fluid's default is to read."""
     return list((dataset.get("spec") or {}).get("accessModes") or [_READ_ONLY])

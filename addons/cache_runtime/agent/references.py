@@ -21,7 +21,7 @@ from addons.cache_runtime.agent.names import (
     pods_using,
     volume_name,
 )
-from addons.cache_runtime.agent.reference_rules import Reference, notes, problems, reference_of
+from addons.cache_runtime.agent.reference_rules import Reference, notes, outside, problems, reference_of
 from addons.cache_runtime.agent.releasing import release, volumes_of
 from addons.cache_runtime.agent.status import (
     BOUND,
@@ -128,6 +128,13 @@ class References:
                 )
                 await self._write(dataset, NOT_BOUND, "DirectoryNotReady", text, physical)
             return None
+        if named.path and (early := await self._early(key, named.path)):
+            text = (
+                f"pods {', '.join(early)} came before the webhook by which pods begin in {named.path}, "
+                "and would see more than that; delete them, and make those anew that no controller does"
+            )
+            await self._write(dataset, NOT_BOUND, "DirectoryNotReady", text, physical)
+            return _RETRY
         await self._ensure(key, dataset, binding)
         text = f"It shows Dataset {named.physical}"
         await self._write(dataset, phase, "DatasetReady", text, physical)
@@ -145,6 +152,13 @@ class References:
         return ""
 
     # Parts
+
+    async def _early(self, key: Key, directory: str) -> list[str]:
+        """Pods that wait for a claim which is still to be made, and would mount it beside the directory."""
+        if self._cache(PERSISTENTVOLUMECLAIMS).get(key) is not None:
+            return []
+        pods = await self._client.list(PODS, key.namespace)  # our copies may be behind
+        return outside(pods["items"], key.name, directory)
 
     def _index(self, old: Json | None, new: Json | None) -> None:
         for dataset in (old, new):

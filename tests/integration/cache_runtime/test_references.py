@@ -100,6 +100,22 @@ class TestADirectoryOfIt:
         await fleet.create(fleet.load("llama"))
         assert (await team.output("reader-copy")).split() == ["ä+b.txt"]
 
+    async def test_a_pod_that_came_before_the_webhook_gets_no_claim_that_shows_more(
+        self, fleet: Fleet, team: Fleet, model: dict[str, bytes]
+    ) -> None:
+        await fleet.secret()
+        await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
+        await fleet.phase(DATALOADS, "llama", "Complete")
+        await team.create(team.reader("copy", "ls /models"), reference(team, fleet, path="/sub dir"))
+        early = "pods reader-copy came before the webhook by which pods begin in sub dir"
+        waiting = await team.until(DATASETS, "copy", lambda d: early in message(d))
+        assert waiting["status"]["phase"] == "NotBound"
+        await team.delete(PODS, "reader-copy")
+        await team.phase(DATASETS, "copy", "Bound")
+        await team.gone(PODS, "reader-copy")
+        await team.create(team.reader("copy", "ls /models"))
+        assert (await team.output("reader-copy")).split() == ["ä+b.txt"]
+
     @needs_root
     async def test_through_a_fuse_client(self, fleet: Fleet, team: Fleet, model: dict[str, bytes]) -> None:
         await fleet.secret()

@@ -15,6 +15,7 @@ from addons.cache_runtime.agent.reference_rules import (
     Reference,
     is_reference,
     notes,
+    outside,
     problems,
     reference_of,
 )
@@ -181,3 +182,27 @@ def test_what_a_client_needs_of_its_namespace_is_known() -> None:
         "ConfigMap copy-fuse-conf",
         "Secret keys",
     ]
+
+
+@pytest.mark.parametrize(
+    ("mount", "begins"),
+    [
+        ({}, False),
+        ({"subPath": "other"}, False),
+        ({"subPath": "part-two"}, False),
+        ({"subPath": "part"}, True),
+        ({"subPath": "part/a"}, True),
+        ({"subPathExpr": "part/$(POD)"}, True),
+    ],
+)
+def test_pods_that_do_not_begin_in_the_directory_are_told_by_name(mount: Json, begins: bool) -> None:
+    pod: Json = {
+        "metadata": {"name": "early"},
+        "spec": {
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "copy"}}],
+            "containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/x", **mount}]}],
+        },
+    }
+    assert outside([pod], "copy", "part") == ([] if begins else ["early"])
+    assert outside([pod], "another", "part") == []
+    assert outside([pod | {"status": {"phase": "Succeeded"}}], "copy", "part") == []
