@@ -95,7 +95,8 @@ class Peers:
                 return having[self._turn % len(having)]
             begun = {_of(marks, number) for marks in known.values()}
             loading = [peer for peer, marks in known.items() if _is_loading(marks)]
-            if READING not in begun and owner([*loading, self._own], file, number) == self._own:
+            mine = owner([*loading, self._own], file, number) == self._own
+            if mine and not begun & {READING, REFUSED}:
                 return MINE
             if not begun & {READING, CLAIMED}:
                 return THEIRS

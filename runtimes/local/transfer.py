@@ -50,6 +50,8 @@ class Transfer:
         self._store, self._progress, self._threads = store, progress, threads
         self._peers, self._givers = peers, dict[Assembly, set[str]]()
         self._refused = Counter[tuple[Assembly, int]]()  # how often, the origin each range
+        self._doubtful = False  # whether the origin's last answer was a refusal
+        self._asked = set[tuple[Assembly, int]]()  # what nothing has come of yet
         self._passed = 0  # ranges in a row that were left to others
         self._strictly = strictly
         self._patience, self._clock = patience, clock
@@ -116,9 +118,11 @@ class Transfer:
             self._order.again(item, assembly, [number])
             return
         if giver == ORIGIN:
-            assembly.mark(number, READING)
+            self._ask(assembly, number)
 
         def came(count: int) -> None:
+            if (assembly, number) in self._asked:
+                self._came(assembly, number)
             self._progress.add(count)
             self._moved_at = self._clock()
 
@@ -150,6 +154,7 @@ class Transfer:
             assembly.distrust()
         if not giver:
             with self._lock:
+                self._asked.discard((assembly, number))
                 self.origin += end - start
             if self._peers is not None:
                 self._peers.arrived()
@@ -162,7 +167,7 @@ class Transfer:
             return ORIGIN
         if self._strictly and item.object.size:
             return self._given(item, assembly, number)
-        if item.object.size < _SMALLEST:
+        if item.object.size < _SMALLEST and not self._refused[assembly, number]:
             return ORIGIN  # asking who has it costs as much
         giver = self._peers.choose(assembly.name, number)
         if self._is_idle(giver) and giver == THEIRS:
@@ -212,10 +217,27 @@ class Transfer:
         self._order.again(item, assembly, assembly.missing)
         return True
 
-    def _refuse(self, assembly: Assembly, number: int) -> int:
-        """Peers shall not wait for a range; how often the origin has not given it before."""
-        assembly.mark(number, REFUSED)
+    def _ask(self, assembly: Assembly, number: int) -> None:
+        """The origin, soon; while it refuses us peers shall not wait for what we want of it."""
         with self._lock:
+            self._asked.add((assembly, number))
+            assembly.mark(number, REFUSED if self._doubtful else READING)
+
+    def _came(self, assembly: Assembly, number: int) -> None:
+        """The origin answers."""
+        with self._lock:
+            self._doubtful = False
+            self._asked.discard((assembly, number))
+            assembly.mark(number, READING)
+
+    def _refuse(self, assembly: Assembly, number: int) -> int:
+        """The origin does not; how often it has not given this range before."""
+        with self._lock:
+            self._doubtful = True
+            for other, its in self._asked:
+                other.mark(its, REFUSED)
+            self._asked.discard((assembly, number))
+            assembly.mark(number, REFUSED)
             self._refused[assembly, number] += 1
             return self._refused[assembly, number] - 1
 

@@ -41,7 +41,7 @@ class Connections:
         self, method: str, url: SplitResult, target: str, headers: Mapping[str, str]
     ) -> Iterator[http.client.HTTPResponse]:
         """One request; the connection is kept when the answer was read to its end. Raises SourceError."""
-        pace = self._paces.setdefault(url.netloc, Pace())
+        pace = self._paces.setdefault(url.netloc, Pace(url.netloc))
         with pace.turn() as began, self._request(method, url, target, headers) as response:
             if response.status in THROTTLED:
                 pace.refused(began, response.headers.get("Retry-After"))

@@ -13,24 +13,31 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from runtimes.source.objects import SourceError
+
 THROTTLED = (429, 503)  # Too Many Requests; Slow Down
 _FIRST, _LONGEST = 0.5, 30.0  # seconds between requests that were refused
+_SOON = 2.0  # seconds for which a request waits; for longer, its thread may have something better to do
 
 
 class Pace:
     """Of one server; shared by all threads that ask it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._clock = name, clock
         self._changed = threading.Condition()
         self._active, self._limit = 0, float("inf")
         self._not_before, self._delay, self._refused_at = 0.0, 0.0, float("-inf")
 
     @contextmanager
     def turn(self) -> Iterator[float]:
-        """Waits until one more request may be under way; the time at which it began."""
+        """Waits until one more request may be under way; the time at which it began. Raises SourceError where
+        the server has asked for much more patience.
+        """
         with self._changed:
             while (left := self._not_before - self._clock()) > 0 or self._active >= self._limit:
+                if left > _SOON:
+                    raise SourceError(f"{self._name}: too many requests; the next may be in {left:.0f} s")
                 self._changed.wait(left if left > 0 else None)
             self._active += 1
         try:

@@ -214,6 +214,19 @@ async def test_a_node_that_is_killed_while_it_loads_holds_up_no_other(nodes: Nod
     loaders[0].wait()
 
 
+async def test_a_node_that_the_origin_refuses_holds_up_no_other_and_gets_all_from_them(
+    nodes: Nodes, store: ObjectStore
+) -> None:
+    with faulty(store.endpoint) as refusing:
+        refusing.rule = lambda asked: Fault(status=503) if asked.range else None
+        nodes.all[0].specification["sources"][0]["options"]["endpoint"] = refusing.endpoint
+        await nodes.start()
+        first, *others = nodes.load()
+    assert [node.cached for node in nodes.all] == [nodes.files] * 3
+    assert first["origin"] == 0
+    assert sum(each["origin"] for each in others) < 1.1 * TOTAL
+
+
 async def test_a_node_whose_copy_was_changed_is_found_out_and_the_origin_asked(nodes: Nodes) -> None:
     await nodes.start()
     liar, other = nodes.all[:2]

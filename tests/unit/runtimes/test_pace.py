@@ -8,6 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from runtimes.source import SourceError
 from runtimes.source.pace import Pace, seconds_of
 
 
@@ -25,7 +26,7 @@ def test_retry_after_as_a_date() -> None:
 
 
 def test_half_as_many_at_once_after_a_refusal_and_more_again_with_each_answer() -> None:
-    pace, now = Pace(clock := lambda: now[0]), [100.0]
+    pace, now = Pace("s3", clock := lambda: now[0]), [100.0]
     assert clock() == 100
     turns = [pace.turn() for _ in range(4)]
     began = [turn.__enter__() for turn in turns]
@@ -52,3 +53,14 @@ def test_half_as_many_at_once_after_a_refusal_and_more_again_with_each_answer() 
     thread.join()
     for turn in (first, second):
         turn.__exit__(None, None, None)
+
+
+def test_nobody_is_kept_waiting_for_long() -> None:
+    pace, now = Pace("s3:80", lambda: now[0]), [100.0]
+    with pace.turn() as began:
+        pace.refused(began, "12")
+    with pytest.raises(SourceError, match="s3:80: too many requests; the next may be in 12 s"), pace.turn():
+        pass
+    now[0] += 12
+    with pace.turn():
+        pass
