@@ -105,7 +105,8 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     elif get_condition(conditions, CACHE_LOST) is not None:
         put(CACHE_LOST, False, "CacheRestored", "it has been loaded again")
     if seen.over or get_condition(conditions, OVER_QUOTA) is not None:
-        put(OVER_QUOTA, bool(seen.over), "QuotaLowered" if seen.over else "WithinQuota", seen.over)
+        text = seen.over or "what is there fits"
+        put(OVER_QUOTA, bool(seen.over), "QuotaLowered" if seen.over else "WithinQuota", text)
     if seen.unmounted:
         put(MOUNTS_LOST, True, "DirectoryRemoved", seen.unmounted)
     elif get_condition(conditions, MOUNTS_LOST) is not None:
@@ -140,7 +141,7 @@ def _readiness(kind: str, seen: Observed, conditions: list[Json], put: Put) -> N
         if seen.broken:
             put("NotReady", True, "PodsNotReady", seen.broken)
         elif get_condition(conditions, "NotReady") is not None:
-            put("NotReady", False, "DatasetReady", "")
+            put("NotReady", False, "DatasetReady", "All its pods work")
     else:
         put("Ready", False, "DatasetNotReady", seen.waiting or f"waiting for {kind}")
         if seen.broken and get_condition(conditions, "RuntimeScheduled") is not None:  # it did run
@@ -152,7 +153,7 @@ def _sources(phase: str, seen: Observed, conditions: list[Json], put: Put) -> No
     if phase == UPDATING:
         put("Updating", True, "DatasetUpdating", seen.waiting or "its mounts change")
     elif get_condition(conditions, "Updating") is not None and seen.mounted:
-        put("Updating", False, "DatasetReady", "")
+        put("Updating", False, "DatasetReady", "Its mounts are those of the spec")
     if seen.unreadable:
         put("Initialized", False, "SourceUnreadable", seen.unreadable)
     elif seen.measured is not None:
@@ -186,9 +187,10 @@ def _remarks(binding: Binding, conditions: list[Json], put: Put) -> None:
     if binding.ignored or get_condition(conditions, SEVERAL) is not None:
         others = ", ".join(binding.ignored)
         text = f"it is cached by its {kind}; remove the {others} of the same name, which does nothing"
-        put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "")
+        put(SEVERAL, bool(binding.ignored), "RuntimesOfOneName", text if others else "it has one runtime")
     if binding.notes or get_condition(conditions, WITHOUT_EFFECT) is not None:
-        put(WITHOUT_EFFECT, bool(binding.notes), "NoEffect", "; ".join(binding.notes))
+        text = "; ".join(binding.notes) or "every field that is given has an effect"
+        put(WITHOUT_EFFECT, bool(binding.notes), "NoEffect", text)
 
 
 def _changes(seen: Observed, conditions: list[Json], put: Put) -> None:
@@ -197,7 +199,7 @@ def _changes(seen: Observed, conditions: list[Json], put: Put) -> None:
     if text:
         put(WAITING_CHANGES, True, "VolumeCannotChange" if seen.fixed else "ClientsInUse", text)
     elif get_condition(conditions, WAITING_CHANGES) is not None:
-        put(WAITING_CHANGES, False, "ChangesApplied", "")
+        put(WAITING_CHANGES, False, "ChangesApplied", "All of its pods have them")
 
 
 def cache_states(state: CacheState, measured: tuple[int, int] | None) -> Json:

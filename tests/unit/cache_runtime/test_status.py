@@ -310,3 +310,15 @@ def test_fields_that_have_no_effect_are_said_until_they_are_gone() -> None:
     assert (condition["status"], condition["message"]) == ("True", asked.notes[0])
     after = dataset_status(bound.dataset, bound, Observed(), STAMP)
     assert not is_true({"status": after}, "FieldsWithoutEffect")
+
+
+def test_what_is_over_says_so_in_words() -> None:
+    bound = binding()
+    asked = replace(bound, notes=("spec.x: has no effect: why",), ignored=("JuiceFSRuntime",))
+    troubled = Observed(
+        ready=True, broken="pod p", outdated="pod c", over="too much", lost="a", unmounted="b"
+    )
+    bound.dataset["status"] = dataset_status(asked.dataset, asked, troubled, STAMP)
+    over = dataset_status(bound.dataset, bound, Observed(ready=True, mounted=True), STAMP)["conditions"]
+    assert sum(c["status"] == "False" for c in over) == 7
+    assert all(condition["message"] for condition in over)
