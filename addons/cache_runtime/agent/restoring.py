@@ -10,6 +10,7 @@ from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.sizes import CALCULATING, human_size
+from runtimes.backup_pods import DIRECTORY
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ def restored(binding: Binding, said: Sequence[Json], pods: int) -> Restored | No
     if counted is not None:
         return Restored(counted, max(int(each.get("adopted") or 0) for each in said))
     problem = next((str(each["problem"]) for each in said if each.get("problem")), "")
+    problem = problem.replace(DIRECTORY, location.path)  # where containers see it is nothing to people
     if not problem and said and len(said) >= pods:
         problem = f"no node has {location.path}"
     return Restored(problem=problem, waiting=not problem)
@@ -49,7 +51,8 @@ def say(status: Json, found: Restored | None) -> None:
     text = found.problem
     if found.counted is not None:
         size, files = found.counted
-        text = f"{human_size(size)} in {files} files; {found.adopted} of them need not be read again"
+        spared = f"{found.adopted} of them need not" if found.adopted else "all of them have to"
+        text = f"{human_size(size)} in {files} files; {spared} be read again"
     reason = "BackupUnreadable" if found.problem else "DatasetReady"
     if set_condition(status["conditions"], "Restored", not found.problem, reason, text, now=now):
         condition = get_condition(status["conditions"], "Restored")

@@ -93,7 +93,7 @@ async def test_the_numbers_alone_and_a_backup_that_cannot_be_read(
     shutil.rmtree(place)
     await fleet.create(restored(fleet, "third"), fleet.runtime("local", "third"))
     third = await fleet.until(DATASETS, "third", lambda d: condition(d).get("status") == "False")
-    assert "has no backup, where third-" in condition(third)["message"]
+    assert f"local:///{PLACE}/{fleet.namespace} has no backup, where third-" in condition(third)["message"]
     await fleet.until(DATASETS, "third", lambda d: d["status"].get("fileNum") == str(len(model)))
     await fleet.create(restored(fleet, "far", node="elsewhere"), fleet.runtime("local", "far"))
     far = await fleet.until(DATASETS, "far", lambda d: condition(d).get("status") == "False")
