@@ -164,6 +164,8 @@ def migrate(where: Where, **said: Any) -> None:
 
     if bool(said["from_cluster"]) != bool(said["to_cluster"]):
         raise click.UsageError("--from-cluster and --to-cluster need each other.")
+    if said["from_cluster"] and said["from_cluster"] == said["to_cluster"]:
+        raise click.UsageError("--from-cluster and --to-cluster must be two clusters.")
     if sum(bool(said[option]) for option in ("source", "target", "from_cluster")) != 1:
         raise click.UsageError("Give either --to, or --from, or --from-cluster and --to-cluster.")
     if said["from_cluster"] and (unused := [o for o in ("cluster", "secret", "s3_endpoint") if said[o]]):

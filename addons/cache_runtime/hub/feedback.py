@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 
 
@@ -21,11 +22,24 @@ def feedback(work: Json, kind: str, name: str = "") -> Json:
 def problem(work: Json) -> str:
     """Why the work is not applied, where its agent says so."""
     for manifest in _manifests(work):
-        for condition in manifest.get("conditions") or []:
-            if condition.get("type") == "Applied" and condition.get("status") == "False":
-                meta = manifest.get("resourceMeta") or {}
-                return f"{meta.get('kind')} {meta.get('name')}: {condition.get('message', '')}"
+        if message := _refusal(manifest):
+            meta = manifest.get("resourceMeta") or {}
+            return f"{meta.get('kind')} {meta.get('name')}: {message}"
     return ""
+
+
+def refusal(work: Json, kind: str, name: str) -> str:
+    """Why one object of the work is not applied."""
+    for manifest in _manifests(work):
+        meta = manifest.get("resourceMeta") or {}
+        if (meta.get("kind"), meta.get("name")) == (kind, name):
+            return _refusal(manifest)
+    return ""
+
+
+def _refusal(manifest: Json) -> str:
+    found = get_condition(manifest.get("conditions") or [], "Applied") or {}
+    return str(found.get("message", "")) if found.get("status") == "False" else ""
 
 
 def _manifests(work: Json) -> Iterator[Json]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from addon_framework.api.meta import Json
 from addons.cache_runtime.agent.names import short_hash
-from addons.cache_runtime.hub.feedback import feedback
+from addons.cache_runtime.hub.feedback import feedback, refusal
 from addons.cache_runtime.hub.names import name_there
 from addons.cache_runtime.hub.status import cluster_status, without_agent
 
@@ -88,8 +88,16 @@ class Known:
             cluster_status(cluster, work, loads),
             feedback(work, "Dataset"),
             {
-                op: feedback(work, kind, name_there(work, name))
+                op: _of_operation(cluster, work, kind, name_there(work, name))
                 for op, (kind, name) in self.operations.items()
             },
             leaving,
         )
+
+
+def _of_operation(cluster: str, work: Json, kind: str, name: str) -> Json:
+    """What it says, or why it cannot: the cluster may have refused it."""
+    said = feedback(work, kind, name)
+    if why := refusal(work, kind, name):
+        return {**said, "message": f"cluster {cluster} does not take it: {why}"}
+    return said

@@ -8,6 +8,7 @@ from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
 from addons.cache_runtime.cli import actions
 from addons.cache_runtime.hub.feedback import feedback
+from addons.cache_runtime.hub.known import Known
 from addons.cache_runtime.hub.progress import told
 from addons.cache_runtime.hub.status import cluster_status, dataset_status, load_phase, operation_status
 from addons.cache_runtime.hub.works import manifest_work, secrets_of
@@ -136,6 +137,18 @@ def test_what_is_complete_says_what_was_done_as_on_a_cluster() -> None:
     assert told == ["1.00KiB in 3 files", "2.00KiB in 6 files on 2 clusters"]
     bare = operation_status("DataMigrate", {}, [{"phase": "Complete"}], 1, now=NOW)
     assert bare["conditions"][0]["message"] == "Everything is done"
+
+
+def test_an_operation_that_a_cluster_refuses_says_so_itself() -> None:
+    refused = work({("Dataset", "d"): {"phase": "Bound"}, ("DataMigrate", "m"): {}})
+    denied = {"type": "Applied", "status": "False", "message": "spec.to.dataset: is readOnly"}
+    refused["status"]["resourceStatus"]["manifests"][1]["conditions"] = [denied]
+    known = Known(set(), operations={("DataMigrate", "m"): ("DataMigrate", "m")})
+    known.look([("c", refused)])
+    reports = [each.operations["DataMigrate", "m"] for each in known.of(["c"])]
+    status = operation_status("DataMigrate", {}, reports, 1, now=NOW)
+    assert status["phase"] == "Pending"
+    assert status["infos"]["message"] == "cluster c does not take it: spec.to.dataset: is readOnly"
 
 
 def test_progress_has_rates_added_up_and_the_time_of_the_last() -> None:
