@@ -16,6 +16,7 @@ from urllib.parse import SplitResult
 from runtimes.source.objects import FileSink, Sink, SourceError
 from runtimes.source.pace import THROTTLED, Pace
 from runtimes.source.pipes import Pipe
+from runtimes.source.records import Records
 
 _TIMEOUT = 30.0
 _BUFFER = 1 << 18
@@ -65,7 +66,7 @@ class Connections:
                 connection.close()
                 connection = self._new(url)
                 response = self._send(connection, method, target, headers)
-            self._local.plain = None if connection.sock is None or url.scheme != "http" else connection.sock
+            self._local.socket = connection.sock
             yield response
             kept = response.isclosed() and not response.will_close
         except SourceError:
@@ -96,14 +97,14 @@ class Connections:
 
     def _give(self, response: http.client.HTTPResponse, left: int, sink: Sink) -> Iterator[int]:
         """The next bytes of a body into the sink: how many, each time."""
-        buffer, plain = self._buffer, self._local.plain
-        if plain is not None and response.length is not None and left > _LAST:
+        buffer, stream = self._buffer, self._local.socket
+        if stream is not None and response.length is not None and left > _LAST:
             # What came together with the headers.
             count = response.readinto(buffer[: min(len(response.peek(1)), left)])
             sink(buffer[:count])
             yield count
             left -= count
-            for count in self._straight(plain, min(left, response.length) - _LAST, sink):
+            for count in self._straight(stream, min(left, response.length) - _LAST, sink):
                 response.length -= count
                 left -= count
                 yield count
@@ -112,16 +113,20 @@ class Connections:
             left -= count
             yield count
 
-    def _straight(self, plain: socket.socket, left: int, sink: Sink) -> Iterator[int]:
+    def _straight(self, stream: socket.socket, left: int, sink: Sink) -> Iterator[int]:
         """Past the answer: many bytes by each call.
 
         The kernel gathers them. Were every few of them a call, a loader's many threads would spend their
         time on waking one another.
         """
+        if isinstance(stream, ssl.SSLSocket):
+            with closing(Records(stream, self._buffer, _SHORT)) as records:
+                yield from self._passed_on(stream, records.receive, left, sink)
+            return
         if self._splices and isinstance(sink, FileSink):
-            with closing(Pipe(plain)) as pipe:
+            with closing(Pipe(stream)) as pipe:
                 try:
-                    for count in _received(plain, pipe.receive, left, self._timeout):
+                    for count in _received(stream, pipe.receive, left, self._timeout):
                         sink.drain(pipe.exit, count)
                         yield count
                     return
@@ -132,10 +137,16 @@ class Connections:
         buffer = self._buffer
 
         def receive(most: int) -> int:
-            return plain.recv_into(buffer, min(most, len(buffer)), socket.MSG_WAITALL)
+            return stream.recv_into(buffer, min(most, len(buffer)), socket.MSG_WAITALL)
 
-        for count in _received(plain, receive, left, self._timeout):
-            sink(buffer[:count])
+        yield from self._passed_on(stream, receive, left, sink)
+
+    def _passed_on(
+        self, stream: socket.socket, receive: Callable[[int], int], left: int, sink: Sink
+    ) -> Iterator[int]:
+        """What `receive` puts into the buffer."""
+        for count in _received(stream, receive, left, self._timeout):
+            sink(self._buffer[:count])
             yield count
 
     @property
@@ -180,11 +191,11 @@ def trusting(authority: str) -> ssl.SSLContext:
 
 
 def _received(
-    plain: socket.socket, receive: Callable[[int], int], left: int, timeout: float
+    stream: socket.socket, receive: Callable[[int], int], left: int, timeout: float
 ) -> Iterator[int]:
     """How much `receive` got, again and again, until nothing is left or the other side has closed."""
-    plain.settimeout(None)
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(_SHORT), 0))
+    stream.settimeout(0 if isinstance(stream, ssl.SSLSocket) else None)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(_SHORT), 0))
     try:
         silent = 0.0
         while left > 0 and silent < timeout:
@@ -201,4 +212,4 @@ def _received(
         if left > 0:
             raise TimeoutError("timed out")
     finally:
-        plain.settimeout(timeout)
+        stream.settimeout(timeout)

@@ -1,4 +1,4 @@
-"""Bodies that the kernel moves from a socket into a file."""
+"""Bodies that come from a socket into a file: moved by the kernel, or deciphered many records at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import errno
 import io
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from addon_framework.local.pki import Authority
 from runtimes.local.assembly import RANGE, Arrival, Assembly, DiskFaultError
 from runtimes.source import Object, SourceError
 from runtimes.source.checksums import hasher
@@ -23,17 +26,48 @@ CONTENT = os.urandom(RANGE + 300_000)
 Say = Callable[[socket.socket, int, bytes], bool]  # the number of the answer, its body; whether to go on
 
 
+@dataclass(frozen=True)
+class Line:
+    """How bodies come; `authority` is whom a client trusts."""
+
+    tls: ssl.SSLContext | None = None
+    authority: str = ""
+
+    def over(self, timeout: float = 30.0) -> Connections:
+        return Connections(timeout, self.authority)
+
+
+def secured(directory: Path, version: ssl.TLSVersion) -> Line:
+    authority = Authority.create("test")
+    pair = authority.issue("store", usage="server auth", addresses=["127.0.0.1"])
+    (directory / "pem").write_bytes(pair.key + pair.cert)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(directory / "pem")
+    tls.minimum_version = tls.maximum_version = version
+    return Line(tls, authority.cert_pem.decode())
+
+
+PLAIN = Line()
+
+
+@pytest.fixture(params=["plain", "TLSv1_2", "TLSv1_3"])
+def line(request: pytest.FixtureRequest, tmp_path: Path) -> Line:
+    return PLAIN if request.param == "plain" else secured(tmp_path, ssl.TLSVersion[request.param])
+
+
 def whole(connection: socket.socket, number: int, body: bytes) -> bool:
     connection.sendall(body)
     return True
 
 
 @contextmanager
-def server(say: Say) -> Iterator[tuple[str, list[int]]]:
+def server(say: Say, line: Line = PLAIN) -> Iterator[tuple[str, list[int]]]:
     """Answers ranges of CONTENT on each connection until `say` has enough; how many connections came."""
     connections: list[int] = []
 
     def serve(connection: socket.socket) -> None:
+        if line.tls is not None:
+            connection = line.tls.wrap_socket(connection, server_side=True)
         with suppress(OSError), connection, connection.makefile("rb") as lines:
             number = 0
             while (head := _head(lines)) is not None:
@@ -59,7 +93,7 @@ def server(say: Say) -> Iterator[tuple[str, list[int]]]:
 
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/", connections
+        yield f"{'https' if line.tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}/", connections
         listener.shutdown(socket.SHUT_RDWR)
 
 
@@ -158,8 +192,21 @@ def test_a_full_disk_is_no_fault_of_the_source(tmp_path: Path, monkeypatch: pyte
         fetch(Connections(), url, assembly(tmp_path), 0, lambda _: None)
 
 
-def test_few_bytes_are_passed_on_before_more_come(tmp_path: Path) -> None:
-    heard = threading.Event()
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_over_tls_many_records_are_written_at_a_time(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    line, file, counts = secured(tmp_path, version), assembly(tmp_path), list[int]()
+    with server(whole, line) as (url, connections):
+        over = line.over()
+        for number in range(file.count):
+            fetch(over, url, file, number, counts.append)
+    assert file.finish().read_bytes() == CONTENT
+    assert sum(counts) == len(CONTENT)
+    assert len(counts) < len(CONTENT) / (1 << 17)
+    assert len(connections) == 1
+
+
+def test_few_bytes_are_passed_on_before_more_come(tmp_path: Path, line: Line) -> None:
+    heard, counts = threading.Event(), list[int]()
 
     def say(connection: socket.socket, number: int, body: bytes) -> bool:
         connection.sendall(body[:100_000])
@@ -167,34 +214,36 @@ def test_few_bytes_are_passed_on_before_more_come(tmp_path: Path) -> None:
         connection.sendall(body[100_000:])
         return True
 
-    def came(_: int) -> None:
-        heard.set()
+    def came(count: int) -> None:
+        counts.append(count)
+        if sum(counts) >= 100_000:
+            heard.set()
 
     file = assembly(tmp_path)
-    with server(say) as (url, _):
-        over = Connections()
+    with server(say, line) as (url, _):
+        over = line.over()
         for number in range(file.count):
             fetch(over, url, file, number, came)
     assert file.finish().read_bytes() == CONTENT
 
 
-def test_an_answer_that_ends_early_says_how_much_is_missing(tmp_path: Path) -> None:
+def test_an_answer_that_ends_early_says_how_much_is_missing(tmp_path: Path, line: Line) -> None:
     def say(connection: socket.socket, number: int, body: bytes) -> bool:
         connection.sendall(body[:-1000])
         return False
 
-    with server(say) as (url, _), pytest.raises(SourceError, match="ended 1000 bytes early"):
-        fetch(Connections(), url, assembly(tmp_path), 0, lambda _: None)
+    with server(say, line) as (url, _), pytest.raises(SourceError, match="ended 1000 bytes early"):
+        fetch(line.over(), url, assembly(tmp_path), 0, lambda _: None)
 
 
-def test_a_server_that_says_no_more_is_given_up(tmp_path: Path) -> None:
+def test_a_server_that_says_no_more_is_given_up(tmp_path: Path, line: Line) -> None:
     enough = threading.Event()
 
     def say(connection: socket.socket, number: int, body: bytes) -> bool:
         connection.sendall(body[:-1_000_000])
         return enough.wait(30)
 
-    with server(say) as (url, _):
+    with server(say, line) as (url, _):
         with pytest.raises(SourceError, match="timed out"):
-            fetch(Connections(timeout=1.0), url, assembly(tmp_path), 0, lambda _: None)
+            fetch(line.over(timeout=1.0), url, assembly(tmp_path), 0, lambda _: None)
         enough.set()
