@@ -140,8 +140,8 @@ async def test_a_pod_ends_while_the_client_that_it_brought_is_dead(asked: Fleet)
         for pid in brought("s3fs", f"/mounts/{asked.namespace}/llama "):
             os.kill(pid, signal.SIGKILL)
         pod = await asked.client.get(PODS, "reader-llama", asked.namespace)
-        states = {c["name"]: c["state"] for c in pod["status"]["initContainerStatuses"]}
-        return "waiting" in states["fluid-fuse-0"]
+        (client,) = [c for c in pod["status"]["initContainerStatuses"] if c["name"] == "fluid-fuse-0"]
+        return "waiting" in client["state"] and client["restartCount"] > 1
 
     await eventually(waits)
 
