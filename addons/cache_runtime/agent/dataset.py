@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,16 +46,15 @@ from addons.cache_runtime.agent.names import (
     dataset_key,
     role_of,
     runtime_finalizer,
-    short_hash,
     volume_name,
 )
 from addons.cache_runtime.agent.nodes import NodeLabels, relabelled
 from addons.cache_runtime.agent.observing import WORKLOADS, Observer, of_operation
-from addons.cache_runtime.agent.operations.status import unread
 from addons.cache_runtime.agent.ports import NoPortLeftError, Ports
 from addons.cache_runtime.agent.rebinding import Rebinding
 from addons.cache_runtime.agent.reference_rules import is_reference, reference_of
 from addons.cache_runtime.agent.references import References
+from addons.cache_runtime.agent.reloading import Reloading
 from addons.cache_runtime.agent.renewal import Renewal
 from addons.cache_runtime.agent.reports import Reports
 from addons.cache_runtime.agent.rights import Rights
@@ -100,6 +98,7 @@ class DatasetController(Controller):
         self._observer = Observer(self.of, reports, self.executions, self.measurements)
         self.references = References(self.client, self.of, self.resolver, lambda key: self.queue.add(key))
         self._rebinding = Rebinding(self.client, self.of, self.references, reports, self._install_namespace)
+        self._reloading = Reloading(self.client, self.of)
         self._bypass = Bypass(self.client, self.of, self.resolver)
         cleaner = Cleaner(self.client, self.of, self._install_namespace)
         self._teardown = Teardown(self.client, self.of, cleaner, self.references)
@@ -190,6 +189,7 @@ class DatasetController(Controller):
             again, left = await self._leaving.step(binding, key)
             outdated = await self._renewal.step(binding, key)
             unmounted = await self._rebinding.step(binding, key)
+            await self._reloading.step(binding.dataset, self._observer.abandoned(key))
             self.executions.follow(key, binding, lambda role: self._observer.pods(key, role))
             seen = self._observer.observe(key, binding)
             if binding.backend.volume(binding.cache).after == "none" or seen.served:
@@ -260,21 +260,7 @@ class DatasetController(Controller):
     def _measure(self, key: Key, binding: Binding) -> None:
         if not is_counted(binding.cache):
             return
-        versions = sorted(
-            secret["metadata"].get("resourceVersion", "")
-            for secret in self.of(SECRETS).in_namespace(key.namespace)
-            if dataset_key(secret) == [key]
-        )
-        # What was loaded or migrated here may be more than was counted, and is not read if it is gone.
-        ended = sorted(
-            str(((op.get("status") or {}).get("infos") or {}).get("finishTime", ""))
-            for resource in OPERATIONS
-            if resource.kind in ("DataLoad", "DataMigrate")
-            for op in self.of(resource)
-            if key in of_operation(op) and ((op.get("status") or {}).get("phase") == "Complete" or unread(op))
-        )
-        inputs = short_hash(json.dumps([binding.dataset["spec"], versions, ended], sort_keys=True))
-
+        inputs = self._observer.inputs(key, binding)
         found = self._observer.restored(key, binding)
         if found is not None and restoring.is_news(binding.dataset):
             if found.waiting:

@@ -59,6 +59,7 @@ BYPASS_ANNOTATION = "data.boundaryless.io/bypass"
 SLOWER, BYPASSED = "CacheSlowerThanSource", "Bypassed"  # conditions
 WAITING_CHANGES = "ChangesPending"  # a condition
 CACHE_LOST = "CacheLost"  # a condition
+LOST_ANNOTATION = "data.boundaryless.io/lost"  # of DataLoads of ours: the files (see reloading)
 OVER_QUOTA = "OverQuota"  # a condition
 MOUNTS_LOST = "MountsLost"  # a condition: pods have a directory that was removed (see rebinding)
 AFFINITY_LABEL = "fuse.serverful.fluid.io/inject"  # on pods, "true": the webhook brings them to their data

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
-from addon_framework.api.core import DAEMONSETS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
+from addon_framework.api.core import DAEMONSETS, PERSISTENTVOLUMECLAIMS, PODS, SECRETS, STATEFULSETS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Key, key_of
 from addon_framework.kube.informer import AnyInformer
@@ -20,6 +21,7 @@ from addons.cache_runtime.agent.names import (
     dataset_key,
     pods_of,
     role_of,
+    short_hash,
 )
 from addons.cache_runtime.agent.operations import losses
 from addons.cache_runtime.agent.operations import status as operation
@@ -84,6 +86,28 @@ class Observer:
             lost=losses.message(loads, states),
             over=troubles.over_quota(states),
         )
+
+    def inputs(self, key: Key, binding: Binding) -> str:
+        """What stands for all that a count of the source depends on."""
+        versions = sorted(
+            secret["metadata"].get("resourceVersion", "")
+            for secret in self._of(SECRETS).in_namespace(key.namespace)
+            if dataset_key(secret) == [key]
+        )
+        # What was loaded or migrated here may be more than was counted, and is not read if it is gone.
+        ended = sorted(
+            str(((op.get("status") or {}).get("infos") or {}).get("finishTime", ""))
+            for resource in OPERATIONS
+            if resource.kind in ("DataLoad", "DataMigrate")
+            for op in self._of(resource)
+            if key in of_operation(op)
+            and ((op.get("status") or {}).get("phase") == "Complete" or operation.unread(op))
+        )
+        return short_hash(json.dumps([binding.dataset["spec"], versions, ended], sort_keys=True))
+
+    def abandoned(self, key: Key) -> dict[str, list[str]]:
+        """By node, files that are lost and that nobody loads again."""
+        return losses.abandoned(self._loads(key), self._reports.states(self.pods(key)))
 
     def _unreadable(self, key: Key, binding: Binding, loads: Sequence[Json]) -> str:
         """Of what cannot be listed from here: that a claim is not there, or what a load says."""

@@ -357,6 +357,28 @@ async def test_single_files_that_are_removed_or_cut_are_loaded_again(lossy: Loss
     assert {"gone", "cut", "config.json", "model-1.safetensors"} <= named
 
 
+async def test_files_whose_load_was_deleted_are_loaded_again(lossy: Lossy) -> None:
+    fleet, made = lossy.fleet, "llama-lost"
+    await fleet.delete(DATALOADS, "llama")
+    for path in ("config.json", "sub dir/ä+b.txt"):
+        (lossy.place / "data" / path).unlink()
+        (lossy.place / f"noise-{path[:3]}").touch()
+        load = await fleet.until(
+            DATALOADS,
+            made,
+            lambda d, path=path: (
+                [target["path"] for target in d["spec"]["target"]] == [path]
+                and (d.get("status") or {}).get("phase") == "Complete"
+            ),
+        )
+        assert (lossy.place / "data" / path).read_bytes() == lossy.model[path]
+        await lossy.lost("False", "it has been loaded again")
+    assert load["spec"]["ttlSecondsAfterFinished"] == 1800
+    await lossy.counted()
+    events = (await fleet.client.list(EVENTS, fleet.namespace))["items"]
+    assert any(each["reason"] == "CacheLost" and "config.json" in each["message"] for each in events)
+
+
 async def test_what_is_lost_again_and_again_is_loaded_later_each_time(
     lossy: Lossy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

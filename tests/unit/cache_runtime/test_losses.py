@@ -82,6 +82,26 @@ def test_a_dataset_says_what_happened_and_how_far_it_is() -> None:
     assert losses.message([failed], {}).endswith("DataLoad llama loads it again: the store is away")
     states = {"a": state("first", "x")}
     assert losses.message([], states) == (
-        "on node a 1 file is gone or cut (x); no DataLoad has loaded them: create one"
+        "on node a 1 file is gone or cut (x); a DataLoad is made that loads them again"
     )
     assert losses.message([load()], {"a": state("first")}) == ""
+
+
+def test_files_that_no_load_has_loaded_are_abandoned() -> None:
+    states = {"a": state("first", "x/1", "y/2"), "c": state("third", "x/1", files=99), "d": state("fourth")}
+    assert losses.abandoned([], states) == {"a": ["x/1", "y/2"], "c": ["/"]}
+    assert losses.abandoned([load("x")], states) == {"a": ["y/2"], "c": ["/"]}, "it has loaded nothing on c"
+    assert losses.abandoned([load()], states) == {"c": ["/"]}
+    running = load("z")
+    running["status"]["phase"] = "Executing"
+    assert losses.abandoned([running], states) == {}
+
+
+def test_a_load_that_brings_back_what_was_abandoned_says_so_until_it_has() -> None:
+    ours = load("x/1")
+    ours["metadata"]["annotations"] = {"data.boundaryless.io/lost": "x/1"}
+    assert losses.message([ours], {}) == ""
+    ours["status"] = {}
+    assert losses.message([ours], {}) == "gone or cut: x/1; DataLoad llama loads it again"
+    ours["status"] = {"phase": "Failed", "infos": {"message": "the store is away"}}
+    assert losses.message([ours], {}).endswith("DataLoad llama loads it again: the store is away")

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from addon_framework.api.meta import Json
+from addons.cache_runtime.agent.names import LOST_ANNOTATION
 from addons.cache_runtime.agent.operations.status import LOST, PENDING, PartState, is_loading
 
 _AGAIN, _AGAIN_MAX = 30.0, 1800.0  # seconds between the second loss and the load, and at most
@@ -86,30 +87,54 @@ def message(loads: Sequence[Json], states: Mapping[str, Json]) -> str:
     for load in loads:
         status, name = load.get("status") or {}, load["metadata"]["name"]
         infos = status.get("infos") or {}
-        if infos.get(LOST):
+        if lost := infos.get(LOST) or _brings_back(load):
             how = ", ".join(infos[each] for each in ("percentage", "rate") if infos.get(each))
             left = f", {infos['eta']} left" if infos.get("eta") else ""
             more = infos.get("message", "") if status.get("phase") in (PENDING, "Failed") else f"{how}{left}"
-            said = f"{infos[LOST]}; DataLoad {name} loads it again"
-            texts.append(f"{said}: {more.removeprefix(f'{infos[LOST]}; ')}" if more else said)
+            said = f"{lost}; DataLoad {name} loads it again"
+            texts.append(f"{said}: {more.removeprefix(f'{lost}; ')}" if more else said)
         elif missing := found(load, states):
             texts.append(f"{told(missing)}; DataLoad {name} loads it again")
     if texts:
         return "; ".join(texts)
+    others = {node: _count(states[node]["lost"]) for node in abandoned(loads, states)}
+    return f"{told(others)}; a DataLoad is made that loads them again" if others else ""
+
+
+def _brings_back(load: Json) -> str:
+    """What one of ours has been made for (see reloading) and has not loaded yet."""
+    phase = (load.get("status") or {}).get("phase")
+    paths = (load["metadata"].get("annotations") or {}).get(LOST_ANNOTATION)
+    return f"gone or cut: {paths}" if paths and phase != "Complete" else ""
+
+
+def abandoned(loads: Sequence[Json], states: Mapping[str, Json]) -> dict[str, list[str]]:
+    """By node, files that are lost and are of no load that has loaded there; "/" where not all are named.
+
+    What workers say while a load goes on is not the last word.
+    """
     if is_loading(loads):
-        return ""
-    loaded = {node for load in loads for node in _read(_caches(load))}
-    others = {n: _count(said["lost"]) for n, said in states.items() if said.get("lost") and n not in loaded}
-    return f"{told(others)}; no DataLoad has loaded them: create one" if others else ""
+        return {}
+    lost: dict[str, list[str]] = {}
+    for node, said in states.items():
+        told_of = said.get("lost") or {}
+        here = [load for load in loads if node in _read(_caches(load))]
+        paths = [str(path) for path in told_of.get("paths") or []]
+        if left := [path for path in paths if not any(_is_of(load, path) for load in here)]:
+            lost[node] = ["/"] if int(told_of.get("files") or 0) > len(paths) else left
+    return lost
 
 
 def _files(load: Json, said: Json) -> str:
     """Those of a load, as far as they are told by name."""
-    targets = [str(t.get("path") or "").strip("/") for t in (load.get("spec") or {}).get("target") or []]
     paths = [str(path) for path in said.get("paths") or []]
-    mine = [path for path in paths if not targets or any(_below(path, target) for target in targets)]
     unnamed = int(said.get("files") or 0) > len(paths)
-    return _count(said) if mine or unnamed else ""
+    return _count(said) if unnamed or any(_is_of(load, path) for path in paths) else ""
+
+
+def _is_of(load: Json, path: str) -> bool:
+    targets = [str(t.get("path") or "").strip("/") for t in (load.get("spec") or {}).get("target") or []]
+    return not targets or any(_below(path, target) for target in targets)
 
 
 def _below(path: str, target: str) -> bool:
