@@ -39,12 +39,14 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
         if found := progress.together(counted, len(counted)):
             entry["progress"] = found
             entry |= {k: v for k, v in progress.infos(found).items() if k in ("rate", "eta")}
-    message = said.get("message") if entry["phase"] != BOUND else _of_bound(said)
-    failed = next((each.get("message") for each in reports if each.get("phase") == "Failed"), "")
     if leaving:
         entry["phase"] = LEAVING
-        failed, message = "", (get_condition(work, "Deleting") or {}).get("message", "")
-    if why := problem(work) or failed or message:
+        why = (get_condition(work, "Deleting") or {}).get("message")
+    else:
+        failed = next((each.get("message") for each in reports if each.get("phase") == "Failed"), "")
+        waiting = said.get("message") if entry["phase"] != BOUND else _of_bound(said)
+        why = problem(work) or failed or waiting
+    if why:
         entry["message"] = str(why)
     return entry
 

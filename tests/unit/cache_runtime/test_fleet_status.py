@@ -79,6 +79,8 @@ def test_a_runtime_that_comes_a_moment_after_its_dataset_is_no_trouble() -> None
 def test_a_cluster_that_is_to_lose_it_says_what_that_waits_for_and_not_what_failed_before() -> None:
     failed = {"phase": "Failed", "message": "the source is not there"}
     going = work({("Dataset", "d"): {"phase": "Bound"}, ("DataLoad", "l"): failed})
+    denied = {"type": "Applied", "status": "False", "message": "is wrong"}
+    going["status"]["resourceStatus"]["manifests"][0]["conditions"] = [denied]
     assert cluster_status("c", going, ["l"], leaving=True)["phase"] == "Leaving"
     assert "message" not in cluster_status("c", going, ["l"], leaving=True)
     going["status"]["conditions"] = [{"type": "Deleting", "status": "True", "message": "pod p uses it"}]
