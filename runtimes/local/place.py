@@ -12,11 +12,13 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Collection
 from pathlib import Path
 
 from runtimes.node.mountinfo import TABLE, mount_at, mounts, within
 
 NODE_TABLE = Path("/node/mountinfo")
+_READINGS = 3  # that have to agree
 _AT_FDCWD, _BTIME = -100, 0x800
 
 
@@ -39,7 +41,12 @@ class Place:
         mine = os.fstat(self.descriptor)
         if not mine.st_nlink:
             raise FileNotFoundError("somebody removed the cache")
-        if hidden := self._paths - self._shown():
+        # A table that changes while it is read may lack lines (Linux before 5.8), but others each time.
+        hidden = set(self._paths)
+        for _ in range(_READINGS):
+            if not (hidden := hidden - self._shown(unknown=hidden)):
+                break
+        if hidden:
             raise FileNotFoundError(f"something was mounted over the cache: {', '.join(sorted(hidden))}")
         there = os.stat(self._directory)
         if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
@@ -54,13 +61,13 @@ class Place:
             return "", ""
         return mount.device.number, _joined(mount.root, self._directory, mount.point)
 
-    def _shown(self) -> set[str]:
-        """Paths at which the node has what was there; none where nobody tells."""
+    def _shown(self, unknown: Collection[str] = ()) -> set[str]:
+        """Paths at which the node has what was there; `unknown` when nobody tells."""
         number, path = self._origin
         try:
             table = mounts(self._node)
         except OSError:
-            return set()
+            return set(unknown)
         having = [m for m in table if m.device.number == number and within(path, m.root)]
         shown = {_joined(m.point, path, m.root): m for m in having}
         return {at for at, mount in shown.items() if mount_at(at, table) == mount}

@@ -73,6 +73,9 @@ def container(tmp_path: Path) -> Container:
 def test_a_directory_that_stays_where_it_was_is_well(container: Container) -> None:
     place = container.place()
     place.check()
+    container.node.rename(container.node.with_name("gone"))
+    place.check()
+    container.node.with_name("gone").rename(container.node)
     beside = "3 2 8:3 / /disk/cache/ab rw - ext4 /dev/sdc1 rw"
     container.node.write_text("\n".join([ROOT, DISK, beside, ""]))
     place.check()
