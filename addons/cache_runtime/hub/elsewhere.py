@@ -28,7 +28,7 @@ class ElsewhereController(Controller):
         op: Json | None = self.cache(self.resource).get(key)
         if op is None or op["metadata"].get("deletionTimestamp"):
             return
-        dataset: Json | None = self.cache(DATASETS).get(_target(op))
+        dataset: Json | None = self.cache(DATASETS).get(target(op))
         if dataset is None or not placement_of(dataset):
             return
         kind, named = self.resource.kind, dataset["metadata"]["name"]
@@ -40,7 +40,7 @@ class ElsewhereController(Controller):
 
     def _of(self, dataset: Key) -> Sequence[Key]:
         cache = self.cache(self.resource)
-        cache.add_index("dataset", lambda op: [str(_target(op))])
+        cache.add_index("dataset", lambda op: [str(target(op))])
         return cache.keys_by_index("dataset", str(dataset))
 
 
@@ -49,7 +49,7 @@ def controllers() -> list[Controller]:
     return [ElsewhereController(resource) for resource in (DataProcess.RESOURCE, DataBackup.RESOURCE)]
 
 
-def _target(op: Json) -> Key:
+def target(op: Json) -> Key:
     """Its Dataset: an object with a name, or, of a DataBackup, the name."""
     named = (op.get("spec") or {}).get("dataset") or ""
     name = named.get("name", "") if isinstance(named, dict) else named

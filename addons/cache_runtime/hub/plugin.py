@@ -39,11 +39,16 @@ class FleetDatasets:
     @hookimpl
     def addon_hub_controllers(self) -> Sequence[Controller]:
         """Datasets of the hub to ManifestWorks; and the agents stay until these are gone."""
-        from addons.cache_runtime.hub import elsewhere
+        from addons.cache_runtime.hub import elsewhere, strays
         from addons.cache_runtime.hub.controller import FleetDatasetController
         from addons.cache_runtime.hub.holding import HoldingController
 
-        return [FleetDatasetController(), HoldingController(), *elsewhere.controllers()]
+        return [
+            FleetDatasetController(),
+            HoldingController(),
+            *elsewhere.controllers(),
+            *strays.controllers(),
+        ]
 
     @hookimpl
     def addon_hub_manifests(self) -> list[Json]:

@@ -179,9 +179,9 @@ def test_the_time_that_is_left_is_that_of_the_slowest() -> None:
     assert "eta" not in progress(stalled, None)
 
 
-def binding(*, read_only: bool = False, source: str = "s3://bucket/data") -> Binding:
+def binding(*, read_only: bool = False, source: str = "s3://bucket/data", path: str = "/") -> Binding:
     metadata = {"name": "data", "namespace": "demo", "uid": "u"}
-    mount = {"mountPoint": source, "name": "m", "path": "/", "readOnly": read_only}
+    mount = {"mountPoint": source, "name": "m", "path": path, "readOnly": read_only}
     dataset: Json = {"metadata": metadata, "spec": {"mounts": [mount]}, "status": {"phase": "Bound"}}
     runtime: Json = {"kind": "LocalRuntime", "metadata": metadata, "spec": {}}
     return Binding(dataset, runtime, LocalBackend(), Cache.of(dataset, runtime, image="agent"))
@@ -225,6 +225,7 @@ def test_a_migration_names_places_and_keeps_keys_in_secrets() -> None:
         (migrate(OUTSIDE, OUTSIDE), binding(), "one of from and to must be a Dataset"),
         (migrate(INTO, OUTSIDE), binding(read_only=True), "mount m of data is readOnly"),
         (migrate(INTO, OUTSIDE), binding(source="https://h/f"), "spec.accessModes needs ReadWriteMany"),
+        (migrate(INTO, OUTSIDE), binding(path="/sub"), "path must be in a mount that is a bucket: /sub"),
         (migrate(INTO, OUTSIDE, options={"speed": "1"}), binding(), "spec.options: unknown speed"),
         (migrate(INTO, {"externalStorage": {"uri": "nfs://h/d"}}), binding(), "spec.from: 'nfs://h/d'"),
         (migrate({"dataset": {"name": "data", "namespace": "no"}}, OUTSIDE), binding(), "must be the DataM"),

@@ -179,10 +179,13 @@ class Migrate(Kind):
                 )
             return source, path[len(source.path.strip("/")) :].strip("/")
         if cache.read_only:
-            raise RefusedError(
-                "DataOperationNotValid",
-                f"{where}.dataset: {cache.name} cannot be written to; spec.accessModes needs ReadWriteMany",
-            )
+            places = [s.path for s in cache.sources if s.scheme in STORES and readable(s) and not s.read_only]
+            text = f"{where}.dataset: {cache.name} cannot be written to; "
+            if places:
+                text += f"path must be in a mount that is a bucket: {', '.join(places)}"
+            else:
+                text += "spec.accessModes needs ReadWriteMany, or a mount that is a bucket and not readOnly"
+            raise RefusedError("DataOperationNotValid", text)
         return Source(f"pvc://{cache.name}/", "", "/"), path
 
 
