@@ -16,7 +16,6 @@ import structlog
 
 from addon_framework.local.node.cgroups import Cgroup
 from addon_framework.local.node.logs import LINE_LIMIT, LogFile
-from addon_framework.local.node.mounts import is_dead, unmount_dead
 from addon_framework.local.node.sandbox import Sandbox, SandboxError, graft_command
 from addon_framework.local.node.stdio import Stdio, Terminal, open_terminal
 
@@ -221,9 +220,6 @@ async def _start(
             "mountPropagation: Bidirectional needs root: run `fleetadm up` as root, or use a runtime without "
             "FUSE such as local"
         )
-    for bind in grafts:  # what an earlier FUSE client left there; what it left below is the next one's affair
-        if await asyncio.to_thread(is_dead, bind.source):
-            await asyncio.to_thread(unmount_dead, bind.source)
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         status_read, status_write = _pipe(ours, theirs)
         go, block = _pipe(theirs, ours)[::-1] if grafts else (None, None)

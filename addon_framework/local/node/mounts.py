@@ -41,13 +41,6 @@ def unmount_all(directory: Path) -> None:
         subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
 
 
-def unmount_dead(path: Path) -> None:
-    """A FUSE mount whose process is gone cannot even be looked at; the next pod needs its directory."""
-    for point in below(path):
-        if is_dead(Path(point)):
-            subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
-
-
 def is_dead(path: Path) -> bool:
     """Whether a FUSE mount has lost its process."""
     try:

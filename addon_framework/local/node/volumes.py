@@ -20,12 +20,22 @@ from pathlib import Path
 
 from addon_framework.api.meta import Json
 from addon_framework.local.node.environment import Lookup, MissingSourceError, expand, field, resource, values
-from addon_framework.local.node.mounts import below, is_dead, remove_tree, unmount_dead
+from addon_framework.local.node.mounts import below, is_dead, remove_tree
 from addon_framework.local.node.sandbox import Bind
 
 Token = Callable[[str, int, str], Awaitable[str]]  # service account, seconds, audience
 _NO_MODES: Mapping[str, int] = {}
 _CONTENT = {"configMap", "secret", "projected", "downwardAPI"}
+# Of hostPaths: what has to be there, in the kubelet's words.
+_TYPES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
+    "Directory": ("directory", Path.is_dir),
+    "DirectoryOrCreate": ("directory", Path.is_dir),
+    "File": ("file", Path.is_file),
+    "FileOrCreate": ("file", Path.is_file),
+    "Socket": ("socket file", Path.is_socket),
+    "CharDevice": ("character device", Path.is_char_device),
+    "BlockDevice": ("block device", Path.is_block_device),
+}
 Claim = Callable[[str], Json | None]  # the PersistentVolume bound to a claim, by the claim's name
 
 
@@ -141,15 +151,14 @@ class Volumes:
         else:
             path = self._around.host / source["path"].lstrip("/")
         kind = source.get("type") or ""
-        if is_dead(path):
-            unmount_dead(path)
-        if kind in ("File", "Directory", "Socket", "CharDevice", "BlockDevice") and not path.exists():
-            raise FileNotFoundError(f"hostPath {source['path']} is not there, and its type is {kind}")
-        if kind == "FileOrCreate":
+        if kind == "FileOrCreate" and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        elif not path.exists():
+        elif kind in ("", "DirectoryOrCreate") and not path.exists():
             path.mkdir(parents=True, exist_ok=True)
+        what, is_that = _TYPES.get(kind, ("", Path.exists))
+        if not is_that(path):
+            raise FileNotFoundError(f"hostPath type check failed: {source['path']} is not a {what}")
         return path
 
     def _persistent(self, claim: str) -> Json:

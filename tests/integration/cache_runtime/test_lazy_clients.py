@@ -167,7 +167,7 @@ async def test_a_pod_waits_for_a_client_that_cannot_mount(fleet: Fleet, node: No
     async def refused() -> bool:
         events = (await fleet.client.list(EVENTS, fleet.namespace))["items"]
         said = [e["message"] for e in events if e["reason"] == "FailedMount"]
-        return any("its type is Directory" in message for message in said)
+        return any("hostPath type check failed" in message for message in said)
 
     await eventually(refused)
     await fleet.until(DATASETS, "data", lambda d: "is not ready" in str(d["status"]["conditions"]))

@@ -241,3 +241,21 @@ async def test_an_autoscaler_keeps_its_bounds_and_says_that_there_are_no_metrics
     reason = "FailedGetResourceMetric"
     await cluster.wait(HORIZONTALPODAUTOSCALERS, "web", lambda h: _reason(h, "ScalingActive") == reason)
     await cluster.wait(DEPLOYMENTS, "web", settled(3))
+
+
+async def test_a_host_path_is_of_the_type_that_its_pod_says(cluster: Cluster) -> None:
+    where = f"typed/{cluster.namespace}"
+    path = cluster.node.host / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("no directory")
+    volumes = [{"name": "data", "hostPath": {"path": f"/{where}", "type": "Directory"}}]
+    await cluster.pod("user", "sleep 600", volumes=volumes)
+
+    async def refused() -> bool:
+        events = (await cluster.client.list(EVENTS, cluster.namespace))["items"]
+        return any(f"hostPath type check failed: /{where} is not a directory" in e["message"] for e in events)
+
+    await eventually(refused)
+    path.unlink()
+    path.mkdir()
+    await cluster.running("user")
