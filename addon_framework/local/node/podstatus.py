@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 
 from addon_framework.api.meta import Json
 from addon_framework.api.time import now_rfc3339, parse_time
@@ -122,7 +123,8 @@ class PodStatus:
                 self._condition("ContainersReady", ready, reason, message),
                 self._condition("PodScheduled", True),
             ],
-            "containerStatuses": [c.status() for c in mains],
+            # In the order of their names, as kubelets tell them.
+            "containerStatuses": sorted((c.status() for c in mains), key=itemgetter("name")),
         }
         if inits:
             status["initContainerStatuses"] = [c.status() for c in inits]

@@ -92,7 +92,8 @@ async def reading(fleet: Fleet, claim: str) -> Reader:
 
 def lives(client: Json) -> tuple[str, int]:
     """Which pod, and how often its client has started."""
-    status = (client["status"].get("containerStatuses") or [{}])[0]
+    said = {each["name"]: each for each in client["status"].get("containerStatuses") or []}
+    status = said.get(client["spec"]["containers"][0]["name"]) or {}
     return client["metadata"]["uid"], int(status.get("restartCount") or 0) if status.get("ready") else -1
 
 
