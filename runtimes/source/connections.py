@@ -16,7 +16,7 @@ from urllib.parse import SplitResult
 from runtimes.source.objects import FileSink, Sink, SourceError
 from runtimes.source.pace import THROTTLED, Pace
 from runtimes.source.pipes import Pipe
-from runtimes.source.records import Records
+from runtimes.source.records import Records, Secured, SecuredConnection
 
 _TIMEOUT = 30.0
 _BUFFER = 1 << 18
@@ -113,15 +113,15 @@ class Connections:
             left -= count
             yield count
 
-    def _straight(self, stream: socket.socket, left: int, sink: Sink) -> Iterator[int]:
+    def _straight(self, stream: socket.socket | Secured, left: int, sink: Sink) -> Iterator[int]:
         """Past the answer: many bytes by each call.
 
         The kernel gathers them. Were every few of them a call, a loader's many threads would spend their
         time on waking one another.
         """
-        if isinstance(stream, ssl.SSLSocket):
+        if isinstance(stream, Secured):
             with closing(Records(stream, self._buffer, _SHORT)) as records:
-                yield from self._passed_on(stream, records.receive, left, sink)
+                yield from self._passed_on(stream.plain, records.receive, left, sink)
             return
         if self._splices and isinstance(sink, FileSink):
             with closing(Pipe(stream)) as pipe:
@@ -173,7 +173,7 @@ class Connections:
             return http.client.HTTPConnection(host, url.port, timeout=self._timeout)
         if self._context is None:
             self._context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, url.port, timeout=self._timeout, context=self._context)
+        return SecuredConnection(host, url.port, self._context, self._timeout)
 
     def _send(
         self, connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str]
@@ -194,7 +194,7 @@ def _received(
     stream: socket.socket, receive: Callable[[int], int], left: int, timeout: float
 ) -> Iterator[int]:
     """How much `receive` got, again and again, until nothing is left or the other side has closed."""
-    stream.settimeout(0 if isinstance(stream, ssl.SSLSocket) else None)
+    stream.settimeout(None)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(_SHORT), 0))
     try:
         silent = 0.0

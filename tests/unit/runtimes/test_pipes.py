@@ -61,7 +61,7 @@ def whole(connection: socket.socket, number: int, body: bytes) -> bool:
 
 
 @contextmanager
-def server(say: Say, line: Line = PLAIN) -> Iterator[tuple[str, list[int]]]:
+def server(say: Say, line: Line = PLAIN, headers: bytes = b"") -> Iterator[tuple[str, list[int]]]:
     """Answers ranges of CONTENT on each connection until `say` has enough; how many connections came."""
     connections: list[int] = []
 
@@ -75,8 +75,8 @@ def server(say: Say, line: Line = PLAIN) -> Iterator[tuple[str, list[int]]]:
                 body = CONTENT[start : end + 1]
                 connection.sendall(
                     b"HTTP/1.1 206 Partial Content\r\n"
-                    b"Content-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n\r\n"
-                    % (start, end, len(CONTENT), len(body))
+                    b"Content-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n%s\r\n"
+                    % (start, end, len(CONTENT), len(body), headers)
                 )
                 if not say(connection, number, body):
                     return
@@ -234,6 +234,21 @@ def test_an_answer_that_ends_early_says_how_much_is_missing(tmp_path: Path, line
 
     with server(say, line) as (url, _), pytest.raises(SourceError, match="ended 1000 bytes early"):
         fetch(line.over(), url, assembly(tmp_path), 0, lambda _: None)
+
+
+@pytest.mark.parametrize("headers", [b"Connection: close\r\n", b""], ids=["announced", "not announced"])
+def test_a_server_that_closes_after_each_answer(tmp_path: Path, line: Line, headers: bytes) -> None:
+    def say(connection: socket.socket, number: int, body: bytes) -> bool:
+        connection.sendall(body)
+        return False
+
+    file = assembly(tmp_path)
+    with server(say, line, headers) as (url, connections):
+        over = line.over()
+        for number in range(file.count):
+            fetch(over, url, file, number, lambda _: None)
+    assert file.finish().read_bytes() == CONTENT
+    assert len(connections) == file.count
 
 
 def test_a_server_that_says_no_more_is_given_up(tmp_path: Path, line: Line) -> None:
