@@ -92,6 +92,8 @@ class Reviewer:
         """A Dataset, runtime or profile that could never be set up, or an operation that could never work."""
         request = review["request"]
         obj, old = request["object"], request.get("oldObject") or {}
+        if taken := changes.overwritten(obj, old):
+            return _answer(review, problem=taken)
         if obj["metadata"].get("deletionTimestamp") or _said(obj) == _said(old):
             return _answer(review)
         key = Key(request.get("namespace") or "", obj["metadata"].get("name") or "")

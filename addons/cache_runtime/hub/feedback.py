@@ -7,13 +7,19 @@ from typing import Any
 
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.meta import Json
+from addons.cache_runtime.hub.names import NO_COPY
 
 
 def feedback(work: Json, kind: str, name: str = "") -> Json:
-    """What the object of the kind (and name) said, by field; empty before it said anything."""
+    """What the object of the kind (and name) said, by field; empty before it said anything.
+
+    Where the cluster has another object of that name, which the work may not replace, that is a failure.
+    """
     for manifest in _manifests(work):
         meta = manifest.get("resourceMeta") or {}
         if meta.get("kind") == kind and name in ("", meta.get("name")):
+            if NO_COPY in (why := _refusal(manifest)):
+                return {"phase": "Failed", "message": why}
             values = (manifest.get("statusFeedback") or {}).get("values") or []
             return {value["name"]: _scalar(value.get("fieldValue") or {}) for value in values}
     return {}

@@ -36,6 +36,7 @@ PEERS_ANNOTATION = f"{LOCAL_GROUP}/peers"  # on a ManagedCluster: where others r
 COPY_ANNOTATION = (
     f"{LOCAL_GROUP}/fleet-copy"  # on what a cluster gets: it is never written over the hub's own
 )
+NO_COPY = "is no copy of the hub's"  # in a cluster's words: a work has the name of something of its own
 # On a work for the hub's own cluster, where a Dataset's copies have other names than the hub's objects.
 HERE_LABEL, HERE = f"{LOCAL_GROUP}/fleet-here", "-here"
 LOCAL_CLUSTER_LABEL = "local-cluster"  # on a ManagedCluster, "true": it is the hub

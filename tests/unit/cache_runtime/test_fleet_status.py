@@ -153,6 +153,22 @@ def test_an_operation_that_a_cluster_refuses_says_so_itself() -> None:
     assert status["infos"]["message"] == "cluster c does not take it: spec.to.dataset: is readOnly"
 
 
+def test_a_cluster_with_a_dataset_of_its_own_by_that_name_has_failed_whatever_that_says() -> None:
+    own = report("Bound", 1024, "100.0%", bytes="1024")
+    denied = {
+        "type": "Applied",
+        "status": "False",
+        "message": "Dataset n/d of this cluster is no copy of the hub's",
+    }
+    for manifest in own["status"]["resourceStatus"]["manifests"]:
+        manifest["conditions"] = [denied]
+    entry = cluster_status("c", own, ["l"])
+    assert (entry["phase"], entry["loadPhase"]) == ("Failed", "Failed")
+    assert "is no copy of the hub's" in entry["message"]
+    assert "cachedBytes" not in entry
+    assert operation_status("DataLoad", {}, said([own], "DataLoad"), 1, now=NOW)["phase"] == "Failed"
+
+
 def test_progress_has_rates_added_up_and_the_time_of_the_last() -> None:
     def loads(done: int, rate: int, left: int) -> Json:
         counts = {"bytes": str(done), "totalBytes": "2048", "files": "1", "totalFiles": "2"}

@@ -12,6 +12,7 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.admission.review import Reviewer
 from addons.cache_runtime.agent.backends import Resolver
 from addons.cache_runtime.agent.references import References
+from addons.cache_runtime.hub.names import COPY_ANNOTATION
 from runtimes.juicefs import JuiceFSBackend
 
 KEY = {"name": "metaurl", "valueFrom": {"secretKeyRef": {"name": "jfs", "key": "metaurl"}}}
@@ -30,8 +31,8 @@ def made(resource: Resource, spec: Json) -> Json:
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
 
 
-async def reviewed(obj: Json, *there: Json) -> Json:
-    """The response to its creation, where others are there already."""
+async def reviewed(obj: Json, *there: Json, old: Json | None = None) -> Json:
+    """The response to its creation, or change, where others are there already."""
     caches = {resource: Objects() for resource in (Dataset.RESOURCE, JuiceFSRuntime.RESOURCE)}
     for each in there:
         resource = next(r for r in caches if r.kind == each["kind"])
@@ -42,6 +43,7 @@ async def reviewed(obj: Json, *there: Json) -> Json:
 
     reviewer = Reviewer(Resolver([JuiceFSBackend()], "us", cache), cache, (), cast(References, None))
     request = {"uid": "r", "kind": {"kind": obj["kind"]}, "namespace": "demo", "object": obj}
+    request["oldObject"] = old
     answer = await reviewer.validate({"apiVersion": "admission.k8s.io/v1", "request": request})
     response: Json = answer["response"]
     return response
@@ -66,3 +68,18 @@ async def test_what_is_refused_is_not_warned_of() -> None:
     assert (said["allowed"], said["status"]["code"]) == (False, 422)
     assert "Dataset demo/m: spec.accessModes[0]: 'Read' must be one of" in said["status"]["message"]
     assert "warnings" not in said
+
+
+async def test_a_work_does_not_take_over_what_a_cluster_has_of_its_own() -> None:
+    def of(**metadata: Any) -> Json:
+        dataset = made(Dataset.RESOURCE, {"mounts": [FILES]})
+        return {**dataset, "metadata": {**dataset["metadata"], **metadata}}
+
+    copied = of(annotations={COPY_ANNOTATION: "true"})
+    refused = await reviewed(copied, old=of())
+    assert not refused["allowed"]
+    assert "Dataset demo/m of this cluster is no copy of the hub's" in refused["status"]["message"]
+    work = {"kind": "AppliedManifestWork", "name": "hash-dataset-demo.m"}
+    for old in (None, copied, of(ownerReferences=[work])):
+        assert (await reviewed(copied, old=old))["allowed"]
+    assert (await reviewed(of(labels={"a": "b"}), old=of()))["allowed"]
