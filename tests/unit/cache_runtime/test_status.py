@@ -92,6 +92,12 @@ def test_a_dataset_on_its_way() -> None:
     assert dataset_status({**bound.dataset, "status": again}, bound, seen, "later") == again
 
 
+def test_a_dataset_without_a_runtime_says_how_to_get_one() -> None:
+    (condition,) = dataset_status(binding().dataset, None, Observed(), STAMP)["conditions"]
+    assert condition["reason"] == "RuntimeNotFound"
+    assert "create one named m, such as a LocalRuntime" in condition["message"]
+
+
 def test_an_agent_that_knows_nothing_yet_says_nothing_new() -> None:
     bound = binding()
     full = Observed(state=CacheState(1024, 4096), measured=(1024, 3), ready=True)
