@@ -112,7 +112,9 @@ class Client(Transport):
     ) -> Json:
         """Raises AlreadyExists, Invalid, Forbidden, NotFound (the namespace)."""
         namespace = namespace or obj.get("metadata", {}).get("namespace")
-        return await self.request("POST", resource.path(namespace), body=obj, params=_dry_run(dry_run))
+        # By a path alone, servers know their own kinds only: a custom object says what it is.
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+        return await self.request("POST", resource.path(namespace), body=body, params=_dry_run(dry_run))
 
     async def update(self, resource: Resource, obj: Json, *, subresource: str | None = None) -> Json:
         """Replaces the object; Conflict when `metadata.resourceVersion` is not the current one."""

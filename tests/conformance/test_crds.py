@@ -56,6 +56,15 @@ async def test_25_defaults_and_pruning(api: Api, namespace: str, define: Define)
     }
 
 
+async def test_25_an_object_says_what_it_is(api: Api, namespace: str, define: Define) -> None:
+    custom = await define(Custom({"spec": SPEC}))
+    whole = custom.object("w", spec={"size": 1})
+    for missing, why in (("kind", "Object 'Kind' is missing"), ("apiVersion", "API version in the data ()")):
+        sent = {name: value for name, value in whole.items() if name != missing}
+        refused = (await api.post(custom.path(namespace), sent)).is_status(400, "BadRequest")
+        assert why in refused["message"]
+
+
 @pytest.mark.parametrize("port", [80, "http"])
 async def test_25_int_or_string(api: Api, namespace: str, define: Define, port: Any) -> None:
     custom = await define(Custom({"spec": SPEC}))

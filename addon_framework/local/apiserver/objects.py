@@ -198,9 +198,13 @@ class Objects:
     def _envelope(self, write: Write, obj: Json) -> Json:
         """Checks apiVersion, kind and namespace against the request; returns metadata, made if absent."""
         kind = write.kind
+        if kind.custom and not obj.get("kind"):
+            raise status.bad_request(
+                f"the object provided is unrecognized (must be of type {kind.kind}): Object 'Kind' is missing"
+            )
         for name, wanted in (("apiVersion", write.api_version), ("kind", kind.kind)):
-            sent = obj.get(name)
-            if sent in (None, ""):
+            sent = obj.get(name) or ""
+            if not sent and not kind.custom:
                 obj[name] = wanted
             elif sent != wanted:
                 label = "API version in the data" if name == "apiVersion" else "kind in the data"
