@@ -94,8 +94,8 @@ def dataset_status(dataset: Json, binding: Binding | None, seen: Observed, now: 
     status: Json = {"phase": _phase(binding, seen), "conditions": conditions}
     status["observedGeneration"] = dataset["metadata"].get("generation", 0)
     if binding is None:
-        named = f"create one named {dataset['metadata'].get('name')}, such as a LocalRuntime"
-        put("Ready", False, NO_RUNTIME, f"no runtime has the name of this Dataset; {named}")
+        hint = f"create one named {dataset['metadata'].get('name')}, such as a LocalRuntime"
+        put("Ready", False, NO_RUNTIME, f"no runtime has the name of this Dataset; {hint}")
         return status
     _remarks(binding, conditions, put)
     _changes(seen, conditions, put)
