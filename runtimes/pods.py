@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from addon_framework.api.meta import Json
@@ -20,10 +21,12 @@ CREDENTIALS = {
     "token": "TOKEN",
 }
 
+_MEANT = re.compile(r"\$(?=[$(])")
+
 
 def literal(name: str, value: str) -> Json:
-    """A variable with a value."""
-    return {"name": name, "value": value}
+    """A variable with a value, in which Kubernetes would take $$ for $ and $(NAME) for another variable."""
+    return {"name": name, "value": _MEANT.sub("$$", value)}
 
 
 def field(name: str, path: str) -> Json:

@@ -16,6 +16,7 @@ from runtimes.interface import Backend, Cache
 from runtimes.jindo import JindoBackend
 from runtimes.juicefs import JuiceFSBackend
 from runtimes.local import LocalBackend, loader
+from runtimes.pods import literal
 from runtimes.source import SourceError
 from runtimes.thin import ThinBackend
 from tests.unit.runtimes.fields import SAMPLES, bind
@@ -67,6 +68,11 @@ def test_programs_reach_their_pods_as_they_are_written(name: str) -> None:
     for container in (c for pod in pods for c in (*pod.get("initContainers", ()), *pod["containers"])):
         for text in (*container.get("command", ()), *container.get("args", ())):
             assert expand(text, {}) == text, container["name"]
+
+
+@pytest.mark.parametrize("text", ["$$", "a$$$b$", "$(HOME)", "$$(HOME)", "$(", "$(date +%s)", "$HOME"])
+def test_variables_mean_what_they_say(text: str) -> None:
+    assert expand(literal("SOURCE", text)["value"], {"HOME": "/root"}) == text
 
 
 @pytest.mark.parametrize(
