@@ -87,7 +87,7 @@ def create(where: Where, **said: Any) -> None:
     """
     from addons.cache_runtime.cli import actions
 
-    if bool(said["placement"]) == bool(said["clusters"]):
+    if bool(said["placement"]) == bool(said["clusters"].strip(", ")):
         raise click.UsageError("Give either --placement or --clusters.")
     run(lambda: actions.create(where, **said))
 

@@ -13,6 +13,8 @@ from addons.cache_runtime.hub.feedback import feedback, refusal
 from addons.cache_runtime.hub.names import name_there
 from addons.cache_runtime.hub.status import cluster_status, without_agent
 
+_DENIED = "denied the request"  # in an API server's words, by one of its webhooks
+
 
 def digest(*parts: object) -> str:
     """Of what is sent."""
@@ -99,5 +101,6 @@ def _of_operation(cluster: str, work: Json, kind: str, name: str) -> Json:
     """What it says, or why it cannot: the cluster may have refused it."""
     said = feedback(work, kind, name)
     if why := refusal(work, kind, name):
-        return {**said, "message": f"cluster {cluster} does not take it: {why}"}
+        given_up = {"phase": "Failed"} if _DENIED in why and not said else {}  # it is tried again, though
+        return {**given_up, **said, "message": f"cluster {cluster} does not take it: {why}"}
     return said

@@ -143,14 +143,19 @@ def test_what_is_complete_says_what_was_done_as_on_a_cluster() -> None:
 
 def test_an_operation_that_a_cluster_refuses_says_so_itself() -> None:
     refused = work({("Dataset", "d"): {"phase": "Bound"}, ("DataMigrate", "m"): {}})
-    denied = {"type": "Applied", "status": "False", "message": "spec.to.dataset: is readOnly"}
-    refused["status"]["resourceStatus"]["manifests"][1]["conditions"] = [denied]
     known = Known(set(), operations={("DataMigrate", "m"): ("DataMigrate", "m")})
-    known.look([("c", refused)])
-    reports = [each.operations["DataMigrate", "m"] for each in known.of(["c"])]
-    status = operation_status("DataMigrate", {}, reports, 1, now=NOW)
-    assert status["phase"] == "Pending"
-    assert status["infos"]["message"] == "cluster c does not take it: spec.to.dataset: is readOnly"
+
+    def status(why: str) -> Json:
+        denied = {"type": "Applied", "status": "False", "message": why}
+        refused["status"]["resourceStatus"]["manifests"][1]["conditions"] = [denied]
+        known.look([("c", refused)])
+        reports = [each.operations["DataMigrate", "m"] for each in known.of(["c"])]
+        return operation_status("DataMigrate", {}, reports, 1, now=NOW)
+
+    denied = status('admission webhook "w" denied the request: spec.to.dataset: is readOnly')
+    assert denied["phase"] == "Failed"
+    assert denied["infos"]["message"].startswith("cluster c does not take it: admission webhook")
+    assert status("the server is busy")["phase"] == "Pending"
 
 
 def test_a_cluster_with_a_dataset_of_its_own_by_that_name_has_failed_whatever_that_says() -> None:

@@ -76,6 +76,8 @@ def test_unknown_commands_and_options_are_usage_errors() -> None:
     assert CliRunner().invoke(cli, ["get", "clusters", "--nonsense"]).exit_code == 2
     assert CliRunner().invoke(cli, ["get", "works", "-A", "-n", "x"]).exit_code == 2
     assert CliRunner().invoke(cli, ["get", "clusters", "-n", "x"]).exit_code == 2
+    nowhere = ["dataset", "create", "llama", "--from", "s3://m/llama", "--clusters", " ,"]
+    assert CliRunner().invoke(cli, nowhere).exit_code == 2
     ends = ["--from-cluster", "a", "--to-cluster", "a"]
     same = CliRunner().invoke(cli, ["dataset", "migrate", "llama", *ends])
     assert (same.exit_code, "must be two clusters" in same.stderr) == (2, True)
