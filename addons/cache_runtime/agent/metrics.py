@@ -57,7 +57,7 @@ class Metrics:
         self._origin = Counter(
             "dataset_origin_bytes",
             "Bytes that loads have read from the source",
-            ["namespace", "dataset"],
+            ["dataset", "namespace"],
             registry=self._registry,
         )
         datasets.on_event(self._dataset)
@@ -72,7 +72,7 @@ class Metrics:
         """The first time only: a Dataset whose pods came back has been bound for long."""
         if new is None and old is not None:
             with contextlib.suppress(KeyError):  # nothing was loaded into it
-                self._origin.remove(old["metadata"]["namespace"], old["metadata"]["name"])
+                self._origin.remove(_title(old), old["metadata"]["namespace"])
         if old is None or new is None or _phase(new) != BOUND or _phase(old) == BOUND:
             return
         if not any(c.get("type") == "RuntimeScheduled" for c in _conditions(old)):
@@ -88,7 +88,7 @@ class Metrics:
         if origin := int(infos.get("originBytes") or 0):
             target = new["spec"]["dataset"]
             namespace = target.get("namespace") or new["metadata"]["namespace"]
-            self._origin.labels(namespace, target["name"]).inc(origin)
+            self._origin.labels(f"{namespace}/{target['name']}", namespace).inc(origin)
 
 
 class _Statuses(Collector):

@@ -67,7 +67,7 @@ async def test_numbers_beside_the_strings_and_for_prometheus(
     assert seen["dataset_ufs_file_num", title] == len(model)
     assert seen["dataset_ready", title] == 1
     assert seen["capacity_used_rate", title] == pytest.approx(100 * total / (1 << 30))
-    assert seen["dataset_origin_bytes_total", "llama"] == total
+    assert seen["dataset_origin_bytes_total", title] == total
     assert seen["dataset_operation_seconds_count", ""] == 1
     assert seen["dataset_bind_seconds_count", ""] == 1
 
