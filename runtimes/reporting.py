@@ -6,19 +6,26 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 _PERIOD = 0.5  # seconds between reports of progress
 
 
 @dataclass
 class Progress:
-    """What has been done. `moved` counts this run's bytes only, for the rate."""
+    """What has been done. `moved` counts this run's bytes only, for the rate.
+
+    `version` is a name for all that is to come; reports have it once nothing of `before` is missing, and all
+    that comes after that can be read as it comes.
+    """
 
     total: int = 0
     total_files: int = 0
     bytes: int = 0
     files: int = 0
     moved: int = 0
+    version: str = ""
+    before: set[str] = field(default_factory=set)
     trouble: str = ""  # why nothing moves, if nothing does
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -28,15 +35,17 @@ class Progress:
             self.bytes += count
             self.moved += max(count, 0)
 
-    def complete(self, count: int = 1) -> None:
-        """Files that are whole."""
+    def complete(self, path: str = "") -> None:
+        """A file is whole."""
         with self.lock:
-            self.files += count
+            self.files += 1
+            self.before.discard(path)
 
-    def numbers(self, seconds: float) -> dict[str, int]:
+    def numbers(self, seconds: float) -> dict[str, Any]:
         """As reports have them."""
         with self.lock:
-            return {
+            said = {"version": self.version} if self.version and not self.before else {}
+            return said | {
                 "bytes": self.bytes,
                 "total": self.total,
                 "files": self.files,
@@ -73,7 +82,7 @@ class Reporting:
         self._thread.join()
 
     def _run(self) -> None:
-        last: dict[str, int] = {}
+        last: dict[str, Any] = {}
         told = ""
         while not self._end.wait(_PERIOD):
             numbers = self._progress.numbers(time.monotonic() - self._began)

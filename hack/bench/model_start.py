@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from model_start_parts.ground import ENGINE, Ground, Spent, WayError, program
-from model_start_parts.ways import BUCKET, OURS, UPLOAD, VOLUMES, Way, fill_volume, peers
+from model_start_parts.ways import BUCKET, STREAMED, UPLOAD, VOLUMES, Way, fill_volume, ours, peers
 from rich.console import Console
 from rich.table import Table
 
@@ -64,7 +64,8 @@ def measure(ground: Ground, way: Way, name: str, link: str, model: str, size: in
     before = ground.carried()
     try:
         with way(ground, model, directory) as arrival:
-            first = ground.read(arrival.source)
+            read = {"seconds": arrival.weights, "cpu": 0.0} if arrival.weights is not None else None
+            first = read or ground.read(arrival.source)
             origin = ground.carried() - before
             again = min(ground.read(arrival.source)["seconds"] for _ in range(3))
     finally:
@@ -78,18 +79,19 @@ def ratios(rows: list[Row], local_read: float, size: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for link in dict.fromkeys(r.link for r in rows):
         here = {r.way: r for r in rows if r.link == link}
-        ours, others = here.get("LocalRuntime"), [r for r in here.values() if r.way not in OURS]
-        if ours is None or not others:
+        mine, others = here.get("LocalRuntime"), [r for r in here.values() if r.way not in ours([])]
+        if mine is None or not others:
             continue
+        total = here.get(STREAMED, mine).sum
         limits = [size / bytes_per_second(link)] if link != "none" else []
         if copied := here.get("s5cmd cp"):
             limits.append(copied.load)
-        found[f"{link}: preload / what s5cmd or the link reaches"] = max(limits) / ours.load
-        found[f"{link}: weights from a warmed cache / local read"] = local_read / ours.again
-        found[f"{link}: sum / best peer"] = ours.sum / min(r.sum for r in others)
+        found[f"{link}: preload / what s5cmd or the link reaches"] = max(limits) / mine.load
+        found[f"{link}: weights from a warmed cache / local read"] = local_read / mine.again
+        found[f"{link}: sum / best peer"] = total / min(r.sum for r in others)
         if s3fs := here.get("s3fs"):
-            found[f"{link}: sum / s3fs"] = ours.sum / s3fs.sum
-            found[f"{link}: second start / s3fs"] = ours.again / s3fs.sum
+            found[f"{link}: sum / s3fs"] = total / s3fs.sum
+            found[f"{link}: second start / s3fs"] = mine.again / s3fs.sum
     return found
 
 
@@ -160,7 +162,7 @@ async def race(options: argparse.Namespace, fleet: Fleet, directory: Path) -> di
     shards = sorted(path.name for path in source.glob("*.safetensors"))
     size = sum(path.stat().st_size for path in source.iterdir())
     local_read = min(ground.read([str(source)])["seconds"] for _ in range(3))
-    ways = {**OURS, **peers(shards)}
+    ways = {**ours(shards), **peers(shards)}
     ways = {name: way for name, way in ways.items() if name in (options.ways or ways)}
     rows, missing = [], {}
     for link in options.links:

@@ -24,7 +24,7 @@ from runtimes.local.compiled import fetch
 from runtimes.local.eviction import evict
 from runtimes.local.listing import items as listed_items
 from runtimes.local.listing import write as write_listing
-from runtimes.local.order import Item
+from runtimes.local.order import Item, version
 from runtimes.local.peers import other_nodes
 from runtimes.local.store import Store
 from runtimes.local.transfer import THREADS, Transfer
@@ -125,6 +125,11 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         store.keep_only(there, parts)
     progress.total, progress.total_files = sum(item.object.size for item in items), len(items)
     missing = [item for item in items if not store.has(item.path, item.url, item.object)]
+    missing.sort(key=lambda item: item.is_weights)
+    if not any(os.path.lexists(store.data / item.path) for item in missing):
+        # Else what is there may be of another version, which its readers would mix with this one.
+        progress.version = version(items)
+        progress.before = {item.path for item in missing if not item.is_weights}
     progress.bytes = progress.total - sum(item.object.size for item in missing)
     progress.files = len(items) - len(missing)
     report("progress", **progress.numbers(0))
@@ -139,7 +144,7 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         transfer = Transfer(store, missing, progress, threads=threads, peers=peers, strictly=strictly)
         transfer.run()
     seconds = time.monotonic() - began
-    numbers = progress.numbers(seconds)
+    numbers = progress.numbers(seconds) | {"version": version(items)}
     store.check(there)
     if peers:  # engines begin when they hear of the end, and want it then
         fetch(Path(specification["directory"]), peers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -20,6 +22,17 @@ class Item:
     url: str
     source: ObjectSource
     object: Object
+
+    @property
+    def is_weights(self) -> bool:
+        """Whether engines read it last, once they know all the rest."""
+        return self.path.endswith(".safetensors")
+
+
+def version(items: Iterable[Item]) -> str:
+    """A name for what the sources have now."""
+    said = sorted((i.path, i.url, i.object.size, i.object.etag) for i in items)
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
 Job = tuple[Item, Assembly, int]

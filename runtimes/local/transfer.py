@@ -267,6 +267,6 @@ class Transfer:
         with self._lock:
             self.unverified += not assembly.verified and item.object.size > 0
         self._store.add(item.path, item.url, item.object, assembly.finish())
-        self._progress.complete()
+        self._progress.complete(item.path)
         if self._order.finished(item, assembly):
             self._store.tell()

@@ -8,6 +8,7 @@ import os
 import ssl
 import time
 import urllib.parse
+from collections.abc import Callable
 
 from .timeline import say
 
@@ -45,15 +46,21 @@ def patch_pod(namespace: str, name: str, annotations: dict[str, str]) -> None:
         connection.close()
 
 
-def wait_for_dataload(namespace: str, name: str) -> None:
-    """Return once the DataLoad is complete; follow it by watch, through any interruption."""
+def wait_for_dataload(namespace: str, name: str, begin: Callable[[str], None]) -> str:
+    """Once the DataLoad is complete, what it has loaded; follows it by watch, through any interruption.
+
+    Before, `begin` is told what it will be each time that is said: then nothing but weights is missing, and
+    what is there of those is of that version.
+    """
     said, pause = "", 0.1
     while True:
         try:
-            for phase in _phases(namespace, name):
+            for phase, version in _phases(namespace, name):
                 pause = 0.1
                 if phase == "Complete":
-                    return
+                    return str(version)
+                if version:
+                    begin(version)
                 if phase == "Failed" and said != phase:
                     say(f"DataLoad {namespace}/{name} failed; waiting until it is repeated")
                 said = phase
@@ -66,7 +73,7 @@ def wait_for_dataload(namespace: str, name: str) -> None:
 
 
 def _phases(namespace: str, name: str):  # type: ignore[no-untyped-def]
-    """The DataLoad's phase now and at every change, until the server ends the watch."""
+    """The DataLoad's phase and version now and at every change, until the server ends the watch."""
     query = {
         "fieldSelector": f"metadata.name={name}",
         "watch": "true",
@@ -82,6 +89,8 @@ def _phases(namespace: str, name: str):  # type: ignore[no-untyped-def]
         while line := answer.readline():
             event = json.loads(line)
             if event.get("type") in ("ADDED", "MODIFIED"):
-                yield str((event["object"].get("status") or {}).get("phase", ""))
+                status = event["object"].get("status") or {}
+                version = (status.get("infos") or {}).get("version", "")
+                yield str(status.get("phase", "")), str(version)
     finally:
         connection.close()

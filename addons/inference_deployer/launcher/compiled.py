@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from .arriving import shards
 from .timeline import say
 
 LIMIT = 2 << 30  # bytes of one archive, and of all of a Dataset on a node
@@ -209,8 +210,12 @@ def key_of(model: str, arguments: list[str], environment: Mapping[str, str], mac
 
 
 def _model(directory: Path) -> list[object]:
-    """What the graph follows from: the configuration, and names and sizes of weights; not their values."""
-    files = sorted(path for path in directory.iterdir() if path.is_file())
+    """What the graph follows from: the configuration, and names and sizes of weights; not their values.
+
+    What an index names need not be there yet; the index has their sizes.
+    """
+    indexed = shards(str(directory))
+    files = sorted(p for p in directory.iterdir() if p.is_file() and p.name not in indexed)
     described = [path for path in files if path.name.endswith(("config.json", "params.json", ".index.json"))]
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in described]
     return [*digests, *((path.name, path.stat().st_size) for path in files)]

@@ -16,6 +16,7 @@ import time
 import traceback
 import warnings
 
+from .arriving import Arrival, wait_for_data
 from .timeline import mark_log_lines, say, send_mark
 
 RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -142,11 +143,14 @@ def serve(arguments: list[str], listener: socket.socket, marks: int, ready: int)
     cli_args.validate_parsed_serve_args(args)
     mark_log_lines(marks)
 
+    arrival: Arrival | None = None
     created = AsyncEngineArgs.create_engine_config
 
     def create_engine_config(self, *positional, **named):  # type: ignore[no-untyped-def]
         """vLLM's CPU platform asks for `spawn` in here. Nothing has started a thread: fork is safe."""
         config = created(self, *positional, **named)
+        if arrival is not None:
+            arrival.look_at(config)
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
         return config
 
@@ -154,9 +158,7 @@ def serve(arguments: list[str], listener: socket.socket, marks: int, ready: int)
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
     os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGKILL))  # the core never outlives us
     threads_for_engine()
-    if not os.read(ready, 1):
-        raise SystemExit("the launcher is gone before the data was there")
-    os.close(ready)
+    arrival = wait_for_data(args.model, ready, marks)
     register_model(args.model)
 
     import uvloop

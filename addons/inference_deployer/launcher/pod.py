@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -17,6 +18,7 @@ import traceback
 from collections.abc import Callable
 
 from .arguments import option
+from .arriving import BEGIN, COMPLETE
 from .cluster import in_cluster, patch_pod, wait_for_dataload
 from .compiled import Compiled, key_of, variables
 from .engine import RELAYED, die_with_parent, import_engine, reset_signals, run_child
@@ -36,6 +38,7 @@ class Launcher:
         self.port = int(option(arguments, "--port") or 8000)
         self.marks_r, self.marks_w = os.pipe()
         self.ready_r, self.ready_w = os.pipe()
+        self.reading = False  # whether the engine reads weights while others are still to come
         self.wake_r, self.wake_w = os.pipe()
         os.set_blocking(self.wake_w, False)
         self.pid = 0  # of our child; the engine host's child is not ours
@@ -182,12 +185,11 @@ class Launcher:
                 if self.ready_r in ready:
                     return True
 
-    def release(self) -> None:
-        """The data is there: let the engine go on."""
-        try:
-            os.write(self.ready_w, b"1")
-        except BrokenPipeError:
-            pass
+    def release(self, said: bytes) -> None:
+        """The data is there, or as much as it begins with: let the engine go on."""
+        self.reading = said == BEGIN
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.ready_w, said)
 
     def carry(self, step: Callable[[Compiled], None]) -> None:
         """A step with compiled code, if there is any; whatever goes wrong, the engine can do without."""
@@ -209,14 +211,28 @@ class Launcher:
             if carried := compiled.keep():
                 self.timeline.mark(compiled=carried)
 
+        begun: list[str] = []  # versions of the model
+
+        def begin(version: str) -> None:
+            if not begun and self.mode == "shared":
+                self.carry(bring)  # only now: it depends on the model's files
+                self.release(BEGIN)
+                begun.append(version)
+
         def data() -> None:
             self.carry(Compiled.look)
+            version = ""
             if wanted := os.environ.get("WAIT_FOR_DATALOAD"):
                 place, _, name = wanted.rpartition("/")
-                wait_for_dataload(place or namespace, name)
+                version = wait_for_dataload(place or namespace, name, begin)
+            if begun and version not in begun:
+                say("the model at its source has changed while its weights were read; this starts anew")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             self.timeline.mark(data_ready=time.time())
-            self.carry(bring)  # only now: it depends on the model's files
-            self.release()
+            if not begun:
+                self.carry(bring)
+            self.release(COMPLETE)
 
         def publish() -> None:
             if pod and in_cluster():
@@ -274,6 +290,10 @@ class Launcher:
         for number in numbers:
             if number == signal.SIGCHLD:
                 continue
+            if number in STOP and self.reading:
+                number = (
+                    signal.SIGKILL
+                )  # it hears nothing else before it has read all, and does not serve yet
             if self.connection is not None:
                 self.connection.sendall(json.dumps({"signal": number}).encode() + b"\n")
             elif self.pid:

@@ -159,7 +159,12 @@ class Ground:
 
     def read(self, source: Sequence[str]) -> dict[str, float]:
         """The reader's numbers. Raises WayError."""
-        command = [*self._inside, str(ENGINE), str(READER), *source]
+        with self.reading(source) as reader:
+            return self.numbers(reader)
+
+    @contextmanager
+    def reading(self, source: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        """While a reader runs; one that waits for its shards has imported all that it needs."""
         env = {
             **os.environ,
             **self.keys,
@@ -167,10 +172,23 @@ class Ground:
             "AWS_DEFAULT_REGION": "us-east-1",
             "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",
         }
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise WayError((done.stderr or done.stdout)[-1500:])
-        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        command = [*self._inside, str(ENGINE), str(READER), *source]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True) as reader:
+            try:
+                if source[1:] and not source[0].startswith("s3://"):
+                    assert reader.stdout is not None
+                    reader.stdout.readline()
+                yield reader
+            finally:
+                reader.kill()
+
+    def numbers(self, reader: subprocess.Popen[str]) -> dict[str, float]:
+        """What a reader says at its end. Raises WayError."""
+        out, err = reader.communicate()
+        if reader.returncode:
+            raise WayError((err or out)[-1500:])
+        found: dict[str, float] = json.loads(out.splitlines()[-1])
         return found
 
     def _until(self, true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:

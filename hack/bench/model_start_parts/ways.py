@@ -7,7 +7,8 @@ where weights are read through), then where the weights are read, and what it sp
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,11 +42,14 @@ for path in directory.iterdir():
 
 @dataclass
 class Arrival:
-    """The model is there: `source` for the reader."""
+    """The model is there: `source` for the reader. `weights` where they were read meanwhile: what that took
+    longer than the load.
+    """
 
     load: float
     source: list[str]
     spent: Spent = field(default_factory=Spent)
+    weights: float | None = None
 
 
 Way = Callable[[Ground, str, Path], AbstractContextManager[Arrival]]
@@ -98,6 +102,26 @@ def local(ground: Ground, model: str, directory: Path) -> Iterator[Arrival]:
     Path(cache.directory).mkdir(parents=True, exist_ok=True)
     seconds = ground.run(*command_of(task.pod, ground), spent)
     yield Arrival(seconds, [LocalBackend().volume(cache).path], spent)
+
+
+def streamed(shards: list[str]) -> Way:
+    """LocalRuntime, and an engine of our launcher, which reads shards as they come."""
+
+    @contextmanager
+    def way(ground: Ground, model: str, directory: Path) -> Iterator[Arrival]:
+        cache, spent = pair(ground, model, directory, "LocalRuntime", peers={"enabled": False}), Spent()
+        task = LocalBackend().warm(cache, DataLoad())
+        assert task is not None
+        Path(cache.directory).mkdir(parents=True, exist_ok=True)
+        path = LocalBackend().volume(cache).path
+        with ground.reading([path, *shards]) as reader:
+            began = time.time()
+            seconds = ground.run(*command_of(task.pod, ground), spent)
+            numbers = ground.numbers(reader)
+        spent.cpu += numbers["cpu"]
+        yield Arrival(seconds, [path], spent, max(0.0, numbers["ended"] - began - seconds))
+
+    return way
 
 
 @contextmanager
@@ -179,7 +203,12 @@ def streamer(shards: list[str]) -> Way:
     return way
 
 
-OURS: Mapping[str, Way] = {"LocalRuntime": local, "JuiceFSRuntime": juicefs}
+STREAMED = "LocalRuntime, read as it comes"
+
+
+def ours(shards: list[str]) -> dict[str, Way]:
+    """By name."""
+    return {"LocalRuntime": local, STREAMED: streamed(shards), "JuiceFSRuntime": juicefs}
 
 
 def peers(shards: list[str]) -> dict[str, Way]:

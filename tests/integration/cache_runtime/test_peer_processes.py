@@ -123,11 +123,17 @@ class Nodes:
         return [done(loader) for loader in [node.load() for node in nodes or self.all]]
 
 
-def done(loader: subprocess.Popen[str], timeout: float = 90) -> Json:
-    """The loader's last word of its load; it must have ended well."""
+def reports(loader: subprocess.Popen[str], timeout: float = 90) -> list[Json]:
+    """All that it says. It must end well."""
     out, _ = loader.communicate(timeout=timeout)
-    said = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    said: list[Json] = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     assert loader.returncode == 0, said
+    return said
+
+
+def done(loader: subprocess.Popen[str], timeout: float = 90) -> Json:
+    """The loader's last word of its load."""
+    said = reports(loader, timeout)
     found: Json = next(each for each in said if each["report"] == "done")
     return found
 
@@ -146,6 +152,28 @@ async def test_nodes_that_load_at_once_read_each_byte_from_the_origin_once(nodes
     assert [node.cached for node in nodes.all] == [nodes.files] * 3
     assert nodes.proxy.sent < 1.1 * TOTAL  # alone they read 3 times as much
     assert sum(each["origin"] + each["peers"] for each in said) == 3 * TOTAL
+
+
+async def test_a_load_says_when_nothing_but_weights_is_missing_unless_older_ones_are_there(
+    nodes: Nodes, store: ObjectStore
+) -> None:
+    node, prefix = (
+        nodes.all[0],
+        nodes.all[0].specification["sources"][0]["url"].removeprefix(f"s3://{BUCKET}/"),
+    )
+    nodes.proxy.rule = lambda asked: Fault(rate=2 * MIB) if "model" in asked.path else None
+    said = reports(node.load())
+    versions = {
+        each["report"]: each.get("version") for each in said if each["report"] in ("progress", "done")
+    }
+    assert versions["progress"] == versions["done"] != ""
+    assert all(each["files"] for each in said if each["report"] == "progress" and "version" in each)
+
+    store.client().put_object(Bucket=BUCKET, Key=f"{prefix}/model-2.safetensors", Body=bytes(20 * MIB))
+    said = reports(node.load())
+    assert [each for each in said if each["report"] == "progress" and each["bytes"] < each["total"]]
+    assert not [each for each in said if each["report"] == "progress" and "version" in each]
+    assert next(each for each in said if each["report"] == "done")["version"] != versions["done"]
 
 
 async def test_a_node_that_comes_later_reads_nothing_from_the_origin(nodes: Nodes) -> None:

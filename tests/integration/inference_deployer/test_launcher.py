@@ -127,8 +127,10 @@ class Node:
         found: dict[str, Any] = await eventually(probe, timeout=timeout)
         return found
 
-    async def load(self, phase: str) -> None:
-        status = {"phase": phase, "duration": "1s", "conditions": []}
+    async def load(self, phase: str, version: str = "") -> None:
+        status: dict[str, Any] = {"phase": phase, "duration": "1s", "conditions": []}
+        if version:
+            status["infos"] = {"version": version}
         await self.client.patch(DATALOADS, "demo", {"status": status}, self.namespace, subresource="status")
 
     async def stop(self) -> None:
@@ -240,6 +242,47 @@ async def test_what_one_replica_compiles_the_next_one_runs(node: Node):
     assert same == text
     assert list(carried.iterdir()) == archive
     assert not [name for name in os.listdir(node.sockets) if name.startswith("compiled-")]
+
+
+@pytest.fixture
+def away(node: Node) -> list[Path]:
+    """All shards of the model but the first, which are not there yet."""
+    _, *others = sorted(node.model.glob("*.safetensors"))
+    for path in others:
+        path.rename(node.directory / path.name)
+    assert others
+    return others
+
+
+async def test_weights_are_read_while_others_are_on_their_way(node: Node, away: list[Path]):
+    port = free_port()
+    await node.load("Executing", "a")
+    await node.launch("early", port)
+    marks = await node.mark("early", "weights_start")
+    assert "data_ready" not in marks
+    for path in away:
+        (node.directory / path.name).rename(path)
+    await node.load("Complete", "a")
+    marks = await node.mark("early", "serving")
+    assert marks["weights_start"] < marks["data_ready"] < marks["weights_loaded"]
+    assert 0 <= marks["weights_waited"] < marks["weights_seconds"]
+    text = await answer(port)
+    port = free_port()
+    await node.launch("late", port)
+    assert "weights_waited" not in await node.mark("late", "serving")
+    assert await answer(port) == text
+
+
+async def test_weights_of_two_versions_are_never_served(node: Node, away: list[Path]):
+    await node.load("Executing", "a")
+    process = await node.launch("mixed", free_port())
+    await node.mark("mixed", "weights_start")
+    for path in away:
+        (node.directory / path.name).rename(path)
+    await node.load("Complete", "b")
+    await ended(process)
+    pod = await node.client.get(PODS, "mixed", node.namespace)
+    assert "weights_loaded" not in pod["metadata"]["annotations"][TIMELINE_ANNOTATION]
 
 
 async def test_stopped_while_it_waits_for_the_data(node: Node):

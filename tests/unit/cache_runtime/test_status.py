@@ -166,6 +166,18 @@ def test_a_load_of_two_nodes_is_as_far_as_the_slower() -> None:
     assert complete["conditions"][0]["type"] == "Complete"
 
 
+def test_what_is_loaded_has_a_name_once_no_node_lacks_more_than_weights() -> None:
+    def infos(*versions: str) -> Json:
+        said = [{"time": 1.0, "bytes": 5} | ({"version": each} if each else {}) for each in versions]
+        nodes = [PartState(str(n), {"progress": each}) for n, each in enumerate(said)]
+        found: Json = running_status(load(), nodes, "x", NOW, None)["infos"]
+        return found
+
+    assert infos("a", "a")["version"] == "a"
+    assert "version" not in infos("a", "")
+    assert "version" not in infos("a", "b")
+
+
 def test_a_load_fails_for_good_or_goes_on() -> None:
     passing = {"start": {"time": 1.0}, "failed": {"reason": "DiskError", "message": "full"}}
     assert (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -215,6 +216,17 @@ def test_the_key_is_of_the_model_the_engine_and_its_settings(tmp_path):
     assert len({key, *others}) == 8
     with pytest.raises(ValueError, match="for which machine"):
         key_of(str(model), arguments, {}, [])
+
+
+def test_the_key_of_a_model_in_several_files_is_known_before_they_are_there(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 9}, "weight_map": {"a": "1.safetensors"}}))
+    key = key_of(str(tmp_path), [], {}, ["x"])
+    (tmp_path / "1.safetensors").write_bytes(b"123456789")
+    assert key_of(str(tmp_path), [], {}, ["x"]) == key
+    index.write_text(json.dumps({"metadata": {"total_size": 8}, "weight_map": {"a": "1.safetensors"}}))
+    assert key_of(str(tmp_path), [], {}, ["x"]) != key
 
 
 def test_an_engine_keeps_all_in_one_directory_and_a_user_may_want_ahead_of_time(monkeypatch):

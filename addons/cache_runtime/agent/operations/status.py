@@ -159,7 +159,10 @@ def unread(load: Json) -> str:
 
 
 def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> dict[str, str]:
-    """Bytes, files and rate: of the slowest node, since all copies are the same, and rates added up."""
+    """Bytes, files and rate: of the slowest node, since all copies are the same, and rates added up.
+
+    `version` is there as soon as no node lacks more than weights: engines read those while others come.
+    """
     said = [
         {**n.said.get("start", {}), **n.said.get("progress", {}), **n.said.get("done", {})} for n in nodes
     ]
@@ -167,6 +170,9 @@ def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> di
     known = [each for each in said if "bytes" in each]
     if not known or len(known) < len(nodes):
         return infos
+    versions = {str(each.get("version") or "") for each in known}
+    if len(versions) == 1 and "" not in versions:
+        infos["version"] = versions.pop()
     slowest = min(known, key=lambda each: int(each["bytes"]))
     loaded = int(slowest["bytes"])
     total = int(slowest.get("total") or (measured[0] if measured else 0))
