@@ -145,7 +145,8 @@ class TestADirectoryOfIt:
 
         def refused(pod: Json) -> bool:
             said = (pod.get("status") or {}).get("containerStatuses") or [{}]
-            return "leads out of its volume" in str(said[0].get("state"))
+            waiting = (said[0].get("state") or {}).get("waiting") or {}
+            return waiting.get("reason") == "CreateContainerConfigError" and "subPath" in waiting["message"]
 
         await team.until(PODS, "reader-copy", refused)
 
