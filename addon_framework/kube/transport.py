@@ -128,7 +128,8 @@ class Transport:
                 self.server + path,
                 params=query,
                 protocols=protocols,
-                headers={n: v for n, v in self._headers(None).items() if n != "Content-Type"},
+                # A kubelet gives streams no type: who accepts only JSON is refused.
+                headers={n: v for n, v in self._headers({"Accept": "*/*"}).items() if n != "Content-Type"},
                 ssl=self._tls(),
                 server_hostname=self.config.tls_server_name,
             ) as socket:

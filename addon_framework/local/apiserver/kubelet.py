@@ -141,6 +141,8 @@ class Kubelets:
             raise status.bad_request("Upgrade request required")
         if not spoken:
             raise status.bad_request(f"unable to upgrade: none of the protocols {offered} is known")
+        if "*/*" not in request.headers.get("Accept", "*/*"):  # a kubelet gives its streams no type
+            raise StatusError(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: ")
         dialing = self.session().ws_connect(
             url, params=query, protocols=spoken, max_msg_size=_MAX_MESSAGE, timeout=_CLOSING
         )
