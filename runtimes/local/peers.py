@@ -36,7 +36,8 @@ PORT = 9465
 SERVER = "server"  # file beside the data: the id of the node's own server
 _TIMEOUT = 2.0  # seconds for an answer
 _FRESH = 0.1  # seconds for which an answer about ranges is good
-_AWAY = 5.0  # seconds for which a peer that failed is not asked
+_AWAY = 5.0  # seconds for which a peer that failed is not asked, at most
+_AWHILE, _TIMES = 0.2, 10  # at least, and how many times as long as it took to find out
 _SOON = 0.2  # seconds that a name may take
 _RESOLVED = 2.0  # seconds for which a name is
 _GRACE, _SHORTEST = 5.0, 0.05  # seconds without a range after which one is taken over
@@ -244,12 +245,14 @@ class Peers:
         with view.lock:
             old = view.at < (since if view.marks is not None else since - idle)
             if old and self._away.get(peer, 0.0) <= self._clock():
-                view.at = self._clock()
+                began = view.at = self._clock()
                 try:
                     marks, written = self._ask(peer, file)
                 except (SourceError, ValueError) as error:  # it cannot be reached, or talks nonsense
                     marks, written = None, 0
-                    self.drop(peer, str(error))
+                    # One that is just being started says so at once.
+                    took = self._clock() - began
+                    self.drop(peer, str(error), min(max(_AWHILE, _TIMES * took), _AWAY))
                 else:
                     with self._lock:
                         self._why.pop(peer, None)

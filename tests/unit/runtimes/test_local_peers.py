@@ -22,7 +22,7 @@ from runtimes.local import assembly as assembly_module
 from runtimes.local import peers as peers_module
 from runtimes.local import transfer as transfer_module
 from runtimes.local.ownership import owner
-from runtimes.local.peers import Peers
+from runtimes.local.peers import MINE, Peers
 from runtimes.local.serving import PeerServer
 from runtimes.local.store import Store
 from runtimes.local.transfer import Item, Transfer
@@ -108,7 +108,7 @@ def nodes(tmp_path: Path, origin: Origin) -> Iterator[list[Node]]:
     with ExitStack() as stack:
         made = [Node(tmp_path / str(number), origin) for number in range(4)]
         for node in made:
-            stack.callback(node.server.close)
+            stack.callback(lambda node=node: node.server.close())
         yield made
 
 
@@ -256,6 +256,18 @@ def test_a_load_from_peers_alone_says_why_nobody_gives(
 def test_a_peer_that_is_not_there_costs_little(nodes: list[Node], origin: Origin) -> None:
     nodes[1].server.close()
     assert nodes[0].load([nodes[1].address]).origin == len(CONTENT)
+
+
+def test_a_peer_that_is_just_being_started_is_found_soon(nodes: list[Node], origin: Origin) -> None:
+    node, now = nodes[0], [0.0]
+    node.load([])
+    node.server.close()
+    file = node.store.temporary("f", "mem://f", origin.object()).stem
+    peers = Peers(lambda: [node.address], TOKEN, nodes[1].directory, clock=lambda: now[0])
+    assert peers.choose(file, 0) == MINE
+    node.server = PeerServer(("127.0.0.1", int(node.address.partition(":")[2])), node.directory, TOKEN)
+    now[0] += 0.25
+    assert peers.choose(file, 0) == node.address
 
 
 @pytest.mark.parametrize(
