@@ -149,6 +149,7 @@ class Component:
     private: bool = False  # only pods of the Dataset's own may reach it, where NetworkPolicies are honoured
     follows: bool = False  # whether its program reads config_maps anew whenever they change
     portable: bool = True  # whether it works in a pod of its users, with nothing of the node's
+    kernel: bool = False  # whether the kernel mounts for it, and goes on when it has ended
 
 
 @dataclass(frozen=True)

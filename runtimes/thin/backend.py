@@ -62,6 +62,7 @@ class ThinBackend(ClientBackend, SourceBackend):
             config_maps=config,
             labels=pods.metadata(cache, "labels"),
             annotations=pods.metadata(cache, "annotations"),
+            kernel="fuse" not in profiles.file_system(cache),
         )
         if not pods.effective(cache, "worker").get("enabled"):
             return [client]

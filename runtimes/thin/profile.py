@@ -86,5 +86,10 @@ def pod(cache: Cache) -> Json:
         env=[literal("MOUNT_OPTIONS", joined(options))],
         volumes=volumes,
         mounts=mounts,
-        kind=str(profile_spec(cache).get("fileSystemType") or "fuse"),
+        kind=file_system(cache),
     )
+
+
+def file_system(cache: Cache) -> str:
+    """Its type, as /proc/mounts has it."""
+    return str(profile_spec(cache).get("fileSystemType") or "fuse")

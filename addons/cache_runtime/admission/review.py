@@ -281,6 +281,13 @@ def _client(used: Used) -> sidecar.Client:
             f"{where}: its {kind} keeps the data on nodes, so no sidecar can bring it; remove the label, "
             "and the pod runs on a node that has the data"
         )
+    if client.kernel:
+        # It would still be mounted in the pod's directory when the kubelet removes all that is in there.
+        raise RefusedError(
+            f"{where}: ThinRuntimeProfile {binding.cache.spec.get('profileName')} has a spec.fileSystemType "
+            "that is no FUSE, and what the kernel mounts outlives a sidecar that is killed: its data could "
+            "be deleted with the pod; remove the label, and the pod uses the client on its node"
+        )
     spec = template(binding, client)["spec"]
     if binding.cache.namespace != used.namespace and (names := sidecar.needs(spec)):
         raise RefusedError(

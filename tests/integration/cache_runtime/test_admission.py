@@ -183,6 +183,27 @@ async def test_data_that_is_kept_on_nodes_cannot_come_along(asked: Fleet) -> Non
         await asked.create(labelled(asked.reader("llama", "true"), sidecar="true"))
 
 
+@needs_root
+async def test_what_the_kernel_mounts_cannot_come_along(asked: Fleet) -> None:
+    script = 'mkdir -p "$MOUNT_POINT" && mount -t tmpfs of-the-kernel "$MOUNT_POINT" && exec sleep 600'
+    fuse = {"image": "busybox", "imageTag": "1", "command": ["sh", "-c", script]}
+    profile = {
+        "apiVersion": "data.fluid.io/v1alpha1",
+        "kind": "ThinRuntimeProfile",
+        "metadata": {"name": "kernel"},
+        "spec": {"fileSystemType": "tmpfs", "fuse": fuse},
+    }
+    runtime = asked.runtime("thin", "llama")
+    runtime["spec"]["profileName"] = "kernel"
+    await asked.create(profile, asked.dataset("llama"), runtime)
+    await asked.phase(DATASETS, "llama", "Bound")
+
+    with pytest.raises(
+        ApiError, match=r"kernel has a spec\.fileSystemType that is no FUSE.*remove the label"
+    ):
+        await asked.create(labelled(asked.reader("llama", "true"), sidecar="true"))
+
+
 async def test_what_can_never_work_is_refused_at_once_in_either_order(asked: Fleet) -> None:
     bad = asked.dataset("llama")
     bad["spec"]["mounts"].append({"mountPoint": "s3://other/bucket", "name": "second"})
