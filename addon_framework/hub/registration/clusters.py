@@ -30,7 +30,9 @@ log = structlog.get_logger(__name__)
 
 MANAGER = "boundaryless-registration"
 _OWNED = (CLUSTERROLES, CLUSTERROLEBINDINGS, ROLEBINDINGS, NAMESPACES)
+_DRAINED = (ManagedClusterAddOn.RESOURCE, ManifestWork.RESOURCE)  # in this order
 _COMMON = Key("", "")
+_AGAIN = 1.0  # seconds, should the event that shows it be late
 
 
 class ClusterController(Controller):
@@ -41,9 +43,9 @@ class ClusterController(Controller):
 
     def watches(self) -> list[Watch]:
         """The clusters, what we make for them, and what must go before they may."""
-        cluster, addon, work = ManagedCluster.RESOURCE, ManagedClusterAddOn.RESOURCE, ManifestWork.RESOURCE
+        cluster = ManagedCluster.RESOURCE
         owned = [Watch(r, map=_by_label, label_selector=CLUSTER_NAME_LABEL) for r in _OWNED]
-        drained = [Watch(r, map=_by_namespace, predicate=blocks_otherwise) for r in (addon, work)]
+        drained = [Watch(r, map=_by_namespace, predicate=blocks_otherwise) for r in _DRAINED]
         return [Watch(cluster), *owned, *drained]
 
     async def start(self) -> None:
@@ -82,8 +84,7 @@ class ClusterController(Controller):
             problem = f"every cluster is in the group of a cluster named {name}: it needs another name"
             await self._condition(cluster, CONDITION_ACCEPTED, "False", "Error", problem)
             return
-        namespace = self._live(NAMESPACES, name)
-        if namespace is not None and namespace["metadata"].get("deletionTimestamp"):
+        if self._is_terminating(name):
             text = f"namespace {name} is being deleted; the cluster is let in when it is gone"
             await self._condition(cluster, CONDITION_ACCEPTED, "False", "NamespaceTerminating", text)
             return  # its deletion calls us again
@@ -92,8 +93,7 @@ class ClusterController(Controller):
             await self._ensure(NAMESPACES, rbac.namespace(name))
             await self._ensure(CLUSTERROLES, rbac.cluster_role(name, accepted=True))
             await self._ensure(CLUSTERROLEBINDINGS, rbac.cluster_role_binding(name))
-            for binding in rbac.role_bindings(name):
-                await self._ensure(ROLEBINDINGS, binding)
+            await self._bind(name)
         except ApiError as error:
             problem = error.message
         if problem:
@@ -116,10 +116,13 @@ class ClusterController(Controller):
         metadata = cluster["metadata"]
         if CLUSTER_CLEANUP_FINALIZER not in (metadata.get("finalizers") or []):
             return None
-        for resource in (ManagedClusterAddOn.RESOURCE, ManifestWork.RESOURCE):
-            left = self.cache(resource).in_namespace(metadata["name"])
+        name = metadata["name"]
+        for resource in _DRAINED:
+            left = self.cache(resource).in_namespace(name)
             if not left:
                 continue
+            if is_accepted(cluster) and not self._is_terminating(name):
+                await self._bind(name)  # its agent has to take them away
             lowest = min(map(_cleanup_priority, left))
             for obj in left:
                 if _cleanup_priority(obj) == lowest:
@@ -129,13 +132,22 @@ class ClusterController(Controller):
             if await self._condition(cluster, "Deleting", "True", reason, text) and is_news:
                 await EventRecorder(self.client, MANAGER).record(cluster, reason, text)
             return None  # their deletion calls us again
-        await self._remove_bindings(metadata["name"])
-        name = rbac.cluster_role_name(metadata["name"])
+        await self._remove_bindings(name)
+        # Whoever saw the cluster a moment ago may have made a work since, and the agent put its finalizer there.
+        # From here on it cannot; what the server has and the cache has not shown yet calls us again.
+        for resource in _DRAINED:
+            if (await self.client.list(resource, name))["items"]:
+                return _AGAIN
+        role = rbac.cluster_role_name(name)
         for resource in (CLUSTERROLEBINDINGS, CLUSTERROLES):
-            await remove(self.client, resource, self._live(resource, name))
+            await remove(self.client, resource, self._live(resource, role))
         finalizers = [f for f in metadata["finalizers"] if f != CLUSTER_CLEANUP_FINALIZER]
         await set_finalizers(self.client, ManagedCluster.RESOURCE, cluster, finalizers)
         return None
+
+    async def _bind(self, cluster: str) -> None:
+        for binding in rbac.role_bindings(cluster):
+            await self._ensure(ROLEBINDINGS, binding)
 
     async def _remove_bindings(self, cluster: str) -> None:
         for binding in rbac.role_bindings(cluster):
@@ -144,6 +156,10 @@ class ClusterController(Controller):
                 kept = [f for f in live["metadata"]["finalizers"] if f != WORK_FINALIZER]
                 await set_finalizers(self.client, ROLEBINDINGS, live, kept)
             await remove(self.client, ROLEBINDINGS, live)
+
+    def _is_terminating(self, namespace: str) -> bool:
+        live = self._live(NAMESPACES, namespace)
+        return live is not None and bool(live["metadata"].get("deletionTimestamp"))
 
     async def _ensure(self, resource: Resource, desired: Json) -> None:
         metadata = desired["metadata"]

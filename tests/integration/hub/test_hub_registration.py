@@ -28,6 +28,7 @@ from addon_framework.api.names import WORK_FINALIZER
 from addon_framework.api.time import micro_time
 from addon_framework.api.work import ManifestWork
 from addon_framework.hub.install import CannotAccept, accept, bootstrap_kubeconfig, install
+from addon_framework.hub.registration.clusters import ClusterController
 from addon_framework.kube import Client, Forbidden, NotFound
 from addon_framework.testing import eventually
 from tests.integration.hub.conftest import Hub
@@ -313,6 +314,47 @@ async def test_deletion_drains_addons_then_works_and_says_what_holds_it(hub: Hub
 
     await hub.until(gone)
     await client.get(NAMESPACES, name)  # kept
+
+
+async def test_what_came_while_rights_were_taken_away_is_drained_too(
+    hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica set that was slow to hear of it, and an agent that was quick to take its work."""
+    name = await hub.cluster()
+    late: list[Json] = [
+        {
+            "apiVersion": ManifestWork.RESOURCE.api_version,
+            "kind": "ManifestWork",
+            "metadata": {"name": "late", "namespace": name, "finalizers": [WORK_FINALIZER]},
+            "spec": {"workload": {"manifests": []}},
+        }
+    ]
+    take_away = ClusterController._remove_bindings
+
+    async def slowly(controller: ClusterController, cluster: str) -> None:
+        while late:
+            await client.create(ManifestWork.RESOURCE, late.pop())
+        await take_away(controller, cluster)
+
+    monkeypatch.setattr(ClusterController, "_remove_bindings", slowly)
+    await client.delete(ManagedCluster.RESOURCE, name)
+    bound = f"open-cluster-management:managedcluster:{name}:work"
+
+    async def is_the_agents_to_take_away() -> bool:
+        work = await client.get(ManifestWork.RESOURCE, "late", name)
+        binding = await client.get(ROLEBINDINGS, bound, name)
+        leaving = [bool(obj["metadata"].get("deletionTimestamp")) for obj in (work, binding)]
+        return leaving == [True, False]
+
+    await hub.until(is_the_agents_to_take_away)
+    await client.get(ManagedCluster.RESOURCE, name)
+    await client.patch(ManifestWork.RESOURCE, "late", {"metadata": {"finalizers": None}}, name)
+
+    async def gone() -> bool:
+        listed = await client.list(ManagedCluster.RESOURCE, field_selector=f"metadata.name={name}")
+        return not listed["items"]
+
+    await hub.until(gone)
 
 
 async def test_the_two_sets_are_there_and_reverted(hub: Hub, client: Client) -> None:
