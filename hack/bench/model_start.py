@@ -64,8 +64,8 @@ def measure(ground: Ground, way: Way, name: str, link: str, model: str, size: in
     before = ground.carried()
     try:
         with way(ground, model, directory) as arrival:
-            read = {"seconds": arrival.weights, "cpu": 0.0} if arrival.weights is not None else None
-            first = read or ground.read(arrival.source)
+            meanwhile = arrival.weights is not None
+            first = {"seconds": arrival.weights, "cpu": 0.0} if meanwhile else ground.read(arrival.source)
             origin = ground.carried() - before
             again = min(ground.read(arrival.source)["seconds"] for _ in range(3))
     finally:

@@ -126,9 +126,10 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
     progress.total, progress.total_files = sum(item.object.size for item in items), len(items)
     missing = [item for item in items if not store.has(item.path, item.url, item.object)]
     missing.sort(key=lambda item: item.is_weights)
+    name = version(items)
     if not any(os.path.lexists(store.data / item.path) for item in missing):
         # Else what is there may be of another version, which its readers would mix with this one.
-        progress.version = version(items)
+        progress.version = name
         progress.before = {item.path for item in missing if not item.is_weights}
     progress.bytes = progress.total - sum(item.object.size for item in missing)
     progress.files = len(items) - len(missing)
@@ -144,7 +145,7 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         transfer = Transfer(store, missing, progress, threads=threads, peers=peers, strictly=strictly)
         transfer.run()
     seconds = time.monotonic() - began
-    numbers = progress.numbers(seconds) | {"version": version(items)}
+    numbers = progress.numbers(seconds) | {"version": name}
     store.check(there)
     if peers:  # engines begin when they hear of the end, and want it then
         fetch(Path(specification["directory"]), peers)

@@ -133,7 +133,7 @@ class ClusterController(Controller):
                 await EventRecorder(self.client, MANAGER).record(cluster, reason, text)
             return None  # their deletion calls us again
         await self._remove_bindings(name)
-        # Whoever saw the cluster a moment ago may have made a work since, and the agent put its finalizer there.
+        # Whoever saw the cluster a moment ago may have made a work since, and its agent have begun with that.
         # From here on it cannot; what the server has and the cache has not shown yet calls us again.
         for resource in _DRAINED:
             if (await self.client.list(resource, name))["items"]:

@@ -275,8 +275,8 @@ def _client(used: Used) -> sidecar.Client:
     where = f"label {SIDECAR_LABEL}: Dataset {binding.cache.namespace}/{binding.cache.name}"
     if binding.problems:
         raise RefusedError(f"{where} cannot be set up: {'; '.join(binding.problems)}")
+    kind = binding.runtime.get("kind")
     if client is None or not client.portable:
-        kind = binding.runtime.get("kind")
         raise RefusedError(
             f"{where}: its {kind} keeps the data on nodes, so no sidecar can bring it; remove the label, "
             "and the pod runs on a node that has the data"
@@ -284,9 +284,9 @@ def _client(used: Used) -> sidecar.Client:
     if client.kernel:
         # It would still be mounted in the pod's directory when the kubelet removes all that is in there.
         raise RefusedError(
-            f"{where}: ThinRuntimeProfile {binding.cache.spec.get('profileName')} has a spec.fileSystemType "
-            "that is no FUSE, and what the kernel mounts outlives a sidecar that is killed: its data could "
-            "be deleted with the pod; remove the label, and the pod uses the client on its node"
+            f"{where}: its {kind} is mounted by the kernel (a profile's spec.fileSystemType that is no FUSE) "
+            "and outlives a sidecar that is killed: its data could go with the pod; remove the label, "
+            "and the pod uses the client on its node"
         )
     spec = template(binding, client)["spec"]
     if binding.cache.namespace != used.namespace and (names := sidecar.needs(spec)):

@@ -42,9 +42,8 @@ def _entry(pod: Json, load: Json | None) -> Json:
         if isinstance(marks.get(mark), int | float):
             entry[name] = marks[mark]
     if "weightsSeconds" in entry and isinstance(waited := marks.get("weights_waited"), int | float):
-        entry["weightsSeconds"] = round(
-            entry["weightsSeconds"] - waited, 3
-        )  # as they come, they are waited for
+        # Those that are read as they come are waited for meanwhile.
+        entry["weightsSeconds"] = round(entry["weightsSeconds"] - waited, 3)
     infos = ((load or {}).get("status") or {}).get("infos") or {}
     for info, name in (("startTime", "dataLoadStart"), ("finishTime", "dataLoaded")):
         if (seconds := _number(infos.get(info))) is not None:

@@ -23,7 +23,7 @@ from .timeline import say, send_mark
 COMPLETE, BEGIN = b"1", b"w"  # what the launcher says: all is there, or all but weights
 INDEX = "model.safetensors.index.json"
 _FORMATS = ("auto", "hf", "safetensors")
-_POLL = 0.01  # seconds
+_POLL = 0.01  # seconds between looks at a file; the standard library cannot watch one
 _GONE = "the launcher is gone, or was told to stop, before the data was there"
 
 
@@ -140,12 +140,12 @@ def wait_for_data(model: str, ready: int, marks: int) -> Arrival | None:
     SystemExit if it never can.
     """
     said = os.read(ready, 1)
-    arrival = Arrival(model, ready, marks)
     if not said:
         raise SystemExit(_GONE)
     if said == COMPLETE:
         os.close(ready)
         return None
+    arrival = Arrival(model, ready, marks)
     try:
         if arrival.shards:
             arrival.install()

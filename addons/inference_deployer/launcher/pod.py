@@ -38,7 +38,7 @@ class Launcher:
         self.port = int(option(arguments, "--port") or 8000)
         self.marks_r, self.marks_w = os.pipe()
         self.ready_r, self.ready_w = os.pipe()
-        self.reading = False  # whether the engine reads weights while others are still to come
+        self.reading = ""  # of which version the engine reads weights while others are still to come
         self.wake_r, self.wake_w = os.pipe()
         os.set_blocking(self.wake_w, False)
         self.pid = 0  # of our child; the engine host's child is not ours
@@ -187,7 +187,6 @@ class Launcher:
 
     def release(self, said: bytes) -> None:
         """The data is there, or as much as it begins with: let the engine go on."""
-        self.reading = said == BEGIN
         with contextlib.suppress(BrokenPipeError):
             os.write(self.ready_w, said)
 
@@ -211,13 +210,11 @@ class Launcher:
             if carried := compiled.keep():
                 self.timeline.mark(compiled=carried)
 
-        begun: list[str] = []  # versions of the model
-
         def begin(version: str) -> None:
-            if not begun and self.mode == "shared":
+            if not self.reading and self.mode == "shared":
                 self.carry(bring)  # only now: it depends on the model's files
+                self.reading = version
                 self.release(BEGIN)
-                begun.append(version)
 
         def data() -> None:
             self.carry(Compiled.look)
@@ -225,13 +222,14 @@ class Launcher:
             if wanted := os.environ.get("WAIT_FOR_DATALOAD"):
                 place, _, name = wanted.rpartition("/")
                 version = wait_for_dataload(place or namespace, name, begin)
-            if begun and version not in begun:
+            if self.reading not in ("", version):
                 say("the model at its source has changed while its weights were read; this starts anew")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             self.timeline.mark(data_ready=time.time())
-            if not begun:
+            if not self.reading:
                 self.carry(bring)
+            self.reading = ""
             self.release(COMPLETE)
 
         def publish() -> None:
@@ -290,10 +288,8 @@ class Launcher:
         for number in numbers:
             if number == signal.SIGCHLD:
                 continue
-            if number in STOP and self.reading:
-                number = (
-                    signal.SIGKILL
-                )  # it hears nothing else before it has read all, and does not serve yet
+            if number in STOP and self.reading:  # it hears nothing else before it has read all
+                number = signal.SIGKILL
             if self.connection is not None:
                 self.connection.sendall(json.dumps({"signal": number}).encode() + b"\n")
             elif self.pid:

@@ -93,14 +93,19 @@ def client(ground: Ground, backend: Backend, cache: Cache, spent: Spent) -> Iter
         yield
 
 
+def loader(ground: Ground, backend: Backend, cache: Cache) -> tuple[list[str], dict[str, str]]:
+    """What a DataLoad runs, and its environment."""
+    task = backend.warm(cache, DataLoad())
+    assert task is not None
+    Path(cache.directory).mkdir(parents=True, exist_ok=True)
+    return command_of(task.pod, ground)
+
+
 @contextmanager
 def local(ground: Ground, model: str, directory: Path) -> Iterator[Arrival]:
     """LocalRuntime: the loader that a DataLoad runs."""
     cache, spent = pair(ground, model, directory, "LocalRuntime", peers={"enabled": False}), Spent()
-    task = LocalBackend().warm(cache, DataLoad())
-    assert task is not None
-    Path(cache.directory).mkdir(parents=True, exist_ok=True)
-    seconds = ground.run(*command_of(task.pod, ground), spent)
+    seconds = ground.run(*loader(ground, LocalBackend(), cache), spent)
     yield Arrival(seconds, [LocalBackend().volume(cache).path], spent)
 
 
@@ -110,13 +115,10 @@ def streamed(shards: list[str]) -> Way:
     @contextmanager
     def way(ground: Ground, model: str, directory: Path) -> Iterator[Arrival]:
         cache, spent = pair(ground, model, directory, "LocalRuntime", peers={"enabled": False}), Spent()
-        task = LocalBackend().warm(cache, DataLoad())
-        assert task is not None
-        Path(cache.directory).mkdir(parents=True, exist_ok=True)
-        path = LocalBackend().volume(cache).path
+        command, path = loader(ground, LocalBackend(), cache), LocalBackend().volume(cache).path
         with ground.reading([path, *shards]) as reader:
             began = time.time()
-            seconds = ground.run(*command_of(task.pod, ground), spent)
+            seconds = ground.run(*command, spent)
             numbers = ground.numbers(reader)
         spent.cpu += numbers["cpu"]
         yield Arrival(seconds, [path], spent, max(0.0, numbers["ended"] - began - seconds))
@@ -128,10 +130,7 @@ def streamed(shards: list[str]) -> Way:
 def juicefs(ground: Ground, model: str, directory: Path) -> Iterator[Arrival]:
     """JuiceFSRuntime over a plain bucket: its loader, then its client."""
     cache, spent, backend = pair(ground, model, directory, "JuiceFSRuntime"), Spent(), JuiceFSBackend()
-    task = backend.warm(cache, DataLoad())
-    assert task is not None
-    Path(cache.directory).mkdir(parents=True, exist_ok=True)
-    seconds = ground.run(*command_of(task.pod, ground), spent)
+    seconds = ground.run(*loader(ground, backend, cache), spent)
     with client(ground, backend, cache, spent):
         yield Arrival(seconds, [cache.mount_point], spent)
 

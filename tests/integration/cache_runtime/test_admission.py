@@ -130,10 +130,7 @@ async def test_a_client_that_a_pod_brought_dies_and_the_pod_reads_on(
 
 @needs_root
 async def test_a_pod_ends_while_the_client_that_it_brought_is_dead(asked: Fleet) -> None:
-    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama"))
-    await asked.phase(DATASETS, "llama", "Bound")
-    await asked.create(labelled(asked.reader("llama", "sleep 600"), sidecar="true"))
-    await asked.phase(PODS, "reader-llama", "Running")
+    await brings_its_client(asked)
 
     async def waits() -> bool:
         """To be started again, later each time."""
@@ -149,6 +146,14 @@ async def test_a_pod_ends_while_the_client_that_it_brought_is_dead(asked: Fleet)
     await asked.gone(PODS, "reader-llama")
 
 
+async def brings_its_client(asked: Fleet) -> None:
+    """A pod that runs, reader-llama."""
+    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama"))
+    await asked.phase(DATASETS, "llama", "Bound")
+    await asked.create(labelled(asked.reader("llama", "sleep 600"), sidecar="true"))
+    await asked.phase(PODS, "reader-llama", "Running")
+
+
 def brought(program: str, mount_point: str) -> list[int]:
     """Processes of a client that a pod has for itself."""
     found = []
@@ -161,10 +166,7 @@ def brought(program: str, mount_point: str) -> list[int]:
 
 @needs_root
 async def test_a_dataset_waits_for_pods_that_brought_their_client(asked: Fleet) -> None:
-    await asked.create(asked.dataset("llama"), asked.runtime("thin", "llama"))
-    await asked.phase(DATASETS, "llama", "Bound")
-    await asked.create(labelled(asked.reader("llama", "sleep 600"), sidecar="true"))
-    await asked.phase(PODS, "reader-llama", "Running")
+    await brings_its_client(asked)
 
     await asked.delete(DATASETS, "llama")
 
@@ -198,9 +200,7 @@ async def test_what_the_kernel_mounts_cannot_come_along(asked: Fleet) -> None:
     await asked.create(profile, asked.dataset("llama"), runtime)
     await asked.phase(DATASETS, "llama", "Bound")
 
-    with pytest.raises(
-        ApiError, match=r"kernel has a spec\.fileSystemType that is no FUSE.*remove the label"
-    ):
+    with pytest.raises(ApiError, match=r"its ThinRuntime is mounted by the kernel.*remove the label"):
         await asked.create(labelled(asked.reader("llama", "true"), sidecar="true"))
 
 

@@ -40,15 +40,20 @@ def message(dataset: Json) -> str:
     return " ".join(c["message"] for c in (dataset.get("status") or {}).get("conditions") or [])
 
 
+async def loaded(fleet: Fleet) -> None:
+    """The Dataset, on its node."""
+    await fleet.secret()
+    await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
+    await fleet.phase(DATALOADS, "llama", "Complete")
+
+
 async def test_another_namespace_reads_the_same_cache_and_the_data_stay_as_long(
     fleet: Fleet, team: Fleet, model: dict[str, bytes]
 ) -> None:
     await team.create(reference(team, fleet))
     waiting = await team.until(DATASETS, "copy", lambda d: "does not exist" in message(d))
     assert waiting["status"]["phase"] == "NotBound"
-    await fleet.secret()
-    await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
-    await fleet.phase(DATALOADS, "llama", "Complete")
+    await loaded(fleet)
 
     bound = await team.until(
         DATASETS, "copy", lambda d: (d["status"].get("cacheStates") or {}).get("cachedPercentage") == "100.0%"
@@ -103,9 +108,7 @@ class TestADirectoryOfIt:
     async def test_a_pod_that_came_before_the_webhook_gets_no_claim_that_shows_more(
         self, fleet: Fleet, team: Fleet, model: dict[str, bytes]
     ) -> None:
-        await fleet.secret()
-        await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
-        await fleet.phase(DATALOADS, "llama", "Complete")
+        await loaded(fleet)
         await team.create(team.reader("copy", "ls /models"), reference(team, fleet, path="/sub dir"))
         early = "pods reader-copy came before the webhook by which pods begin in sub dir"
         waiting = await team.until(DATASETS, "copy", lambda d: early in message(d))
@@ -132,9 +135,7 @@ class TestADirectoryOfIt:
     async def test_a_link_there_does_not_lead_out_of_the_data(
         self, fleet: Fleet, team: Fleet, model: dict[str, bytes]
     ) -> None:
-        await fleet.secret()
-        await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
-        await fleet.phase(DATALOADS, "llama", "Complete")
+        await loaded(fleet)
         # As a pod of the owner's that is root could make it.
         data = fleet.host / f"var/lib/boundaryless/cache/{fleet.namespace}/llama/data"
         (fleet.host / "secrets").mkdir(exist_ok=True)
@@ -209,9 +210,7 @@ class TestAtAdmission:
     ) -> None:
         for resource in (MUTATING, VALIDATING):
             await fleet.until(resource, CONFIGURATION, lambda configuration: True)
-        await fleet.secret()
-        await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
-        await fleet.phase(DATALOADS, "llama", "Complete")
+        await loaded(fleet)
         with pytest.raises(ApiError, match="ReadWriteMany is more than"):
             await team.create(reference(team, fleet, accessModes=["ReadWriteMany"]))
         await team.create(reference(team, fleet))

@@ -37,9 +37,9 @@ class Line:
         return Connections(timeout, self.authority)
 
 
-def secured(directory: Path, version: ssl.TLSVersion) -> Line:
+def secured(directory: Path, version: ssl.TLSVersion, address: str = "127.0.0.1") -> Line:
     authority = Authority.create("test")
-    pair = authority.issue("store", usage="server auth", addresses=["127.0.0.1"])
+    pair = authority.issue("store", usage="server auth", addresses=[address])
     (directory / "pem").write_bytes(pair.key + pair.cert)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(directory / "pem")
@@ -67,7 +67,10 @@ def server(say: Say, line: Line = PLAIN, headers: bytes = b"") -> Iterator[tuple
 
     def serve(connection: socket.socket) -> None:
         if line.tls is not None:
-            connection = line.tls.wrap_socket(connection, server_side=True)
+            try:
+                connection = line.tls.wrap_socket(connection, server_side=True)
+            except OSError:  # the client will not have it
+                return
         with suppress(OSError), connection, connection.makefile("rb") as lines:
             number = 0
             while (head := _head(lines)) is not None:
@@ -203,6 +206,14 @@ def test_over_tls_many_records_are_written_at_a_time(tmp_path: Path, version: ss
     assert sum(counts) == len(CONTENT)
     assert len(counts) < len(CONTENT) / (1 << 17)
     assert len(connections) == 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_certificate_is_for_one_server_and_no_other(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    line = secured(tmp_path, version, "127.0.0.2")
+    with server(whole, line) as (url, _), pytest.raises(SourceError, match="IP address mismatch") as caught:
+        fetch(line.over(), url, assembly(tmp_path), 0, lambda _: None)
+    assert caught.value.permanent
 
 
 def test_few_bytes_are_passed_on_before_more_come(tmp_path: Path, line: Line) -> None:
