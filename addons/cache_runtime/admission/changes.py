@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from addon_framework.api.meta import Json
-from addon_framework.api.work import AppliedManifestWork
 from addon_framework.kube import key_of
 from addons.cache_runtime.agent import volumes
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.hub.names import COPY_ANNOTATION, NO_COPY
+from addons.cache_runtime.agent.copies import is_copy, is_own
+from addons.cache_runtime.hub.names import NO_COPY
 
 _ANEW = "delete the Dataset and its runtime and create them anew"
-_APPLIED = AppliedManifestWork.RESOURCE.kind
 _Path = tuple[str | int, ...]
 
 
@@ -95,19 +94,12 @@ def _title(obj: Json) -> str:
 def overwritten(obj: Json, old: Json) -> str:
     """Why a work of the hub's may not make its own of what is here already; "" for any other change.
 
-    It would go with the work. What an agent that did not mark its copies made belongs to a work.
+    It would go with the work.
     """
-    metadata = old.get("metadata") or {}
-    if not metadata or _is_copy(old) or not _is_copy(obj):
-        return ""
-    if any(owner.get("kind") == _APPLIED for owner in metadata.get("ownerReferences") or []):
+    if not old.get("metadata") or not is_own(old) or not is_copy(obj):
         return ""
     kind, name = obj.get("kind"), obj["metadata"].get("name")
     return (
         f"{kind} {obj['metadata'].get('namespace')}/{name} of this cluster {NO_COPY}, which would "
         "replace it; rename or delete one of them"
     )
-
-
-def _is_copy(obj: Json) -> bool:
-    return COPY_ANNOTATION in (obj["metadata"].get("annotations") or {})

@@ -17,7 +17,7 @@ from addon_framework.kube.informer import AnyInformer
 from addons.cache_runtime.admission import affinity, changes, operations, prefetch, sidecar
 from addons.cache_runtime.admission.affinity import Cached
 from addons.cache_runtime.admission.directories import enter
-from addons.cache_runtime.agent import bypass, reference_rules, volumes
+from addons.cache_runtime.agent import bypass, copies, reference_rules, volumes
 from addons.cache_runtime.agent.backends import Binding, Resolver
 from addons.cache_runtime.agent.components import template
 from addons.cache_runtime.agent.names import (
@@ -105,6 +105,8 @@ class Reviewer:
         if backend is not None:
             return _answer(review, problem="; ".join(validation.profile_problems(backend, obj)))
         kind = self._kinds.get(request["kind"]["kind"])
+        if stranger := self._stranger(key, obj, old, kind):
+            return _answer(review, problem=stranger)
         if kind is not None:
             said = operations.problem(kind, obj, old, self._cache(DATASETS), self._resolver)
             return _answer(review, problem=said)
@@ -168,6 +170,17 @@ class Reviewer:
         return Cached(used.claim, label, nodes, follows)
 
     # Datasets and runtimes
+
+    def _stranger(self, key: Key, obj: Json, old: Json, kind: Kind | None) -> str:
+        """Why one of the fleet's has no place here: what has its Dataset's name is the cluster's own."""
+        if kind is not None:
+            key = next(reversed(kind.targets(obj)), key)
+        others = [] if (dataset := self._cache(DATASETS).get(key)) is None else [(DATASETS.kind, dataset)]
+        if obj.get("kind") == DATASETS.kind:
+            # A runtime that came later is not paired with it.
+            found = [] if old else self._resolver.runtimes(key)
+            others = [(backend.resource.kind, runtime) for backend, runtime in found]
+        return copies.stranger(str(obj.get("kind")), obj, others)
 
     def _problems(self, key: Key, obj: Json, old: Json) -> list[str]:
         """Of the pair, as soon as there are both."""

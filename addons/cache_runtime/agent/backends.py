@@ -12,6 +12,7 @@ from addon_framework.api.meta import Json, Resource
 from addon_framework.kube import Client, Key, NotFound, key_of
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins import RUNTIMES, Plugins, discover
+from addons.cache_runtime.agent.copies import apart
 from addons.cache_runtime.agent.reference_rules import is_reference
 from addons.cache_runtime.hub.names import FINALIZER as FLEET_FINALIZER
 from addons.cache_runtime.hub.names import placement_of
@@ -78,10 +79,14 @@ class Resolver:
 
     def pair(self, dataset: Json, key: Key) -> Binding | None:
         """The same, whoever's the Dataset is."""
-        candidates = self.runtimes(key)
+        bound = {r.get("type") for r in (dataset.get("status") or {}).get("runtimes") or []}
+        candidates = [
+            (backend, runtime)
+            for backend, runtime in self.runtimes(key)
+            if backend.type in bound or not apart(dataset, runtime)
+        ]
         if not candidates:
             return None
-        bound = {r.get("type") for r in (dataset.get("status") or {}).get("runtimes") or []}
         backend, runtime = next((pair for pair in candidates if pair[0].type in bound), candidates[0])
         cache = self.cache(dataset, runtime)
         problems = self.problems(backend, cache)

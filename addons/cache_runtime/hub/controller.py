@@ -157,9 +157,10 @@ class FleetDatasetController(Controller):
     def _place(
         self, key: Key, dataset: Json, known: Known, clusters: Sequence[str], runtime: Json | None
     ) -> Place:
-        named = self.cache(ManagedCluster.RESOURCE)
-        reached = peers.reached((named.get(Key("", cluster)) for cluster in clusters), key, self._hub_id)
-        return Place(dataset, runtime, clusters, reached, cached(known))
+        named, taken = self.cache(ManagedCluster.RESOURCE), known.taken()
+        sharing = (named.get(Key("", cluster)) for cluster in clusters if cluster not in taken)
+        reached = peers.reached(sharing, key, self._hub_id)
+        return Place(dataset, runtime, clusters, reached, cached(known), taken)
 
     async def _send_all(self, key: Key, place: Place, known: Known) -> tuple[list[ApiError], set[str]]:
         """To each what it has not got yet: what failed, and who has credentials.

@@ -16,7 +16,7 @@ def feedback(work: Json, kind: str, name: str = "") -> Json:
     Where the cluster has another object of that name, which the work may not replace, that is a failure.
     """
     for manifest in _manifests(work):
-        meta = manifest.get("resourceMeta") or {}
+        meta = _meta(manifest)
         if meta.get("kind") == kind and name in ("", meta.get("name")):
             if NO_COPY in (why := _refusal(manifest)):
                 return {"phase": "Failed", "message": why}
@@ -25,11 +25,22 @@ def feedback(work: Json, kind: str, name: str = "") -> Json:
     return {}
 
 
+def own(work: Json) -> str:
+    """Why nothing of a work is the fleet's where it went: its Dataset's name is taken there; "" elsewhere."""
+    why = next((_refusal(m) for m in _manifests(work) if _meta(m).get("kind") == "Dataset"), "")
+    return why if NO_COPY in why else ""
+
+
+def takes_part(said: Json) -> bool:
+    """Whether what a cluster says of an object is about the fleet's, or will be."""
+    return said.get("phase") != "Failed" or NO_COPY not in str(said.get("message", ""))
+
+
 def problem(work: Json) -> str:
     """Why the work is not applied, where its agent says so."""
     for manifest in _manifests(work):
         if message := _refusal(manifest):
-            meta = manifest.get("resourceMeta") or {}
+            meta = _meta(manifest)
             return f"{meta.get('kind')} {meta.get('name')}: {message}"
     return ""
 
@@ -37,10 +48,14 @@ def problem(work: Json) -> str:
 def refusal(work: Json, kind: str, name: str) -> str:
     """Why one object of the work is not applied."""
     for manifest in _manifests(work):
-        meta = manifest.get("resourceMeta") or {}
+        meta = _meta(manifest)
         if (meta.get("kind"), meta.get("name")) == (kind, name):
             return _refusal(manifest)
     return ""
+
+
+def _meta(manifest: Json) -> Json:
+    return manifest.get("resourceMeta") or {}
 
 
 def _refusal(manifest: Json) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from addon_framework.api.meta import Json
 from addons.cache_runtime.agent.names import short_hash
-from addons.cache_runtime.hub.feedback import feedback, refusal
+from addons.cache_runtime.hub.feedback import feedback, own, refusal
 from addons.cache_runtime.hub.names import name_there
 from addons.cache_runtime.hub.status import cluster_status, without_agent
 
@@ -30,8 +30,12 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True)
 class Said:
-    """What a cluster's work says: the entry of status.clusters, and of each operation by kind and name."""
+    """What a cluster's work says: the entry of status.clusters, and of each operation by kind and name.
 
+    `own` says why none of it is the fleet's.
+    """
+
+    own: str
     entry: Json
     dataset: Json
     operations: dict[tuple[str, str], Json]
@@ -81,12 +85,17 @@ class Known:
         """What those say of which there is a work."""
         return [self.said[cluster] for cluster in clusters if cluster in self.said]
 
+    def taken(self) -> set[str]:
+        """Clusters where nothing is the fleet's."""
+        return {cluster for cluster, said in self.said.items() if said.own}
+
     def _said(self, cluster: str, work: Json) -> Said:
         loads = sorted(name for kind, name in self.operations if kind == "DataLoad")
         leaving = None
         if work["metadata"].get("deletionTimestamp"):
             leaving = cluster_status(cluster, work, loads, leaving=True)
         return Said(
+            own(work),
             cluster_status(cluster, work, loads),
             feedback(work, "Dataset"),
             {
@@ -98,9 +107,9 @@ class Known:
 
 
 def _of_operation(cluster: str, work: Json, kind: str, name: str) -> Json:
-    """What it says, or why it cannot: the cluster may have refused it."""
-    said = feedback(work, kind, name)
-    if why := refusal(work, kind, name):
+    """What it says, or why it cannot: the cluster may have refused it, or its Dataset."""
+    said = {"phase": "Failed"} if (taken := own(work)) else feedback(work, kind, name)
+    if why := taken or refusal(work, kind, name):
         given_up = {"phase": "Failed"} if _DENIED in why and not said else {}  # it is tried again, though
         return {**given_up, **said, "message": f"cluster {cluster} does not take it: {why}"}
     return said

@@ -8,7 +8,7 @@ a checksum can vouch for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from addon_framework.api.data import LocalRuntime
@@ -45,6 +45,7 @@ class Place:
     clusters: Sequence[str]
     reached: Mapping[str, Sequence[str]]
     cached: Mapping[str, int]  # bytes, of those that say so
+    taken: Collection[str] = ()  # clusters that have one of their own by its name
 
 
 def load_name(migrate: Json) -> str:

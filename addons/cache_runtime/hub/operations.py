@@ -102,6 +102,10 @@ class Operations:
         """What keeps a DataMigrate from being sent; "" for nothing. Raises NeverError."""
         if not (cluster := cluster_of(op)):
             return f"annotation {CLUSTER_ANNOTATION} must say which cluster runs it"
+        for at in (cluster, source_of(op)):
+            if at in place.taken:
+                text = f"cluster {at} has a Dataset {self.key} of its own; rename or delete one of them"
+                raise NeverError(text)
         if source_of(op):
             return migration.hindrance(op, self.key, place)
         if cluster not in place.clusters:

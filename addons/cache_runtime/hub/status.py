@@ -12,7 +12,7 @@ from addons.cache_runtime.agent.operations.status import achieved
 from addons.cache_runtime.agent.sizes import human_size
 from addons.cache_runtime.agent.status import BOUND, FAILED, NO_RUNTIME, NOT_BOUND, PENDING
 from addons.cache_runtime.hub import progress
-from addons.cache_runtime.hub.feedback import feedback, problem
+from addons.cache_runtime.hub.feedback import feedback, own, problem, takes_part
 from addons.cache_runtime.hub.names import name_there
 
 LEAVING = "Leaving"  # of a cluster that is to have it no more
@@ -29,7 +29,9 @@ def cluster_status(cluster: str, work: Json | None, loads: Sequence[str], *, lea
         said = {**said, "phase": PENDING, "message": ""}
     entry["phase"] = str(said.get("phase") or PENDING)
     entry |= {name: said[name] for name in _COPIED if said.get(name) is not None}
+    taken = own(work)
     reports = [feedback(work, "DataLoad", name_there(work, name)) for name in loads]
+    reports = [{"phase": FAILED} if taken else each for each in reports]
     origin = [int(each["originBytes"]) for each in reports if str(each.get("originBytes", "")).isdigit()]
     if origin:
         entry["originBytes"] = sum(origin)
@@ -118,9 +120,10 @@ def dataset_status(
     for field in ("ufsTotal", "fileNum"):
         if value := next((each[field] for each in said if each.get(field)), None):
             status[field] = value
-    status["cacheStates"] = _states(staying)
-    counted = [entry["progress"] for entry in staying if entry.get("progress")]
-    if found := progress.together(counted, sum("loadPhase" in entry for entry in staying)):
+    mine = [entry for entry in staying if takes_part(entry)]
+    status["cacheStates"] = _states(mine)
+    counted = [entry["progress"] for entry in mine if entry.get("progress")]
+    if found := progress.together(counted, sum("loadPhase" in entry for entry in mine)):
         status["progress"] = found
     return status
 
@@ -149,7 +152,9 @@ def operation_status(
         values = [int(each[field]) for each in said if str(each.get(field, "")).isdigit()]
         if values:
             infos[field] = str(sum(values))
-    infos |= progress.infos(progress.together([progress.of_report(each) for each in said], expected))
+    mine = [each for each in said if takes_part(each)]
+    counted = progress.together([progress.of_report(e) for e in mine], expected - len(said) + len(mine))
+    infos |= progress.infos(counted)
     if notes:
         infos["notes"] = notes
     if message := next((each["message"] for each in said if each.get("message")), why):

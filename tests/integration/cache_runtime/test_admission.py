@@ -19,8 +19,9 @@ from addon_framework.testing import eventually
 from addon_framework.testing.servers import free_port
 from addons.cache_runtime.admission.names import CONFIGURATION, MUTATING, VALIDATING
 from addons.cache_runtime.admission.server import Address
+from addons.cache_runtime.hub.names import COPY_ANNOTATION
 from tests.integration.cache_runtime.clients import client_pod, processes_told, processes_with
-from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, RUNTIMES, Fleet
+from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, MIGRATES, RUNTIMES, Fleet
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="FUSE needs root")
 
@@ -288,6 +289,23 @@ async def test_an_operation_that_could_never_work_is_refused_with_the_field(aske
     for text, op in wrong.items():
         with pytest.raises(ApiError, match=re.escape(text)):
             await asked.create(op)
+
+
+async def test_nothing_of_the_hubs_reaches_a_clusters_own_dataset(asked: Fleet) -> None:
+    await asked.create(asked.dataset("llama"))
+    mine = {"dataset": {"name": "llama", "namespace": asked.namespace}}
+    moves = [
+        {"from": mine, "to": asked.external("s3://models/x")},
+        {"from": asked.external("s3://m/x"), "to": mine},
+    ]
+    copies = [asked.runtime("local", "llama"), asked.load("llama")]
+    copies += [asked.object(MIGRATES, "move", move) for move in moves]
+    for copy in copies:
+        copy["metadata"]["annotations"] = {COPY_ANNOTATION: "true"}
+        with pytest.raises(ApiError, match=r"Dataset \S+/llama of this cluster is no copy of the hub's"):
+            await asked.create(copy)
+    await asked.create(asked.runtime("local", "llama"), asked.load("llama"))
+    await asked.phase(DATALOADS, "llama", "Complete")
 
 
 async def test_what_is_complete_does_not_change_and_a_profile_stays(asked: Fleet) -> None:

@@ -24,6 +24,7 @@ from addon_framework.api.data import (
     JuiceFSRuntime,
 )
 from addon_framework.api.meta import Json, Resource
+from addon_framework.api.time import now_rfc3339
 from addon_framework.api.work import ManifestWork
 from addon_framework.kube import Client, Manager, NotFound
 from addons.cache_runtime.hub import controller, elsewhere, known, operations, payload, status, works
@@ -103,8 +104,8 @@ class Scene:
         said = {("Dataset", "llama"): {"phase": "Bound", **values}, ("DataLoad", "llama"): load}
         await self.says(cluster, said)
 
-    async def says(self, cluster: str, said: dict[tuple[str, str], Json]) -> None:
-        """What the work agent of a cluster writes, of objects by kind and name."""
+    async def says(self, cluster: str, said: dict[tuple[str, str], Json], refused: str = "") -> None:
+        """What the work agent of a cluster writes, of objects by kind and name, the first perhaps refused."""
         manifests = [
             {
                 "resourceMeta": {"kind": kind, "name": name, "namespace": self.namespace},
@@ -123,6 +124,16 @@ class Scene:
             }
             for (kind, name), fields in said.items()
         ]
+        if refused:
+            manifests[0]["conditions"] = [
+                {
+                    "type": "Applied",
+                    "status": "False",
+                    "reason": "AppliedManifestFailed",
+                    "message": refused,
+                    "lastTransitionTime": now_rfc3339(),
+                }
+            ]
         status = {"resourceStatus": {"manifests": manifests}}
         await self.client.patch(WORKS, self.work, {"status": status}, cluster, subresource="status")
 
@@ -374,6 +385,39 @@ async def test_a_migration_runs_on_one_cluster_with_its_secret_there_only(scene:
 
     await scene.hub.until(lambda: sent(two))
     assert not await sent(one)
+
+
+async def test_nothing_is_migrated_on_a_cluster_that_has_a_dataset_of_its_own(scene: Scene) -> None:
+    (one,) = await scene.clusters(1)
+    await scene.secret()
+    await scene.create()
+    await scene.report(one)
+    mine = {"dataset": {"name": "llama", "namespace": scene.namespace}}
+    metadata = scene.metadata("move") | {"annotations": {"data.boundaryless.io/cluster": one}}
+    move = payload.migrate(metadata, (mine, payload.external("s3://b/c", "keys")), {})
+    await scene.client.create(MIGRATES, move)
+
+    async def sent() -> bool:
+        work = await scene.of(WORKS, one, "")
+        return work is not None and "DataMigrate" in {
+            m["kind"] for m in work["spec"]["workload"]["manifests"]
+        }
+
+    async def failed() -> bool:
+        status = (await scene.client.get(MIGRATES, "move", scene.namespace)).get("status") or {}
+        why = f"cluster {one} has a Dataset {scene.namespace}/llama of its own"
+        return status.get("phase") == "Failed" and why in status["infos"]["message"] and not await sent()
+
+    async def goes_on() -> bool:
+        status = (await scene.client.get(MIGRATES, "move", scene.namespace)).get("status") or {}
+        return status.get("phase") == "Pending" and await sent()
+
+    await scene.hub.until(goes_on)
+    refused = "Dataset llama of this cluster is no copy of the hub's"
+    await scene.says(one, {("Dataset", "llama"): {}, ("DataLoad", "llama"): {"phase": "Complete"}}, refused)
+    await scene.hub.until(failed)
+    await scene.report(one)
+    await scene.hub.until(goes_on)
 
 
 async def test_what_ended_is_deleted_in_its_time_after_its_successor_has_begun(

@@ -7,6 +7,7 @@ from typing import Any
 from addon_framework.api.core import CRONJOBS, EVENTS, JOBS
 from addon_framework.api.meta import Json, Resource
 from addon_framework.testing import eventually
+from addons.cache_runtime.hub.names import COPY_ANNOTATION
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, MIGRATES, PROCESSES, Fleet
 from tests.integration.cache_runtime.objectstore import BUCKET
 
@@ -49,6 +50,26 @@ async def test_new_data_triggers_a_load(fleet: Fleet) -> None:
     await fleet.until(DATASETS, "data", lambda d: d["status"]["fileNum"] == "2")
     place = fleet.host / f"var/lib/boundaryless/cache/{fleet.namespace}/data/data/b"
     assert place.read_bytes() == b"second, and longer"
+
+
+async def test_the_hubs_load_leaves_a_clusters_own_dataset_alone_until_that_goes(fleet: Fleet) -> None:
+    """As without webhooks, or where the cluster's came after the load."""
+
+    def copied(obj: Json) -> Json:
+        return {**obj, "metadata": {**obj["metadata"], "annotations": {COPY_ANNOTATION: "true"}}}
+
+    await fleet.secret()
+    load, runtime = copied(fleet.load("llama")), copied(fleet.runtime("local", "llama"))
+    await fleet.create(fleet.dataset("llama"), runtime, load)
+    failed = await fleet.phase(DATALOADS, "llama", "Failed")
+    assert "llama of this cluster is no copy of the hub's" in failed["status"]["infos"]["message"]
+    assert "ownerReferences" not in failed["metadata"], "it would go with a Dataset that it is not for"
+    await fleet.until(DATASETS, "llama", lambda d: "RuntimeNotFound" in str(d.get("status")))
+
+    await fleet.delete(DATASETS, "llama")
+    await fleet.gone(DATASETS, "llama")
+    await fleet.create(copied(fleet.dataset("llama")))
+    await fleet.phase(DATALOADS, "llama", "Complete")
 
 
 async def test_what_was_said_while_it_ran_is_not_said_of_what_is_complete(

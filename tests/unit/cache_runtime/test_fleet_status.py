@@ -174,6 +174,31 @@ def test_a_cluster_with_a_dataset_of_its_own_by_that_name_has_failed_whatever_th
     assert operation_status("DataLoad", {}, said([own], "DataLoad"), 1, now=NOW)["phase"] == "Failed"
 
 
+def test_totals_are_those_of_clusters_where_it_is_the_fleets() -> None:
+    counts = {"bytes": "1024", "totalBytes": "1024", "files": "3", "totalFiles": "3", "originBytes": "1024"}
+    ours, own = (report("Bound", 1024, "100.0%", **counts) for _ in range(2))
+    denied = {"type": "Applied", "status": "False", "message": "Dataset n/d is no copy of the hub's"}
+    own["status"]["resourceStatus"]["manifests"][0]["conditions"] = [denied]  # its DataLoad came by
+    known = Known(set(), operations={("DataLoad", "l"): ("DataLoad", "l")})
+    known.look([("a", ours), ("b", own)])
+    assert known.taken() == {"b"}
+    reports = [each.operations["DataLoad", "l"] for each in known.of(["a", "b"])]
+    load = operation_status("DataLoad", {}, reports, 2, now=NOW)
+    assert load["phase"] == "Failed"
+    assert load["infos"].pop("message") == "cluster b does not take it: Dataset n/d is no copy of the hub's"
+    assert load["infos"] == counts | {"loaded": "1.00KiB", "percentage": "100.0%"}
+    entries = known.entries(["a", "b"])
+    assert entries[1] == {
+        "name": "b",
+        "phase": "Failed",
+        "loadPhase": "Failed",
+        "message": "Dataset d: Dataset n/d is no copy of the hub's",
+    }
+    status = dataset_status(dataset(), entries, [each.dataset for each in known.of(["a", "b"])], now=NOW)
+    assert (status["phase"], status["cacheStates"]["cached"]) == ("Failed", "1.00KiB")
+    assert (status["progress"]["totalBytes"], status["progress"]["files"]) == (1024, 3)
+
+
 def test_progress_has_rates_added_up_and_the_time_of_the_last() -> None:
     def loads(done: int, rate: int, left: int) -> Json:
         counts = {"bytes": str(done), "totalBytes": "2048", "files": "1", "totalFiles": "2"}

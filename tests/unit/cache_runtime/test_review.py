@@ -83,3 +83,33 @@ async def test_a_work_does_not_take_over_what_a_cluster_has_of_its_own() -> None
     for old in (None, copied, of(ownerReferences=[work])):
         assert (await reviewed(copied, old=old))["allowed"]
     assert (await reviewed(of(labels={"a": "b"}), old=of()))["allowed"]
+
+
+async def test_what_the_hub_sends_is_not_paired_with_what_a_cluster_has_of_its_own() -> None:
+    def of(resource: Resource, spec: Json, **metadata: Any) -> Json:
+        obj = made(resource, spec)
+        return {**obj, "metadata": {**obj["metadata"], **metadata}}
+
+    def dataset(**metadata: Any) -> Json:
+        return of(Dataset.RESOURCE, {"mounts": [FILES]}, **metadata)
+
+    def runtime(**metadata: Any) -> Json:
+        return of(JuiceFSRuntime.RESOURCE, {}, **metadata)
+
+    copied: Json = {"annotations": {COPY_ANNOTATION: "true"}}
+    by_work: Json = {"ownerReferences": [{"kind": "AppliedManifestWork", "name": "hash-dataset-demo.m"}]}
+    for copy, own, why in (
+        (runtime(**copied), dataset(), "Dataset demo/m of this cluster is no copy of the hub's"),
+        (dataset(**copied), runtime(), "JuiceFSRuntime demo/m of this cluster is no copy of the hub's"),
+    ):
+        refused = await reviewed(copy, own)
+        assert why in refused["status"]["message"]
+    for one, other in (
+        (runtime(**copied), dataset(**copied)),
+        (dataset(**copied), runtime(**by_work)),
+        (runtime(), dataset()),
+        (runtime(), dataset(**copied)),
+    ):
+        assert (await reviewed(one, other))["allowed"]
+    # A runtime of the cluster's that came later does not keep the hub's changes away.
+    assert (await reviewed(dataset(**copied, labels={"a": "b"}), runtime(), old=dataset(**copied)))["allowed"]

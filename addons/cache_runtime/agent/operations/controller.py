@@ -19,6 +19,7 @@ from addon_framework.api.core import (
 from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.kube import Controller, Key, NotFound, Watch, key_of, patch_status
 from addon_framework.kube.informer import AnyInformer
+from addons.cache_runtime.agent import copies
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.names import (
     DATASETS,
@@ -115,6 +116,11 @@ class OperationController(Controller):
         if self.kind.finalizer not in there:
             await self._patch_metadata(op, {"finalizers": [*there, self.kind.finalizer]})
             return None
+        if stranger := self._stranger(op):
+            self.shared.turns.end((self.kind.name, key))
+            await self._runner.remove(key)
+            await self._runner.fail(op, "DataOperationNotValid", stranger, inputs.of_spec(op))
+            return None
         if lost := self._lost(op):
             await self._runner.lose(key, op, lost)
             return None  # the next step comes with its status
@@ -128,6 +134,12 @@ class OperationController(Controller):
             self.shared.turns.end((self.kind.name, key))
             await self._runner.fail(op, error.reason, str(error), inputs.of_spec(op))
             return await self._expire(op)
+
+    def _stranger(self, op: Json) -> str:
+        """Why one of the fleet's must not work here: the Dataset of that name is the cluster's own."""
+        targets = self.kind.targets(op)
+        dataset = self.of(DATASETS).get(targets[-1]) if targets else None
+        return copies.stranger(self.kind.name, op, [(DATASETS.kind, dataset)]) if dataset is not None else ""
 
     def _is_over(self, op: Json) -> bool:
         """Done once and for all: unless what a Dataset mounts has changed since it was loaded."""
