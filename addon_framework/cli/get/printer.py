@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from addon_framework.api.meta import Json
+from addon_framework.api.names import CLUSTER_NAME_LABEL
 from addon_framework.cli.get.view import Row, View, age
 
 FORMATS = ("wide", "json", "yaml", "name")
@@ -44,7 +45,7 @@ class Table:
 
 def print_documents(view: View, rows: Sequence[Row], output: str, *, whole: bool) -> None:
     """As JSON, YAML or names; with `whole` a List even of one."""
-    objects = [_complete(view, row.obj) for row in rows]
+    objects = [_complete(view, row) for row in rows]
     if output == "name":
         resource = view.resource
         for obj in objects:
@@ -70,7 +71,11 @@ def print_document(document: Json | list[Json], output: str) -> None:
         click.echo("---\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
 
 
-def _complete(view: View, obj: Json) -> Json:
-    """Items of a list say neither kind nor version; field managers interest nobody here."""
-    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-    return {"apiVersion": view.resource.api_version, "kind": view.resource.kind, **obj, "metadata": metadata}
+def _complete(view: View, row: Row) -> Json:
+    """Items of a list say neither kind nor version, and those of spokes not whose they are: a label does here.
+    Field managers interest nobody."""
+    metadata = {name: value for name, value in row.obj["metadata"].items() if name != "managedFields"}
+    if row.cluster:
+        metadata["labels"] = {**(metadata.get("labels") or {}), CLUSTER_NAME_LABEL: row.cluster}
+    resource = view.resource
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **row.obj, "metadata": metadata}

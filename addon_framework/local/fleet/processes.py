@@ -95,7 +95,7 @@ def hub_manager(layout: Layout) -> ProcessSpec:
 def gateway(layout: Layout, state: FleetState) -> ProcessSpec:
     """One endpoint for all models; a command that the inference deployer brings."""
     where = ("--address", state.hub_address, "--port", str(state.gateway_port))
-    files = ("--dir", str(layout.directory / "gateway"))
+    files = ("--files", str(layout.directory / "gateway"))
     kubeconfig = str(layout.kubeconfig_of("hub"))
     return ProcessSpec(
         name="gateway",

@@ -6,48 +6,54 @@ from pathlib import Path
 
 import click
 
+from addon_framework.cli.connect import Failure, Where, cluster_options
+from addon_framework.cli.connect import run as run_command
+
 
 @click.group()
 def gateway() -> None:
-    """One OpenAI endpoint for all models."""
+    """One OpenAI endpoint for all models.
+
+    \b
+    Example:
+      fleetadm gateway run --kubeconfig hub.kubeconfig
+    """
 
 
 @gateway.command()
-@click.option("--kubeconfig", type=click.Path(path_type=Path), help="The hub's kubeconfig.")
-@click.option("--context", help="The context in it; default: the current one.")
+@cluster_options
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--url", default="", help="What clients call it by; default: http://ADDRESS:PORT.")
-@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Keep Envoy's files there.")
-def run(
-    kubeconfig: Path | None, context: str | None, address: str, port: int, url: str, directory: Path | None
-) -> None:
-    """Run Envoy, configured from the hub's InferenceDeployments.
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="On which port.")
+@click.option("--url", default="", help="What clients call it by. [http://ADDRESS:PORT]")
+@click.option(
+    "--files",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where Envoy's files are kept: what they say is served until the hub answers. [nowhere]",
+)
+def run(where: Where, address: str, port: int, url: str, files: Path | None) -> None:
+    """Run Envoy, configured from the hub's InferenceDeployments, until SIGTERM or SIGINT.
 
     \b
     Example:
       fleetadm gateway run --kubeconfig hub.kubeconfig --address 0.0.0.0 --port 8080
     """
     # Imported here, because fleetadm --help loads this module to list the command.
-    import asyncio
     import tempfile
     from contextlib import ExitStack
 
-    from addon_framework.kube import Client, ConfigError
-    from addon_framework.logs import configure
     from addons.inference_deployer.gateway.envoy import GatewayError
     from addons.inference_deployer.gateway.run import run_gateway
 
-    async def work(place: Path) -> None:
-        async with Client.from_kubeconfig(kubeconfig, context) as client:
-            await run_gateway(client, place, address, port, url=url)
+    async def work(directory: Path) -> None:
+        async with where.client() as client:
+            await run_gateway(client, directory, address, port, url=url)
 
-    configure()
     with ExitStack() as stack:
-        if directory is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="boundaryless-gateway-")))
-        directory.mkdir(parents=True, exist_ok=True)
+        if files is None:
+            files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="boundaryless-gateway-")))
+        files.mkdir(parents=True, exist_ok=True)
+        directory = files.resolve()
         try:
-            asyncio.run(work(directory.resolve()))
-        except (GatewayError, ConfigError) as error:
-            raise click.ClickException(str(error)) from error
+            run_command(lambda: work(directory), verbosity="info", serves=True)
+        except GatewayError as error:
+            raise Failure(str(error)) from error

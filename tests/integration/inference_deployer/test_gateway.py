@@ -89,7 +89,7 @@ class Gateway:
             str(kubeconfig),
             "--port",
             str(self.port),
-            "--dir",
+            "--files",
             str(directory),
         ]
         self.log = directory / "log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -134,3 +135,15 @@ def test_documents(capsys: pytest.CaptureFixture[str]) -> None:
     )
     print_documents(view, rows, "name", whole=True)
     assert capsys.readouterr().out == "managedcluster.cluster.open-cluster-management.io/a\n"
+
+
+def test_documents_of_spokes_say_which_cluster_has_each(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Row(obj("x"), cluster) for cluster in ("cluster1", "cluster2")]
+    rows[0].obj["metadata"]["labels"] = {"a": "b"}
+    print_documents(BY_NAME["datasets"], rows, "json", whole=True)
+    items = json.loads(capsys.readouterr().out)["items"]
+    label = "open-cluster-management.io/cluster-name"
+    assert [item["metadata"]["labels"] for item in items] == [
+        {"a": "b", label: "cluster1"},
+        {label: "cluster2"},
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -59,9 +60,20 @@ def commands(
                 yield from commands(child, (*path, name))
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    bare = [path for path, command in commands(cli) if "Example:" not in (command.help or "")]
+def test_every_command_has_help_with_an_example_those_of_our_add_ons_too() -> None:
+    known = [
+        *commands(cli),
+        *(each for c in contributed(taken=()).values() for each in commands(c, (c.name,))),
+    ]
+    assert ("gateway", "run") in [path for path, _ in known]
+    bare = [path for path, command in known if "Example:" not in (command.help or "")]
     assert bare == []
+
+
+def test_the_gateway_finds_its_hub_as_other_commands_do(tmp_path: Path) -> None:
+    result = CliRunner(env={"KUBECONFIG": ""}).invoke(cli, ["gateway", "run", "--dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"kubeconfig {tmp_path / 'kubeconfig'} does not exist: run fleetadm up" in result.stderr
 
 
 def test_what_the_list_says_of_a_command_is_there_without_importing_it() -> None:
