@@ -72,7 +72,7 @@ def print_document(document: Json | list[Json], output: str) -> None:
 
 
 def _complete(view: View, row: Row) -> Json:
-    """Items of a list say neither kind nor version, and those of spokes not whose they are: a label does here.
+    """Items of a list say neither kind nor version, those of spokes not whose they are: a label does here.
     Field managers interest nobody."""
     metadata = {name: value for name, value in row.obj["metadata"].items() if name != "managedFields"}
     if row.cluster:
