@@ -1,9 +1,11 @@
 """How soon a model's weights are in an engine's memory: ours beside what people use, over several links.
 
 The same bucket, the same model, a node's network namespace behind a link that tc shapes; the embedded fleet
-gives all of it. Per way: the data load, the weight loading (one thread, as vLLM's default loader), their sum,
-and what that took: processor seconds, peak memory, bytes from the origin. Then a second start on the same
-node, and a read of the same files on the node's own disk. Needs root and the engine's environment.
+gives all of it. A link such as 10gbit+20ms leads to a store that takes that long before it answers a request;
+those of the clouds take 10 to 200 ms, ours none. Per way: the data load, the weight loading (one thread, as
+vLLM's default loader), their sum, and what that took: processor seconds, peak memory, bytes from the origin.
+Then a second start on the same node, and a read of the same files on the node's own disk. Needs root and the
+engine's environment.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from model_start_parts.distance import distant
 from model_start_parts.ground import ENGINE, Ground, Spent, WayError, program
 from model_start_parts.ways import BUCKET, STREAMED, UPLOAD, VOLUMES, Way, fill_volume, ours, peers
 from rich.console import Console
@@ -25,7 +28,7 @@ from rich.table import Table
 
 from addon_framework.local.fleet import Fleet, FleetOptions
 
-LINKS = ("1gbit", "4gbit", "10gbit", "none")
+LINKS = ("1gbit", "4gbit", "10gbit", "none", "10gbit+20ms", "none+20ms")
 # Ratio, target, whether it is an upper bound (issue 4).
 TARGETS: dict[str, tuple[float, bool]] = {
     "preload / what s5cmd or the link reaches": (0.95, False),
@@ -83,7 +86,7 @@ def ratios(rows: list[Row], local_read: float, size: int) -> dict[str, float]:
         if mine is None or not others:
             continue
         total = here.get(STREAMED, mine).sum
-        limits = [size / bytes_per_second(link)] if link != "none" else []
+        limits = [size / bytes_per_second(link)] if is_shaped(link) else []
         if copied := here.get("s5cmd cp"):
             limits.append(copied.load)
         found[f"{link}: preload / what s5cmd or the link reaches"] = max(limits) / mine.load
@@ -97,14 +100,26 @@ def ratios(rows: list[Row], local_read: float, size: int) -> dict[str, float]:
 
 def repeated(options: argparse.Namespace, link: str) -> int:
     """How often a way is measured, the median counts: what takes a second or two differs by a tenth."""
-    fast = link == "none" or bytes_per_second(link) > 1e9
+    fast = not is_shaped(link) or bytes_per_second(link) > 1e9
     return int(options.repeat or (1 if options.quick or not fast else 3))
 
 
+def parts(link: str) -> tuple[str, int]:
+    """The rate as tc writes it, or none; and how far the store is, in milliseconds."""
+    rate, _, distance = link.partition("+")
+    return rate, int(distance.removesuffix("ms") or 0)
+
+
+def is_shaped(link: str) -> bool:
+    """Whether it has a rate."""
+    return parts(link)[0] != "none"
+
+
 def bytes_per_second(link: str) -> float:
-    """Of a rate as tc writes it."""
+    """Of a link that has a rate."""
+    rate, _ = parts(link)
     units = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
-    return float(link[:-4]) * units[link[-4:]] / 8
+    return float(rate[:-4]) * units[rate[-4:]] / 8
 
 
 def show(rows: list[Row], local_read: float, found: dict[str, float], title: str) -> None:
@@ -166,16 +181,20 @@ async def race(options: argparse.Namespace, fleet: Fleet, directory: Path) -> di
     ways = {name: way for name, way in ways.items() if name in (options.ways or ways)}
     rows, missing = [], {}
     for link in options.links:
-        ground.shape(link)
-        for name, way in ways.items():
-            try:
-                runs = [measure(ground, way, name, link, model, size) for _ in range(repeated(options, link))]
-                rows.append(sorted(runs, key=lambda run: run.sum)[len(runs) // 2])
-            except WayError as error:
-                missing[name] = str(error).splitlines()[-1]
-                console.print(f"{link}: {name}: left out: {missing[name]}")
-            else:
-                console.print(f"{link}: {name}: {rows[-1].load:.2f} + {rows[-1].weights:.2f} s")
+        rate, milliseconds = parts(link)
+        ground.shape(rate)
+        with distant(ground, milliseconds) as there:
+            for name, way in ways.items():
+                try:
+                    runs = [
+                        measure(there, way, name, link, model, size) for _ in range(repeated(options, link))
+                    ]
+                    rows.append(sorted(runs, key=lambda run: run.sum)[len(runs) // 2])
+                except WayError as error:
+                    missing[name] = str(error).splitlines()[-1]
+                    console.print(f"{link}: {name}: left out: {missing[name]}")
+                else:
+                    console.print(f"{link}: {name}: {rows[-1].load:.2f} + {rows[-1].weights:.2f} s")
     found = ratios(rows, local_read, size)
     show(rows, local_read, found, f"{size / 1e6:.0f} MB in {len(shards)} shards, seconds")
     return {
@@ -196,7 +215,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="300 MB over 1 Gbit/s and an open link")
     parser.add_argument("--model-mb", type=int, help="the model's size [1500]")
     parser.add_argument("--shards", type=int, default=10)
-    parser.add_argument("--links", nargs="+", help=f"as tc writes rates, or none [{' '.join(LINKS)}]")
+    parser.add_argument(
+        "--links",
+        nargs="+",
+        help=f"a rate as tc writes it, or none, and how far the store is [{' '.join(LINKS)}]",
+    )
     parser.add_argument(
         "--upload",
         choices=("boto3", "s5cmd"),

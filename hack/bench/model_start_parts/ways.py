@@ -154,6 +154,7 @@ def juicefs_alone(ground: Ground, model: str, directory: Path) -> Iterator[Arriv
     mount, spent = directory / "mount", Spent()
     mount.mkdir(parents=True)
     flags = [
+        f"--bucket={ground.state.store_endpoint}/{VOLUMES}",
         f"--cache-dir={directory}/cache",
         "--no-usage-report",
         "--metrics=127.0.0.1:0",
