@@ -54,10 +54,10 @@ class LeaderElector:
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Waits for the lease, runs `work`, and so on until `work` returns or we are cancelled."""
         while True:
-            await self._acquire()
+            taken = await self._acquire()
             log.info("leading", lease=self.name, identity=self.identity)
             task = asyncio.ensure_future(work())
-            keeper = asyncio.ensure_future(self._keep())
+            keeper = asyncio.ensure_future(self._keep(taken))
             try:
                 await asyncio.wait({task, keeper}, return_when=asyncio.FIRST_COMPLETED)
                 if task.done():
@@ -70,20 +70,29 @@ class LeaderElector:
                 await asyncio.gather(task, keeper, return_exceptions=True)
                 await self._release()
 
-    async def _acquire(self) -> None:
-        while not await self._attempt():  # noqa: ASYNC110 - a lease is polled by its nature
+    async def _acquire(self) -> float:
+        """When the lease that we have was asked for: others count from later, from when it was written."""
+        while True:
+            asked = self._clock()
+            if await self._attempt(self.duration / 3):
+                return asked
             await asyncio.sleep(min(2.0, self.duration / 3))
 
-    async def _keep(self) -> None:
-        renewed = self._clock()
-        while self._clock() - renewed < self.duration * 2 / 3:
-            await asyncio.sleep(self.duration / 3)
-            if await self._attempt():
-                renewed = self._clock()
+    async def _keep(self, renewed: float) -> None:
+        """Ends well before anybody else may take the lease, whatever becomes of the last attempt."""
+        third = self.duration / 3
+        again = renewed + third
+        while (now := self._clock()) < (end := renewed + 2 * third):
+            await asyncio.sleep(min(again, end) - now)
+            asked = self._clock()
+            if await self._attempt(min(third, end - asked)):
+                renewed, again = asked, asked + third
+            else:
+                again = self._clock() + self.duration / 10
 
-    async def _attempt(self) -> bool:
+    async def _attempt(self, patience: float) -> bool:
         try:
-            async with asyncio.timeout(self.duration / 3):
+            async with asyncio.timeout(patience):
                 return await self._take()
         except (ApiError, TimeoutError) as error:
             log.debug("lease attempt failed", lease=self.name, error=str(error))

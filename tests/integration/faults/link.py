@@ -25,7 +25,7 @@ class Link:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self.is_cut = False
-        self.opened = 0  # connections so far
+        self.opened = self.refused = 0  # connections so far
         self.delay = 0.0  # seconds that everything takes longer
 
     async def start(self) -> str:
@@ -77,6 +77,7 @@ class Link:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_cut:
+            self.refused += 1
             writer.transport.abort()
             return
         self.opened += 1

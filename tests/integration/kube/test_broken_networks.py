@@ -9,8 +9,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from addon_framework.api.core import CONFIGMAPS
-from addon_framework.kube import Client, Controller, Informer, Key, Manager, Unreachable, Watch
+from addon_framework.api.core import CONFIGMAPS, LEASES
+from addon_framework.kube import (
+    Client,
+    Controller,
+    Informer,
+    Key,
+    LeaderElector,
+    Manager,
+    Unreachable,
+    Watch,
+)
 from addon_framework.kube.reach import A_WHILE
 from addon_framework.testing import eventually
 from tests.integration.faults.link import Link
@@ -124,3 +133,52 @@ async def test_a_watch_on_which_nothing_happens_stays(
     await make(client, "at-last", namespace)
     await eventually(lambda: Key(namespace, "at-last") in cache)
     assert link.opened == before
+
+
+async def test_a_leader_that_is_cut_off_stops_before_another_begins(
+    far: Client, client: Client, link: Link, namespace: str
+) -> None:
+    """Its last answer came late, then one attempt was refused, and the last one was never answered."""
+    at_work: list[str] = []
+    at_once: list[list[str]] = []
+
+    def contender(name: str, client: Client, duration: float) -> asyncio.Task[None]:
+        async def work() -> None:
+            at_work.append(name)
+            at_once.append(list(at_work))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                at_work.remove(name)
+
+        elector = LeaderElector(client, namespace, "boss", identity=name, duration=duration)
+        return asyncio.create_task(elector.run(work))
+
+    async def version() -> str:
+        return str((await client.get(LEASES, "boss", namespace))["metadata"]["resourceVersion"])
+
+    async def is_renewed() -> bool:
+        return await version() != before
+
+    answers: list[str] = []
+    far.on_date = answers.append
+    first = contender("first", far, 3.0)
+    await eventually(lambda: at_work == ["first"])
+    link.slow(0.2)  # of the second that its attempts have, each with two requests
+    before = await version()
+    await eventually(is_renewed)
+    second = contender("second", client, 0.3)  # looks often
+    try:
+        before = await version()
+        await eventually(is_renewed)
+        answered = len(answers)
+        await eventually(lambda: len(answers) > answered)
+        link.cut()
+        await eventually(lambda: link.refused > 0)
+        link.silence()
+        await eventually(lambda: "second" in at_work)
+    finally:
+        for task in (first, second):
+            task.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+    assert at_once == [["first"], ["second"]]

@@ -263,7 +263,7 @@ async def test_who_leads_again_looks_at_everything_again(client: Client, namespa
     task = asyncio.create_task(manager.run())
     try:
         await eventually(lambda: sorted(watcher.looks) == ["goes", "seen"])
-        thief = {"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 1}}
+        thief = {"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 3600}}
 
         async def lost() -> bool:
             await client.patch(LEASES, "watcher", thief, namespace)
@@ -275,6 +275,7 @@ async def test_who_leads_again_looks_at_everything_again(client: Client, namespa
         await eventually(lost)
         await client.delete(CONFIGMAPS, "goes", namespace)
         watcher.looks.clear()
+        await client.patch(LEASES, "watcher", {"spec": {"holderIdentity": ""}}, namespace)
         await eventually(lambda: sorted(set(watcher.looks)) == ["no goes", "seen"])
     finally:
         task.cancel()
