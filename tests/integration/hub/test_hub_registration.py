@@ -249,25 +249,38 @@ async def test_a_lease_that_is_not_renewed_makes_cluster_and_addons_unknown(hub:
 async def test_a_cluster_with_another_clock_is_alive_as_long_as_it_renews(hub: Hub, client: Client) -> None:
     name = await hub.cluster()
     await hub.until(lambda: client.get(LEASES, "managed-cluster-lease", name))
-    await client.patch(ManagedCluster.RESOURCE, name, {"spec": {"leaseDurationSeconds": 1}})
     shift = timedelta(minutes=-30)
-    began = time.monotonic()
 
-    async def past_its_grace() -> bool:
-        """Renews with a clock that is behind, for longer than a lease lives."""
+    async def renews() -> bool:
+        """With a clock that is behind; the hub has seen that."""
         renewed = {"spec": {"renewTime": micro_time(datetime.now(UTC) + shift)}}
         await client.patch(LEASES, "managed-cluster-lease", renewed, name)
-        cluster = await client.get(ManagedCluster.RESOURCE, name)
-        clock = get_condition(cluster, "ManagedClusterConditionClockSynced")
-        available = get_condition(cluster, "ManagedClusterConditionAvailable")
+        clock = get_condition(
+            await client.get(ManagedCluster.RESOURCE, name), "ManagedClusterConditionClockSynced"
+        )
         assert clock is not None
-        assert clock["status"] == "False"
         assert "past" in clock["message"]
+        return bool(clock["status"] == "False")
+
+    await hub.until(renews)  # while there is time
+    await client.patch(ManagedCluster.RESOURCE, name, {"spec": {"leaseDurationSeconds": 1}})
+    began = last = time.monotonic()
+
+    async def past_its_grace() -> bool:
+        """Renews for longer than a lease lives."""
+        nonlocal began, last
+        await renews()
+        before, last = last, time.monotonic()
+        if last - before > 4:  # too late on a busy machine, so that it was Unknown for a reason
+            await hub.available(name)
+            began = last
+        cluster = await client.get(ManagedCluster.RESOURCE, name)
+        available = get_condition(cluster, "ManagedClusterConditionAvailable")
         assert available is not None
         assert available["status"] == "True"
-        return time.monotonic() - began > 6
+        return last - began > 6
 
-    await eventually(past_its_grace, timeout=40, interval=0.5)
+    await eventually(past_its_grace, interval=0.5)
 
     async def unknown() -> bool:
         cluster = await client.get(ManagedCluster.RESOURCE, name)
