@@ -6,21 +6,22 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
-from addon_framework.api.cluster import PlacementDecision
+from addon_framework.api.cluster import Placement, PlacementDecision
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json, copy_json
 from addon_framework.hub.addons.config_objects import ConfigObjects
 from addon_framework.hub.addons.configs import Reference, desired_references
-from addon_framework.hub.addons.install import spec_changed
+from addon_framework.hub.addons.install import came_or_went, spec_changed
 from addon_framework.hub.addons.lookup import (
     addons_installed_by,
     chosen_clusters,
     install_placements,
     is_managed,
     owner_of,
+    placement_of,
 )
 from addon_framework.hub.addons.rollouts import WAITING, strategy_problem
-from addon_framework.kube import Controller, Key, Watch
+from addon_framework.kube import Controller, Key, Watch, key_of
 from addon_framework.kube.ensure import write_status
 from addon_framework.kube.pace import Pace
 
@@ -42,7 +43,12 @@ class CmaStatusController(Controller):
         """Add-ons, where they are placed, how each instance fares, and the configurations they name."""
         return [
             Watch(ClusterManagementAddOn.RESOURCE, predicate=spec_changed),
-            Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(self, d)),
+            Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(self, placement_of(d))),
+            Watch(
+                Placement.RESOURCE,
+                map=lambda p: addons_installed_by(self, [key_of(p)]),
+                predicate=came_or_went,
+            ),
             Watch(ManagedClusterAddOn.RESOURCE, map=lambda a: [owner_of(a)], predicate=_fares_otherwise),
             *self._configs.watches(),
         ]
@@ -76,6 +82,8 @@ class CmaStatusController(Controller):
             conditions = copy_json(old.get("conditions") or [])
             problem = strategy_problem(placement)
             summary = ("False", "Failed", problem) if problem else _summary(clusters, fares)
+            if not clusters and self.cache(Placement.RESOURCE).get(Key(*where)) is None:
+                summary = ("True", "Progressing", f"Placement {where[0]}/{where[1]} does not exist")
             set_condition(conditions, "Progressing", *summary)
             entry: Json = {"namespace": where[0], "name": where[1], "conditions": conditions}
             if references := await self._references(cma, placement):

@@ -32,6 +32,7 @@ from addon_framework.hub.addons.lookup import (
     has_chosen,
     install_placements,
     is_managed,
+    placement_of,
     works_of,
 )
 from addon_framework.hub.addons.rollouts import (
@@ -217,7 +218,7 @@ class AddonConfigController(Controller):
         yield from cache.keys_by_index("addon", cma["metadata"]["name"])
 
     def _placed(self, decision: Json) -> Iterable[Key]:
-        for key in addons_installed_by(self, decision):
+        for key in addons_installed_by(self, placement_of(decision)):
             yield from self._rollout_of(key.name)
             cma = self.cache(ClusterManagementAddOn.RESOURCE).get(key)
             if any(p.get("configs") for p in install_placements(cma or {"metadata": {}})):

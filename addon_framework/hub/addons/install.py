@@ -18,8 +18,9 @@ from addon_framework.hub.addons.lookup import (
     install_placements,
     is_managed,
     owner_of,
+    placement_of,
 )
-from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, NotFound, Watch
+from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, NotFound, Watch, key_of
 from addon_framework.kube.ensure import remove
 from addon_framework.kube.pace import Pace
 
@@ -40,9 +41,13 @@ class InstallController(Controller):
         """Add-ons, the decisions of their placements, and what was made from them."""
         return [
             Watch(ClusterManagementAddOn.RESOURCE, predicate=spec_changed),
-            Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(self, d)),
-            Watch(Placement.RESOURCE, map=self._named_by, predicate=_came_or_went),
-            Watch(ManagedClusterAddOn.RESOURCE, map=lambda a: [owner_of(a)], predicate=_came_or_went),
+            Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(self, placement_of(d))),
+            Watch(
+                Placement.RESOURCE,
+                map=lambda p: addons_installed_by(self, [key_of(p)]),
+                predicate=came_or_went,
+            ),
+            Watch(ManagedClusterAddOn.RESOURCE, map=lambda a: [owner_of(a)], predicate=came_or_went),
             Watch(ManagedCluster.RESOURCE, map=self._all, predicate=_cluster_opened),
         ]
 
@@ -134,12 +139,6 @@ class InstallController(Controller):
         metadata = addon["metadata"]
         log.info("add-on removed", addon=metadata["name"], cluster=metadata["namespace"])
 
-    def _named_by(self, placement: Json) -> Iterable[Key]:
-        where = (placement["metadata"]["namespace"], placement["metadata"]["name"])
-        for cma in self.cache(ClusterManagementAddOn.RESOURCE).items():
-            if any((p["namespace"], p["name"]) == where for p in install_placements(cma)):
-                yield Key("", cma["metadata"]["name"])
-
     def _all(self, _: Json) -> Iterable[Key]:
         return [
             Key("", cma["metadata"]["name"]) for cma in self.cache(ClusterManagementAddOn.RESOURCE).items()
@@ -175,7 +174,8 @@ def spec_changed(old: Json | None, new: Json | None) -> bool:
     )
 
 
-def _came_or_went(old: Json | None, new: Json | None) -> bool:
+def came_or_went(old: Json | None, new: Json | None) -> bool:
+    """Whether an event is about being there at all."""
     return old is None or new is None
 
 

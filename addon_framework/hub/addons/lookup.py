@@ -104,12 +104,12 @@ def placement_of(decision: Json) -> Iterable[Key]:
     return [Key(decision["metadata"]["namespace"], name)] if name else []
 
 
-def addons_installed_by(controller: Controller, decision: Json) -> Iterable[Key]:
-    """The ClusterManagementAddOns whose install strategy names the decision's placement."""
+def addons_installed_by(controller: Controller, placements: Iterable[Key]) -> Iterable[Key]:
+    """The ClusterManagementAddOns whose install strategy names one of the placements."""
     cache = controller.cache(ClusterManagementAddOn.RESOURCE)
     cache.add_index(
         "placement", lambda cma: [str(Key(p["namespace"], p["name"])) for p in install_placements(cma)]
     )
-    for placement in placement_of(decision):
+    for placement in placements:
         for cma in cache.by_index("placement", str(placement)):
             yield Key("", cma["metadata"]["name"])

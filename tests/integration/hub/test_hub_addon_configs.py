@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from addon_framework.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
-from addon_framework.api.cluster import ManagedCluster
+from addon_framework.api.cluster import ManagedCluster, Placement
 from addon_framework.api.conditions import get_condition
 from addon_framework.api.core import CONFIGMAPS
 from addon_framework.hub.addons.configs import spec_hash
 from tests.integration.hub.conftest import Hub
-from tests.integration.hub.objects import Json, management_addon
+from tests.integration.hub.objects import Json, management_addon, placement
 from tests.integration.hub.test_hub_addons import ADC, Greeter, Scene
 
 CONFIGMAP = {"group": "", "resource": "configmaps"}
@@ -109,6 +109,22 @@ async def test_progress_shows_defaults_and_what_a_placement_has_instead_with_has
         return said(references) == {"special": spec_hash(special), "settings": spec_hash(changed)}
 
     await scene.hub.until(follows)
+
+
+async def test_progress_names_a_placement_that_does_not_exist_until_it_does(scene: Scene) -> None:
+    async def says(text: str) -> None:
+        async def check() -> bool:
+            [progress] = (await management(scene))["status"]["installProgressions"]
+            condition = get_condition(progress["conditions"], "Progressing")
+            return condition is not None and condition["message"] == text
+
+        await scene.hub.until(check)
+
+    await scene.hub.start()
+    await scene.hub.create(ClusterManagementAddOn.RESOURCE, management_addon(scene.name, scene.namespace))
+    await says(f"Placement {scene.namespace}/p does not exist")
+    await scene.client.create(Placement.RESOURCE, placement(scene.namespace))
+    await says("no cluster is chosen yet")
 
 
 async def test_an_add_on_that_manages_itself_gets_its_defaults_only(scene: Scene) -> None:
