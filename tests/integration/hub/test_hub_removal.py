@@ -110,14 +110,16 @@ def scene(quiet_hub: Hub) -> Scene:
 async def test_the_deadline_of_one_cluster_is_before_that_of_all_and_says_what_it_gives_up(
     scene: Scene,
 ) -> None:
-    await scene.install(on_all="never", here="2s")
+    await scene.install(on_all="never", here="1h")
     await scene.delete()
+    await scene.until_waits("the deletion waits")
+    change = {"metadata": {"annotations": {DEADLINE: "2s"}}}
+    await scene.client.patch(ADDON, scene.name, change, scene.cluster)
     await scene.until_gone()
-    said = dict(await scene.events(scene.cluster))
-    assert said["WaitingForPreDelete"] == (
-        "the deletion waits: Job n/clean has not reported yet; after 2 s it goes on without"
-    )
-    assert said["PreDeleteDeadlineExceeded"] == (
+    said = await scene.events(scene.cluster)
+    waits = "the deletion waits: Job n/clean has not reported yet; after 3600 s it goes on without"
+    assert ("WaitingForPreDelete", waits) in said
+    assert dict(said)["PreDeleteDeadlineExceeded"] == (
         "not done within 2 s: Job n/clean has not reported yet; the add-on's manifests are removed without it"
     )
 
