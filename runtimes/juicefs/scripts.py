@@ -159,7 +159,7 @@ progress() {{
   done
 }}
 failed() {{
-  why=$(grep -E 'FATAL|ERROR|failed' "$log" | tail -n 1 | tr -d '"\\\\' | tr '\\t' ' ' | cut -c 1-400)
+  why=$(grep -E 'FATAL|ERROR|failed' "$log" | tail -n 1 | tr -d '"\\\\' | tr '\\t' ' ' | cut -c 1-1000)
   [ -n "$why" ] || why="it ended without a word; $LIMIT"
   say failed ", \\"reason\\": \\"JuiceFS\\", \\"message\\": \\"$why\\""
   exit 1

@@ -148,9 +148,8 @@ class Reports:
     def _take(self, uid: str, pod: Json, report: Json) -> None:
         said = self._pods.setdefault(uid, PodReports()).last
         kind = str(report["report"])
-        if kind == "start":  # of another attempt
-            said.pop("failed", None)
-            said.pop("trouble", None)
+        if kind == "start" and (failed := said.pop("failed", None)) is not None:
+            said["trouble"] = failed  # of the attempt before: it stands until something moves
         if kind == "state" and "hits" in report:
             report = self._pods[uid].window.of(report)
         if said.get(kind) != report:

@@ -51,6 +51,15 @@ def loader(endpoint: str, disk: Path) -> tuple[list[str], dict[str, str]]:
     return container["command"], environment
 
 
+def test_a_store_that_is_gone_is_told_to_the_last_word(disk: Path) -> None:
+    command, environment = loader("http://127.0.0.1:9", disk)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    told = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")][-1]
+    assert (told["report"], ended.returncode) == ("failed", 1)
+    assert "http://127.0.0.1:9/" in told["message"]
+    assert "connect: connection refused" in told["message"]
+
+
 def test_a_full_disk_is_told_and_the_load_goes_on_when_there_is_room(store: ObjectStore, disk: Path) -> None:
     content = random.Random(5).randbytes(32 * MIB)
     store.client().put_object(Bucket=BUCKET, Key="full/model", Body=content)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from addon_framework.api.conditions import get_condition, is_true
 from addon_framework.api.meta import Json
-from addon_framework.kube import Key
+from addon_framework.kube import Client, Key
 from addons.cache_runtime.agent.backends import Binding
 from addons.cache_runtime.agent.components import template
 from addons.cache_runtime.agent.names import (
@@ -18,8 +18,14 @@ from addons.cache_runtime.agent.names import (
     claims_of,
     dataset_id,
 )
-from addons.cache_runtime.agent.operations.status import PartState, again_in, failed_status, running_status
-from addons.cache_runtime.agent.reports import Window
+from addons.cache_runtime.agent.operations.status import (
+    PartState,
+    again_in,
+    continued,
+    failed_status,
+    running_status,
+)
+from addons.cache_runtime.agent.reports import Reports, Window
 from addons.cache_runtime.agent.sizes import human_duration, human_size, percentage
 from addons.cache_runtime.agent.status import (
     Counts,
@@ -176,6 +182,32 @@ def test_what_is_loaded_has_a_name_once_no_node_lacks_more_than_weights() -> Non
     assert infos("a", "a")["version"] == "a"
     assert "version" not in infos("a", "")
     assert "version" not in infos("a", "b")
+
+
+def test_why_an_attempt_failed_stands_until_something_moves_in_the_next() -> None:
+    def message(said: Json) -> str | None:
+        infos = running_status(load(), [PartState("a", said)], "x", NOW, None)["infos"]
+        return infos.get("message")
+
+    first: Json = {"start": {"time": 1.0}, "progress": {"time": 2.0, "bytes": 1}}
+    first["failed"] = {"time": 3.0, "message": "timed out"}
+    waits = continued(continued({}, first), {"start": {"time": 4.0}})
+    assert message(waits) == "trying again: timed out (on node a)"
+    assert waits["start"]["time"] == 1.0
+    assert "failed" not in waits, "a job that is over did not fail by it"
+    moves = continued(waits, {"start": {"time": 4.0}, "progress": {"time": 5.0, "bytes": 2}})
+    assert message(moves) is None
+    worse = continued(waits, {"start": {"time": 4.0}, "failed": {"time": 6.0, "message": "disk full"}})
+    assert message(worse) == "trying again: disk full (on node a)"
+
+
+def test_a_container_that_begins_anew_says_what_ended_the_one_before() -> None:
+    pod: Json = {"metadata": {"uid": "u"}}
+    reports = Reports(cast(Client, None), lambda key, line: None, lambda pod: None)
+    for said in ({"report": "failed", "time": 3.0, "message": "x"}, {"report": "start", "time": 4.0}):
+        reports._take("u", pod, said)
+    assert reports.of(pod).last["trouble"]["message"] == "x"
+    assert "failed" not in reports.of(pod).last
 
 
 def test_a_load_fails_for_good_or_goes_on() -> None:

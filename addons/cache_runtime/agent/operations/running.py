@@ -221,13 +221,7 @@ class Runner:
         """The reports of one pod and of those before it that it replaces."""
         said: dict[str, Json] = {}
         for pod in pods:
-            last = self._shared.datasets.reports.of(pod).last
-            if "start" in last:
-                said.pop("failed", None)
-            first = said.get("start")
-            said |= last
-            if first is not None:
-                said["start"] = first
+            said = status.continued(said, self._shared.datasets.reports.of(pod).last)
         return said
 
     def _times(self, key: Key) -> Json:

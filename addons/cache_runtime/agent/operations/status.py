@@ -208,6 +208,18 @@ def _eta(known: Sequence[Json], measured: tuple[int, int] | None) -> float | Non
     return max(left)
 
 
+def continued(before: Mapping[str, Json], last: Mapping[str, Json]) -> dict[str, Json]:
+    """What a pod says, after those that it replaces. It may try for long before it has anything to say: what
+    they failed with is why nothing moves until something does.
+    """
+    said = {**before, **last}
+    if "start" in before:
+        said["start"] = before["start"]
+    if "start" in last and "failed" not in last and (failed := said.pop("failed", None)) is not None:
+        said["trouble"] = max(failed, said.get("trouble", {}), key=_time)
+    return said
+
+
 def is_troubled(said: Mapping[str, Json]) -> bool:
     """Whether nothing has moved since a pod said why."""
     return "trouble" in said and "done" not in said and _time(said["trouble"]) >= _time(said.get("progress"))
