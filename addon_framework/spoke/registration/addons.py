@@ -179,7 +179,7 @@ class AddonRegistrationController(Controller):
             left = await self._left(addon, live, wanted)
         if left > 0:
             return min(left + 0.1, LONGEST_SLEEP)
-        fresh = await advance(self.client, self._home, wanted.enrolment, self._now())
+        fresh = await advance(self.client, self._home, wanted.enrolment, self._now)
         if fresh is None:
             return ASK_AGAIN  # the request's own events come sooner
         data = self._data(fresh, wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,8 +57,11 @@ class Enrolment:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def advance(hub: Client, home: Home, wanted: Enrolment, now: datetime) -> KeyPair | None:
-    """Ask if nobody asked yet, and look at the answer; None while there is none. Raises Declined."""
+async def advance(hub: Client, home: Home, wanted: Enrolment, now: Callable[[], datetime]) -> KeyPair | None:
+    """Ask if nobody asked yet, and look at the answer; None while there is none. Raises Declined.
+
+    What time it is on the hub may be known by its answer only.
+    """
     key = await _key(home, wanted, hub.server)
     name = wanted.request_prefix + fingerprint(key)
     try:
@@ -74,7 +77,7 @@ async def advance(hub: Client, home: Home, wanted: Enrolment, now: datetime) -> 
     if not encoded:
         return None
     pair = KeyPair(key, base64.b64decode(encoded))
-    if problem := pair.problem(wanted.subject, now):
+    if problem := pair.problem(wanted.subject, now()):
         await forget(home, wanted)
         raise Declined(f"certificate request {name}: {problem}")
     return pair

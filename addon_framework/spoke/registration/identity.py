@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import secrets as random_source
 import string
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from addon_framework.kube import (
     ClientConfig,
     ConfigError,
     NotFound,
+    Unreachable,
     WaitTimeoutError,
     load_kubeconfig,
     wait_for,
@@ -141,9 +141,13 @@ class HubIdentity:
             await asyncio.sleep(pause)
 
     async def _look_at_the_clock(self, hub: Client) -> None:
-        """Any answer will do; what has expired by a wrong clock has not."""
-        with contextlib.suppress(ApiError):
+        """Any answer will do; what has expired by a wrong clock has not. Raises Unreachable without one."""
+        try:
             await self.listen(hub).request("GET", "/version")
+        except Unreachable:
+            raise
+        except ApiError:
+            pass
 
     async def is_gone(self) -> bool:
         """Whether the hub has removed the cluster, asked with the right to join: ours may be gone too."""
@@ -212,13 +216,13 @@ class HubIdentity:
 
     async def _join(self, hub: Client, data: dict[str, bytes]) -> dict[str, bytes]:
         wanted = self.enrolment(data)
-        pair = await advance(hub, self.home, wanted, self.now())
+        pair = await advance(hub, self.home, wanted, self.now)
         # The cluster last: whoever sees it and accepts it finds the request there too.
         await ensure_cluster(hub, self.cluster, self.spoke.config)
         while pair is None:
             log.info("waiting for approval", cluster=self.cluster, next=f"fleetadm accept {self.cluster}")
             await answered(hub, self.home, wanted, LOOK_AGAIN)
-            pair = await advance(hub, self.home, wanted, self.now())
+            pair = await advance(hub, self.home, wanted, self.now)
         return await self.store(data, pair, hub.config)
 
 

@@ -79,7 +79,7 @@ class RenewalController(Controller):
     async def _next(self, data: dict[str, bytes]) -> float | None:
         try:
             pair = await advance(
-                self._hub, self._identity.home, self._identity.enrolment(data), self._identity.now()
+                self._hub, self._identity.home, self._identity.enrolment(data), self._identity.now
             )
         except Declined as error:
             log.warning("identity not renewed", reason=str(error))

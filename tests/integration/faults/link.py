@@ -26,6 +26,7 @@ class Link:
         self._connections: set[_Connection] = set()
         self.is_cut = False
         self.opened = self.refused = 0  # connections so far
+        self.stumbles = 0  # how many of the next ones are refused
         self.delay = 0.0  # seconds that everything takes longer
 
     async def start(self) -> str:
@@ -76,7 +77,8 @@ class Link:
             _filter(each, silently)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_cut:
+        if self.is_cut or self.stumbles:
+            self.stumbles = max(0, self.stumbles - 1)
             self.refused += 1
             writer.transport.abort()
             return
