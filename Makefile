@@ -3,11 +3,13 @@ PYTHON ?= python3
 MODEL_MB ?= 500
 LINK ?= 1gbit
 RUNTIME ?= local
+REGISTRY ?= ghcr.io/boundaryless
+BUILDER ?= docker
 VENV := .venv
 ENGINE := .engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit conformance integration e2e bench crds placement-parity samples interop setup clean
+.PHONY: help demo test check unit conformance integration e2e bench crds placement-parity samples interop images setup clean
 
 help: ## What the targets are
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -53,6 +55,10 @@ samples: $(VENV)/.ready ## Is all that Fluid's CRDs accept accepted here? FLUID_
 interop: $(VENV)/.ready ## Ours beside OCM's own programs: OCM_BIN=their folder [OCM_SOURCE=checkout] [ARGS="-k all-ocm | --all-casts"]
 	@test -n "$(OCM_BIN)" || { echo "say where OCM's programs are: make interop OCM_BIN=..."; exit 2; }
 	OCM_BIN=$(abspath $(OCM_BIN)) $(if $(OCM_SOURCE),OCM_SOURCE=$(abspath $(OCM_SOURCE))) $(VENV)/bin/pytest -n0 -v tests/interop $(ARGS)
+
+images: ## Container images for clusters of your own [REGISTRY=ghcr.io/boundaryless] [BUILDER=docker|podman|buildah]
+	set -e; for each in $(notdir $(wildcard images/*)); do \
+	  $(BUILDER) build --tag $(REGISTRY)/$$each --file images/$$each/Containerfile .; done
 
 setup: $(VENV)/.ready $(ENGINE)/.ready ## Both environments and the Debian packages, without running anything
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from addon_framework.api.core import CLUSTERROLES, ROLEBINDINGS
+from addon_framework.api.core import CLUSTERROLES, PODS, ROLEBINDINGS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.data import GROUP, LOCAL_GROUP
 from addon_framework.api.meta import Json
@@ -25,7 +25,7 @@ from addons.cache_runtime.admission.names import (
 
 NAME = "cache-runtime"
 _OWNER_ENV = "CACHE_RUNTIME_OWNER_UID"
-_IP_ENV = "POD_IP"
+_IP_ENV, _POD_ENV = "POD_IP", "POD_NAME"
 _IMAGE = "IMAGE"  # of the agent, its workers and loaders: a variable of AddOnDeploymentConfig
 # Of nodes, separated by commas: what Datasets, runtimes and backups may name. Else all but the system's.
 _DIRECTORIES = "NODE_DIRECTORIES"
@@ -99,7 +99,7 @@ class CacheRuntime:
             spoke_rules=SPOKE_RULES,
             image=image,
             env={
-                _IMAGE: image,
+                _POD_ENV: {"fieldRef": {"fieldPath": "metadata.name"}},
                 _DIRECTORIES: str(values.get(_DIRECTORIES) or ""),
                 _OWNER_ENV: (addon.get("metadata") or {}).get("uid", ""),
                 _IP_ENV: {"fieldRef": {"fieldPath": "status.podIP"}},
@@ -130,7 +130,9 @@ class CacheRuntime:
         from addons.cache_runtime.agent.run import run_agent
         from runtimes.node_directories import NodeDirectories
 
-        image, owner = os.environ.get(_IMAGE) or DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
+        # Workers and loaders have the agent's image, from the registry that a mirror's table gave it.
+        pod = await context.spoke.get(PODS, os.environ[_POD_ENV], context.install_namespace)
+        image, owner = pod["spec"]["containers"][0]["image"], os.environ.get(_OWNER_ENV, "")
         ip = os.environ[_IP_ENV]
         webhooks = Address.of_pod(ip, context.install_namespace)
         await run_agent(

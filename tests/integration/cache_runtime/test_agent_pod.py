@@ -6,12 +6,25 @@ import asyncio
 import base64
 import urllib.request
 
-from addon_framework.api.core import DEPLOYMENTS, LEASES, PODS, SECRETS
+import pytest
+
+from addon_framework.api.core import DEPLOYMENTS, JOBS, LEASES, PODS, SECRETS
 from addon_framework.api.meta import Json
+from addon_framework.hub.addons.values import decorate
+from addon_framework.local.fleet.images import images
+from addon_framework.local.node.config import Image
 from addons.cache_runtime.agent.names import METRICS_PORT
 from addons.cache_runtime.plugin import NAME, CacheRuntime
 from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
+
+MIRROR = "registry.example/mirror"
+
+
+@pytest.fixture(scope="module")
+def more_images() -> dict[str, Image]:
+    """The agent's comes from a mirror here."""
+    return {f"{MIRROR}/agent": images()["ghcr.io/boundaryless/agent"]}
 
 
 async def test_the_shipped_agent_binds_and_loads(
@@ -27,14 +40,18 @@ async def test_the_shipped_agent_binds_and_loads(
     }
     await fleet.client.apply(secret, field_manager="tests")
     values = {"cluster_name": "cluster1", "install_namespace": INSTALL_NAMESPACE}
+    config: Json = {"spec": {"registries": [{"source": "ghcr.io/boundaryless", "mirror": MIRROR}]}}
     manifests = CacheRuntime().addon_manifests(cluster={}, addon={}, values=values)
-    deployment = next(obj for obj in manifests if obj["kind"] == "Deployment")
+    [deployment] = decorate([obj for obj in manifests if obj["kind"] == "Deployment"], [config], name=NAME)
     await fleet.client.apply(deployment, field_manager="tests")
     try:
         await fleet.secret()
         await fleet.create(fleet.dataset("llama"), fleet.runtime("local", "llama"), fleet.load("llama"))
         await fleet.phase(DATALOADS, "llama", "Complete")
         await fleet.until(DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes"))
+        [job] = (await fleet.client.list(JOBS, fleet.namespace))["items"]
+        [container] = job["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"{MIRROR}/agent"  # whatever the agent's pods run comes from there, too
         lease = await fleet.client.get(LEASES, NAME, INSTALL_NAMESPACE)
         assert lease["spec"]["renewTime"]
         text = await asyncio.to_thread(scrape, await agent_ip(fleet))
