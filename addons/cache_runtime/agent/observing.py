@@ -66,6 +66,7 @@ class Observer:
         pods = [pod for role in counts for pod in self.pods(key, role)]
         states, measured = self._reports.states(pods), self._measurements.of(key)
         state = self._executions.state(key) or self._state(binding, pods)
+        told = state.source or (operation.found_by(loads) if measured.opaque else None)
         claim = self._of(PERSISTENTVOLUMECLAIMS).get(key)
         return Observed(
             counts=counts,
@@ -73,7 +74,7 @@ class Observer:
             state=state,
             mounted=sources.mounted,
             mount_time=sources.at,
-            measured=measured.counted or (state.source if is_counted(binding.cache) else None),
+            measured=measured.counted or (told if is_counted(binding.cache) else None),
             served=served,
             ready=served and claim is not None,
             problem=problem,

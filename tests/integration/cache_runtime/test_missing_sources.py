@@ -73,6 +73,13 @@ async def test_what_nodes_copy(fleet: Fleet, model: dict[str, bytes], host_files
     for name in ("path", "secret", "claim", "host"):
         await fleet.phase(DATALOADS, name, "Complete")
         await says(fleet, name, "The source", read=True)
+    # What nobody but a load can list is counted by it.
+    for name in ("claim", "host"):
+        await fleet.until(
+            DATASETS, name, lambda d: d["status"]["cacheStates"].get("cachedPercentage") == "100.0%"
+        )
+    host = await fleet.client.get(DATASETS, "host", fleet.namespace)
+    assert (host["status"]["ufsTotal"], host["status"]["fileNum"]) == ("4.00B", "1")
 
 
 @needs_root

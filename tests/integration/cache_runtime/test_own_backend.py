@@ -52,6 +52,9 @@ async def test_it_binds_loads_serves_and_leaves_nothing(
     )
     assert bound["status"]["phase"] == "Bound"
     assert bound["status"]["runtimes"][0]["type"] == "copy"
+    counted = await fleet.until(DATASETS, "llama", lambda d: d["status"]["fileNum"] == str(len(model)))
+    assert counted["status"]["ufsTotal"] == _mib(total)  # which only the load could tell
+    assert counted["status"]["cacheStates"]["cachedPercentage"] == "100.0%"
 
     await fleet.create(fleet.reader("llama", SUMS))
     output = await fleet.output("reader-llama")

@@ -196,6 +196,19 @@ def progress(nodes: Sequence[PartState], measured: tuple[int, int] | None) -> di
     return infos
 
 
+def found_by(loads: Iterable[Json]) -> tuple[int, int] | None:
+    """Bytes and files of a source that only loads can list: as the last that was of all of it had them."""
+    whole: list[Json] = [
+        infos
+        for load in loads
+        if not any(each.get("path", "/") != "/" for each in load["spec"].get("target") or [])
+        and (load.get("status") or {}).get("phase") == COMPLETE
+        and "totalBytes" in (infos := load["status"]["infos"])
+    ]
+    last = max(whole, key=lambda infos: float(infos.get("finishTime") or 0), default=None)
+    return (int(last["totalBytes"]), int(last.get("totalFiles") or 0)) if last is not None else None
+
+
 def _eta(known: Sequence[Json], measured: tuple[int, int] | None) -> float | None:
     """Until the last part is done, if each goes on as it has; None as long as one says no rate."""
     left = []
