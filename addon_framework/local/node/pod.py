@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 _REFRESH = 600.0  # seconds between looks at tokens that will expire
 _SHUTDOWN_GRACE = 2.0
+_NEVER_SEEN = "The container could not be located when the pod was terminated"  # as kubelets say it
 _HELD = 2.0  # seconds until volumes are looked at again that cannot be taken down
 
 
@@ -266,6 +267,9 @@ class PodWorker:
         self.report()
         await self._stop_all(float(self.pod["metadata"].get("deletionGracePeriodSeconds", 30)))
         if not self._status.finished:  # whoever holds the object by a finalizer wants to know
+            for runner in self.runners:  # whether one that never ran would have succeeded nobody knows
+                if "terminated" not in runner.state.state:
+                    runner.state.state = terminated(137, "", "ContainerStatusUnknown", _NEVER_SEEN)
             self._status.phase = "Failed" if _failed(self.runners) else "Succeeded"
             self.report()
         while await asyncio.to_thread(self.volumes.held):

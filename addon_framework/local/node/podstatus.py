@@ -166,11 +166,11 @@ def waiting(reason: str, message: str = "") -> Json:
 
 
 def terminated(code: int, started_at: str, reason: str = "", message: str = "") -> Json:
-    """A container that has ended."""
+    """A container that has ended; one that never ran has no `started_at`."""
     ended: Json = {
         "exitCode": code,
         "reason": reason or ("Completed" if code == 0 else "Error"),
-        "startedAt": started_at,
         "finishedAt": now_rfc3339(),
     }
+    ended |= {"startedAt": started_at} if started_at else {}
     return {"terminated": ended | ({"message": message} if message else {})}

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/concepts/workloads/controllers/job/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -73,11 +73,12 @@ class JobController(Controller):
         job = self._newest(key)
         if job is None:
             self._created.forget(key)
-            await self._release(self._left_by(key))
+            await self._release(self._left_by(key, ()))
             return None
         if job["spec"].get("managedBy", _OURS) != _OURS:
             return None
         pods = await claim(self.client, self.cache(PODS), job, JOBS)
+        await self._release(self._left_by(key, pods))
         if any(is_true(job, kind) for kind in ("Complete", "Failed")):
             await self._release([pod for pod in pods if not is_active(pod)])
             return await self._expire(job)
@@ -186,10 +187,15 @@ class JobController(Controller):
         except (NotFound, Conflict):
             return  # gone, or changed since, of which we hear
 
-    def _left_by(self, key: Key) -> list[Json]:
-        """Pods of a Job that is gone: nobody else would take the finalizer away."""
-        pods = self.cache(PODS).in_namespace(key.namespace)
-        return [pod for pod in pods if jobpods.is_tracked(pod) and key in self._jobs_of(pod)]
+    def _left_by(self, key: Key, pods: Sequence[Json]) -> list[Json]:
+        """Pods of a Job that is gone, also where another of its name has `pods`: nobody else would take the
+        finalizer away."""
+        others = {pod["metadata"]["uid"] for pod in pods}
+        return [
+            pod
+            for pod in self.cache(PODS).in_namespace(key.namespace)
+            if jobpods.is_tracked(pod) and pod["metadata"]["uid"] not in others and key in self._jobs_of(pod)
+        ]
 
     def _remaining(self, job: Json) -> float | None:
         deadline = job["spec"].get("activeDeadlineSeconds")

@@ -165,6 +165,20 @@ async def test_a_pod_that_a_finalizer_holds_tells_how_it_ended(cluster: Cluster)
     await cluster.gone(PODS, "held")
 
 
+async def test_a_pod_that_was_deleted_before_it_ran_has_not_succeeded(cluster: Cluster) -> None:
+    held = pod("never", "true", volumes=[{"name": "none", "secret": {"secretName": "not-there"}}])
+    held["metadata"]["finalizers"] = ["example.org/hold"]
+    await cluster.create(held)
+    await cluster.wait(PODS, "never", lambda p: p["status"].get("containerStatuses"))
+    await cluster.client.delete(PODS, "never", cluster.namespace)
+    ended = await cluster.ended("never")
+    assert ended["status"]["phase"] == "Failed"
+    state = ended["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (state["exitCode"], state["reason"]) == (137, "ContainerStatusUnknown")
+    await cluster.client.patch(PODS, "never", {"metadata": {"finalizers": None}}, cluster.namespace)
+    await cluster.gone(PODS, "never")
+
+
 async def test_sidecars_end_after_whom_they_serve(cluster: Cluster) -> None:
     script = "trap 'echo bye >>/log/ends; exit' TERM; touch /log/{0}; while :; do sleep 0.05; done"
     mounts = {"volumeMounts": [{"name": "log", "mountPath": "/log"}]}

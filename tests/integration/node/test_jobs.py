@@ -53,6 +53,18 @@ async def test_a_job_that_is_deleted_lets_its_pods_go(cluster: Cluster) -> None:
     await cluster.gone(PODS, second["metadata"]["name"])
 
 
+async def test_pods_of_a_job_that_is_gone_go_though_another_has_its_name(cluster: Cluster) -> None:
+    await job(cluster, "again", "sleep 600")
+    (ours,) = await _made(cluster, "again", 1)
+    owner = {**ours["metadata"]["ownerReferences"][0], "uid": "00000000-0000-4000-8000-000000000000"}
+    former = pod("former", "sleep 600")
+    former["metadata"] |= {"finalizers": [FINALIZER], "ownerReferences": [owner]}
+    await cluster.create(former)
+    await cluster.gone(PODS, "former")
+    kept = await cluster.client.get(PODS, ours["metadata"]["name"], cluster.namespace)
+    assert FINALIZER in kept["metadata"]["finalizers"]
+
+
 async def test_a_rule_for_an_exit_code_fails_the_job_at_once(cluster: Cluster) -> None:
     rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}]
     await job(cluster, "fatal", "exit 42", backoffLimit=6, podFailurePolicy={"rules": rules})
