@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import click
 
 from addon_framework.cli.lazy import LazyGroup
@@ -80,7 +83,24 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
-    cli(prog_name="fleetadm")
+    try:
+        cli(prog_name="fleetadm")
+    except ModuleNotFoundError as error:
+        extra = _extra_with(error.name or "")
+        if extra is None:
+            raise
+        sys.exit(f"Error: {error.name} is not installed: pip install 'boundaryless[{extra}]'")
+
+
+def _extra_with(module: str) -> str | None:
+    """Which extra of this distribution installs a module; those that commands need have its name."""
+    from importlib import metadata
+
+    for requirement in metadata.requires("boundaryless") or []:
+        found = re.fullmatch(r"([\w.-]+).*;.*extra == ['\"](\w+)['\"]", requirement)
+        if found and found[1] == module.partition(".")[0]:
+            return found[2]
+    return None
 
 
 if __name__ == "__main__":

@@ -143,3 +143,12 @@ def test_commands_of_plugins(capsys: pytest.CaptureFixture[str]) -> None:
 def test_quiet_while_the_shell_completes(capsys: pytest.CaptureFixture[str]) -> None:
     assert contributed(taken=(), quiet=True, plugins=plugins(b=["broken"])) == {}
     assert capsys.readouterr().err == ""
+
+
+def test_without_the_embedded_fleet_its_commands_say_what_to_install() -> None:
+    """As in an image, or after `pip install boundaryless` alone."""
+    script = "import sys; sys.modules['setproctitle'] = None\n"
+    script += "from addon_framework.cli.main import main; main()"
+    ended = subprocess.run([sys.executable, "-c", script, "up"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: setproctitle is not installed: pip install 'boundaryless[local]'\n"
