@@ -17,7 +17,7 @@ import structlog
 from addon_framework.api.meta import Json, Resource
 from addon_framework.kube.client import Client
 from addon_framework.kube.errors import ApiError, Gone
-from addon_framework.kube.key import Key, key_of, resource_version_of
+from addon_framework.kube.key import Key, key_of, resource_version_of, version_number
 from addon_framework.kube.packed import Packed
 
 T = TypeVar("T")
@@ -112,6 +112,17 @@ class Informer(Generic[T]):
         for obj in list(self._objects.values()):
             callback(None, obj)
 
+    def expect(self, obj: Json) -> None:
+        """What a write of ours was answered, until the watch shows it, or what came after it.
+
+        Nobody is called back for that; should a list not have it, then for its removal.
+        """
+        key, version = key_of(obj), version_number(obj["metadata"].get("resourceVersion"))
+        current = self._objects.get(key)
+        known = resource_version_of(current) if current is not None else ""
+        if version > max(version_number(known), version_number(self._version)):
+            self._store(key, obj, quietly=True)
+
     async def synced(self) -> None:
         """Returns once the first list is in the cache."""
         await self._synced.wait()
@@ -195,7 +206,7 @@ class Informer(Generic[T]):
                 self._store(key_of(obj), None if kind == "DELETED" else obj)
             self._version = obj["metadata"]["resourceVersion"]
 
-    def _store(self, key: Key, raw: Json | None) -> None:
+    def _store(self, key: Key, raw: Json | None, *, quietly: bool = False) -> None:
         old = self._objects.get(key)
         new = self._decode(raw) if raw is not None else None
         if new is None:
@@ -212,7 +223,7 @@ class Informer(Generic[T]):
                     del index[value]
             for value in after - before:
                 index[value].add(key)
-        if old is None and new is None:
+        if quietly or (old is None and new is None):
             return
         for callback in self._callbacks:
             try:

@@ -32,3 +32,8 @@ def resource_version_of(obj: Any) -> str:
     if isinstance(obj, dict):
         return str(obj["metadata"].get("resourceVersion", ""))
     return str(obj.metadata.resource_version or "")
+
+
+def version_number(version: str | None) -> int:
+    """To compare versions of one resource: https://kep.k8s.io/5504. 0 where a server has others."""
+    return int(version) if version and version.isdigit() else 0

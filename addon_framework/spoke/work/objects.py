@@ -28,7 +28,6 @@ class SpokeObjects:
         self._pool = InformerPool(client, self._changed)
         self._targets: dict[Hashable, frozenset[Target]] = {}
         self._users: defaultdict[Target, set[Hashable]] = defaultdict(set)
-        self._written: dict[Target, Json] = {}
         self.refusals: dict[Target, str] = {}  # why the cluster would not delete an object
         self._listeners: list[Callable[[Hashable], None]] = []
 
@@ -44,7 +43,6 @@ class SpokeObjects:
             self._users[target].discard(user)
             if not self._users[target]:
                 del self._users[target]
-                self._written.pop(target, None)
                 self.refusals.pop(target, None)
         for target in wanted - before:
             self._users[target].add(user)
@@ -63,8 +61,6 @@ class SpokeObjects:
 
     async def live(self, target: Target) -> Json | None:
         """The object as it is now, our own last write included."""
-        if target in self._written:
-            return self._written[target]
         informer = self._pool.get(target.scope)
         if informer is not None:
             try:
@@ -82,10 +78,8 @@ class SpokeObjects:
     def wrote(self, target: Target, obj: Json) -> None:
         """Our write's answer counts until the watch has something to say of the object."""
         obj["metadata"].pop("managedFields", None)
-        informer = self._pool.get(target.scope)
-        seen = informer.get(Key(target.namespace, target.name)) if informer is not None else None
-        if seen is None or _version(seen) < _version(obj):
-            self._written[target] = obj
+        if (informer := self._pool.get(target.scope)) is not None:
+            informer.expect(obj)
 
     async def close(self) -> None:
         """Stops watching."""
@@ -94,12 +88,5 @@ class SpokeObjects:
     def _changed(self, scope: Scope, old: Json | None, new: Json | None) -> None:
         metadata = (new or old or {})["metadata"]
         target = Target(scope.resource, metadata.get("namespace") or "", metadata["name"])
-        self._written.pop(target, None)
         for user in tuple(self._users.get(target, ())):
             self.tell(user)
-
-
-def _version(obj: Json) -> int:
-    """Versions of one object may be compared: https://kep.k8s.io/5504."""
-    text = obj["metadata"].get("resourceVersion") or "0"
-    return int(text) if text.isdigit() else 0
