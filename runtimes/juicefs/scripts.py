@@ -123,15 +123,22 @@ FORMAT = (
 """
 )
 
+# Whoever walks through all of it would read .accesslog for ever. By name JuiceFS's own files are there still.
+_HIDDEN = """
+HIDDEN=
+if juicefs mount --help 2>/dev/null | grep -q -e --hide-internal; then HIDDEN=--hide-internal; fi
+"""
+
 MOUNT = (
     PREPARE
     + FORMAT
     + _SAY
     + _STATE
+    + _HIDDEN
     + """
 restored
 state &
-exec juicefs mount "$META" "$MOUNT_POINT" $OPTIONS --no-usage-report
+exec juicefs mount "$META" "$MOUNT_POINT" $HIDDEN $OPTIONS --no-usage-report
 """
 )
 

@@ -18,7 +18,7 @@ BACKENDS = [
     pytest.param("thin", {"profileName": "s3fs"}, False, id="s3fs", marks=needs_root),
     pytest.param("thin", {"profileName": "rclone"}, False, id="rclone", marks=needs_root),
 ]
-SUMS = "cd /models && find . -type f ! -path './.*' | sort | xargs -d '\\n' md5sum"
+SUMS = "cd /models && find . -type f | sort | xargs -d '\\n' md5sum"
 
 
 @pytest.mark.parametrize(("kind", "spec", "loads"), BACKENDS)
