@@ -147,16 +147,18 @@ exec juicefs mount "$META" "$MOUNT_POINT" $HIDDEN $OPTIONS --no-usage-report
 _LOAD = f"""{_SAY}
 say start ''
 log=$(mktemp)
+rate() {{
+  awk -v n="$1" -v b="$base" -v s="$began" -v e="$(date +%s.%N)" \
+    'BEGIN {{ printf "%.0f", (e > s && n > b) ? (n - b) / (e - s) : 0 }}'
+}}
 progress() {{
-  last= told= base=$({_STORED}) began=$(date +%s.%N)
+  last= told=
   while kill -0 "$main" 2>/dev/null; do
     sleep 0.5
     now=$({_STORED})
-    rate=$(awk -v n="$now" -v b="$base" -v s="$began" -v e="$(date +%s.%N)" \
-      'BEGIN {{ printf "%.0f", (e > s && n > b) ? (n - b) / (e - s) : 0 }}')
     full=$(stat -f -c '%a %S' "$DIRECTORY" | awk '$1 * $2 < 4194304')
     if [ "$now" != "$last" ]; then
-      say progress ", \\"bytes\\": $now, \\"rate\\": $rate"
+      say progress ", \\"bytes\\": $now, \\"rate\\": $(rate "$now")"
       told=
     elif [ -n "$full" ] && [ -z "$told" ]; then
       say trouble ", \\"message\\": \\"the disk of $DIRECTORY is full\\""
@@ -196,6 +198,7 @@ if [ -e "$known" ] && [ "$(cat "$known")" != "$SOURCE" ]; then
   juicefs sync --delete-dst --dirs "$DIRECTORY/nothing/" jfs://META/ >"$log" 2>&1 || failed
 fi
 printf %s "$SOURCE" >"$known"
+base=$({_STORED}) began=$(date +%s.%N)
 progress &
 how="--check-change --update --delete-dst"
 copied=$(mktemp)
@@ -205,7 +208,8 @@ printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
 done || failed
 cat "$log"
 copied=$(awk '{{ n += $1 }} END {{ print n + 0 }}' "$copied")
-say done ", \\"bytes\\": $({_STORED}), \\"unverified\\": $copied"
+now=$({_STORED})
+say done ", \\"bytes\\": $now, \\"rate\\": $(rate "$now"), \\"unverified\\": $copied"
 """
 )
 

@@ -81,4 +81,6 @@ def test_a_full_disk_is_told_and_the_load_goes_on_when_there_is_room(store: Obje
     assert told["trouble"]["message"] == f"the disk of {disk}/tests/full is full"
     assert told["done"]["bytes"] >= len(content)
     assert told["done"]["unverified"] == 1
+    lasted = told["done"]["time"] - told["start"]["time"]
+    assert told["done"]["rate"] > len(content) / lasted, "of all that it copied, not of the last half second"
     assert all(isinstance(report["rate"], int) for report in said if report["report"] == "progress")
