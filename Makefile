@@ -47,9 +47,11 @@ crds: $(VENV)/.ready ## Generates manifests/crds from the typed API
 	$(VENV)/bin/python hack/generate_crds.py
 
 placement-parity: $(VENV)/.ready ## Does a hub place as OCM's controller does? KUBECONFIG=its administrator's [ARGS="--not-strict case ..."]
+	@test -n "$(KUBECONFIG)" || { echo "say which hub: make placement-parity KUBECONFIG=..."; exit 2; }
 	$(VENV)/bin/python -m tests.parity --kubeconfig $(KUBECONFIG) $(ARGS)
 
 samples: $(VENV)/.ready ## Is all that Fluid's CRDs accept accepted here? FLUID_SOURCE=a checkout or git directory of Fluid
+	@test -n "$(FLUID_SOURCE)" || { echo "say where Fluid's files are: make samples FLUID_SOURCE=..."; exit 2; }
 	FLUID_SOURCE=$(FLUID_SOURCE) $(VENV)/bin/pytest -n0 -q -s tests/integration/cache_runtime/test_upstream_samples.py
 
 interop: $(VENV)/.ready ## Ours beside OCM's own programs: OCM_BIN=their folder [OCM_SOURCE=checkout] [ARGS="-k all-ocm | --all-casts"]
