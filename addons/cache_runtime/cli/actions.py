@@ -25,6 +25,7 @@ from addons.cache_runtime.cli.asking import (
     check_secret,
     dataset_there,
     is_complete,
+    kept_by,
     message,
     there,
 )
@@ -103,16 +104,19 @@ async def delete(where: Where, namespace: str, name: str, wait: bool, timeout: f
             click.echo(f"Dataset {namespace}/{name} is being deleted")
             return
         progress = Progress()
-        await wait_for(
-            client,
-            DATASETS,
-            name,
-            namespace,
-            until=lambda obj: obj is None or obj["metadata"]["uid"] != dataset["metadata"]["uid"],
-            timeout=timeout,
-            what="gone",
-            on_change=progress.show,
-        )
+        try:
+            await wait_for(
+                client,
+                DATASETS,
+                name,
+                namespace,
+                until=lambda obj: obj is None or obj["metadata"]["uid"] != dataset["metadata"]["uid"],
+                timeout=timeout,
+                what="gone",
+                on_change=progress.show,
+            )
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {kept_by(await dataset_there(client, namespace, name))}") from None
         click.echo(f"Dataset {namespace}/{name} is gone")
 
 
@@ -170,7 +174,7 @@ async def _until_complete(
     finally:
         progress.cancel()
         await asyncio.gather(progress, return_exceptions=True)
-    click.echo(f"Dataset {namespace}/{name} is complete on all its clusters")
+    click.echo(f"Dataset {namespace}/{name} is {'complete' if loads else 'bound'} on all its clusters")
 
 
 async def _report(client: Client, namespace: str, name: str, timeout: float) -> None:

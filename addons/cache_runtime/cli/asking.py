@@ -74,3 +74,10 @@ def is_complete(operation: Json) -> bool:
 def message(dataset: Json) -> str:
     """How it fares."""
     return str((get_condition(dataset, "Ready") or {}).get("message") or "waiting for the hub manager")
+
+
+def kept_by(dataset: Json) -> str:
+    """What one that is to go waits for: what its clusters say, else what the hub does."""
+    entries = (dataset.get("status") or {}).get("clusters") or []
+    said = [f"{entry['name']}: {entry['message']}" for entry in entries if entry.get("message")]
+    return "; ".join(said) or message(dataset)

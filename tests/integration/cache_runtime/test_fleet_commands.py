@@ -84,3 +84,24 @@ async def test_a_migration_has_the_options_that_are_given(scene: Scene) -> None:
     await migrating.migrate(where, namespace=scene.namespace, wait=False, timeout=1, **said)
     (made,) = (await scene.client.list(MIGRATES, scene.namespace))["items"]
     assert made["spec"]["options"] == {"listing": "cache"}
+
+
+async def test_waiting_says_what_was_reached_and_what_is_in_the_way(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = Here(Path(), config=scene.client.config)
+    metadata = {**scene.metadata(), "finalizers": ["example.org/hold"]}
+    source: Json = {"mounts": [{"mountPoint": "s3://m/llama"}]}
+    await scene.client.create(DATASETS, {"kind": "Dataset", "metadata": metadata, "spec": source})
+    entry = {"name": "a", "phase": "Bound"}
+    status: Json = {"phase": "Bound", "conditions": [], "clusters": [entry]}
+    await scene.client.patch(DATASETS, "llama", {"status": status}, scene.namespace, subresource="status")
+    await actions._until_complete(scene.client, scene.namespace, "llama", [], timeout=30)
+    assert f"Dataset {scene.namespace}/llama is bound on all its clusters" in capsys.readouterr().out
+    status["clusters"] = [{**entry, "phase": "Leaving", "message": "in use by pods reader"}]
+    await scene.client.patch(DATASETS, "llama", {"status": status}, scene.namespace, subresource="status")
+    try:
+        with pytest.raises(TimeoutError, match=r"not gone after .*: a: in use by pods reader"):
+            await actions.delete(where, scene.namespace, "llama", wait=True, timeout=0.1)
+    finally:
+        await scene.client.patch(DATASETS, "llama", {"metadata": {"finalizers": None}}, scene.namespace)
