@@ -78,7 +78,7 @@ class Observer:
             served=served,
             ready=served and claim is not None,
             problem=problem,
-            waiting=waiting or troubles.waiting_for(pods) or sources.problem or measured.problem,
+            waiting=waiting or _hindrances(measured.problem, troubles.waiting_for(pods), sources.problem),
             operations=self._operations(key),
             broken=troubles.broken_pods(pods),
             unreadable=measured.problem or self._unreadable(key, binding, loads if measured.opaque else ()),
@@ -174,6 +174,11 @@ class Observer:
             in_use=waiting,
             ready=True,
         )
+
+
+def _hindrances(source: str, pods: str, mounting: str) -> str:
+    """Why it cannot be mounted. A source that cannot be read is why clients crash, and they do not say it."""
+    return "; ".join(filter(None, (source, pods or ("" if source else mounting))))
 
 
 def _claims(dataset: Json) -> list[str]:

@@ -95,6 +95,14 @@ async def test_what_clients_mount(fleet: Fleet, model: dict[str, bytes]) -> None
     await says(fleet, "rclone", f"{here}/rclone: there is nothing there")
     await says(fleet, "s3fs", "not found (NoSuchBucket")
     await says(fleet, "secret", f"Secret {fleet.namespace}/later is not there")
+
+    def ready(dataset: Json) -> str:
+        return str((get_condition(dataset, "Ready") or {}).get("message"))
+
+    # s3fs does not say why it ends again and again, and we know.
+    await fleet.until(
+        DATASETS, "s3fs", lambda d: "NoSuchBucket" in ready(d) and "CrashLoopBackOff" in ready(d)
+    )
     failed = await fleet.phase(DATALOADS, "juicefs", "Failed")
     assert f"there is nothing below minio://{urlsplit(fleet.store.endpoint).netloc}" in str(failed["status"])
 
