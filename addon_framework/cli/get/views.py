@@ -144,9 +144,13 @@ def _model_clusters(row: Row) -> str:
 
 
 def _model_messages(row: Row) -> str:
-    clusters = (row.obj.get("status") or {}).get("clusters") or []
-    said = [f"{cluster['name']}: {cluster['message']}" for cluster in clusters if cluster.get("message")]
-    return "; ".join([*filter(None, [messages("Ready")(row)]), *said])
+    clusters, whole = (row.obj.get("status") or {}).get("clusters") or [], messages("Ready")(row)
+    said = [
+        f"{cluster['name']}: {cluster['message']}"
+        for cluster in clusters
+        if cluster.get("message") and cluster["message"] not in whole
+    ]
+    return "; ".join([*filter(None, [whole]), *said])
 
 
 _NAME = Column("NAME", at("metadata.name"))

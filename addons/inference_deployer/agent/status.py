@@ -15,6 +15,7 @@ from addons.inference_deployer.kinds import REVISION_ANNOTATION
 UNREADABLE = "SourceUnreadable"  # instead of a phase of the data, and a reason of Datasets and their loads
 PENDING, LOADING, STARTING, READY = "Pending", "Loading", "Starting", "Ready"
 DEGRADED, FAILED = "Degraded", "Failed"
+_WORDS = 300  # characters of a log's line
 # Reasons for which a container waits that do not go away by waiting.
 STUCK = {
     *("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"),
@@ -199,7 +200,7 @@ def _pod_problem(pod: Json) -> Problem | None:
         waiting = (container.get("state") or {}).get("waiting") or {}
         ended = (container.get("state") or {}).get("terminated") or {}
         ended = ended or (container.get("lastState") or {}).get("terminated") or {}
-        words = waiting.get("message") or ended.get("message") or ""
+        words = _last(ended.get("message") or "") or waiting.get("message") or ""
         if waiting.get("reason") in STUCK:
             code = f", last exit code {ended['exitCode']}" if "exitCode" in ended else ""
             text = f"Pod {name}: {waiting['reason']}{code}"
@@ -213,3 +214,9 @@ def _pod_problem(pod: Json) -> Problem | None:
     if status.get("phase") == "Failed":
         return Problem(f"Pod {name} failed: {status.get('message') or status.get('reason') or ''}")
     return None
+
+
+def _last(log: str) -> str:
+    """The last line for people of what a kubelet keeps of a log; others are the launcher's reports."""
+    lines = (line.strip() for line in reversed(log.splitlines()))
+    return next((line for line in lines if line and not line.startswith("{")), "")[:_WORDS]

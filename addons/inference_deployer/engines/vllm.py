@@ -40,6 +40,7 @@ class VLLMEngine:
         container: dict[str, Any] = {
             "name": "engine",
             "image": image,
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "command": ["python3", LAUNCHER_DIR, "--mode", workload.launcher, "--"],
             "args": [
                 *("--model", MODEL_PATH, "--served-model-name", workload.model),

@@ -96,6 +96,8 @@ def test_inference() -> None:
     cells = shown(BY_NAME["inference"], Row(obj(status=status)))
     assert (cells["READY"], cells["DATA"], cells["CLUSTERS"]) == ("1/2", "SourceUnreadable", "a,b")
     assert cells["MESSAGE"] == "waiting; b: no GPU is free"
+    status["conditions"][0]["message"] = "0 of 2 replicas answer: no GPU is free"  # which needs no repetition
+    assert shown(BY_NAME["inference"], Row(obj(status=status)))["MESSAGE"].endswith("answer: no GPU is free")
 
 
 @pytest.mark.parametrize(

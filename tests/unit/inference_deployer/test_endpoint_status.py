@@ -161,6 +161,16 @@ def test_an_engine_that_ends():
     assert result["message"] == "Pod p1: the engine ended with exit code 2, 1 restarts"
 
 
+def test_an_engine_that_ends_again_and_again_says_its_last_words():
+    log = 'usage: serve [-h]\nserve: error: unrecognized arguments: --flag\n{"report": "x"}\n'
+    last = {"terminated": {"exitCode": 2, "reason": "Error", "message": log}}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting"}}
+    stuck = pod(containerStatuses=[{"state": waiting, "lastState": last, "restartCount": 1}])
+    result = status(deployment=deployment(0), dataset=BOUND, load=COMPLETE, pods=[stuck])
+    words = "serve: error: unrecognized arguments: --flag"
+    assert result["message"] == f"Pod p1: CrashLoopBackOff, last exit code 2: {words}"
+
+
 def test_degraded_when_one_of_two_is_stuck():
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
     pods = [pod("p1", ready=True), pod("p2", containerStatuses=[{"state": waiting}])]
