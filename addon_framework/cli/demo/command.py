@@ -44,7 +44,13 @@ _WITHOUT_ROOT = (
     help="Store of the model; keys from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY. [the fleet's own]",
 )
 @click.option("--link", help=f"Rate of each spoke's link to the store, or none. [{DEFAULT_LINK} as root]")
-@click.option("--runtime", type=click.Choice(["local", "juicefs"]), default="local", show_default=True)
+@click.option(
+    "--runtime",
+    type=click.Choice(["local", "juicefs"]),
+    default="local",
+    show_default=True,
+    help="What caches the model.",
+)
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),

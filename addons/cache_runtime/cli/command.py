@@ -62,7 +62,13 @@ def dataset() -> None:
 @click.option("--secret", default="", help="A Secret of the namespace: accessKeyId and secretAccessKey, ...")
 @click.option("--s3-endpoint", default="", metavar="URL", help="Where the bucket is, if not at AWS.")
 @_source_options("Of the source, such as region=eu-west-1.")
-@click.option("--runtime", type=click.Choice(sorted(RUNTIMES)), default="local", show_default=True)
+@click.option(
+    "--runtime",
+    type=click.Choice(sorted(RUNTIMES)),
+    default="local",
+    show_default=True,
+    help="What caches it: local and juicefs keep copies on nodes, s3fs and rclone read the source.",
+)
 @click.option("--quota", default="", help="The most that a node keeps, such as 200Gi.")
 @click.option("--no-load", is_flag=True, help="Leave the cache empty until something is read.")
 @_options(_namespace, _wait, _timeout)

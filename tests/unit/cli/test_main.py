@@ -70,6 +70,17 @@ def test_every_command_has_help_with_an_example_those_of_our_add_ons_too() -> No
     assert bare == []
 
 
+def test_every_option_says_what_it_is() -> None:
+    known = [
+        *commands(cli),
+        *(each for c in contributed(taken=()).values() for each in commands(c, (c.name,))),
+    ]
+    options = [(path, each) for path, command in known for each in command.params]
+    assert [
+        (path, each.name) for path, each in options if isinstance(each, click.Option) and not each.help
+    ] == []
+
+
 def test_the_gateway_finds_its_hub_as_other_commands_do(tmp_path: Path) -> None:
     result = CliRunner(env={"KUBECONFIG": ""}).invoke(cli, ["gateway", "run", "--dir", str(tmp_path)])
     assert result.exit_code == 1
