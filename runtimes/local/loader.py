@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runtimes.local.assembly import RANGE
 from runtimes.local.awaiting import Waiter, below
 from runtimes.local.compiled import fetch
 from runtimes.local.eviction import evict
@@ -142,6 +143,8 @@ def _copy(store: Store, specification: Mapping[str, Any], environment: Mapping[s
         threads = int(specification.get("threads") or THREADS)
         peers = other_nodes(specification, environment)
         strictly = bool(specification.get("from"))
+        if peers is not None and not strictly and progress.total - progress.bytes > RANGE:
+            peers.together()
         transfer = Transfer(store, missing, progress, threads=threads, peers=peers, strictly=strictly)
         transfer.run()
     seconds = time.monotonic() - began

@@ -43,6 +43,7 @@ _RESOLVED = 2.0  # seconds for which a name is
 _GRACE, _SHORTEST = 5.0, 0.05  # seconds without a range after which one is taken over
 _OFTEN = 100  # times that a peer says it has what it has not
 _POLL = 0.02  # seconds between looks at a claim that is not settled
+_TOGETHER = 1.0  # seconds that a load waits for those that begin with it
 _ASKING = 0.001  # seconds: an answer may be as old for each peer, so that asking many costs little
 ORIGIN, MINE, THEIRS, LATER = "", "mine", "theirs", "later"  # what is no peer
 _KEYS = re.compile(r"SOURCE\d+_(ACCESS_KEY|SECRET_KEY|TOKEN|OPTION_.+)")
@@ -85,6 +86,15 @@ class Peers:
         self.bytes = 0
         self._found_at = clock()
         self._look()
+
+    def together(self) -> None:
+        """Waits a moment for peers whose servers are only just being started, as this node's may be: what is
+        read before they can be asked each reads for itself."""
+        began, silent = self._clock(), self._found if len(self._found) > 1 else ()
+        while silent := [peer for peer in silent if not self._answers(peer)]:
+            if self._clock() - began > _TOGETHER:
+                return
+            self._wait(_POLL)
 
     def choose(self, file: str, number: int) -> str:
         """A peer that has the range; MINE to claim it and read it at the origin, THEIRS where that is rather
@@ -191,6 +201,14 @@ class Peers:
                     self._own = peer
                 raise SourceError(f"{peer}: is this node")
             yield response
+
+    def _answers(self, peer: str) -> bool:
+        try:
+            with self._answer(peer, "/") as response:
+                response.read()
+        except SourceError:
+            return peer == self._own
+        return True
 
     def _is_mine(self, server: str | None) -> bool:
         try:

@@ -80,9 +80,13 @@ class Node:
         self.address = "{}:{}".format(*self.server.server_address[:2])
         self.progress = Progress()
 
+    def serve(self) -> None:
+        self.server = PeerServer(("127.0.0.1", int(self.address.partition(":")[2])), self.directory, TOKEN)
+
     def load(self, addresses: list[str], threads: int = 3, *, strictly: bool = False) -> Transfer:
         item = Item("f", "mem://f", self.origin, self.origin.object())
         peers = Peers(lambda: addresses, TOKEN, self.directory)
+        peers.together()
         with self.store.exclusive():
             transfer = Transfer(
                 self.store, [item], self.progress, threads=threads, peers=peers, strictly=strictly
@@ -123,6 +127,24 @@ def test_nodes_that_load_together_read_the_origin_once(
     monkeypatch.setattr(peers_module, "_GRACE", float("inf"))  # nobody takes over, however busy the machine
     done = together(nodes, [node.address for node in nodes])
     assert origin.sent == sum(each.origin for each in done) == len(CONTENT)
+
+
+def test_nodes_whose_servers_start_with_their_loads_read_the_origin_once(
+    nodes: list[Node], origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "_GRACE", float("inf"))
+    monkeypatch.setattr(peers_module, "_TOGETHER", float("inf"))
+    for node in nodes:
+        node.server.close()
+    with ThreadPoolExecutor() as pool:
+        loads = pool.submit(together, nodes, [node.address for node in nodes])
+        with pytest.raises(TimeoutError):
+            loads.result(0.3)
+        assert not origin.sent
+        for node in nodes:
+            node.serve()
+        assert sum(each.origin for each in loads.result(60)) == len(CONTENT)
+    assert origin.sent == len(CONTENT)
 
 
 def test_a_node_that_loads_alone_waits_for_nobody_though_its_own_server_is_among_the_peers(
@@ -265,7 +287,7 @@ def test_a_peer_that_is_just_being_started_is_found_soon(nodes: list[Node], orig
     file = node.store.temporary("f", "mem://f", origin.object()).stem
     peers = Peers(lambda: [node.address], TOKEN, nodes[1].directory, clock=lambda: now[0])
     assert peers.choose(file, 0) == MINE
-    node.server = PeerServer(("127.0.0.1", int(node.address.partition(":")[2])), node.directory, TOKEN)
+    node.serve()
     now[0] += 0.25
     assert peers.choose(file, 0) == node.address
 
