@@ -90,7 +90,7 @@ class Peers:
     def together(self) -> None:
         """Waits a moment for peers whose servers are only just being started, as this node's may be: what is
         read before they can be asked each reads for itself."""
-        began, silent = self._clock(), self._found if len(self._found) > 1 else ()
+        began, silent = self._clock(), list(self._found) if len(self._found) > 1 else []
         while silent := [peer for peer in silent if not self._answers(peer)]:
             if self._clock() - began > _TOGETHER:
                 return
