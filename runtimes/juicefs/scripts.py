@@ -72,7 +72,8 @@ _SAY = """
 read -r main _ </proc/self/stat
 say() { printf '{"report": "%s", "time": %s%s}\\n' "$1" "$(date +%s.%N)" "$2"; }
 """
-# The client and the loader may come at the same time: one formats while the other waits.
+# The client and the loader may come at the same time: one formats while the other waits. A copy has a name:
+# loads say which they have filled, and one that is made anew is another.
 _FORMAT = (
     _META
     + _RESTORE
@@ -80,20 +81,30 @@ _FORMAT = (
 mkdir -p "$DIRECTORY"
 (
   flock 9
-  juicefs status "$META" >/dev/null 2>&1 || { restore && juicefs format $FORMAT "$META" "$NAME"; }
+  juicefs status "$META" >/dev/null 2>&1 || {
+    rm -f "$DIRECTORY/id"
+    restore && juicefs format $FORMAT "$META" "$NAME"
+  }
+  [ -z "${COPY:-}" ] || [ -e "$DIRECTORY/id" ] || od -An -N8 -tx1 /dev/urandom | tr -d ' ' >"$DIRECTORY/id"
 ) 9>"$DIRECTORY/lock"
+cache=$([ -z "${COPY:-}" ] || printf ', "cache": "%s"' "$(cat "$DIRECTORY/id")")
 """
 )
 _STORED = (
     "find \"$DIRECTORY\"/blocks/*/chunks -type f -printf '%s\\n' 2>/dev/null"
     " | awk '{s += $1} END {printf \"%.0f\", s}'"
 )
-# The counters are a virtual file that tells nobody when it changes, so it is read every two seconds.
+# The counters are a virtual file that tells nobody when it changes, so it is read every two seconds. A copy
+# that somebody removed is gone, though the client still has its metadata open: only a new pod gets a new one.
 _STATE = f"""
 state() {{
-  last=
+  last= metadata=$(stat -c %d:%i "$DIRECTORY/meta.db" 2>/dev/null)
   while kill -0 "$main" 2>/dev/null; do
     sleep 2
+    if [ -n "${{COPY:-}}" ] && [ "$(stat -c %d:%i "$DIRECTORY/meta.db" 2>/dev/null)" != "$metadata" ]; then
+      say state ', "cached": 0, "gone": true'
+      return
+    fi
     all=$([ -n "${{COPY:-}}" ] || stat -f -c '%b %f %S %c %d' "$MOUNT_POINT" 2>/dev/null) || continue
     now=$(awk -v stored="$({_STORED})" -v all="$all" '
       $1 == "juicefs_blockcache_bytes" {{ b = $2 }}
@@ -109,7 +120,7 @@ state() {{
                 printf ", \\"total\\": %.0f, \\"totalFiles\\": %.0f", (n[1] - n[2]) * n[3], n[4] - n[5]
             }} }}
     ' "$MOUNT_POINT/.stats" 2>/dev/null) || continue
-    [ "$now" = "$last" ] || printf '{{"report": "state", "time": %s, %s}}\\n' "$(date +%s.%N)" "$now"
+    [ "$now" = "$last" ] || say state ", $now$cache"
     last=$now
   done
 }}
@@ -209,7 +220,7 @@ done || failed
 cat "$log"
 copied=$(awk '{{ n += $1 }} END {{ print n + 0 }}' "$copied")
 now=$({_STORED})
-say done ", \\"bytes\\": $now, \\"rate\\": $(rate "$now"), \\"unverified\\": $copied"
+say done ", \\"bytes\\": $now, \\"rate\\": $(rate "$now"), \\"unverified\\": $copied$cache"
 """
 )
 

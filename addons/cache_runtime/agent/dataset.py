@@ -105,7 +105,7 @@ class DatasetController(Controller):
         labels = NodeLabels(self.client, self.of)
         self._clients = Clients(self.of, self.references)
         self._leaving = Leaving(self.of, labels, cleaner, self._teardown.users, self._clients)
-        self._renewal = Renewal(self.client, self.of, self.references, rights)
+        self._renewal = Renewal(self.client, self.of, self.references, rights, is_gone=reports.is_gone)
         self.secrets = SecretWatch(self.client, lambda name: self.queue.add(name[1]))
         self.of(NODES).on_event(self._relabelled)
 

@@ -1,8 +1,9 @@
 """Clients made from what the Dataset, its runtime, its profile or their Secrets were before.
 
 One that nobody uses on its node is replaced at once, as is one that does not work: that has ended, or has not
-answered for a while (on a busy node a moment need not mean anything). The others are left: a pod that reads
-through a client would find its open files broken. So it is said which pods those are.
+answered for a while (on a busy node a moment need not mean anything), or whose data somebody removed. The
+others are left: a pod that reads through a client would find its open files broken. So it is said which pods
+those are.
 """
 
 from __future__ import annotations
@@ -53,9 +54,11 @@ class Renewal:
         references: References,
         rights: Rights,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        is_gone: Callable[[Json], bool] = lambda client: False,
     ) -> None:
         self._client, self._cache, self._references, self._rights = client, cache, references, rights
-        self._clock = clock
+        self._clock, self._is_gone = clock, is_gone
 
     async def step(self, binding: Binding, key: Key) -> Outdated:
         """Replaces what can be replaced, but never all that work at once."""
@@ -64,12 +67,18 @@ class Renewal:
         if not clients:
             return Outdated()
         newest = components.client_digest(binding)
-        old = [pod for pod in clients if _annotation(pod, HASH_ANNOTATION) != newest]
+        gone = {pod["metadata"]["name"] for pod in clients if self._is_gone(pod)}
+        old = [
+            pod
+            for pod in clients
+            if pod["metadata"]["name"] in gone or _annotation(pod, HASH_ANNOTATION) != newest
+        ]
         used = {pod["metadata"]["name"]: self._users(key, ours, pod) for pod in old}
         left = {pod["metadata"]["name"]: _patience(pod, self._clock()) for pod in old}
+        left |= dict.fromkeys(gone, 0.0)
         free = [pod for pod in old if not used[name := pod["metadata"]["name"]] or left[name] <= 0]
         stay = [pod for pod in old if pod not in free]
-        working = [pod for pod in free if is_true(pod, "Ready")]
+        working = [pod for pod in free if is_true(pod, "Ready") and pod["metadata"]["name"] not in gone]
         if len(working) > 1 and not any(is_true(pod, "Ready") for pod in clients if pod not in free):
             free.remove(working[-1])
         for pod in free:

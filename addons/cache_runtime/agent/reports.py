@@ -78,9 +78,14 @@ class Reports:
         return found
 
     def states(self, pods: Iterable[Json]) -> dict[str, Json]:
-        """The last state that each node's worker told."""
-        workers = (p for p in pods if role_of(p) == "worker" and not p["metadata"].get("deletionTimestamp"))
-        return self.by_node(workers, "state")
+        """The last state that each node's worker told, or its client where it has no worker."""
+        here = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+        clients, workers = ([p for p in here if role_of(p) == role] for role in ("client", "worker"))
+        return {**self.by_node(clients, "state"), **self.by_node(workers, "state")}
+
+    def is_gone(self, pod: Json) -> bool:
+        """Whether a client says that what it has mounted was removed."""
+        return bool(self.of(pod).last.get("state", {}).get("gone"))
 
     def drained(self, pod: Json) -> bool:
         """Whether a pod has said everything it will ever say."""

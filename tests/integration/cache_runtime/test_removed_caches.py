@@ -95,3 +95,30 @@ async def test_pods_that_cannot_be_shown_the_new_one_are_named_until_they_restar
     await lost(fleet, "True", "(DeadlineExceeded ")
     await fleet.delete(PODS, "reader-llama")
     await lost(fleet, "False", "all pods have the cache")
+
+
+async def test_a_copy_of_juicefs_that_is_removed_is_made_and_loaded_anew_under_its_users(
+    fleet: Fleet, host_files: Path
+) -> None:
+    for path, content in FILES.items():
+        fleet.store.client().put_object(Bucket="models", Key=f"deep/{path}", Body=content)
+    await fleet.secret()
+    await fleet.create(fleet.dataset("llama", source="s3://models/deep"), fleet.runtime("juicefs", "llama"))
+    await fleet.create(fleet.load("llama"))
+    await fleet.phase(DATALOADS, "llama", "Complete")
+    await fleet.phase(DATASETS, "llama", "Bound")
+    reader = await reading(fleet, "llama")
+    remove(host_files / f"var/lib/boundaryless/cache/{fleet.namespace}/llama")
+
+    def restored(dataset: Json) -> bool:
+        return (get_condition(dataset, "CacheLost") or {}).get("status") == "False"
+
+    await fleet.until(DATASETS, "llama", restored)
+    await eventually(reader.reads)
+    assert await reader.restarts() == 0
+    events = (await fleet.client.list(EVENTS, fleet.namespace))["items"]
+    (said,) = [each["message"] for each in events if each["reason"] == "CacheLost"]
+    assert "on node cache-node the cache was removed" in said
+    assert "DataLoad llama loads it again" in said
+    await fleet.delete(PODS, "reader-llama")
+    await fleet.ends("juicefs", "llama")
