@@ -99,6 +99,18 @@ async def test_a_copy_that_fails_half_way_is_told_and_tried_again(
     assert sorted(str(p.relative_to(data)) for p in data.rglob("*/*")) == ["a/1", "b/2", "c/3", "d/4"]
 
 
+async def test_a_load_that_reports_nothing_says_how_it_ended_while_it_is_tried_again(
+    fleet: Fleet, host_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copyruntime, "COPY", "echo no such table: users >&2; exit 4")
+    (host_files / "srv/silent").mkdir(parents=True, exist_ok=True)
+    copy = fleet.object(COPIES, "llama", {"replicas": 1})
+    await fleet.create(fleet.dataset("llama", source="local:///srv/silent"), copy, fleet.load("llama"))
+    why = "ended with exit code 4 and said last: no such table: users"
+    load = await fleet.until(LOADS, "llama", lambda op: _infos(op).get("message", "").endswith(why))
+    assert load["status"]["phase"] == "Executing"
+
+
 def test_a_backend_is_at_most_150_lines() -> None:
     backends = [plugin.load() for plugin in discover(RUNTIMES).usable()]
     sources = [copyruntime, *(inspect.getmodule(type(backend)) for backend in backends)]

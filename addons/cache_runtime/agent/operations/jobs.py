@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from addon_framework.api.meta import Json, owner_reference
 from addon_framework.kube import Key
+from addons.cache_runtime.agent.components import with_last_words
 from addons.cache_runtime.agent.names import (
     HASH_ANNOTATION,
     INPUTS_LABEL,
@@ -105,6 +106,7 @@ def _job_spec(op: Json, part: Part, own: dict[str, str]) -> Json:
     spec = op.get("spec") or {}
     meta = spec.get("podMetadata") or (spec.get("processor") or {}).get("podMetadata") or {}
     pod = {"restartPolicy": "Never", **part.pod}
+    pod |= {name: with_last_words(pod[name]) for name in ("containers", "initContainers") if pod.get(name)}
     if spec.get("schedulerName"):
         pod["schedulerName"] = spec["schedulerName"]
     if spec.get("resources"):

@@ -9,7 +9,6 @@ from addon_framework.api.meta import Json
 from addon_framework.kube import Key
 from addons.cache_runtime.agent.affinities import joined
 from addons.cache_runtime.agent.backends import Binding
-from addons.cache_runtime.agent.components import with_last_words
 from addons.cache_runtime.agent.operations.kinds import (
     Kind,
     Part,
@@ -96,8 +95,7 @@ class Process(Kind):
         for field in ("containers", "initContainers"):
             if pod.get(field):
                 pod[field] = [
-                    {**c, "volumeMounts": [*(c.get("volumeMounts") or []), mount]}
-                    for c in with_last_words(pod[field])
+                    {**c, "volumeMounts": [*(c.get("volumeMounts") or []), mount]} for c in pod[field]
                 ]
         volume = claim_volume(_VOLUME, dataset["name"], read_only=binding.cache.read_only)
         pod["volumes"] = [*(pod.get("volumes") or []), volume]

@@ -210,10 +210,11 @@ class Runner:
         heard = "done" in said or (mine and all(jobs.has_ended(pod) and drained(pod) for pod in mine))
         if kind == "Complete" and part.trusted and not heard and _age(job) < _LAST_WORDS:
             kind = ""
-        if kind == "Failed" and not part.trusted and (words := jobs.last_words(mine)):
+        words = "" if "failed" in said else jobs.last_words(mine)
+        if kind == "Failed" and words:
             message = f"{words}; {message}"
-        if not kind:
-            message = waiting_for(mine)
+        if not kind:  # of a program that reports nothing, how it ended stands while it is tried again
+            message = waiting_for(mine) or (words if said.keys() <= {"start"} else "")
         host = part.host or ",".join(sorted({p["spec"].get("nodeName", "") for p in mine} - {""}))
         return PartState(host, said, kind, reason, message)
 
