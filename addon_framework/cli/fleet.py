@@ -90,8 +90,9 @@ def down(directory: Path) -> None:
       fleetadm down
     """
     with errors_for_people():
+        there = _is_there(directory)
         _fleet(directory).stop()
-    progress(f"The fleet in {directory} is down.")
+    progress(f"The fleet in {directory} is down." if there else f"There is no fleet in {directory}.")
 
 
 @click.command()
@@ -104,13 +105,15 @@ def delete(directory: Path) -> None:
       fleetadm delete --dir ~/.boundaryless
     """
     with errors_for_people():
+        there = _is_there(directory)
         _fleet(directory).delete()
-    progress(f"The fleet in {directory} is gone.")
+    progress(f"The fleet in {directory} is gone." if there else f"There is no fleet in {directory}.")
 
 
 def fleet_options(spokes: int, gpus: str, regions: str | None, link: str | None) -> FleetOptions:
     """What the options mean. Without root there are no network namespaces and no shaped link."""
     from addon_framework.local.fleet import FleetOptions
+    from addon_framework.local.fleet.network import valid_rate
 
     try:
         counts = [int(count) for count in gpus.split(",") if count]
@@ -118,6 +121,10 @@ def fleet_options(spokes: int, gpus: str, regions: str | None, link: str | None)
         raise click.BadParameter(
             f"{gpus!r} is not numbers separated by commas", param_hint="--gpus"
         ) from None
+    if link is not None and not valid_rate(link):
+        raise click.BadParameter(
+            f"{link!r} is not a rate such as 1gbit or 500mbit, nor none", param_hint="--link"
+        )
     isolated = os.geteuid() == 0
     if not isolated and link not in (None, "none"):
         progress(f"The link is not shaped to {link}: that needs root.")
@@ -188,3 +195,7 @@ def _fleet(directory: Path) -> Fleet:
     from addon_framework.local.fleet import Fleet
 
     return Fleet(directory)
+
+
+def _is_there(directory: Path) -> bool:
+    return _fleet(directory).layout.state.exists()

@@ -106,6 +106,18 @@ def test_unknown_commands_and_options_are_usage_errors() -> None:
     assert (same.exit_code, "must be two clusters" in same.stderr) == (2, True)
 
 
+def test_a_rate_that_is_none_is_a_usage_error(tmp_path: Path) -> None:
+    up = CliRunner().invoke(cli, ["up", "--dir", str(tmp_path / "fleet"), "--link", "fast"])
+    assert (up.exit_code, "'fast' is not a rate" in up.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["down", "delete"])
+def test_a_fleet_that_is_not_there_needs_no_end(verb: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, [verb, "--dir", str(tmp_path / "fleet")])
+    assert result.exit_code == 0
+    assert "There is no fleet in" in " ".join(result.stderr.split())
+
+
 def test_completion_knows_commands_and_kinds() -> None:
     def complete(words: str, position: int) -> str:
         env = {"_FLEETADM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
