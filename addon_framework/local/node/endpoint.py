@@ -65,11 +65,12 @@ class Endpoint:
         await response.prepare(request)
         content = path.read_bytes()
         content = content[: content.rfind(b"\n") + 1]  # what is written right now comes whole, later
-        await response.write(logs.select(content, request.query))
-        if running is not None and request.query.get("follow") == "true":
-            async for line in running.follow(len(content)):
-                await response.write(logs.text(line, request.query))
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):  # whoever reads may leave at any time
+            await response.write(logs.select(content, request.query))
+            if running is not None and request.query.get("follow") == "true":
+                async for line in running.follow(len(content)):
+                    await response.write(logs.text(line, request.query))
+            await response.write_eof()
         return response
 
     async def execute(self, request: web.Request) -> web.StreamResponse:

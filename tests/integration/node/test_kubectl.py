@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from addon_framework.api.core import PODS
+
 from .cluster import PREFIX, Cluster
 
 
@@ -18,6 +20,26 @@ async def test_wait_describe_get(cluster: Cluster) -> None:
     assert "Ready" in shown
     assert "hello" in await cluster.kubectl("logs", "shell")
     await cluster.kubectl("delete", "pod", "shell", "--wait")
+
+
+async def test_whoever_stops_following_a_log_is_no_fault_of_the_node(cluster: Cluster) -> None:
+    await cluster.pod("talks", "while :; do echo words; sleep 0.02; done")
+    await cluster.running("talks")
+    follower = await asyncio.create_subprocess_exec(
+        str(PREFIX / "kubectl"),
+        *("--kubeconfig", str(cluster.server.kubeconfig), "--namespace", cluster.namespace),
+        *("logs", "-f", "talks"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert follower.stdout is not None
+    assert await follower.stdout.readline() == b"words\n"
+    follower.kill()
+    await follower.wait()
+    for _ in range(3):  # by then it has written to nobody, more than once
+        assert "words" in await cluster.kubectl("exec", "talks", "--", "echo", "words")
+    await cluster.client.delete(PODS, "talks", cluster.namespace)
+    await cluster.gone(PODS, "talks")
+    assert "Traceback" not in cluster.node.log()
 
 
 async def test_logs_are_followed_to_the_end(cluster: Cluster) -> None:
