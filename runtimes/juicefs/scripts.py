@@ -188,7 +188,8 @@ failed() {{
 
 # `jfs://META` means the volume whose address is in the variable META. What came from another source goes
 # first: files of one name and size would pass for the new one's. A source that has nothing is taken for one
-# that is not there: what was copied stays. What changes while it is copied fails, to be copied anew. JuiceFS
+# that is not there: what was copied stays. What changes while it is copied fails, to be copied anew, as does
+# what has changed since: a second look, which copies nothing, finds all as it is in the source. JuiceFS
 # compares no checksum of the source's, so nobody vouches for what it copied.
 SYNC = (
     _FORMAT
@@ -216,11 +217,20 @@ copied=$(mktemp)
 printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
   $LIMIT juicefs sync $how $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
   sed -nE 's/.*copied: ([0-9]+) .*/\\1/p' "$log" >>"$copied"
+  $LIMIT juicefs sync --dry $how $FLAGS "$SOURCE$target" "jfs://META/$target" >>"$log" 2>&1 || exit 1
+  grep 'Found: ' "$log" | tail -n 1 | grep -q 'copied: 0 .*deleted: 0' || {{
+    echo "failed: $SOURCE$target changed while it was copied" >>"$log"
+    exit 1
+  }}
 done || failed
 cat "$log"
 copied=$(awk '{{ n += $1 }} END {{ print n + 0 }}' "$copied")
-now=$({_STORED})
-say done ", \\"bytes\\": $now, \\"rate\\": $(rate "$now"), \\"unverified\\": $copied$cache"
+now=$({_STORED}) all=
+if [ -z "$TARGETS" ]; then  # what was counted before may be no more
+  all=$(sed -nE 's/.*skipped: ([0-9]+) .*copied: 0 .*/\\1/p' "$log" | tail -n 1)
+  all=", \\"total\\": $now, \\"files\\": $all, \\"totalFiles\\": $all"
+fi
+say done "$all, \\"bytes\\": $now, \\"rate\\": $(rate "$now"), \\"unverified\\": $copied$cache"
 """
 )
 

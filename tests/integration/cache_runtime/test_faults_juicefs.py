@@ -17,6 +17,7 @@ from addon_framework.api.meta import Json, from_dict
 from runtimes.interface import Cache
 from runtimes.juicefs import JuiceFSBackend
 from tests.integration.cache_runtime.disks import small_disk
+from tests.integration.cache_runtime.faultyproxy import Asked, faulty
 from tests.integration.cache_runtime.objectstore import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -58,6 +59,46 @@ def test_a_store_that_is_gone_is_told_to_the_last_word(disk: Path) -> None:
     assert (told["report"], ended.returncode) == ("failed", 1)
     assert "http://127.0.0.1:9/" in told["message"]
     assert "connect: connection refused" in told["message"]
+
+
+def last_word(command: list[str], environment: dict[str, str]) -> Json:
+    """Of a load that ends."""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said = json.loads(line) if line.startswith("{") else {}
+            if said.get("report") in ("done", "failed"):
+                return said  # what runs beside it lives until it is waited for
+    raise AssertionError("it said nothing")
+
+
+def test_a_bucket_that_changes_while_it_is_copied_is_copied_again(store: ObjectStore, disk: Path) -> None:
+    client = store.client()
+    for name in "abc":
+        client.put_object(Bucket=BUCKET, Key=f"full/{name}", Body=b"old")
+
+    def rule(asked: Asked) -> None:
+        if asked.method == "GET" and "full/" in asked.path and not changed:
+            changed.append(asked.path)
+            client.delete_object(Bucket=BUCKET, Key="full/a")
+            for name in "bc":
+                at = {"Bucket": BUCKET, "Key": f"full/{name}"}
+                before = client.head_object(**at)["LastModified"]
+                while client.head_object(**at)["LastModified"] == before:  # which is in whole seconds
+                    client.put_object(**at, Body=b"newer")
+
+    changed: list[str] = []
+    with faulty(store.endpoint) as proxy:
+        command, environment = loader(proxy.endpoint, disk)
+        told = []
+        for proxy.rule in (rule, lambda asked: None):
+            told.append(last_word(command, environment))
+    assert changed
+    assert told[0]["report"] == "failed"
+    assert (told[1]["report"], told[1]["bytes"], told[1]["total"]) == ("done", 10, 10)
+    assert (told[1]["files"], told[1]["totalFiles"]) == (2, 2)
+    for name in "bc":
+        client.delete_object(Bucket=BUCKET, Key=f"full/{name}")
 
 
 def test_a_full_disk_is_told_and_the_load_goes_on_when_there_is_room(store: ObjectStore, disk: Path) -> None:
