@@ -10,6 +10,7 @@ from addon_framework.api.core import CLUSTERROLES, PODS, ROLEBINDINGS
 from addon_framework.api.crd import load_crds
 from addon_framework.api.data import GROUP, LOCAL_GROUP
 from addon_framework.api.meta import Json
+from addon_framework.api.names import DELETION_ORPHAN_ANNOTATION
 from addon_framework.plugins import AddonDescription, AgentContext, Lease, agent_manifests, hookimpl
 from addon_framework.plugins.manifests import DEFAULT_IMAGE
 from addons.cache_runtime.admission.names import (
@@ -110,7 +111,8 @@ class CacheRuntime:
             _role(EXEC_ROLE, {"resources": ["pods/exec"], "verbs": ["get", "create"]}),
             _role(RENEW_ROLE, {"resources": ["pods"], "verbs": ["delete"]}),
         )
-        return [*data_crds(), *agent, *roles, _webhook_service(namespace), _metrics_service(namespace)]
+        kinds = [_staying(crd) for crd in data_crds()]
+        return [*kinds, *agent, *roles, _webhook_service(namespace), _metrics_service(namespace)]
 
     @hookimpl
     def addon_hub_permissions(self, cluster_name: str) -> Sequence[Json]:
@@ -148,6 +150,14 @@ class CacheRuntime:
 def data_crds() -> list[Json]:
     """Datasets, runtimes, operations; the same on spokes and on a hub."""
     return [crd for crd in load_crds("spoke") if crd["spec"]["group"] in (GROUP, LOCAL_GROUP)]
+
+
+def _staying(crd: Json) -> Json:
+    """Kinds outlive the add-on: with them a cluster's own Datasets would go, and nobody would be left to take
+    down what their finalizers stand for, so that neither would ever be gone."""
+    metadata = crd["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), DELETION_ORPHAN_ANNOTATION: ""}
+    return {**crd, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _role(name: str, rule: Json) -> Json:

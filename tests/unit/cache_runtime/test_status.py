@@ -248,6 +248,9 @@ def test_the_plugin_ships_what_the_spoke_needs_and_publishes_scores_only() -> No
     kinds = {(o["kind"], o["metadata"]["name"]) for o in manifests}
     assert ("CustomResourceDefinition", "datasets.data.fluid.io") in kinds
     assert ("CustomResourceDefinition", "localruntimes.data.boundaryless.io") in kinds
+    for crd in (o for o in manifests if o["kind"] == "CustomResourceDefinition"):
+        # Datasets of the cluster's own stay when the add-on goes, and wait for it to come again.
+        assert "addon.open-cluster-management.io/deletion-orphan" in crd["metadata"]["annotations"]
     deployment = next(o for o in manifests if o["kind"] == "Deployment")
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "mine"
     allowed = {name for rule in plugin.addon_hub_permissions(cluster_name="c1") for name in rule["resources"]}
