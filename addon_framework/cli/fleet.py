@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from addon_framework.local.fleet import Fleet, FleetOptions, FleetState
 
 DEFAULT_LINK = "1gbit"
+DEFAULT_SPOKES = 2
 JOIN_TIMEOUT = 60.0
 
 
 @click.command()
 @directory_option
-@click.option("--spokes", type=click.IntRange(1), default=2, show_default=True, help="How many spokes.")
+@click.option(
+    "--spokes", type=click.IntRange(1), help=f"How many spokes. [those that are there, else {DEFAULT_SPOKES}]"
+)
 @click.option("--gpus", default="4,1", show_default=True, help="GPUs each spoke's node declares, in order.")
 @click.option("--regions", help="The spokes' regions, in order, separated by commas.")
 @click.option(
@@ -40,7 +43,7 @@ JOIN_TIMEOUT = 60.0
 )
 def up(
     directory: Path,
-    spokes: int,
+    spokes: int | None,
     gpus: str,
     regions: str | None,
     link: str | None,
@@ -58,7 +61,9 @@ def up(
       kubectl --kubeconfig ~/.boundaryless/kubeconfig --context hub get managedclusters
       . ~/.boundaryless/store.env && s5cmd mb s3://models && s5cmd cp DIRECTORY/ s3://models/llama/
     """
-    options = fleet_options(spokes, gpus, regions, link)
+    with errors_for_people():
+        wanted = spokes or _spokes_of(directory) or DEFAULT_SPOKES
+    options = fleet_options(wanted, gpus, regions, link)
     state = run(lambda: bring_up(directory, options, accept=accept, say=progress))
     endpoints = {
         "kubeconfig": str(directory.resolve() / "kubeconfig"),
@@ -195,6 +200,11 @@ def _fleet(directory: Path) -> Fleet:
     from addon_framework.local.fleet import Fleet
 
     return Fleet(directory)
+
+
+def _spokes_of(directory: Path) -> int:
+    state = _fleet(directory).layout.load()
+    return len(state.clusters) if state is not None else 0
 
 
 def _is_there(directory: Path) -> bool:

@@ -45,7 +45,8 @@ def test_a_fleet_comes_up_joined_goes_down_without_a_trace_and_comes_back(
     assert left_behind(directory, before) == []
     assert not list(sockets(state))
 
-    fleetadm(*up)
+    again = json.loads(fleetadm("up", "--dir", str(directory), "-o", "json").stdout)
+    assert again["contexts"] == ["hub", "cluster1"]  # as many spokes as there were
     assert kubectl(directory, "hub", "get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
     fleetadm("delete", "--dir", str(directory))
     assert left_behind(directory, before) == []
