@@ -175,8 +175,10 @@ async def test_accepted_cluster_gets_its_set_and_its_namespace_roles(hub: Hub, c
 async def test_what_somebody_deletes_comes_back(hub: Hub, client: Client) -> None:
     name = await hub.cluster()
     binding_name = f"open-cluster-management:managedcluster:{name}:registration"
+    made = await hub.until(lambda: client.get(ROLEBINDINGS, binding_name, name))
     await client.delete(ROLEBINDINGS, binding_name, name)
-    await hub.until(lambda: client.get(ROLEBINDINGS, binding_name, name))
+    again = await hub.until(lambda: client.get(ROLEBINDINGS, binding_name, name))
+    assert again["metadata"]["uid"] != made["metadata"]["uid"]
 
 
 async def test_denial_takes_rights_away_and_acceptance_gives_them_back(hub: Hub, client: Client) -> None:
