@@ -132,9 +132,11 @@ class CacheRuntime:
         from addons.cache_runtime.agent.run import run_agent
         from runtimes.node_directories import NodeDirectories
 
-        # Workers and loaders have the agent's image, from the registry that a mirror's table gave it.
-        pod = await context.spoke.get(PODS, os.environ[_POD_ENV], context.install_namespace)
-        image, owner = pod["spec"]["containers"][0]["image"], os.environ.get(_OWNER_ENV, "")
+        image, owner = DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
+        if name := os.environ.get(_POD_ENV):  # hubs before this agent say no name
+            # Workers and loaders have the agent's image, from the registry that a mirror's table gave it.
+            pod = await context.spoke.get(PODS, name, context.install_namespace)
+            image = pod["spec"]["containers"][0]["image"]
         ip = os.environ[_IP_ENV]
         webhooks = Address.of_pod(ip, context.install_namespace)
         await run_agent(
