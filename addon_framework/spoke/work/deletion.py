@@ -47,6 +47,7 @@ class WorkDeletion:
             return
         if not applied["metadata"].get("deletionTimestamp"):
             await self._orphan(work, applied)
+            await self._reclaim(work, applied)
             metadata = applied["metadata"]
             await self._spoke.delete(bookkeeping.RESOURCE, metadata["name"], uid=metadata["uid"])
         status = copy.deepcopy(work.get("status") or {})
@@ -81,6 +82,13 @@ class WorkDeletion:
         await asyncio.gather(
             *(ownership.release(self._spoke, *ownership.resource_of(entry), uid) for entry in staying)
         )
+
+    async def _reclaim(self, work: Json, applied: Json) -> None:
+        """What somebody has disowned by hand goes, too: had there been time, we would have undone that."""
+        option = work["spec"].get("deleteOption")
+        going = [e for e in bookkeeping.entries(applied) if not is_orphaned(option, bookkeeping.target_of(e))]
+        owner = ownership.reference_to(applied)
+        await asyncio.gather(*(ownership.reclaim(self._spoke, entry, owner) for entry in going))
 
 
 class AppliedWorkController(Controller):

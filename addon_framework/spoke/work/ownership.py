@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from addon_framework.api.meta import Json, Resource, owner_reference
 from addon_framework.api.work import AppliedManifestWork
-from addon_framework.kube import Client, Conflict, NotFound
+from addon_framework.kube import Client, Conflict, Forbidden, Invalid, NotFound
 
 _GROUP = f"{AppliedManifestWork.RESOURCE.group}/"
 
@@ -53,6 +53,17 @@ async def release(client: Client, resource: Resource, name: str, namespace: str,
             left = [r for r in references(obj) if r.get("uid") != uid]
             await set_references(client, resource, obj, left)
     except NotFound:
+        pass
+
+
+async def reclaim(client: Client, applied_resource: Json, owner: Json) -> None:
+    """Own an object again that is still the one that was applied, and is no other work's."""
+    resource, name, namespace = resource_of(applied_resource)
+    try:
+        obj = await client.get(resource, name, namespace or None)
+        if obj["metadata"]["uid"] == applied_resource.get("uid") and not works(obj):
+            await set_references(client, resource, obj, [*references(obj), owner])
+    except (NotFound, Forbidden, Invalid):  # or nobody may change it: then it stays
         pass
 
 

@@ -96,3 +96,16 @@ async def test_a_refused_deletion_is_told_with_the_words_of_whoever_refuses(join
         await fleet.spoke.delete(resource, name)
     await fleet.until_gone(fleet.hub, WORK, work, fleet.cluster)
     await fleet.until_gone(fleet.spoke, CONFIGMAPS, name, "default")
+
+
+async def test_what_was_disowned_by_hand_while_the_agent_was_away_goes_with_its_work(fleet: Fleet) -> None:
+    await fleet.join()
+    obj = f"disowned-{fleet.mark}"
+    name = await fleet.work("disowned", [config_map(obj, "default")])
+    await fleet.applied(name)
+    await fleet.kill()
+    await fleet.spoke.patch(CONFIGMAPS, obj, {"metadata": {"ownerReferences": None}}, "default")
+    await fleet.hub.delete(ManifestWork.RESOURCE, name, fleet.cluster)
+    fleet.start_agent()
+    await fleet.until_gone(fleet.hub, ManifestWork.RESOURCE, name, fleet.cluster)
+    await fleet.until_gone(fleet.spoke, CONFIGMAPS, obj, "default")
