@@ -89,12 +89,13 @@ class Peers:
 
     def together(self) -> None:
         """Waits a moment for peers whose servers are only just being started, as this node's may be: what is
-        read before they can be asked each reads for itself."""
-        began, silent = self._clock(), list(self._found) if len(self._found) > 1 else []
-        while silent := [peer for peer in silent if not self._answers(peer)]:
-            if self._clock() - began > _TOGETHER:
-                return
-            self._wait(_POLL)
+        read before they can be asked each reads for itself. It may take that long to see that one is away."""
+        began = self._clock()
+        for peer in self._found if len(self._found) > 1 else ():
+            while not self._answers(peer):
+                if self._clock() - began > _TOGETHER:
+                    return
+                self._wait(_POLL)
 
     def choose(self, file: str, number: int) -> str:
         """A peer that has the range; MINE to claim it and read it at the origin, THEIRS where that is rather

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import select
+import socket
 import threading
 import time
 import urllib.error
@@ -145,6 +147,19 @@ def test_nodes_whose_servers_start_with_their_loads_read_the_origin_once(
             node.serve()
         assert sum(each.origin for each in loads.result(60)) == len(CONTENT)
     assert origin.sent == len(CONTENT)
+
+
+def test_of_many_peers_that_are_away_one_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(peers_module, "_TOGETHER", 0.0)
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        addresses = ["{}:{}".format(*each.getsockname()) for each in silent]
+        Peers(lambda: addresses, TOKEN, tmp_path, addresses).together()
+        asked, _, _ = select.select(silent, [], [], 0)
+        assert len(asked) == 1
 
 
 def test_a_node_that_loads_alone_waits_for_nobody_though_its_own_server_is_among_the_peers(
