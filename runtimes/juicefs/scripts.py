@@ -83,9 +83,9 @@ mkdir -p "$DIRECTORY"
   flock 9
   juicefs status "$META" >/dev/null 2>&1 || {
     rm -f "$DIRECTORY/id"
-    restore && juicefs format $FORMAT "$META" "$NAME"
+    restore && juicefs format $FORMAT "$META" "$NAME" || exit 1
   }
-  [ -z "${COPY:-}" ] || [ -e "$DIRECTORY/id" ] || od -An -N8 -tx1 /dev/urandom | tr -d ' ' >"$DIRECTORY/id"
+  [ -z "${COPY:-}" ] || [ -s "$DIRECTORY/id" ] || od -An -N8 -tx1 /dev/urandom | tr -d ' ' >"$DIRECTORY/id"
 ) 9>"$DIRECTORY/lock"
 cache=$([ -z "${COPY:-}" ] || printf ', "cache": "%s"' "$(cat "$DIRECTORY/id")")
 """
@@ -98,7 +98,7 @@ _STORED = (
 # that somebody removed is gone, though the client still has its metadata open: only a new pod gets a new one.
 _STATE = f"""
 state() {{
-  last= metadata=$(stat -c %d:%i "$DIRECTORY/meta.db" 2>/dev/null)
+  last= metadata=$(stat -c %d:%i "$DIRECTORY/meta.db" 2>/dev/null || true)
   while kill -0 "$main" 2>/dev/null; do
     sleep 2
     if [ -n "${{COPY:-}}" ] && [ "$(stat -c %d:%i "$DIRECTORY/meta.db" 2>/dev/null)" != "$metadata" ]; then

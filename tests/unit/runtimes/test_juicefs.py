@@ -181,22 +181,42 @@ def test_what_a_file_system_has_is_what_its_clients_see() -> None:
     assert {"name": "COPY", "value": "true"} in env, "whose source is the bucket"
 
 
+def formatting(directory: Path, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """What a client does first, to a volume of this directory."""
+    env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NAME": "fs1"}
+    env |= {"METAURL": f"sqlite3://{directory}/meta.db", "DIRECTORY": str(directory), **more}
+    env["FORMAT"] = f"--storage=file --bucket={directory}/blocks/"
+    return subprocess.run(["sh", "-c", FORMAT], env=env, check=False, capture_output=True)
+
+
 def test_a_directory_holds_no_more_than_its_quota(tmp_path: Path) -> None:
     made = cache({**FILES, "options": {"quota": "2Gi"}})
     given = {e["name"]: e.get("value", "") for e in client(made)["containers"][0]["env"]}
     assert (given["QUOTA"], given["QUOTA_PATH"]) == ("2", "/sub")
-    url = f"sqlite3://{tmp_path}/meta.db"
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    env = {"PATH": path, "METAURL": url, "DIRECTORY": str(tmp_path), "NAME": "fs1"}
-    env |= {"QUOTA": given["QUOTA"], "QUOTA_PATH": given["QUOTA_PATH"]}
-    env["FORMAT"] = f"--storage=file --bucket={tmp_path}/blocks/"
     for _ in range(2):  # a client that starts again sets it again
-        subprocess.run(["sh", "-c", FORMAT], env=env, check=True, capture_output=True)
-    program = Path(sys.executable).with_name("juicefs")
-    listed = subprocess.run(
-        [program, "quota", "ls", url], env=env, capture_output=True, text=True, check=True
-    )
+        done = formatting(tmp_path, QUOTA=given["QUOTA"], QUOTA_PATH=given["QUOTA_PATH"])
+        assert done.returncode == 0
+    program, url = Path(sys.executable).with_name("juicefs"), f"sqlite3://{tmp_path}/meta.db"
+    listed = subprocess.run([program, "quota", "ls", url], capture_output=True, text=True, check=True)
     assert "2.0 GiB" in next(line for line in listed.stdout.splitlines() if "/sub" in line)
+
+
+def test_a_client_whose_backup_is_broken_ends(tmp_path: Path) -> None:
+    kept = tmp_path / "metadata-backup-llama-demo.gz"
+    kept.write_bytes(b"nothing of the kind")
+    names = {"DATASET_NAME": "llama", "DATASET_NAMESPACE": "demo"}
+    assert formatting(tmp_path, RESTORE=str(tmp_path), RESTORE_NODE="", **names).returncode != 0
+
+
+def test_a_copy_has_a_name_though_a_power_cut_left_it_without(tmp_path: Path) -> None:
+    assert formatting(tmp_path, COPY="true").returncode == 0
+    (tmp_path / "id").write_bytes(b"")
+    names = set()
+    for _ in range(2):
+        assert formatting(tmp_path, COPY="true").returncode == 0
+        names.add((tmp_path / "id").read_text().strip())
+    (name,) = names  # which it keeps
+    assert len(name) == 16
 
 
 def test_a_backup_finds_metadata_that_are_in_a_volume() -> None:
