@@ -261,7 +261,9 @@ class WorkController(Controller):
         for outcome in outcomes:
             if outcome.target is None:
                 continue
-            entry = bookkeeping.entry_of(outcome.target, outcome.live)
+            # What the cluster would not give us is somebody else's, whom the work's end must cost nothing.
+            ours = ownership.is_owned(outcome.live, applied["metadata"]["uid"])
+            entry = bookkeeping.entry_of(outcome.target, outcome.live if ours else None)
             listed.add(bookkeeping.place(entry))
             if self._is_owned(work, outcome):
                 wanted[bookkeeping.place(entry)] = entry

@@ -11,6 +11,7 @@ from addon_framework.api.work import ManifestWork
 from addon_framework.hub.admission import BINDINGS, POLICIES
 from addon_framework.kube import Forbidden, Invalid
 from tests.integration.spoke.conftest import Fleet
+from tests.integration.spoke.objects import config_for
 
 WORK = ManifestWork.RESOURCE
 
@@ -109,3 +110,18 @@ async def test_what_was_disowned_by_hand_while_the_agent_was_away_goes_with_its_
     fleet.start_agent()
     await fleet.until_gone(fleet.hub, ManifestWork.RESOURCE, name, fleet.cluster)
     await fleet.until_gone(fleet.spoke, CONFIGMAPS, obj, "default")
+
+
+async def test_what_the_cluster_would_not_give_to_a_work_stays_when_that_goes(joined: Fleet) -> None:
+    fleet, name = joined, f"theirs-{joined.mark}"
+    theirs = {**config_map(name, "default"), "data": {"owner": "person"}}
+    await fleet.spoke.apply(theirs, field_manager="person", resource=CONFIGMAPS)
+    config = config_for("configmaps", name, "default", updateStrategy={"type": "ServerSideApply"})
+    ours = {**theirs, "data": {"owner": "work"}}
+    work = await fleet.work("theirs", [ours], manifestConfigs=[config])
+    await fleet.applied(work, "False")
+    await fleet.hub.delete(WORK, work, fleet.cluster)
+    await fleet.until_gone(fleet.hub, WORK, work, fleet.cluster)
+    kept = await fleet.spoke.get(CONFIGMAPS, name, "default")
+    assert kept["data"] == {"owner": "person"}
+    assert "ownerReferences" not in kept["metadata"]
