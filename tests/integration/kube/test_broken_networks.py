@@ -181,4 +181,5 @@ async def test_a_leader_that_is_cut_off_stops_before_another_begins(
         for task in (first, second):
             task.cancel()
         await asyncio.gather(first, second, return_exceptions=True)
-    assert at_once == [["first"], ["second"]]
+    # On a busy machine either may have to begin again.
+    assert [names for names in at_once if len(names) > 1] == []
