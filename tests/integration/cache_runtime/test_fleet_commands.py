@@ -17,7 +17,7 @@ from addons.cache_runtime.cli import actions, migrating
 from addons.cache_runtime.cli.migrating import MIGRATES
 from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.runtimes import RUNTIMES
-from tests.integration.cache_runtime.test_fleet_dataset import DATALOADS, DATASETS, Scene, scene
+from tests.integration.cache_runtime.fleet_scene import DATALOADS, DATASETS, Scene, scene
 
 __all__ = ["scene"]
 

@@ -12,7 +12,7 @@ from addon_framework.api.meta import Json
 from addons.cache_runtime.hub import payload
 from addons.cache_runtime.hub.holding import ADDONS, AGENT
 from addons.cache_runtime.hub.names import CLUSTER_ANNOTATION, FROM_CLUSTER_ANNOTATION, PEERS_ANNOTATION
-from tests.integration.cache_runtime.test_fleet_dataset import DATASETS, MIGRATES, WORKS, Scene, scene
+from tests.integration.cache_runtime.fleet_scene import DATASETS, MIGRATES, WORKS, Scene, scene
 
 __all__ = ["scene"]
 

@@ -31,7 +31,7 @@ from addons.cache_runtime.hub.names import COPY_ANNOTATION, FINALIZER
 from addons.cache_runtime.hub.policy import policy
 from addons.cache_runtime.plugin import NAME
 from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE, agent_client
-from tests.integration.cache_runtime.test_fleet_dataset import DATALOADS, DATASETS, WORKS, Scene, _gone
+from tests.integration.cache_runtime.fleet_scene import DATALOADS, DATASETS, WORKS, Scene
 from tests.integration.hub.conftest import running
 
 COPY = "llama-here"
@@ -96,7 +96,7 @@ async def agents(scene: Scene, cluster: str) -> AsyncIterator[None]:
             yield
             with contextlib.suppress(NotFound):
                 await client.delete(DATASETS, "llama", scene.namespace)
-            await scene.hub.until(lambda: _gone(scene))
+            await scene.hub.until(scene.is_gone)
             await scene.hub.until(lambda: copy_gone(scene))
         finally:
             for task in tasks:
