@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 DEFAULT_IMAGE = "ghcr.io/boundaryless/agent"
+CONTAINER = "agent"  # of the agent's pod, in which others may be put beside it
 KUBECONFIG_DIR = "/managed/hub-kubeconfig"
 MANAGED_KUBECONFIG_DIR = "/managed/managed-kubeconfig"
 _ON_HOST = {"addon.open-cluster-management.io/hosted-manifest-location": "hosting"}
@@ -95,7 +96,7 @@ def _container(
     mounts: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "name": "agent",
+        "name": CONTAINER,
         "image": image,
         "args": [name],
         "env": [

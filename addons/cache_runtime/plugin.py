@@ -12,7 +12,7 @@ from addon_framework.api.data import GROUP, LOCAL_GROUP
 from addon_framework.api.meta import Json
 from addon_framework.api.names import DELETION_ORPHAN_ANNOTATION
 from addon_framework.plugins import AddonDescription, AgentContext, Lease, agent_manifests, hookimpl
-from addon_framework.plugins.manifests import DEFAULT_IMAGE
+from addon_framework.plugins.manifests import CONTAINER, DEFAULT_IMAGE
 from addons.cache_runtime.admission.names import (
     CONFIGURATION,
     EXEC_ROLE,
@@ -132,11 +132,11 @@ class CacheRuntime:
         from addons.cache_runtime.agent.run import run_agent
         from runtimes.node_directories import NodeDirectories
 
-        image, owner = DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
-        if name := os.environ.get(_POD_ENV):  # hubs before this agent say no name
+        image, owner = os.environ.get(_IMAGE) or DEFAULT_IMAGE, os.environ.get(_OWNER_ENV, "")
+        if name := os.environ.get(_POD_ENV):  # hubs before this agent say the image instead
             # Workers and loaders have the agent's image, from the registry that a mirror's table gave it.
             pod = await context.spoke.get(PODS, name, context.install_namespace)
-            image = pod["spec"]["containers"][0]["image"]
+            image = next(c["image"] for c in pod["spec"]["containers"] if c["name"] == CONTAINER)
         ip = os.environ[_IP_ENV]
         webhooks = Address.of_pod(ip, context.install_namespace)
         await run_agent(

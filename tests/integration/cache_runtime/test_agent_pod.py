@@ -19,12 +19,13 @@ from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE
 from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
 
 MIRROR = "registry.example/mirror"
+MESH = "registry.example/mesh"
 
 
 @pytest.fixture(scope="module")
 def more_images() -> dict[str, Image]:
-    """The agent's comes from a mirror here."""
-    return {f"{MIRROR}/agent": images()["ghcr.io/boundaryless/agent"]}
+    """The agent's comes from a mirror here, and a mesh puts a container of its own into every pod."""
+    return dict.fromkeys((f"{MIRROR}/agent", MESH), images()["ghcr.io/boundaryless/agent"])
 
 
 async def test_the_shipped_agent_binds_and_loads(
@@ -43,6 +44,8 @@ async def test_the_shipped_agent_binds_and_loads(
     config: Json = {"spec": {"registries": [{"source": "ghcr.io/boundaryless", "mirror": MIRROR}]}}
     manifests = CacheRuntime().addon_manifests(cluster={}, addon={}, values=values)
     [deployment] = decorate([obj for obj in manifests if obj["kind"] == "Deployment"], [config], name=NAME)
+    put = {"name": "mesh", "image": MESH, "command": ["sleep", "infinity"]}
+    deployment["spec"]["template"]["spec"]["containers"].insert(0, put)
     await fleet.client.apply(deployment, field_manager="tests")
     try:
         await fleet.secret()
