@@ -19,7 +19,7 @@ from addon_framework.kube.ensure import set_finalizers, write_status
 from addon_framework.spoke.names import APPLIED_WORK_FINALIZER
 from addon_framework.spoke.work import bookkeeping, ownership
 from addon_framework.spoke.work.objects import SpokeObjects
-from addon_framework.spoke.work.targets import is_orphaned
+from addon_framework.spoke.work.targets import is_left
 
 log = structlog.get_logger(__name__)
 WORK = ManifestWork.RESOURCE
@@ -77,16 +77,15 @@ class WorkDeletion:
 
     async def _orphan(self, work: Json, applied: Json) -> None:
         """Release what is to stay, also if the work said so a moment before it was deleted."""
-        option, uid = work["spec"].get("deleteOption"), applied["metadata"]["uid"]
-        staying = [e for e in bookkeeping.entries(applied) if is_orphaned(option, bookkeeping.target_of(e))]
+        uid = applied["metadata"]["uid"]
+        staying = [e for e in bookkeeping.entries(applied) if is_left(work, bookkeeping.target_of(e))]
         await asyncio.gather(
             *(ownership.release(self._spoke, *ownership.resource_of(entry), uid) for entry in staying)
         )
 
     async def _reclaim(self, work: Json, applied: Json) -> None:
         """What somebody has disowned by hand goes, too: had there been time, we would have undone that."""
-        option = work["spec"].get("deleteOption")
-        going = [e for e in bookkeeping.entries(applied) if not is_orphaned(option, bookkeeping.target_of(e))]
+        going = [e for e in bookkeeping.entries(applied) if not is_left(work, bookkeeping.target_of(e))]
         owner = ownership.reference_to(applied)
         await asyncio.gather(*(ownership.reclaim(self._spoke, entry, owner) for entry in going))
 

@@ -104,6 +104,13 @@ def is_orphaned(delete_option: Json | None, target: Target) -> bool:
     )
 
 
+def is_left(work: Json, target: Target) -> bool:
+    """Whether a work leaves an object as it is when it goes: it only reads it, or it orphans it."""
+    spec = work["spec"]
+    reads = options_for(spec.get("manifestConfigs") or [], target).strategy == READ_ONLY
+    return reads or is_orphaned(spec.get("deleteOption"), target)
+
+
 def defined_kinds(manifests: Iterable[Json]) -> dict[tuple[str, str], tuple[Resource, str]]:
     """The kinds that CRDs among the manifests define, by apiVersion and kind, with the CRD's name."""
     found = {}

@@ -125,3 +125,19 @@ async def test_what_the_cluster_would_not_give_to_a_work_stays_when_that_goes(jo
     kept = await fleet.spoke.get(CONFIGMAPS, name, "default")
     assert kept["data"] == {"owner": "person"}
     assert "ownerReferences" not in kept["metadata"]
+
+
+async def test_what_a_work_only_reads_since_a_moment_before_its_end_stays(fleet: Fleet) -> None:
+    await fleet.join()
+    obj = f"read-{fleet.mark}"
+    manifests = [config_map(obj, "default")]
+    name = await fleet.work("read", manifests)
+    await fleet.applied(name)
+    await fleet.kill()
+    config = config_for("configmaps", obj, "default", updateStrategy={"type": "ReadOnly"})
+    await fleet.set_work(name, manifests, manifestConfigs=[config])
+    await fleet.hub.delete(WORK, name, fleet.cluster)
+    fleet.start_agent()
+    await fleet.until_gone(fleet.hub, WORK, name, fleet.cluster)
+    kept = await fleet.spoke.get(CONFIGMAPS, obj, "default")
+    assert "ownerReferences" not in kept["metadata"]
