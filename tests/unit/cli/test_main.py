@@ -60,22 +60,22 @@ def commands(
                 yield from commands(child, (*path, name))
 
 
+def all_commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Those of our add-ons too."""
+    yield from commands(cli)
+    for command in contributed(taken=()).values():
+        yield from commands(command, (command.name,))
+
+
 def test_every_command_has_help_with_an_example_those_of_our_add_ons_too() -> None:
-    known = [
-        *commands(cli),
-        *(each for c in contributed(taken=()).values() for each in commands(c, (c.name,))),
-    ]
+    known = [*all_commands()]
     assert ("gateway", "run") in [path for path, _ in known]
     bare = [path for path, command in known if "Example:" not in (command.help or "")]
     assert bare == []
 
 
 def test_every_option_says_what_it_is() -> None:
-    known = [
-        *commands(cli),
-        *(each for c in contributed(taken=()).values() for each in commands(c, (c.name,))),
-    ]
-    options = [(path, each) for path, command in known for each in command.params]
+    options = [(path, each) for path, command in all_commands() for each in command.params]
     assert [
         (path, each.name) for path, each in options if isinstance(each, click.Option) and not each.help
     ] == []
