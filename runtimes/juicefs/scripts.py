@@ -218,10 +218,10 @@ printf '%s\\n' "$TARGETS" | while IFS= read -r target; do
   $LIMIT juicefs sync $how $FLAGS "$SOURCE$target" "jfs://META/$target" >"$log" 2>&1 || exit 1
   sed -nE 's/.*copied: ([0-9]+) .*/\\1/p' "$log" >>"$copied"
   $LIMIT juicefs sync --dry $how $FLAGS "$SOURCE$target" "jfs://META/$target" >>"$log" 2>&1 || exit 1
-  grep 'Found: ' "$log" | tail -n 1 | grep -q 'copied: 0 .*deleted: 0' || {{
+  if grep 'Found: ' "$log" | tail -n 1 | grep -qE '(copied|deleted): [1-9]'; then
     echo "failed: $SOURCE$target changed while it was copied" >>"$log"
     exit 1
-  }}
+  fi
 done || failed
 cat "$log"
 copied=$(awk '{{ n += $1 }} END {{ print n + 0 }}' "$copied")
