@@ -133,8 +133,8 @@ class ClusterController(Controller):
                 await EventRecorder(self.client, MANAGER).record(cluster, reason, text)
             return None  # their deletion calls us again
         await self._remove_bindings(name)
-        # Whoever saw the cluster a moment ago may have made a work since, and its agent have begun with that.
-        # From here on it cannot; what the server has and the cache has not shown yet calls us again.
+        # Whoever saw the cluster a moment ago may have made a work since, which its agent has begun with; it
+        # cannot any more. What the server has and the cache has not shown yet calls us again.
         for resource in _DRAINED:
             if (await self.client.list(resource, name))["items"]:
                 return _AGAIN

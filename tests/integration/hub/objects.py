@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from addon_framework.api.addon import ClusterManagementAddOn
-from addon_framework.api.cluster import ManagedClusterSetBinding, Placement
+from addon_framework.api.cluster import ManagedCluster, ManagedClusterSetBinding, Placement
 
 Json = dict[str, Any]
+
+
+def cluster_object(name: str) -> Json:
+    resource = ManagedCluster.RESOURCE
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}}
 
 
 def binding(namespace: str, cluster_set: str = "global") -> Json:
