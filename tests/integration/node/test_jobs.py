@@ -31,11 +31,11 @@ async def test_a_pod_that_is_deleted_after_its_end_stays_counted(cluster: Cluste
     await job(cluster, "two", script, completions=2, parallelism=2, completionMode="Indexed")
     await cluster.wait(JOBS, "two", lambda j: j["status"].get("completedIndexes") == "0")
     done = next(p for p in await pods_of(cluster, "two") if p["status"]["phase"] == "Succeeded")
-    assert FINALIZER not in done["metadata"].get("finalizers", ())
-    await cluster.client.delete(PODS, done["metadata"]["name"], cluster.namespace)
-    await cluster.gone(PODS, done["metadata"]["name"])
-    running = await cluster.client.get(JOBS, "two", cluster.namespace)
-    assert (running["status"]["succeeded"], running["status"]["active"]) == (1, 1)
+    name = done["metadata"]["name"]
+    await cluster.wait(PODS, name, lambda p: FINALIZER not in p["metadata"].get("finalizers", ()))
+    await cluster.client.delete(PODS, name, cluster.namespace)
+    await cluster.gone(PODS, name)
+    await cluster.wait(JOBS, "two", lambda j: (j["status"]["succeeded"], j["status"]["active"]) == (1, 1))
 
 
 async def test_a_job_that_is_deleted_lets_its_pods_go(cluster: Cluster) -> None:
