@@ -18,7 +18,7 @@ A controller names what it watches and makes one key true::
 from addon_framework.kube.apply import covers, merge_patch, patch_status
 from addon_framework.kube.client import Client
 from addon_framework.kube.config import ClientConfig, ConfigError, in_cluster_config, load_kubeconfig
-from addon_framework.kube.controller import Controller, Watch
+from addon_framework.kube.controller import Controller, Watch, came_or_went
 from addon_framework.kube.crds import apply_crds, install_crds, is_ours
 from addon_framework.kube.errors import (
     AlreadyExists,
@@ -60,6 +60,7 @@ __all__ = [
     "Watch",
     "WorkQueue",
     "apply_crds",
+    "came_or_went",
     "covers",
     "in_cluster_config",
     "install_crds",

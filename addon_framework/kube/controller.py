@@ -43,6 +43,11 @@ class Watch:
     model: type[Any] | None = None  # cache structs of this type instead of dicts: many objects, few fields
 
 
+def came_or_went(old: object, new: object) -> bool:
+    """A predicate: an event is about whether an object is there at all."""
+    return old is None or new is None
+
+
 class Controller(ABC):
     """Subclass it: say what you watch, and make one key true in `reconcile`.
 

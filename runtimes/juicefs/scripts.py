@@ -227,8 +227,9 @@ cat "$log"
 copied=$(awk '{{ n += $1 }} END {{ print n + 0 }}' "$copied")
 now=$({_STORED}) all=
 if [ -z "$TARGETS" ]; then  # what was counted before may be no more
-  all=$(sed -nE 's/.*skipped: ([0-9]+) .*copied: 0 .*/\\1/p' "$log" | tail -n 1)
-  all=", \\"total\\": $now, \\"files\\": $all, \\"totalFiles\\": $all"
+  files=$(sed -nE 's/.*skipped: ([0-9]+) .*copied: 0 .*/\\1/p' "$log" | tail -n 1)
+  all=", \\"total\\": $now"
+  [ -z "$files" ] || all="$all, \\"files\\": $files, \\"totalFiles\\": $files"
 fi
 say done "$all, \\"bytes\\": $now, \\"rate\\": $(rate "$now"), \\"unverified\\": $copied$cache"
 """

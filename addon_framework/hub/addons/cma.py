@@ -6,22 +6,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
-from addon_framework.api.cluster import Placement, PlacementDecision
+from addon_framework.api.cluster import Placement
 from addon_framework.api.conditions import get_condition, set_condition
 from addon_framework.api.meta import Json, copy_json
 from addon_framework.hub.addons.config_objects import ConfigObjects
 from addon_framework.hub.addons.configs import Reference, desired_references
-from addon_framework.hub.addons.install import came_or_went, spec_changed
+from addon_framework.hub.addons.install import spec_changed
 from addon_framework.hub.addons.lookup import (
-    addons_installed_by,
     chosen_clusters,
     install_placements,
     is_managed,
     owner_of,
-    placement_of,
+    placement_watches,
 )
 from addon_framework.hub.addons.rollouts import WAITING, strategy_problem
-from addon_framework.kube import Controller, Key, Watch, key_of
+from addon_framework.kube import Controller, Key, Watch
 from addon_framework.kube.ensure import write_status
 from addon_framework.kube.pace import Pace
 
@@ -43,12 +42,7 @@ class CmaStatusController(Controller):
         """Add-ons, where they are placed, how each instance fares, and the configurations they name."""
         return [
             Watch(ClusterManagementAddOn.RESOURCE, predicate=spec_changed),
-            Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(self, placement_of(d))),
-            Watch(
-                Placement.RESOURCE,
-                map=lambda p: addons_installed_by(self, [key_of(p)]),
-                predicate=came_or_went,
-            ),
+            *placement_watches(self),
             Watch(ManagedClusterAddOn.RESOURCE, map=lambda a: [owner_of(a)], predicate=_fares_otherwise),
             *self._configs.watches(),
         ]

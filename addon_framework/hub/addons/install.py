@@ -9,18 +9,25 @@ from typing import Any
 import structlog
 
 from addon_framework.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
-from addon_framework.api.cluster import ManagedCluster, Placement, PlacementDecision
+from addon_framework.api.cluster import ManagedCluster
 from addon_framework.api.meta import Json, owner_reference
 from addon_framework.api.names import ADDON_GROUP
 from addon_framework.hub.addons.lookup import (
-    addons_installed_by,
     chosen_clusters,
     install_placements,
     is_managed,
     owner_of,
-    placement_of,
+    placement_watches,
 )
-from addon_framework.kube import AlreadyExists, ApiError, Controller, Key, NotFound, Watch, key_of
+from addon_framework.kube import (
+    AlreadyExists,
+    ApiError,
+    Controller,
+    Key,
+    NotFound,
+    Watch,
+    came_or_went,
+)
 from addon_framework.kube.ensure import remove
 from addon_framework.kube.pace import Pace
 
@@ -41,12 +48,7 @@ class InstallController(Controller):
         """Add-ons, the decisions of their placements, and what was made from them."""
         return [
             Watch(ClusterManagementAddOn.RESOURCE, predicate=spec_changed),
-            Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(self, placement_of(d))),
-            Watch(
-                Placement.RESOURCE,
-                map=lambda p: addons_installed_by(self, [key_of(p)]),
-                predicate=came_or_went,
-            ),
+            *placement_watches(self),
             Watch(ManagedClusterAddOn.RESOURCE, map=lambda a: [owner_of(a)], predicate=came_or_went),
             Watch(ManagedCluster.RESOURCE, map=self._all, predicate=_cluster_opened),
         ]
@@ -172,11 +174,6 @@ def spec_changed(old: Json | None, new: Json | None) -> bool:
     return old.get("spec") != new.get("spec") or any(
         old["metadata"].get(f) != new["metadata"].get(f) for f in fields
     )
-
-
-def came_or_went(old: Json | None, new: Json | None) -> bool:
-    """Whether an event is about being there at all."""
-    return old is None or new is None
 
 
 def _cluster_opened(old: Json | None, new: Json | None) -> bool:

@@ -20,7 +20,7 @@ from addon_framework.hub.addons.places import place_of
 from addon_framework.hub.addons.works import work_index
 from addon_framework.hub.placement.decisions import clusters_of
 from addon_framework.hub.work.rollout import Group
-from addon_framework.kube import Controller, Key
+from addon_framework.kube import Controller, Key, Watch, came_or_went, key_of
 
 
 def is_managed(cma: Json) -> bool:
@@ -113,3 +113,15 @@ def addons_installed_by(controller: Controller, placements: Iterable[Key]) -> It
     for placement in placements:
         for cma in cache.by_index("placement", str(placement)):
             yield Key("", cma["metadata"]["name"])
+
+
+def placement_watches(controller: Controller) -> list[Watch]:
+    """Of what install strategies name: what Placements decide, and whether there are any."""
+    return [
+        Watch(PlacementDecision.RESOURCE, map=lambda d: addons_installed_by(controller, placement_of(d))),
+        Watch(
+            Placement.RESOURCE,
+            map=lambda p: addons_installed_by(controller, [key_of(p)]),
+            predicate=came_or_went,
+        ),
+    ]

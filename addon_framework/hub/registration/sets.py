@@ -18,7 +18,7 @@ from addon_framework.hub.clustersets import (
     members,
 )
 from addon_framework.hub.selectors import SelectorError
-from addon_framework.kube import Controller, Key, Watch, key_of
+from addon_framework.kube import Controller, Key, Watch, came_or_went, key_of
 from addon_framework.kube.ensure import ensure, write_status
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.kube.pace import Pace
@@ -162,7 +162,7 @@ class BindingController(Controller):
         """Bindings, and the sets they name coming and going."""
         return [
             Watch(ManagedClusterSetBinding.RESOURCE),
-            Watch(ManagedClusterSet.RESOURCE, map=self._bindings_of, predicate=_came_or_went),
+            Watch(ManagedClusterSet.RESOURCE, map=self._bindings_of, predicate=came_or_went),
         ]
 
     async def start(self) -> None:
@@ -199,7 +199,3 @@ def labels_changed(old: Json | None, new: Json | None) -> bool:
     if old is None or new is None:
         return True
     return bool((old["metadata"].get("labels") or {}) != (new["metadata"].get("labels") or {}))
-
-
-def _came_or_went(old: Json | None, new: Json | None) -> bool:
-    return old is None or new is None

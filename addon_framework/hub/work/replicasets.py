@@ -29,7 +29,17 @@ from addon_framework.hub.work.children import (
 from addon_framework.hub.work.progress import Dates
 from addon_framework.hub.work.rollout import Group, StrategyError, parse_strategy, plan
 from addon_framework.hub.work.status import Part, status_of
-from addon_framework.kube import AlreadyExists, ApiError, Conflict, Controller, Key, NotFound, Watch, key_of
+from addon_framework.kube import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Controller,
+    Key,
+    NotFound,
+    Watch,
+    came_or_went,
+    key_of,
+)
 from addon_framework.kube.ensure import remove, set_finalizers, write_status
 
 log = structlog.get_logger(__name__)
@@ -53,7 +63,7 @@ class ReplicaSetController(Controller):
         return [
             Watch(RESOURCE),
             Watch(WORK, map=self._of_work),
-            Watch(Placement.RESOURCE, map=lambda p: self._of_placement(key_of(p)), predicate=_came_or_went),
+            Watch(Placement.RESOURCE, map=lambda p: self._of_placement(key_of(p)), predicate=came_or_went),
             Watch(PlacementDecision.RESOURCE, map=self._of_decision),
         ]
 
@@ -228,7 +238,3 @@ def _placement_of(decision: Json) -> Key:
 def _owner_label(work: Json) -> list[str]:
     owner = (work["metadata"].get("labels") or {}).get(OWNER_LABEL)
     return [owner] if owner else []
-
-
-def _came_or_went(old: Json | None, new: Json | None) -> bool:
-    return old is None or new is None

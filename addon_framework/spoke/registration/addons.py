@@ -16,7 +16,7 @@ from addon_framework.api.core import CSRS, NAMESPACES, SECRETS
 from addon_framework.api.meta import Json
 from addon_framework.api.names import ADDON_NAME_LABEL, CLUSTER_NAME_LABEL, HOSTING_CLUSTER_ANNOTATION
 from addon_framework.api.time import now_rfc3339
-from addon_framework.kube import ApiError, Client, Controller, Key, Watch
+from addon_framework.kube import ApiError, Client, Controller, Key, Watch, came_or_went
 from addon_framework.kube.ensure import ensure, write_status
 from addon_framework.kube.informer import AnyInformer
 from addon_framework.plugins.types import DEFAULT_INSTALL_NAMESPACE, KUBE_CLIENT_SIGNER
@@ -117,7 +117,7 @@ class AddonRegistrationController(Controller):
             Watch(CSRS, map=labelled, label_selector=selector),
             *(Watch(SECRETS, map=labelled, label_selector=selector, client=c) for c in self._clients()),
             *(
-                Watch(NAMESPACES, map=self._installed_in, predicate=_came_or_went, client=c)
+                Watch(NAMESPACES, map=self._installed_in, predicate=came_or_went, client=c)
                 for c in self._clients()
             ),
         ]
@@ -302,7 +302,3 @@ class AddonRegistrationController(Controller):
 def _holds(data: dict[str, bytes], wanted: dict[str, bytes]) -> bool:
     """Another agent's files beside ours are no reason to begin anew."""
     return all(data.get(name) == value for name, value in wanted.items())
-
-
-def _came_or_went(old: Json | None, new: Json | None) -> bool:
-    return old is None or new is None

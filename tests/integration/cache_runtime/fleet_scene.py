@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -142,6 +144,19 @@ class Scene:
         return found
 
 
+@asynccontextmanager
+async def at_work(client: Client, namespace: str, manager: Manager) -> AsyncIterator[Scene]:
+    """A hub, and a manager beside its own."""
+    async with running(client) as hub:
+        await hub.start()
+        task = asyncio.create_task(manager.run())
+        try:
+            yield Scene(hub, namespace)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.fixture
 async def scene(client: Client, crds_installed: None, namespace: str) -> AsyncIterator[Scene]:
     """A hub with the controller."""
@@ -150,17 +165,8 @@ async def scene(client: Client, crds_installed: None, namespace: str) -> AsyncIt
     manager.add(HoldingController())
     for each in elsewhere.controllers():
         manager.add(each)
-    async with running(client) as hub:
-        await hub.start()
-        task = asyncio.create_task(manager.run())
-        it = Scene(hub, namespace)
-        try:
-            yield it
-            try:
-                await client.delete(DATASETS, "llama", namespace)
-            except NotFound:
-                pass
-            await hub.until(it.is_gone)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    async with at_work(client, namespace, manager) as it:
+        yield it
+        with contextlib.suppress(NotFound):
+            await client.delete(DATASETS, "llama", namespace)
+        await it.hub.until(it.is_gone)

@@ -31,8 +31,7 @@ from addons.cache_runtime.hub.names import COPY_ANNOTATION, FINALIZER
 from addons.cache_runtime.hub.policy import policy
 from addons.cache_runtime.plugin import NAME
 from tests.integration.cache_runtime.conftest import INSTALL_NAMESPACE, agent_client
-from tests.integration.cache_runtime.fleet_scene import DATALOADS, DATASETS, WORKS, Scene
-from tests.integration.hub.conftest import running
+from tests.integration.cache_runtime.fleet_scene import DATALOADS, DATASETS, WORKS, Scene, at_work
 
 COPY = "llama-here"
 
@@ -45,17 +44,12 @@ async def scene(client: Client, crds_installed: None, namespace: str) -> AsyncIt
     for resource, obj in zip((POLICIES, BINDINGS), policy(), strict=True):
         await client.apply(obj, field_manager="tests", resource=resource)
     await in_force(client, namespace)
-    async with running(client) as hub:
-        await hub.start()
-        task = asyncio.create_task(manager.run())
-        it = Scene(hub, namespace)
-        try:
+    try:
+        async with at_work(client, namespace, manager) as it:
             yield it
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            for resource, obj in zip((POLICIES, BINDINGS), policy(), strict=True):
-                await client.delete(resource, obj["metadata"]["name"])
+    finally:
+        for resource, obj in zip((POLICIES, BINDINGS), policy(), strict=True):
+            await client.delete(resource, obj["metadata"]["name"])
 
 
 async def in_force(client: Client, namespace: str) -> None:

@@ -22,15 +22,20 @@ from tests.integration.cache_runtime.fleet import DATALOADS, DATASETS, Fleet
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
-@pytest.fixture
-async def reader(fleet: Fleet) -> Reader:
-    """Of a loaded Dataset, since more than a second."""
+async def loaded(fleet: Fleet, runtime: str) -> None:
+    """A Dataset with a load that is complete."""
     for path, content in FILES.items():
         fleet.store.client().put_object(Bucket="models", Key=f"deep/{path}", Body=content)
     await fleet.secret()
-    await fleet.create(fleet.dataset("llama", source="s3://models/deep"), fleet.runtime("local", "llama"))
+    await fleet.create(fleet.dataset("llama", source="s3://models/deep"), fleet.runtime(runtime, "llama"))
     await fleet.create(fleet.load("llama"))
     await fleet.phase(DATALOADS, "llama", "Complete")
+
+
+@pytest.fixture
+async def reader(fleet: Fleet) -> Reader:
+    """Of a loaded Dataset, since more than a second."""
+    await loaded(fleet, "local")
     await fleet.until(DATASETS, "llama", lambda d: (d["status"].get("numbers") or {}).get("cachedBytes"))
     found = await reading(fleet, "llama")
     began = parse_time((await state(fleet))["startedAt"]).timestamp()
@@ -100,12 +105,7 @@ async def test_pods_that_cannot_be_shown_the_new_one_are_named_until_they_restar
 async def test_a_copy_of_juicefs_that_is_removed_is_made_and_loaded_anew_under_its_users(
     fleet: Fleet, host_files: Path
 ) -> None:
-    for path, content in FILES.items():
-        fleet.store.client().put_object(Bucket="models", Key=f"deep/{path}", Body=content)
-    await fleet.secret()
-    await fleet.create(fleet.dataset("llama", source="s3://models/deep"), fleet.runtime("juicefs", "llama"))
-    await fleet.create(fleet.load("llama"))
-    await fleet.phase(DATALOADS, "llama", "Complete")
+    await loaded(fleet, "juicefs")
     await fleet.phase(DATASETS, "llama", "Bound")
     reader = await reading(fleet, "llama")
     remove(host_files / f"var/lib/boundaryless/cache/{fleet.namespace}/llama")

@@ -13,7 +13,7 @@ import pytest
 from addon_framework.api.meta import Json
 from runtimes.interface import Backup, Cache, Task
 from runtimes.juicefs import JuiceFSBackend
-from runtimes.juicefs.scripts import FORMAT
+from runtimes.juicefs.scripts import FORMAT, SYNC
 from runtimes.validation import notes, problems
 
 BACKEND = JuiceFSBackend()
@@ -217,6 +217,23 @@ def test_a_copy_has_a_name_though_a_power_cut_left_it_without(tmp_path: Path) ->
         names.add((tmp_path / "id").read_text().strip())
     (name,) = names  # which it keeps
     assert len(name) == 16
+
+
+def test_a_juicefs_that_counts_in_other_words_still_says_that_it_is_done(tmp_path: Path) -> None:
+    program, mine = Path(sys.executable).with_name("juicefs"), tmp_path / "bin/juicefs"
+    mine.parent.mkdir()
+    mine.write_text(f'#!/bin/sh\n[ "$1" = sync ] || exec {program} "$@"\necho Copied\n')
+    mine.chmod(0o755)
+    env = {"PATH": f"{mine.parent}:{os.environ['PATH']}", "NAME": "fs1", "DIRECTORY": str(tmp_path / "cache")}
+    env |= {
+        "METAURL": f"sqlite3://{tmp_path}/meta.db",
+        "FORMAT": f"--storage=file --bucket={tmp_path}/blocks/",
+    }
+    env |= {"SOURCE": f"{tmp_path}/source/", "TARGETS": "", "LIMIT": "", "FLAGS": ""}
+    with (tmp_path / "log").open("w") as log:  # a pipe would be open as long as its progress is told
+        subprocess.run(["sh", "-c", SYNC], env=env, check=True, stdout=log)
+    said = [found for line in (tmp_path / "log").read_text().splitlines() if (found := BACKEND.report(line))]
+    assert "done" in [each["report"] for each in said]
 
 
 def test_a_backup_finds_metadata_that_are_in_a_volume() -> None:
